@@ -1,0 +1,45 @@
+"""One message form for bad input: ``key=value is not …; allowed: …``, with the nearest choice where there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class ConfigError(ValueError):
+    """A value that the user can mend. The text names the key, the value and what is allowed, in at most two lines."""
+
+
+def not_known(key: str, value: object, allowed: Sequence[object]) -> ConfigError:
+    """The error for a value outside a list of choices; adds "did you mean" when one of them is close."""
+    names = [str(choice) for choice in allowed]
+    near = get_close_matches(str(value), names, n=1)
+    hint = f"\ndid you mean {key}={near[0]}?" if near else ""
+    return ConfigError(f"{key}={value} is not known; allowed: {', '.join(names)}{hint}")
+
+
+def one_of(key: str, value: object, allowed: Sequence[object]) -> None:
+    """Raises ConfigError unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise not_known(key, value, allowed)
+
+
+def require(condition: bool, key: str, value: object, problem: str, allowed: str) -> None:
+    """Raises ConfigError ``key=value <problem>; allowed: <allowed>`` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(f"{key}={value} {problem}; allowed: {allowed}")
+
+
+def at_least(key: str, value: float, minimum: float) -> None:
+    """Raises ConfigError when `value` is below `minimum` (or is NaN)."""
+    require(value >= minimum, key, value, "is too small", f"{minimum} or more")
+
+
+def positive(key: str, value: float) -> None:
+    """Raises ConfigError when `value` is not above 0 (or is NaN)."""
+    require(value > 0, key, value, "is not positive", "a number above 0")
+
+
+def fraction(key: str, value: float) -> None:
+    """Raises ConfigError when `value` is outside [0, 1) (or is NaN)."""
+    require(0 <= value < 1, key, value, "is out of range", "0 up to, not including, 1")
