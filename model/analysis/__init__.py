@@ -1,0 +1,1 @@
+"""Measures of trained features: arrays in, numbers out."""

@@ -1,0 +1,110 @@
+"""Lightning's side of checkpoints: when they are written, how a file is replaced, and the random state they carry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import Checkpoint
+
+from model.checkpoint.files import BEST, LAST, checkpoint_path
+from model.checkpoint.random_state import random_state, restore_random_state
+from model.distributed import several_processes
+
+OBJECTIVE = "val/recall@1"
+
+
+class WholeFileIO(TorchCheckpointIO):
+    """Writes beside the target, flushes to the disk and renames: a kill leaves the old checkpoint or the new one whole."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Replaces `path`."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        with open(beside, "wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+
+    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Always with weights_only=True: a checkpoint is data, not code."""
+        return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+
+
+class RunCheckpoints(Checkpoint):
+    """last.ckpt every so many steps and after every epoch, best.ckpt whenever val/recall@1 is higher than ever (the earlier one on a tie)."""
+
+    def __init__(self, folder: Path, every_n_steps: int) -> None:
+        self.folder, self.every_n_steps = folder, every_n_steps
+        self.best: float | None = None
+        self.saved_step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What `state_dict` gave."""
+        self.best = state_dict["best"]
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Right after an optimizer step, never inside an accumulation window, nor where validation follows: the epoch's end saves then."""
+        step = trainer.global_step
+        validates = trainer.is_last_batch or (batch_idx + 1) % trainer.val_check_batch == 0
+        if step != self.saved_step and step % self.every_n_steps == 0 and not validates:
+            self._save(trainer, LAST)
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Keeps the best so far."""
+        score = trainer.callback_metrics.get(OBJECTIVE)
+        if not trainer.state.fn == "fit" or score is None:
+            return
+        if self.best is None or float(score) > self.best:
+            self.best = float(score)
+            self._save(trainer, BEST)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """After validation and after the schedule has seen the epoch's loss."""
+        self._save(trainer, LAST)
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """The end of a run that stops between two epochs."""
+        if trainer.global_step != self.saved_step:
+            self._save(trainer, LAST)
+
+    def _save(self, trainer: pl.Trainer, name: str) -> None:
+        if name == LAST:
+            self.saved_step = trainer.global_step
+        trainer.save_checkpoint(checkpoint_path(self.folder, name))
+
+
+class RandomState(pl.Callback):
+    """Carries the random state of every process in the checkpoint, and gives it back before the first batch of a continued run."""
+
+    def __init__(self) -> None:
+        self.restored: list[dict[str, Any]] = []
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """One state per process; every process takes part in saving."""
+        states: list[Any] = [random_state()]
+        if several_processes():
+            states = [None] * dist.get_world_size()
+            dist.all_gather_object(states, random_state())
+        checkpoint["random_states"] = states
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Kept until the run has done everything that draws numbers before its first batch."""
+        self.restored = checkpoint.get("random_states", [])
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Once."""
+        if trainer.global_rank < len(self.restored):
+            restore_random_state(self.restored[trainer.global_rank])
+        self.restored = []

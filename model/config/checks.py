@@ -1,0 +1,131 @@
+"""Ranges of the configuration's values, and combinations that mean nothing. Pure: a RunConfig in, ConfigError or nothing out."""
+
+from __future__ import annotations
+
+from model.config.schema import (
+    AdamWConfig,
+    BackboneConfig,
+    CosineConfig,
+    DataConfig,
+    DecodedModelConfig,
+    ModelConfig,
+    OptimizerConfig,
+    PlateauConfig,
+    RunConfig,
+    ScheduleConfig,
+    TrainerConfig,
+    TranslatedModelConfig,
+)
+from model.errors import ConfigError, at_least, fraction, one_of, positive, require
+
+PROJECTIONS = ("identity", "none", "inv", "iinv")
+SELECTIONS = {"eot_select": ("argmax", "gumbel"), "token_select": ("softmax", "gumbel")}
+SPLITS = ("train", "val", "test")
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
+
+
+def check_run(config: RunConfig) -> None:
+    """Raises ConfigError for the first value of `config` that is out of range or contradicts another."""
+    at_least("seed", config.seed, 0)
+    for split in config.evaluate:
+        one_of("evaluate", split, SPLITS)
+    check_model(config.model, config.data)
+    check_backbone(config.backbone)
+    check_data(config.data)
+    check_optimizer(config.optimizer)
+    check_schedule(config.schedule)
+    check_trainer(config.trainer)
+    check_combinations(config)
+
+
+def check_model(model: ModelConfig, data: DataConfig) -> None:
+    """Captions must be there; choices must be known."""
+    at_least("model.captions", model.captions, 1)
+    require(
+        model.captions <= data.captions,
+        "model.captions",
+        model.captions,
+        f"is more than data={data.name} has",
+        f"1 to {data.captions}",
+    )
+    one_of("model.projection", model.projection, PROJECTIONS)
+    if isinstance(model, DecodedModelConfig):
+        one_of("model.eot_select", model.eot_select, SELECTIONS["eot_select"])
+    if isinstance(model, TranslatedModelConfig):
+        one_of("model.token_select", model.token_select, SELECTIONS["token_select"])
+
+
+def check_backbone(backbone: BackboneConfig) -> None:
+    """Sizes must be positive and divide where they have to."""
+    for key in ("image_size", "patch_size", "vision_layers", "text_layers", "translator_layers", "translator_ffn"):
+        at_least(f"backbone.{key}", getattr(backbone, key), 1)
+    at_least("backbone.context_length", backbone.context_length, 4)
+    fraction("backbone.translator_dropout", backbone.translator_dropout)
+    pairs = (("image_size", "patch_size"), ("vision_width", "vision_heads"), ("text_width", "text_heads"), ("text_width", "translator_heads"))
+    for key, divisor_key in pairs:
+        value, divisor = getattr(backbone, key), getattr(backbone, divisor_key)
+        at_least(f"backbone.{divisor_key}", divisor, 1)
+        require(value > 0 and value % divisor == 0, f"backbone.{key}", value, "does not fit", f"multiples of backbone.{divisor_key}={divisor}")
+
+
+def check_data(data: DataConfig) -> None:
+    """Sizes must allow a contrast."""
+    at_least("data.batch_size", data.batch_size, 2)
+    at_least("data.num_workers", data.num_workers, 0)
+    at_least("data.val_size", data.val_size, 2)
+    at_least("data.test_size", data.test_size, 2)
+    at_least("data.vocab_size", data.vocab_size, 300)
+    if data.train_size is not None:
+        require(
+            data.train_size >= data.batch_size,
+            "data.train_size",
+            data.train_size,
+            "makes no batch",
+            f"data.batch_size={data.batch_size} or more",
+        )
+
+
+def check_optimizer(optimizer: OptimizerConfig) -> None:
+    """Rates must be positive, decays in range."""
+    positive("optimizer.lr", optimizer.lr)
+    at_least("optimizer.weight_decay", optimizer.weight_decay, 0)
+    require(len(optimizer.betas) == 2, "optimizer.betas", optimizer.betas, "is not a pair", "two numbers")
+    for beta in optimizer.betas:
+        fraction("optimizer.betas", beta)
+    if isinstance(optimizer, AdamWConfig):
+        positive("optimizer.eps", optimizer.eps)
+
+
+def check_schedule(schedule: ScheduleConfig) -> None:
+    """Shares must be shares."""
+    fraction("schedule.warmup", schedule.warmup)
+    if isinstance(schedule, CosineConfig):
+        fraction("schedule.final", schedule.final)
+    if isinstance(schedule, PlateauConfig):
+        positive("schedule.factor", schedule.factor)
+        fraction("schedule.factor", schedule.factor)
+        at_least("schedule.patience", schedule.patience, 0)
+
+
+def check_trainer(trainer: TrainerConfig) -> None:
+    """What Lightning would find out only after the data are read."""
+    one_of("trainer.precision", trainer.precision, PRECISIONS)
+    at_least("trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, 1)
+    at_least("trainer.log_every_n_steps", trainer.log_every_n_steps, 1)
+    at_least("trainer.checkpoint_every_n_steps", trainer.checkpoint_every_n_steps, 1)
+    at_least("trainer.max_steps", trainer.max_steps, -1)
+    if trainer.max_epochs is not None:
+        at_least("trainer.max_epochs", trainer.max_epochs, -1)
+    if trainer.early_stopping_patience is not None:
+        at_least("trainer.early_stopping_patience", trainer.early_stopping_patience, 0)
+    if trainer.max_steps == -1 and trainer.max_epochs in (None, -1) and trainer.max_time is None:
+        raise ConfigError(f"trainer.max_epochs={trainer.max_epochs} never ends; allowed: a number, or trainer.max_steps or trainer.max_time")
+
+
+def check_combinations(config: RunConfig) -> None:
+    """Settings that contradict each other."""
+    clip = config.trainer.gradient_clip_val
+    if config.monitor.enabled and config.monitor.clip is not None and clip is not None:
+        raise ConfigError(f"trainer.gradient_clip_val={clip} clips what monitor.clip={config.monitor.clip} clips already; allowed: one of the two")
+    if not config.train and config.ckpt_path is None:
+        raise ConfigError("ckpt_path=null names nothing to evaluate with train=false; allowed: a file, last or best")

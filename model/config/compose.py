@@ -1,0 +1,81 @@
+"""Hydra's side of the configuration: schemas into its store, composed nodes out as a checked RunConfig."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from model.config.checks import check_run
+from model.config.schema import SCHEMAS, RunConfig
+from model.errors import ConfigError, not_known
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+# What a continued run may change and still be the same run.
+NOT_HASHED = ("ckpt_path", "train", "evaluate")
+
+
+def register_schemas() -> None:
+    """Puts the typed groups where the YAML files' defaults lists find them. Harmless when repeated."""
+    store = ConfigStore.instance()
+    store.store(name="_root", node=RunConfig)
+    for group, nodes in SCHEMAS.items():
+        for name, node in nodes.items():
+            store.store(group=group, name=name, node=node)
+
+
+def groups() -> dict[str, list[str]]:
+    """Config group -> its choices, from conf/ (files that start with an underscore are no choices)."""
+    folders = sorted(path for path in CONF.iterdir() if path.is_dir())
+    return {folder.name: sorted(path.stem for path in folder.glob("[!_]*.yaml")) for folder in folders}
+
+
+def known_keys() -> list[str]:
+    """Every dotted key that some choice of conf/ has."""
+    keys = {field.name for field in fields(RunConfig) if field.name not in SCHEMAS}
+    for group, nodes in SCHEMAS.items():
+        keys |= {f"{group}.{field.name}" for node in nodes.values() for field in fields(node)}
+    return sorted(keys)
+
+
+def from_hydra(composed: DictConfig) -> RunConfig:
+    """The composed node as a RunConfig; raises ConfigError for keys that are not known, values that are missing or out of range."""
+    for key, allowed in unknown_keys(composed):
+        raise ConfigError(f"{key} is not a key here; allowed: {', '.join(allowed)}")
+    missing = sorted(OmegaConf.missing_keys(composed))
+    if missing:
+        raise ConfigError(f"{missing[0]}=??? has no value; allowed: a value for {', '.join(missing)}")
+    config = OmegaConf.to_object(composed)
+    for group, choices in groups().items():
+        choice = getattr(getattr(config, group, None), "name", None)
+        if choice is not None and choice not in choices:
+            raise not_known(group, choice, choices)
+    check_run(config)
+    return config
+
+
+def unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Keys that no dataclass field stands behind (Hydra lets `+key=value` add them), each with what is allowed beside it."""
+    schema = OmegaConf.get_type(node)
+    allowed = [field.name for field in fields(schema)] if is_dataclass(schema) else []
+    for key in node:
+        if allowed and key not in allowed:
+            yield f"{prefix}{key}", allowed
+        elif not OmegaConf.is_missing(node, key) and isinstance(node._get_node(key), DictConfig) and not node._get_node(key)._is_none():
+            yield from unknown_keys(node[key], f"{prefix}{key}.")
+
+
+def as_dict(config: RunConfig) -> dict:
+    """The configuration as plain nested dictionaries."""
+    return asdict(config)
+
+
+def config_hash(config: RunConfig) -> str:
+    """12 hexadecimal digits that name the configuration; equal for runs that differ only in how they are continued."""
+    kept = {key: value for key, value in as_dict(config).items() if key not in NOT_HASHED}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]

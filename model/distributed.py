@@ -1,0 +1,30 @@
+"""Rows of all processes, in one process as it stands. Shapes: n views, B rows a process, W processes, D features."""
+
+from __future__ import annotations
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather
+
+
+def several_processes() -> bool:
+    """Whether this run has more than one."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def gather_views(views: Tensor) -> Tensor:
+    """(n, B, D) -> (n, W * B, D), differentiable: after the mean of gradients over processes, each parameter's is that of one large batch.
+
+    Every process must hold the same number of rows.
+    """
+    return torch.cat(all_gather(views.contiguous()), dim=1) if several_processes() else views
+
+
+def gather_rows(views: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, B, D) views and their (B,) indices of every process, without gradient; processes may hold different numbers of rows."""
+    if not several_processes():
+        return views, indices
+    parts: list = [None] * dist.get_world_size()
+    dist.all_gather_object(parts, (views, indices))
+    return torch.cat([part[0] for part in parts], dim=1), torch.cat([part[1] for part in parts])

@@ -1,0 +1,191 @@
+"""The LightningModule: batch -> views -> loss -> log. No formulas here. Shapes: n views, B rows, D features."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from model.analysis.validation import validation_figures
+from model.config.schema import OptimizerConfig, PlateauConfig, ScheduleConfig
+from model.data.batch import Batch
+from model.distributed import gather_rows, gather_views
+from model.losses.conditioning import initial_scale, reach_warning
+from model.optim import Plateau, make_optimizer, make_schedule, rate_factor
+from model.views import ViewEncoder
+
+ORIGINAL_LOG_SCALE = math.log(1 / 0.07)
+ORIGINAL_CAP = 100.0
+
+
+class NWayClip(pl.LightningModule):
+    """Contrasts the views of a batch jointly; both original trainers and plain CLIP, depending on the encoder's plan."""
+
+    def __init__(
+        self, encoder: ViewEncoder, loss: nn.Module, optimizer: OptimizerConfig, schedule: ScheduleConfig, *, scale_init: str, batch_size: int
+    ) -> None:
+        """`scale_init`: value of loss.scale_init; `batch_size`: samples that one evaluation of the validation loss contrasts."""
+        super().__init__()
+        self.encoder = encoder
+        self.loss = loss
+        self.logit_scale = nn.Parameter(torch.tensor(ORIGINAL_LOG_SCALE), requires_grad=loss.uses_scale)
+        # The cap on the multiplier, and whether the first batch has still to choose both.
+        self.register_buffer("scale_cap", torch.tensor(ORIGINAL_CAP))
+        self.register_buffer("scale_chosen", torch.tensor(scale_init == "original"))
+        self.optimizer_config, self.schedule_config = optimizer, schedule
+        self.batch_size = batch_size
+        self.step_skipped = False
+        self._spoken = False
+        self.pending: dict[str, Tensor | float] = {}
+        self._window: list[Tensor] = []
+        self._epoch_loss, self._epoch_batches = 0.0, 0
+        self._view_squares: Tensor | None = None
+        self._collected: list[tuple[Tensor, Tensor]] = []
+        self.plateau = Plateau(schedule.factor, schedule.patience) if isinstance(schedule, PlateauConfig) else None
+
+    def record(self, values: dict[str, Tensor | float]) -> None:
+        """Adds figures to this step's row of metrics.csv and of the other loggers; 0-dimensional tensors are read when the row is written."""
+        self.pending.update(values)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The (n, B, D) views of `batch`, not normalised."""
+        return self.encoder(batch.images, batch.captions)
+
+    def multiplier(self) -> Tensor:
+        """What logits are multiplied by."""
+        return self.logit_scale.exp()
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The loss over the samples of all processes: each is the negative of every other."""
+        views = gather_views(self(batch))
+        if not self.scale_chosen:
+            self._choose_scale(views.detach())
+        if not self._spoken:
+            self._warn_of_reach(views.detach())
+        views.register_hook(self._keep_view_gradients)
+        loss = self.loss(views, self.multiplier())
+        self._window.append(loss.detach())
+        self.log("train/loss", loss.detach(), prog_bar=True, logger=False)
+        return loss
+
+    def _choose_scale(self, views: Tensor) -> None:
+        """loss.scale_init=auto: the first batch decides where the scale starts and where it is capped."""
+        log_scale, cap = initial_scale(self.loss, views)
+        self.logit_scale.data.fill_(log_scale)
+        self.scale_cap.fill_(cap)
+        self.scale_chosen.fill_(True)
+        self.record({"train/logit_scale_cap": cap})
+
+    def _warn_of_reach(self, views: Tensor) -> None:
+        """Says once, on the first batch, what this loss leaves out, and when its logits cannot leave chance."""
+        self._spoken = True
+        for notice in self.loss.notices:
+            self.print(notice)
+        warning = reach_warning(self.loss, views, self.multiplier().detach())
+        if warning:
+            self.print(f"warning: {warning}")
+
+    def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
+        """One step, then the scale is brought back under its cap; the row of train/* metrics when it is due."""
+        super().optimizer_step(*arguments, **keywords)
+        with torch.no_grad():
+            self.logit_scale.clamp_(max=self.scale_cap.log())
+        window = torch.stack(self._window)
+        self._window.clear()
+        self._epoch_loss = self._epoch_loss + window.double().sum()
+        self._epoch_batches += len(window)
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+            rate = self.optimizers().param_groups[0]["lr"]
+            self.record({"train/loss": window.mean(), "train/logit_scale": self.multiplier().detach(), "train/lr": rate})
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """A skipped step leaves the learning rate where it was."""
+        if not self.step_skipped:
+            super().lr_scheduler_step(scheduler, metric)
+        self.step_skipped = False
+
+    def on_train_epoch_end(self) -> None:
+        """The epoch's mean loss, for early stopping and the plateau schedule."""
+        if not self._epoch_batches:
+            return
+        mean = float(self._epoch_loss) / self._epoch_batches
+        self._epoch_loss, self._epoch_batches = 0.0, 0
+        self.log("train/epoch_loss", mean, logger=False, sync_dist=True)
+        if self.plateau:
+            self.plateau.end_epoch(mean)
+
+    def configure_optimizers(self) -> dict:
+        """One optimizer, one schedule that moves with every optimizer step."""
+        optimizer = make_optimizer(self, self.optimizer_config)
+        factor = rate_factor(self.schedule_config, self.trainer.estimated_stepping_batches, self.plateau)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": make_schedule(optimizer, factor), "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """What lies between steps: the running epoch mean, and the plateau."""
+        checkpoint["epoch_loss"] = {"total": float(self._epoch_loss), "batches": self._epoch_batches}
+        if self.plateau:
+            checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes up what `on_save_checkpoint` laid down."""
+        self._epoch_loss, self._epoch_batches = checkpoint["epoch_loss"]["total"], checkpoint["epoch_loss"]["batches"]
+        if self.plateau and "plateau" in checkpoint:
+            self.plateau.load_state_dict(checkpoint["plateau"])
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Collects the views; the figures are those of the whole split."""
+        self._collected.append((self(batch).float().cpu(), batch.indices.cpu()))
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        """As in validation."""
+        self.validation_step(batch, batch_index)
+
+    def on_validation_epoch_end(self) -> None:
+        """val/* figures, and their row in metrics.csv."""
+        figures = {f"val/{name}": value for name, value in self._figures().items()}
+        self.record(figures)
+        bar = ("val/recall@1", "val/recall@10")
+        self.log_dict({key: value for key, value in figures.items() if key in bar}, prog_bar=True, logger=False, sync_dist=True)
+        self.log_dict({key: value for key, value in figures.items() if key not in bar}, logger=False, sync_dist=True)
+
+    def on_test_epoch_end(self) -> None:
+        """The figures of a split of `evaluate`, under plain names."""
+        self.log_dict(self._figures(), logger=False, sync_dist=True)
+
+    def _figures(self) -> dict[str, float]:
+        """The figures of all views collected by all processes, in the order of the split."""
+        views = torch.cat([views for views, _ in self._collected], dim=1)
+        indices = torch.cat([indices for _, indices in self._collected])
+        self._collected.clear()
+        views, indices = gather_rows(views, indices)
+        views = views[:, indices.argsort()].to(self.device)
+        return validation_figures(self.loss, views, self.multiplier(), self.batch_size)
+
+    def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Tower -> its trained parameters, for the gradient monitor."""
+        towers = self.encoder.towers
+        parts = {
+            "image": (towers.vision, towers.visual_projection),
+            "text": (towers.text, towers.text_projection),
+            "translator": (self.encoder.states, self.encoder.translator),
+            "projection": (self.encoder.projection,),
+        }
+        groups = {name: [p for part in members if part is not None for p in part.parameters() if p.requires_grad] for name, members in parts.items()}
+        return {name: parameters for name, parameters in groups.items() if parameters}
+
+    def _keep_view_gradients(self, gradient: Tensor) -> None:
+        """Adds the squares of the loss's gradient by view; a window of accumulated batches counts as one large batch."""
+        squares = gradient.float().flatten(1).square().sum(dim=1)
+        self._view_squares = squares if self._view_squares is None else self._view_squares + squares
+
+    def view_gradients(self) -> dict[str, Tensor]:
+        """View -> norm of the loss's gradient with respect to its features, since the last call; of the unscaled loss."""
+        if self._view_squares is None:
+            return {}
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        norms = self._view_squares.sqrt() / (scaler.get_scale() if scaler is not None else 1.0)
+        self._view_squares = None
+        return dict(zip(self.encoder.plan.names, norms, strict=True))

@@ -1,0 +1,77 @@
+"""summary.json: what became of a run, for people and for the comparison of a sweep."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from model.report.files import write_whole
+
+PACKAGES = ("nway-clip", "torch", "pytorch-lightning", "hydra-core", "transformers")
+
+
+@dataclass
+class Summary:
+    """One finished run."""
+
+    folder: Path
+    status: str
+    """`complete`, `stopped` (by a limit of time or by early stopping), or `failed`."""
+    metrics: dict[str, float]
+    """The last validation's figures and those of the splits of `evaluate`."""
+    config_hash: str
+    steps: dict[str, int]
+    """`attempted` and `applied` optimizer steps."""
+    seconds: float
+    """Wall-clock time of training in this process, in seconds; a continued run counts from its continuation."""
+    step_seconds: float | None
+    """Median wall-clock time of an optimizer step, in seconds."""
+    peak_memory_mib: float
+    """Largest resident size of the process (or allocation of the GPU), in MiB."""
+    notes: dict[str, object] = field(default_factory=dict)
+    """What else the run has to say: number of parameters, number of views, the ceiling of recall."""
+
+    @property
+    def objective(self) -> float:
+        """What a sweeper maximises: val/recall@1, NaN where there was no validation."""
+        return self.metrics.get("val/recall@1", math.nan)
+
+    def write(self) -> None:
+        """Writes summary.json into the run's folder."""
+        body = {key: value for key, value in vars(self).items() if key not in ("folder", "notes")}
+        write_summary(self.folder, {**body, **self.notes, "versions": versions()})
+
+
+def record_failure(folder: Path, reason: str) -> None:
+    """The summary of a run that did not end well; `reason` in words."""
+    write_summary(folder, {"status": "failed", "reason": reason, "versions": versions()})
+
+
+def write_summary(folder: Path, body: dict) -> None:
+    """summary.json as strict JSON: numbers that are not finite become null."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / "summary.json", json.dumps(finite(body), indent=2, allow_nan=False) + "\n")
+
+
+def finite(value: object) -> object:
+    """`value` with every float that is not finite replaced by None, in nested dictionaries and lists too."""
+    if isinstance(value, dict):
+        return {key: finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide a run's numbers."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found

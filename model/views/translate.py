@@ -1,0 +1,51 @@
+"""How a translator's output becomes what the text transformer reads: the choice of tokens and of the end row.
+
+Hard choices are straight-through: the value is the chosen row, the gradient that of the softmax. Gumbel noise is drawn while training only;
+at evaluation the plain argmax stands. Shapes: B rows, T tokens, D features, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Choice = Callable[[Tensor, bool], Tensor]
+
+
+def soft_choice(logits: Tensor, training: bool) -> Tensor:
+    """(..., C) logits -> (..., C) softmax weights, in float32."""
+    return logits.float().softmax(dim=-1)
+
+
+def hard_choice(logits: Tensor, training: bool) -> Tensor:
+    """(..., C) logits -> (..., C) one-hot of the largest, with the softmax's gradient."""
+    weights = logits.float().softmax(dim=-1)
+    hard = F.one_hot(weights.argmax(dim=-1), weights.shape[-1]).to(weights.dtype)
+    return hard + (weights - weights.detach())
+
+
+def gumbel_choice(logits: Tensor, training: bool) -> Tensor:
+    """(..., C) logits -> (..., C) one-hot, sampled by Gumbel noise while training (Jang et al. 2017), the largest otherwise."""
+    return F.gumbel_softmax(logits.float(), hard=True, dim=-1) if training else hard_choice(logits, training)
+
+
+TOKEN_CHOICES: dict[str, Choice] = {"softmax": soft_choice, "gumbel": gumbel_choice}
+END_CHOICES: dict[str, Choice] = {"argmax": hard_choice, "gumbel": gumbel_choice}
+
+
+def chosen_embeddings(weights: Tensor, embedding: Tensor) -> Tensor:
+    """(B, T, V) weights of tokens, (V, D) embeddings -> (B, T, D)."""
+    return weights.to(embedding.dtype) @ embedding
+
+
+def end_similarity(states: Tensor, end_embedding: Tensor) -> Tensor:
+    """(B, T, D) states, the (D,) embedding of the end token -> (B, T) cosines: how much each row looks like an end."""
+    return F.normalize(states.float(), dim=-1) @ F.normalize(end_embedding.float(), dim=-1)
+
+
+def chosen_row(states: Tensor, weights: Tensor) -> Tensor:
+    """(B, T, D) states, (B, T) weights of rows -> (B, D)."""
+    return torch.einsum("btd,bt->bd", states, weights.to(states.dtype))
