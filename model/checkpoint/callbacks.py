@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from model.checkpoint.files import BEST, LAST, checkpoint_path
 from model.checkpoint.random_state import random_state, restore_random_state
 from model.distributed import several_processes
 
+log = logging.getLogger(__name__)
 OBJECTIVE = "val/recall@1"
 
 
@@ -41,18 +43,20 @@ class WholeFileIO(TorchCheckpointIO):
 class RunCheckpoints(Checkpoint):
     """last.ckpt every so many steps and after every epoch, best.ckpt whenever val/recall@1 is higher than ever (the earlier one on a tie)."""
 
-    def __init__(self, folder: Path, every_n_steps: int) -> None:
-        self.folder, self.every_n_steps = folder, every_n_steps
+    def __init__(self, folder: Path, every_n_steps: int, config_hash: str) -> None:
+        self.folder, self.every_n_steps, self.config_hash = folder, every_n_steps, config_hash
         self.best: float | None = None
         self.saved_step = 0
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
-        return {"best": self.best}
+        return {"best": self.best, "config_hash": self.config_hash}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What `state_dict` gave."""
         self.best = state_dict["best"]
+        if state_dict["config_hash"] != self.config_hash:
+            log.warning("the checkpoint was made with another configuration (hash %s, now %s)", state_dict["config_hash"], self.config_hash)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Right after an optimizer step, never inside an accumulation window, nor where validation follows: the epoch's end saves then."""
@@ -64,7 +68,7 @@ class RunCheckpoints(Checkpoint):
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Keeps the best so far."""
         score = trainer.callback_metrics.get(OBJECTIVE)
-        if not trainer.state.fn == "fit" or score is None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking or score is None:
             return
         if self.best is None or float(score) > self.best:
             self.best = float(score)
@@ -88,8 +92,13 @@ class RunCheckpoints(Checkpoint):
 class RandomState(pl.Callback):
     """Carries the random state of every process in the checkpoint, and gives it back before the first batch of a continued run."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.restored: list[dict[str, Any]] = []
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Each process draws its own noise; the weights were drawn alike before."""
+        torch.manual_seed(self.seed * trainer.world_size + trainer.global_rank)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """One state per process; every process takes part in saving."""

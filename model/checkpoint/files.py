@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from torch import Tensor, nn
+
 from model.errors import ConfigError
 
 LAST = "last"
@@ -22,3 +25,15 @@ def find_checkpoint(folder: Path, asked: str) -> Path:
         where = f" in {path.parent}" if asked in (LAST, BEST) else ""
         raise ConfigError(f"ckpt_path={asked} is not there{where}; allowed: a file, or last or best with hydra.run.dir=<folder of the run>")
     return path
+
+
+def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
+    """The weights in the checkpoint at `path`. Raises ConfigError where they are not those of `module`, naming the first difference."""
+    weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    for name in [*wanted, *shapes]:
+        if shapes.get(name) != wanted.get(name):
+            problem = f"{name} is {shapes.get(name, 'missing')} there and {wanted.get(name, 'missing')} here"
+            raise ConfigError(f"ckpt_path={path} belongs to another model: {problem}; allowed: a checkpoint of the same model=, backbone= and loss=")
+    return weights

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from model.config.compose import CONF, from_hydra, groups, register_schemas
+from model.config.folder import refuse_used_folder
 from model.config.messages import CONFIG_ERRORS, two_lines
 from model.errors import ConfigError, not_known
 
@@ -84,7 +85,7 @@ def command_line() -> int:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        refuse_hidden_choices(sys.argv[1:])
+        check_arguments(sys.argv[1:])
         job()
         for mistake in Outcomes.mistakes:
             raise mistake
@@ -96,8 +97,11 @@ def command_line() -> int:
     return 1 if Outcomes.failed else 0
 
 
-def refuse_hidden_choices(arguments: list[str]) -> None:
-    """Raises ConfigError for `group=_choice`: files that start with an underscore are shared parts."""
+def check_arguments(arguments: list[str]) -> None:
+    """What must be refused before Hydra writes a folder: a used folder, and `group=_choice` (such files are shared parts)."""
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    if "hydra.run.dir" in given and "ckpt_path" not in given and "LOCAL_RANK" not in os.environ:
+        refuse_used_folder(Path(given["hydra.run.dir"]))
     known = groups()
     for argument in arguments:
         match = re.fullmatch(r"\+{0,2}(\w+)=(.*)", argument)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.loggers import Logger
+from torch import Tensor
 
+from model.config.schema import LoggerConfig, WandbConfig
+from model.errors import ConfigError
 from model.report.journal import Journal
 
 
@@ -18,14 +24,20 @@ class JournalCallback(pl.Callback):
 
     def __init__(self, path: Path) -> None:
         self.journal = Journal(path)
+        self._known_rows: int | None = None
 
     def state_dict(self) -> dict[str, int]:
         """How many rows there are, so that a continued run writes none twice."""
         return {"rows": self.journal.rows}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Remembers how many rows the checkpoint knows of."""
+        self._known_rows = state_dict["rows"]
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Drops the rows that came after the checkpoint."""
-        self.journal.rewind(state_dict["rows"])
+        if self._known_rows is not None and trainer.is_global_zero:
+            self.journal.rewind(self._known_rows)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """The row of this optimizer step, if anything is due."""
@@ -36,13 +48,21 @@ class JournalCallback(pl.Callback):
         self._write(trainer, module)
 
     def _write(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        values = {key: float(value) for key, value in module.pending.items()}
+        recorded = dict(module.pending)
         module.pending.clear()
-        if not values or not trainer.is_global_zero or not trainer.state.fn == "fit":
+        if not recorded or trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
+        values = as_numbers(recorded)
         for logger in trainer.loggers:
             logger.log_metrics(values, step=trainer.global_step)
         self.journal.append({"epoch": trainer.current_epoch, "step": trainer.global_step, **values})
+
+
+def as_numbers(recorded: dict[str, Tensor | float]) -> dict[str, float]:
+    """Every figure as a float, those on a device with one transfer."""
+    tensors = [key for key, value in recorded.items() if isinstance(value, Tensor)]
+    fetched = dict(zip(tensors, torch.stack([recorded[key].double().reshape(()) for key in tensors]).tolist(), strict=True)) if tensors else {}
+    return {key: float(fetched.get(key, value)) for key, value in recorded.items()}
 
 
 class StepClock(pl.Callback):
@@ -76,3 +96,31 @@ class ProgressBar(RichProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return metrics
+
+
+def make_loggers(config: LoggerConfig, folder: Path) -> list[Logger]:
+    """The loggers beside metrics.csv. Raises ConfigError where a package is missing."""
+    return [make(config, folder) for make in LOGGERS[config.name]]
+
+
+def tensorboard(config: LoggerConfig, folder: Path) -> Logger:
+    """Event files in the run's folder."""
+    try:
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        return TensorBoardLogger(folder, name="tensorboard", version="")
+    except ModuleNotFoundError as error:
+        raise ConfigError("logger=tensorboard needs a package; allowed: after pip install nway-clip[tensorboard]") from error
+
+
+def wandb(config: WandbConfig, folder: Path) -> Logger:
+    """Weights & Biases; the key comes from the environment."""
+    try:
+        from pytorch_lightning.loggers import WandbLogger
+
+        return WandbLogger(project=config.project, save_dir=folder, offline=config.offline)
+    except ModuleNotFoundError as error:
+        raise ConfigError("logger=wandb needs a package; allowed: after pip install nway-clip[wandb]") from error
+
+
+LOGGERS: dict[str, tuple[Callable[[Any, Path], Logger], ...]] = {"csv": (), "tensorboard": (tensorboard,), "wandb": (wandb,)}

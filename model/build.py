@@ -1,0 +1,86 @@
+"""From the configuration to the parts of a run: sizes, data, module. Names from the configuration are resolved here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from model.config.schema import BackboneConfig, RunConfig
+from model.data import make_source
+from model.data.module import CaptionData
+from model.data.tokenizer import load_tokenizer, train_tokenizer
+from model.losses import make_loss
+from model.module import NWayClip
+from model.views import ViewEncoder, plan_views
+from model.views.towers import SpecialTokens, pretrained_sizes
+
+# Captions that are enough to find the frequent words of any source here.
+TOKENIZER_SAMPLES = 20_000
+# Keys of conf/loss that the module, not the loss, reads.
+NOT_LOSS_ARGUMENTS = ("scale_init",)
+
+
+def resolved_sizes(backbone: BackboneConfig) -> BackboneConfig:
+    """The backbone with the sizes of its pretrained checkpoint, where there is one."""
+    return replace(backbone, **pretrained_sizes(backbone.pretrained)) if backbone.pretrained else backbone
+
+
+def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> CaptionData:
+    """Source, tokeniser and loaders. The tokeniser that a run trained is kept in its folder and taken up from there."""
+    source = make_source(config.data, image_size=sizes.image_size, seed=config.seed)
+    return CaptionData(
+        source,
+        make_tokenizer(config, source, folder, start),
+        batch_size=config.data.batch_size,
+        num_workers=config.data.num_workers,
+        captions=config.model.captions,
+        context_length=sizes.context_length,
+        seed=config.seed,
+    )
+
+
+def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
+    """The tokeniser that the configuration names, the pretrained backbone's, the continued run's, or a new one, trained."""
+    named = config.data.tokenizer or config.backbone.pretrained
+    if named:
+        return load_tokenizer(named)
+    kept = start.parent.parent / "tokenizer" if start is not None else None
+    if kept is not None and kept.is_dir():
+        return load_tokenizer(str(kept))
+    rows = range(min(source.size("train"), TOKENIZER_SAMPLES))
+    tokenizer = train_tokenizer([text for texts in source.texts("train", rows) for text in texts], config.data.vocab_size)
+    if not config.trainer.fast_dev_run:
+        tokenizer.save_pretrained(folder / "tokenizer")
+    return tokenizer
+
+
+def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> NWayClip:
+    """The module with the views that its loss reads."""
+    model = config.model
+    views = len(plan_views(model.name, model.captions).names)
+    options = {key: value for key, value in asdict(config.loss).items() if key not in NOT_LOSS_ARGUMENTS}
+    loss = make_loss(**options, views=views, batch_size=config.data.batch_size * processes(config), seed=config.seed)
+    encoder = ViewEncoder(
+        plan_views(model.name, model.captions, loss.reads),
+        sizes,
+        special_tokens(data.tokenizer),
+        projection=model.projection,
+        token_select=getattr(model, "token_select", "softmax"),
+        eot_select=getattr(model, "eot_select", "argmax"),
+    )
+    return NWayClip(encoder, loss, config.optimizer, config.schedule, scale_init=config.loss.scale_init, batch_size=config.data.batch_size)
+
+
+def special_tokens(tokenizer) -> SpecialTokens:
+    """The ids that towers and translator need to know."""
+    return SpecialTokens(tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, len(tokenizer))
+
+
+def processes(config: RunConfig) -> int:
+    """How many processes the run has, as far as the configuration says (`auto`: as many as there are GPUs)."""
+    devices = config.trainer.devices
+    if isinstance(devices, str):
+        devices = max(1, torch.cuda.device_count()) if devices in ("auto", "-1") else int(devices)
+    return config.trainer.num_nodes * (devices if isinstance(devices, int) else len(devices))

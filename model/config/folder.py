@@ -1,0 +1,15 @@
+"""A run's folder is written once, or continued: never overwritten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model.errors import ConfigError
+
+METRICS = "metrics.csv"
+
+
+def refuse_used_folder(folder: Path) -> None:
+    """Raises ConfigError when `folder` holds a run's metrics already."""
+    if (folder / METRICS).exists():
+        raise ConfigError(f"hydra.run.dir={folder} holds a run already; allowed: another folder, or ckpt_path=last beside it to go on with that run")
