@@ -40,21 +40,21 @@ class Summary:
         """What a sweeper maximises: val/recall@1, NaN where there was no validation."""
         return self.metrics.get("val/recall@1", math.nan)
 
-    def write(self) -> None:
-        """Writes summary.json into the run's folder."""
+    def write(self, name: str) -> None:
+        """Writes `name` (summary.json, or evaluation.json where nothing was trained) into the run's folder."""
         body = {key: value for key, value in vars(self).items() if key not in ("folder", "notes")}
-        write_summary(self.folder, {**body, **self.notes, "versions": versions()})
+        write_summary(self.folder / name, {**body, **self.notes, "versions": versions()})
 
 
 def record_failure(folder: Path, reason: str) -> None:
     """The summary of a run that did not end well; `reason` in words."""
-    write_summary(folder, {"status": "failed", "reason": reason, "versions": versions()})
+    write_summary(folder / "summary.json", {"status": "failed", "reason": reason, "versions": versions()})
 
 
-def write_summary(folder: Path, body: dict) -> None:
-    """summary.json as strict JSON: numbers that are not finite become null."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "summary.json", json.dumps(finite(body), indent=2, allow_nan=False) + "\n")
+def write_summary(path: Path, body: dict) -> None:
+    """Strict JSON: numbers that are not finite become null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, json.dumps(finite(body), indent=2, allow_nan=False) + "\n")
 
 
 def finite(value: object) -> object:
