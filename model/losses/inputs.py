@@ -1,0 +1,28 @@
+"""Checks of what a loss is called with, and the one place where views become a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def stack_views(views: Sequence[Tensor] | Tensor, reads: int | None) -> Tensor:
+    """n tensors (B, F), or one (n, B, F), as (n, B, F): the first `reads` of them, all where that is None.
+
+    Raises TypeError for a dtype that is not floating, ValueError for fewer than two views, views of different shapes,
+    shapes other than (B, F), an empty batch, or no features.
+    """
+    n = len(views)
+    if n < 2:
+        raise ValueError(f"views: {n} given; accepted: 2 or more")
+    views = list(views)[:reads]
+    for k, view in enumerate(views):
+        if not torch.is_floating_point(view):
+            raise TypeError(f"views[{k}]: dtype {view.dtype} given; accepted: float64, float32, bfloat16, float16")
+        if view.dim() != 2 or 0 in view.shape:
+            raise ValueError(f"views[{k}]: shape {tuple(view.shape)} given; accepted: (B, F) with B and F of 1 or more")
+        if view.shape != views[0].shape:
+            raise ValueError(f"views[{k}]: shape {tuple(view.shape)} given; accepted: {tuple(views[0].shape)}, that of views[0]")
+    return torch.stack(views)

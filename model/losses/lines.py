@@ -1,0 +1,164 @@
+"""The loss along lines, with its gradients made while the tiles are at hand.
+
+With diagonal targets only n B^2 of the B^n scores are ever used: those in which one view takes another sample's row.
+Row-wise statistics (n, b, F) are float64, block by block; products (T, B) are float32 where that is safe; formulas
+and cross-entropies run in float64 on blocks that fit a core's cache. Nothing of size (B, B) is kept for the backward pass.
+
+Shapes: n views, B rows, F features, D directions, T rows of a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model.losses.contrast import contrast
+from model.losses.numerics import normalise, ordinary_rows, result_dtype, saturate
+from model.losses.score import Prepared, Score
+from model.losses.tiles import CACHED_CELLS, Gradients, products, pull_products, row_blocks
+
+# Samples whose row-wise statistics are made at once: 6 views of 64 rows and 512 features are 1.5 MiB.
+PREPARED_ROWS = 64
+# Batches up to this size are multiplied in float64: the products cost little there, and no digit is lost.
+FLOAT64_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How views become line scores: the score, whether rows are normalised and with which eps, the budget of a tile in bytes."""
+
+    score: Score
+    normalised: bool
+    eps: float
+    budget: int
+
+    def prepare(self, views: Tensor) -> tuple[Tensor, Prepared]:
+        """(n, b, F) float64 -> normalised rows, and their statistics."""
+        rows = normalise(views, self.eps) if self.normalised else views
+        return rows, self.score.prepare(rows)
+
+    def product_dtype(self, views: Tensor) -> torch.dtype:
+        """float32 where it can hold the products of the rows of `views`, else float64."""
+        narrow = views.dtype != torch.float64 and views.shape[1] > FLOAT64_ROWS and ordinary_rows(views, self.normalised, self.eps)
+        return torch.float32 if narrow else torch.float64
+
+
+def line_scores(lines: Lines, views: Tensor) -> Tensor:
+    """(n, B, F) -> line scores (D, B, B), differentiable, all in float64."""
+    n, _, features = views.shape
+    rows, prepared = lines.prepare(views)
+    own, scores = rows.unbind(), []
+    for d in range(lines.score.directions(n)):
+        cells = [cross.rows @ cross.cols.T for cross in lines.score.crosses(own, d)]
+        line = lines.score.line(cells, prepared.rows[d].unsqueeze(2), prepared.cols[d].unsqueeze(1), n, features)
+        scores.append(torch.diagonal_scatter(line, prepared.matched[d]))
+    return torch.stack(scores)
+
+
+class _LineLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, lines: Lines, weights: Sequence[float], want: bool, views: Tensor, off: Tensor, diagonal: Tensor) -> Tensor:
+        ctx.dtype = views.dtype
+        run = _Run(lines, views, off, diagonal, want)
+        for d, weight in enumerate(weights):
+            run.direction(d, weight)
+        if want:
+            ctx.save_for_backward(run.pull_views(), run.d_off.to(off.dtype), run.d_diagonal.to(diagonal.dtype))
+        return run.loss.to(result_dtype(views))
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        d_views, d_off, d_diagonal = ctx.saved_tensors
+        return None, None, None, saturate(d_views * grad, ctx.dtype), d_off * grad, d_diagonal * grad
+
+
+def line_loss(lines: Lines, views: Tensor, off: Tensor, diagonal: Tensor, weights: Sequence[float]) -> Tensor:
+    """sum over directions d of weights[d] * sum over rows of the cross-entropy against the matching candidate.
+
+    views (n, B, F), any floating dtype; off and diagonal: multipliers of the other and of the matching scores, scalars.
+    Differentiable once by views, off and diagonal. The result is float64 for float64 views, else float32.
+    """
+    want = torch.is_grad_enabled() and any(x.requires_grad for x in (views, off, diagonal))
+    return _LineLoss.apply(lines, weights, want, views, off, diagonal)
+
+
+class _Run:
+    """One evaluation: operands, statistics, and the sums of loss and gradients."""
+
+    def __init__(self, lines: Lines, views: Tensor, off: Tensor, diagonal: Tensor, want: bool):
+        self.lines, self.views, self.want = lines, views.detach(), want
+        self.off, self.diagonal = off.detach().double(), diagonal.detach().double()
+        dtype = lines.product_dtype(views)
+        own, blocks = torch.empty_like(views, dtype=dtype), []
+        for rows in row_blocks(views.shape[1], PREPARED_ROWS):
+            own[:, rows], prepared = lines.prepare(self.views[:, rows].double())
+            blocks.append(prepared)
+        self.prepared = Prepared(*(torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)))
+        self.leaves = [row.requires_grad_(want) for row in own.unbind()]
+        self.d_own = [torch.zeros_like(row, requires_grad=False) for row in self.leaves] if want else []
+        self.d_prepared = Prepared(*map(torch.zeros_like, self.prepared))
+        self.loss, self.d_off, self.d_diagonal = (self.off.new_zeros(()) for _ in range(3))
+
+    def direction(self, d: int, weight: float) -> None:
+        """Adds direction `d`, tile by tile."""
+        with torch.set_grad_enabled(self.want):
+            crosses = self.lines.score.crosses(self.leaves, d)
+        size = self.views.shape[1]
+        cell = crosses[0].rows.element_size() * len(crosses)
+        step = max(1, min(1024, self.lines.budget // (8 * cell * size)))
+        sums = Gradients()
+        for rows in row_blocks(size, step):
+            cells = products(crosses, rows)
+            for part in row_blocks(rows.stop - rows.start, max(1, CACHED_CELLS // size)):
+                self.block(d, weight, rows.start + part.start, [cell[part] for cell in cells])
+            if self.want:
+                pull_products(crosses, rows, cells, sums)
+        if self.want:
+            self.add_own(sums)
+
+    def block(self, d: int, weight: float, first: int, cells: list[Tensor]) -> None:
+        """Rows from `first` on: adds their loss and small gradients, and writes the gradient of every cell over `cells`."""
+        n, _, features = self.views.shape
+        rows = slice(first, first + len(cells[0]))
+        inputs = [*(cell.double() for cell in cells), self.prepared.rows[d][:, rows].unsqueeze(2), self.prepared.cols[d].unsqueeze(1)]
+        inputs = [x.detach().requires_grad_(self.want) for x in inputs]
+        with torch.set_grad_enabled(self.want):
+            scores = self.lines.score.line(inputs[:-2], *inputs[-2:], n, features)
+        matched = self.prepared.matched[d, rows]
+        made = contrast(scores.detach(), matched, first, self.off, self.diagonal)
+        self.loss += weight * made.loss.sum()
+        if not self.want:
+            return
+        self.d_off += weight * (made.push * scores.detach()).sum()
+        self.d_diagonal -= weight * (made.pull * matched).sum()
+        self.d_prepared.matched[d, rows] -= weight * self.diagonal * made.pull
+        *d_cells, d_rows, d_cols = torch.autograd.grad(scores, inputs, made.push.mul_(weight * self.off), allow_unused=True)
+        for cell, grad in zip(cells, d_cells, strict=True):
+            cell.copy_(grad)
+        if d_rows is not None:
+            self.d_prepared.rows[d][:, rows] += d_rows.squeeze(2)
+        if d_cols is not None:
+            self.d_prepared.cols[d] += d_cols.squeeze(1)
+
+    def add_own(self, sums: Gradients) -> None:
+        """Carries the gradients of the operands on to the normalised rows."""
+        for total, grad in zip(self.d_own, sums.pull_to(self.leaves), strict=True):
+            if grad is not None:
+                total += grad
+
+    def pull_views(self) -> Tensor:
+        """The gradient of `views`, float64 for float64 and float32 otherwise, from those of normalised rows and statistics."""
+        out = torch.empty_like(self.views, dtype=result_dtype(self.views))
+        for rows in row_blocks(self.views.shape[1], PREPARED_ROWS):
+            with torch.enable_grad():
+                views = self.views[:, rows].double().requires_grad_()
+                own, prepared = self.lines.prepare(views)
+                targets = [*own.unbind(), *prepared]
+            grads = [*(grad[rows].double() for grad in self.d_own), *(grad[..., rows] for grad in self.d_prepared)]
+            kept = [(x, grad) for x, grad in zip(targets, grads, strict=True) if x.requires_grad]
+            (pulled,) = torch.autograd.grad([x for x, _ in kept], views, [grad for _, grad in kept])
+            out[:, rows] = saturate(pulled, out.dtype)
+        return out

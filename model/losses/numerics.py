@@ -1,0 +1,90 @@
+"""Guards against the numerical traps of the family: norms, roots, dtypes. The only place that knows `eps` of a norm.
+
+Shapes: n views, B rows, F features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Lengths of normalised rows between which float32 neither underflows in a square nor overflows.
+ORDINARY = (1e-3, 1e3)
+
+
+class _SafeRoot(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        root = x.clamp(min=0).sqrt_()
+        ctx.save_for_backward(root)
+        return root
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (root,) = ctx.saved_tensors
+        return torch.where(root > 0, grad / (2 * root), 0)
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """sqrt(max(x, 0)), any shape, with gradient 0 where x <= 0; the true slope there is infinite, and inf * 0 is NaN."""
+    return _SafeRoot.apply(x)
+
+
+class _RowNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        top = x.abs().amax(-1, keepdim=True)
+        top = torch.where(top > 0, top, 1)  # scaling by the largest entry first: a square of it can neither overflow nor vanish
+        norm = top * torch.linalg.vector_norm(x / top, dim=-1, keepdim=True)
+        ctx.save_for_backward(x, norm)
+        return norm
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        x, norm = ctx.saved_tensors
+        return grad * (x / torch.where(norm > 0, norm, 1))
+
+
+def row_norm(x: Tensor) -> Tensor:
+    """Euclidean length of each row, (…, F) -> (…, 1), right for every representable row; gradient 0 at a zero row."""
+    return _RowNorm.apply(x)
+
+
+def normalise(x: Tensor, eps: float) -> Tensor:
+    """x / (|x| + eps) by rows, (…, F) -> (…, F). A zero row stays zero and has gradient zero."""
+    norm = row_norm(x)
+    return torch.where(norm > 0, x / (norm + eps), x.detach())
+
+
+def saturate(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """`x` as `dtype`; values beyond its range become its largest finite value (NaN stays NaN)."""
+    limit = torch.finfo(dtype).max
+    return x.clamp(-limit, limit).to(dtype)
+
+
+class _Widen(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.dtype = x.dtype
+        return x.double()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return saturate(grad, ctx.dtype)
+
+
+def widen(x: Tensor) -> Tensor:
+    """`x` in float64; its gradient comes back in the dtype of `x`, saturated at the largest finite value."""
+    return _Widen.apply(x)
+
+
+def result_dtype(x: Tensor) -> torch.dtype:
+    """Dtype of a score or a loss of `x`: float64 for float64, float32 for float32 and the half precisions."""
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def ordinary_rows(x: Tensor, normalised: bool, eps: float) -> bool:
+    """Whether every row of `x` (…, F), normalised if so asked, is zero or has a length that float32 can square and multiply."""
+    norm = row_norm(x.detach().double())
+    length = norm / (norm + eps) if normalised else norm
+    return bool(((length == 0) | ((length > ORDINARY[0]) & (length < ORDINARY[1]))).all())

@@ -1,0 +1,48 @@
+"""The product family: scores that are functions of the multilinear inner product sum_z prod_k x_k[z].
+
+Along line a the product of the other views is fixed, so a direction costs one (B, F) by (F, B) product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import mul
+
+import torch
+from torch import Tensor
+
+from model.losses.score import Cross, Prepared, TupleScore
+
+
+def einsum(product: Tensor) -> Tensor:
+    """sum_z prod_k x_k[z] (old logitsversion 0). Any shape; of unit rows at most 1."""
+    return product
+
+
+class ProductScore(TupleScore):
+    """`formula` maps the multilinear inner product to the score."""
+
+    def __init__(self, formula: Callable[[Tensor], Tensor]):
+        self.formula = formula
+
+    def prepare(self, views: Tensor) -> Prepared:
+        n, b, _ = views.shape
+        matched = self.formula(reduce(mul, views.unbind()).sum(-1))
+        empty = views.new_zeros(n, 0, b)
+        return Prepared(matched.expand(n, b), empty, empty)
+
+    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
+        return [Cross(reduce(mul, [view for k, view in enumerate(views) if k != d]), views[d])]
+
+    def line(self, products: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+        return self.formula(products[0])
+
+    def dense(self, views: Sequence[Tensor]) -> Tensor:
+        others = views[0]
+        for view in views[1:-1]:
+            others = others.unsqueeze(-2) * view
+        return self.formula(torch.matmul(others, views[-1].T))
+
+    def dense_width(self, n: int, features: int) -> int:
+        return 2 * features + 8

@@ -1,0 +1,68 @@
+"""What a loss is made of: a score, which can be evaluated on matched rows, along lines, and over all tuples.
+
+Shapes: n views, B rows, F features, D directions (one per view for the scores of all views), T rows of a tile.
+A line score is [d, i, c]: row i against candidate c; the matching candidate is c = i.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Prepared(NamedTuple):
+    """Row-wise statistics of a block of b samples, float64."""
+
+    matched: Tensor  # (D, b) score of each sample's own tuple
+    rows: Tensor  # (D, r, b) statistics that belong to row i of a line
+    cols: Tensor  # (D, q, b) statistics that belong to candidate c of a line
+
+
+class Cross(NamedTuple):
+    """One inner product for every cell of a line: rows (B, F) with candidates (B, F)."""
+
+    rows: Tensor
+    cols: Tensor
+
+
+class Score(ABC):
+    """A score in its three evaluations. All methods are differentiable functions of their arguments and keep no state."""
+
+    def directions(self, n: int) -> int:
+        """How many directions n views are contrasted in."""
+        return n
+
+    @abstractmethod
+    def prepare(self, views: Tensor) -> Prepared:
+        """(n, b, F) float64 -> row-wise statistics."""
+
+    @abstractmethod
+    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
+        """n tensors (B, F) -> the inner products that the cells of direction `d` need."""
+
+    @abstractmethod
+    def line(self, products: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+        """products, each (T, B); rows (r, T, 1); cols (q, 1, B) -> scores (T, B) of n views of F features."""
+
+
+class TupleScore(Score):
+    """A score of one row of every view: also defined off the lines."""
+
+    @abstractmethod
+    def dense(self, views: Sequence[Tensor]) -> Tensor:
+        """n tensors (B_k, F) -> scores of all tuples, (B_1, …, B_n)."""
+
+    def dense_width(self, n: int, features: int) -> int:
+        """Numbers that `dense` holds at once for each of its cells, roughly."""
+        return 8
+
+
+def on_axes(x: Tensor, axes: Sequence[int], n: int) -> Tensor:
+    """`x`, whose dimensions belong to the ascending `axes`, with n dimensions, so that it broadcasts over the others."""
+    shape = [1] * n
+    for size, axis in zip(x.shape, axes, strict=True):
+        shape[axis] = size
+    return x.reshape(shape)
