@@ -172,8 +172,8 @@ def evaluate_splits(session: Session) -> dict[str, float]:
         session.module.load_state_dict(load_weights(best, session.module))
     figures = {}
     for split in dict.fromkeys(config.evaluate):
-        (found,) = session.trainer.test(session.module, dataloaders=session.data.eval_dataloader(split), verbose=False)
-        figures |= {f"{split}/{name}": value for name, value in found.items()}
+        session.trainer.test(session.module, dataloaders=session.data.eval_dataloader(split), verbose=False)
+        figures |= {f"{split}/{name}": float(value) for name, value in session.trainer.callback_metrics.items()}
     return figures
 
 

@@ -48,7 +48,8 @@ class Towers(nn.Module):
 
     def caption(self, tokens: Tensor, end: Tensor) -> Tensor:
         """(B, T) tokens and the (B,) position of their end token -> (B, P) features of that row."""
-        return self.project(at_rows(self.read(self.token_embedding[tokens]), end))
+        # The embedding layer, not an index: only its gradient sums repeated tokens in a fixed order.
+        return self.project(at_rows(self.read(self.text.embeddings.token_embedding(tokens)), end))
 
     def read(self, embeddings: Tensor) -> Tensor:
         """(B, T, D) token embeddings -> (B, T, D): positions added, the causal transformer, the final norm."""
