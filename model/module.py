@@ -13,7 +13,6 @@ from model.analysis.validation import validation_figures
 from model.config.schema import OptimizerConfig, PlateauConfig, ScheduleConfig
 from model.data.batch import Batch
 from model.distributed import gather_rows, gather_views
-from model.losses.conditioning import initial_scale, reach_warning
 from model.optim import Plateau, make_optimizer, make_schedule, rate_factor
 from model.views import ViewEncoder
 
@@ -25,20 +24,17 @@ class NWayClip(pl.LightningModule):
     """Contrasts the views of a batch jointly; both original trainers and plain CLIP, depending on the encoder's plan."""
 
     def __init__(
-        self, encoder: ViewEncoder, loss: nn.Module, optimizer: OptimizerConfig, schedule: ScheduleConfig, *, scale_init: str, batch_size: int
+        self, encoder: ViewEncoder, loss: nn.Module, optimizer: OptimizerConfig, schedule: ScheduleConfig, *, batch_size: int
     ) -> None:
-        """`scale_init`: value of loss.scale_init; `batch_size`: samples that one evaluation of the validation loss contrasts."""
+        """`batch_size`: samples that one evaluation of the validation loss contrasts."""
         super().__init__()
         self.encoder = encoder
         self.loss = loss
         self.logit_scale = nn.Parameter(torch.tensor(ORIGINAL_LOG_SCALE), requires_grad=loss.uses_scale)
-        # The cap on the multiplier, and whether the first batch has still to choose both.
         self.register_buffer("scale_cap", torch.tensor(ORIGINAL_CAP))
-        self.register_buffer("scale_chosen", torch.tensor(scale_init == "original"))
         self.optimizer_config, self.schedule_config = optimizer, schedule
         self.batch_size = batch_size
         self.step_skipped = False
-        self._spoken = False
         self.pending: dict[str, Tensor | float] = {}
         self._window: list[Tensor] = []
         self._epoch_loss, self._epoch_batches = 0.0, 0
@@ -61,32 +57,16 @@ class NWayClip(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss over the samples of all processes: each is the negative of every other."""
         views = gather_views(self(batch))
-        if not self.scale_chosen:
-            self._choose_scale(views.detach())
-        if not self._spoken:
-            self._warn_of_reach(views.detach())
         views.register_hook(self._keep_view_gradients)
         loss = self.loss(views, self.multiplier())
         self._window.append(loss.detach())
         self.log("train/loss", loss.detach(), prog_bar=True, logger=False)
         return loss
 
-    def _choose_scale(self, views: Tensor) -> None:
-        """loss.scale_init=auto: the first batch decides where the scale starts and where it is capped."""
-        log_scale, cap = initial_scale(self.loss, views)
-        self.logit_scale.data.fill_(log_scale)
-        self.scale_cap.fill_(cap)
-        self.scale_chosen.fill_(True)
-        self.record({"train/logit_scale_cap": cap})
-
-    def _warn_of_reach(self, views: Tensor) -> None:
-        """Says once, on the first batch, what this loss leaves out, and when its logits cannot leave chance."""
-        self._spoken = True
+    def on_train_start(self) -> None:
+        """Says once what this loss leaves out."""
         for notice in self.loss.notices:
             self.print(notice)
-        warning = reach_warning(self.loss, views, self.multiplier().detach())
-        if warning:
-            self.print(f"warning: {warning}")
 
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
         """One step, then the scale is brought back under its cap; the row of train/* metrics when it is due."""

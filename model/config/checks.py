@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
+
 from model.config.schema import (
     AdamWConfig,
     BackboneConfig,
@@ -36,6 +38,29 @@ def check_run(config: RunConfig) -> None:
     check_schedule(config.schedule)
     check_trainer(config.trainer)
     check_combinations(config)
+    check_loss(config)
+    check_monitor(config)
+
+
+def check_loss(config: RunConfig) -> None:
+    """The losses know best what they can mean; the views are those that the model has."""
+    from model.losses.options import check_options
+
+    options = asdict(config.loss)
+    check_options(options.pop("name"), views=view_count(config.model), batch_size=config.data.batch_size, **options)
+
+
+def view_count(model: ModelConfig) -> int:
+    """How many views a sample has: the image, caption 1, and what each further caption gives."""
+    further = 2 if isinstance(model, DecodedModelConfig) else 1
+    return 2 + further * (model.captions - 1)
+
+
+def check_monitor(config: RunConfig) -> None:
+    """The monitor checks its own settings."""
+    from model.health import HealthSettings
+
+    HealthSettings(**{field.name: getattr(config.monitor, field.name) for field in fields(HealthSettings)})
 
 
 def check_model(model: ModelConfig, data: DataConfig) -> None:
