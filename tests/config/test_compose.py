@@ -1,0 +1,82 @@
+"""The composed configuration: typed, checked, documented, hashed."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from model.config.checks import view_count
+from model.config.compose import CONF, config_hash, groups, known_keys
+from model.errors import ConfigError
+from model.views import plan_views
+
+FILES = sorted(CONF.rglob("*.yaml"))
+
+
+def test_defaults_are_those_of_the_contract(composed):
+    config = composed()
+    assert (config.seed, config.data.batch_size, config.data.val_size) == (0, 128, 1000)
+    assert (config.model.name, config.backbone.name, config.data.name, config.monitor.name) == ("v534dim", "tiny", "scenes", "watch")
+    assert (config.loss.targets, config.loss.mask, config.loss.axes, config.loss.evaluation) == ("diagonal", "none", "all", "auto")
+    assert (config.loss.reduction, config.loss.normalize) == ("mean", True)
+
+
+@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group, choices in groups().items() for choice in choices if group != "experiment"])
+def test_every_choice_composes(composed, group, choice):
+    extra = {"coco": ["data.root=somewhere"]}.get(choice, [])
+    assert getattr(composed(f"{group}={choice}", *extra), group).name == choice
+
+
+@pytest.mark.parametrize("choice", groups()["experiment"])
+def test_every_experiment_composes(composed, choice):
+    composed(f"experiment={choice}", "data.root=somewhere")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONF)))
+def test_a_file_says_in_line_1_what_it_is(path):
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("# ")
+    assert len(lines[0]) > 15 or lines[1].startswith("# ")
+
+
+def test_every_key_is_described_where_it_gets_its_value():
+    """A key's line carries a comment in at least one file of its group."""
+    described = {
+        f"{path.parent.name}.{match.group(1)}" for path in FILES for match in re.finditer(r"^(\w+):[^#\n]*#.+$", path.read_text(), flags=re.M)
+    }
+    described = {key.removeprefix(f"{CONF.name}.") for key in described}
+    missing = [key for key in known_keys() if not key.endswith(".name") and key not in described]
+    assert missing == []
+
+
+def test_the_hash_names_what_a_run_computes(composed):
+    assert config_hash(composed()) == config_hash(composed("ckpt_path=last", "evaluate=[val]"))
+    assert len({config_hash(composed(*change)) for change in ([], ["seed=1"], ["loss=norms"], ["optimizer.lr=0.5"])}) == 4
+
+
+@pytest.mark.parametrize("model", ["clip", "v534dim", "v5335dim"])
+@pytest.mark.parametrize("captions", [1, 2, 5])
+def test_the_checks_count_views_as_the_model_makes_them(composed, model, captions):
+    config = composed(f"model={model}", f"model.captions={captions}")
+    assert view_count(config.model) == len(plan_views(model, captions).names)
+
+
+def test_a_seed_of_zero_is_a_seed(composed):
+    assert composed("seed=0").seed == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (["loss=stock", "loss.axes=first"], "loss.axes=first"),
+        (["optimizer.betas=[0.9]"], "optimizer.betas"),
+        (["evaluate=[dev]"], "evaluate=dev is not known; allowed: train, val, test"),
+        (["trainer.precision=32"], "trainer.precision=32 is not known"),
+        (["schedule=plateau", "schedule.factor=1.5"], "schedule.factor=1.5"),
+        (["data.train_size=100"], "data.train_size=100 makes no batch"),
+    ],
+)
+def test_values_out_of_range_name_themselves(composed, overrides, text):
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        composed(*overrides)

@@ -1,0 +1,187 @@
+"""Whole runs, small: what they leave behind, what repeats exactly, what goes on exactly after a kill."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.checkpoint.files import checkpoint_path
+from model.errors import ConfigError
+from model.run import run
+from tests.conftest import SMALL
+
+ROOT = Path(__file__).resolve().parents[2]
+# Kills its own process right before the optimizer step of the number in KILL_AT.
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {root!r})
+import torch
+torch.set_num_threads(1)
+from model.module import NWayClip
+step = NWayClip.optimizer_step
+def fatal(self, *arguments, **keywords):
+    if self.global_step == int(os.environ["KILL_AT"]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *arguments, **keywords)
+NWayClip.optimizer_step = fatal
+from model.config.cli import command_line
+sys.exit(command_line())
+"""
+NOISY = ("model.eot_select=gumbel", "backbone.translator_dropout=0.1", "trainer.checkpoint_every_n_steps=2", "trainer.max_epochs=3")
+
+
+def read_csv(folder: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv."""
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Of the last checkpoint."""
+    return torch.load(checkpoint_path(folder, "last"), weights_only=True)["state_dict"]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Equal to the last byte and bit."""
+    assert (one / "metrics.csv").read_bytes() == (other / "metrics.csv").read_bytes()
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.mark.parametrize("model", ["v534dim", "v5335dim", "clip"])
+@pytest.mark.parametrize("loss", ["normsv5", "stock"])
+def test_a_run_leaves_what_the_documentation_says(small, tmp_path, model, loss):
+    summary = run(small(f"model={model}", f"loss={loss}", "evaluate=[val,test]"), tmp_path)
+    rows = read_csv(tmp_path)
+    body = json.loads((tmp_path / "summary.json").read_text())
+    assert body["status"] == "complete"
+    assert body["steps"] == {"attempted": 6, "applied": 6}
+    assert {"train/loss", "train/logit_scale", "val/loss", "val/recall@1", "val/recall@5", "val/recall@10", "val/swap_acc"} <= rows[0].keys()
+    assert [row["step"] for row in rows if row["val/loss"]] == ["3", "6"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert {"test/recall@1", "val/recall@10"} <= summary.metrics.keys()
+    assert summary.objective == body["metrics"]["val/recall@1"]
+    assert len(body["views"]) == (2 if loss == "stock" else {"v534dim": 6, "v5335dim": 4, "clip": 2}[model])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau", "constant"])
+@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
+def test_the_same_seed_gives_the_same_run(small, tmp_path, schedule, optimizer):
+    chosen = (f"schedule={schedule}", f"optimizer={optimizer}")
+    for name in ("one", "two"):
+        run(small(*NOISY, *chosen), tmp_path / name)
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+    run(small(*NOISY, *chosen, "seed=1"), tmp_path / "three")
+    assert (tmp_path / "one" / "metrics.csv").read_bytes() != (tmp_path / "three" / "metrics.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("kill_at", "extra"),
+    [
+        (5, ()),  # in the middle of an epoch
+        (3, ()),  # right after an epoch's end
+        (4, ("schedule=plateau", "schedule.patience=0")),
+        (3, ("trainer.accumulate_grad_batches=2", "data.train_size=48")),
+        (5, ("data.num_workers=1",)),
+    ],
+)
+def test_a_killed_run_goes_on_as_if_nothing_had_been(small, tmp_path, kill_at, extra):
+    overrides = [*SMALL, *NOISY, *extra]
+    run(small(*NOISY, *extra), tmp_path / "whole")
+    cut = tmp_path / "cut"
+    command = [sys.executable, "-c", KILLED.format(root=str(ROOT)), *overrides, f"hydra.run.dir={cut}"]
+    done = subprocess.run(command, env={**os.environ, "KILL_AT": str(kill_at)}, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    summary = run(small(*NOISY, *extra, "ckpt_path=last"), cut)
+    assert summary.status == "complete"
+    assert_same_run(tmp_path / "whole", cut)
+
+
+def test_validation_takes_the_permuted_captions_for_strangers(small, tmp_path):
+    """Learned on 64 scenes, recall on them is far above chance with their own captions and at chance with another's."""
+    from model.analysis.validation import validation_figures
+    from model.build import make_data, make_module, resolved_sizes
+
+    config = small("model=clip", "loss=stock", "data.train_size=64", "data.batch_size=64", "trainer.max_epochs=40", "optimizer.lr=3e-3")
+    config.backbone.text_width = config.backbone.vision_width = 32
+    run(config, tmp_path)
+    data = make_data(config, resolved_sizes(config.backbone), tmp_path, checkpoint_path(tmp_path, "last"))
+    module = make_module(config, resolved_sizes(config.backbone), data).eval()
+    module.load_state_dict(weights(tmp_path))
+    with torch.no_grad():
+        views = torch.cat([module(batch) for batch in data.eval_dataloader("train")], dim=1)
+        own = validation_figures(module.loss, views, module.multiplier(), 64)
+        views[1] = views[1].roll(1, dims=0)
+        strange = validation_figures(module.loss, views, module.multiplier(), 64)
+    assert own["recall@10"] > 3 * 10 / 64
+    assert strange["recall@10"] < 2 * 10 / 64
+
+
+def test_train_false_evaluates_a_checkpoint_and_leaves_the_run_alone(small, tmp_path):
+    run(small(), tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in ("metrics.csv", "summary.json")}
+    summary = run(small("train=false", "ckpt_path=best", "evaluate=[val,test]"), tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    evaluated = json.loads((tmp_path / "evaluation.json").read_text())["metrics"]
+    assert evaluated["val/recall@1"] == max(float(row["val/recall@1"]) for row in read_csv(tmp_path) if row["val/recall@1"])
+    assert summary.steps["attempted"] == 0
+
+
+def test_a_folder_is_not_trained_into_twice(small, tmp_path):
+    run(small(), tmp_path)
+    with pytest.raises(ConfigError, match="holds a run already"):
+        run(small(), tmp_path)
+
+
+def test_a_checkpoint_of_another_model_is_refused(small, tmp_path):
+    run(small("model=clip"), tmp_path / "clip")
+    checkpoint = checkpoint_path(tmp_path / "clip", "last")
+    with pytest.raises(ConfigError, match="belongs to another model"):
+        run(small(f"ckpt_path={checkpoint}"), tmp_path / "other")
+
+
+def test_checkpoints_hold_plain_data_only(small, tmp_path):
+    """Every key, with weights_only=True: nothing in the file is code."""
+    run(small(), tmp_path)
+    for name in ("last", "best"):
+        loaded = torch.load(checkpoint_path(tmp_path, name), weights_only=True)
+        assert loaded["random_states"]
+
+
+def test_a_fast_run_writes_no_metrics_and_no_checkpoints(small, tmp_path):
+    run(small("trainer.fast_dev_run=true"), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["summary.json"]
+
+
+def test_a_failure_is_recorded_and_raised(small, tmp_path, monkeypatch):
+    from model.module import NWayClip
+
+    def fails(self, batch, index):
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(NWayClip, "training_step", fails)
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        run(small(), tmp_path)
+    body = json.loads((tmp_path / "summary.json").read_text())
+    assert (body["status"], body["reason"]) == ("failed", "RuntimeError: the disk is full")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+def test_other_precisions_train(small, tmp_path, precision):
+    run(small(f"trainer.precision={precision}", "model.projection=iinv"), tmp_path)
+    assert all(torch.isfinite(tensor.double()).all() for tensor in weights(tmp_path).values())
+
+
+def test_early_stopping_ends_a_run_that_no_longer_falls(small, tmp_path):
+    summary = run(small("optimizer.lr=1e-12", "trainer.early_stopping_patience=1", "trainer.max_epochs=20"), tmp_path)
+    assert summary.status == "stopped"
+    assert summary.steps["attempted"] < 60
