@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from model.losses.lines import Lines
-from model.losses.loss import ContrastiveLoss, TupleLoss
-from model.losses.objective import AXES
-from model.losses.options import NAMES, check_options
+from model.losses.loss import ContrastiveLoss, DenseLoss, PairLoss, SigmoidLoss, TupleLoss
+from model.losses.masks import ExtremesMask, LearnedMask, Mask, RawMask
+from model.losses.objective import mean_of_axes, second_and_mean
+from model.losses.options import NAMES, check_options, needs_dense
 from model.losses.registry import ENTRIES
 from model.losses.score import TupleScore
+from model.losses.targets import DiagonalTargets, SoftTargets
 
 __all__ = ["available", "make_loss"]
+
+AXES = {"all": mean_of_axes, "first": second_and_mean}
+MASKS = {
+    "none": lambda views, batch_size: Mask(),
+    "learned": LearnedMask,
+    "extremes": lambda views, batch_size: ExtremesMask(),
+    "raw": lambda views, batch_size: RawMask(),
+    "sigmoid": lambda views, batch_size: Mask(),
+}
 
 
 def available() -> tuple[str, ...]:
@@ -35,15 +46,31 @@ def make_loss(
     """The loss `name` as a module: ``loss(views, logit_scale)``, ``loss.score(views)``, ``loss.lines(views)``.
 
     The keywords are the keys of ``loss.*`` (conf/loss/_keys.yaml); `views` and `batch_size` are the number of views and
-    of rows to expect. Raises ConfigError, a ValueError, for a value that is not known and for combinations that mean nothing.
+    of rows to expect, `seed` that of soft targets. Raises ConfigError, a ValueError, for a value that is not known and for
+    combinations that mean nothing.
     """
     check_options(
-        name, views=views, batch_size=batch_size, normalize=normalize, eps=eps, targets=targets, mask=mask, axes=axes,
-        reduction=reduction, evaluation=evaluation, memory_mib=memory_mib,
+        name, views=views, batch_size=batch_size, normalize=normalize, eps=eps, memory_mib=memory_mib,
+        targets=targets, mask=mask, axes=axes, reduction=reduction, evaluation=evaluation,
     )  # fmt: skip
     entry = ENTRIES[name]
     score = entry.make(eps)
     lines = Lines(score, normalize, eps, memory_mib << 20)
+    shared = {"mean": reduction == "mean", "reads": entry.reads, "notices": notices_of(name, entry.reads, views, mask)}
     if not isinstance(score, TupleScore):
-        return ContrastiveLoss(lines, mean=reduction == "mean", reads=entry.reads)
-    return TupleLoss(lines, dense=evaluation == "dense", mean=reduction == "mean", axes=AXES[axes])
+        return PairLoss(lines, **shared)
+    shared |= {"axes": AXES[axes], "mask": MASKS[mask](views, batch_size)}
+    if evaluation != "dense" and not needs_dense(targets, mask):
+        return TupleLoss(lines, **shared)
+    shared["targets"] = SoftTargets(seed, batch_size) if targets == "soft" else DiagonalTargets()
+    return SigmoidLoss(lines, **shared) if mask == "sigmoid" else DenseLoss(lines, **shared)
+
+
+def notices_of(name: str, reads: int | None, views: int | None, mask: str) -> tuple[str, ...]:
+    """What a run should say once: views that are not computed, a scale that is not trained."""
+    notices = []
+    if reads is not None and views is not None and views > reads:
+        notices.append(f"loss={name} reads the first {reads} of {views} views; the others are not computed")
+    if mask == "sigmoid":
+        notices.append("loss.mask=sigmoid scales its logits to [-1, 1]: logit_scale cancels and is not trained")
+    return tuple(notices)

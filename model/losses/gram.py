@@ -1,7 +1,8 @@
-"""The gram family: scores that are functions of inner products of the views, so no evaluation needs a feature axis.
+"""The gram family, scores of |S|^2 and sum_k |x_k|^2 with S = sum_k x_k: no evaluation needs a feature axis.
 
-S = sum_k x_k. On line a, with row i fixed in the other views, R = S - x_a, and candidate c in view a, |S|^2 becomes
+On line a, with row i fixed in the other views, R = S - x_a, and candidate c in view a, |S|^2 becomes
 |R[i]|^2 + 2 R[i].x_a[c] + |x_a[c]|^2: one (B, F) by (F, B) product per direction.
+V = sum_k x_k^2 - S^2 / n by features; sum_z V follows from the same numbers.
 """
 
 from __future__ import annotations
@@ -14,23 +15,59 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from model.losses.crosses import Cross, Product
 from model.losses.numerics import safe_sqrt
-from model.losses.score import Cross, Prepared, TupleScore, on_axes
+from model.losses.score import Prepared, TupleScore, on_axes, others
 
 
 class GramStats(NamedTuple):
-    """Statistics of a tuple, tensors of one shape."""
+    """Statistics of tuples: tensors of one shape, which is that of the score."""
 
     sum_square: Tensor  # |S|^2
-    spread: Tensor  # sum_z V = sum_k |x_k|^2 - |S|^2 / n, at least 0
+    spread: Tensor  # sum_z V, at least 0
     n: int
     features: int
     eps: float
 
 
+def loss5(s: GramStats) -> Tensor:
+    """1 - sum_z V (old logitsversion 4)."""
+    return 1 - s.spread
+
+
+def loss6(s: GramStats) -> Tensor:
+    """1 - sqrt(sum_z V) (old logitsversion 5)."""
+    return 1 - safe_sqrt(s.spread)
+
+
+def loss7(s: GramStats) -> Tensor:
+    """1 - sum_z |V| (old logitsversion 13): `loss5`, because no V is negative."""
+    return loss5(s)
+
+
+def loss8(s: GramStats) -> Tensor:
+    """sum_z (1 - V) (old logitsversion 14): `loss5` plus F - 1."""
+    return s.features - s.spread
+
+
 def norms(s: GramStats) -> Tensor:
     """|S|^2 / (|S| + eps) (old logitsversion 7)."""
     return s.sum_square / (safe_sqrt(s.sum_square) + s.eps)
+
+
+def normsv2(s: GramStats) -> Tensor:
+    """S.S / (|S| + eps) (old logitsversion 8): `norms`."""
+    return norms(s)
+
+
+def normsv3(s: GramStats) -> Tensor:
+    """|S| / n + eps (old logitsversion 9)."""
+    return safe_sqrt(s.sum_square) / s.n + s.eps
+
+
+def normsv4(s: GramStats) -> Tensor:
+    """sum_k x_k.S / (|S| + eps) (old logitsversion 10): `norms`."""
+    return norms(s)
 
 
 class GramScore(TupleScore):
@@ -53,93 +90,30 @@ class GramScore(TupleScore):
         return Prepared(matched.expand(n, b), rows, square.unsqueeze(1))
 
     def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        return [Cross(reduce(add, _others(views, d)), views[d])]
+        return [Product(reduce(add, others(views, d)), views[d])]
 
-    def line(self, products: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        sum_square = torch.add(rows[0] + cols[0], products[0], alpha=2)
+    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+        sum_square = torch.add(rows[0] + cols[0], cells[0], alpha=2)
         return self.formula(GramStats(sum_square, rows[1] + cols[0] - sum_square / n, n, features, self.eps))
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         n, features = len(views), views[0].shape[-1]
-        square = reduce(add, [on_axes(view.square().sum(-1), [k], n) for k, view in enumerate(views)])
+        square = square_sum(views)
         sum_square = torch.add(square, pair_sum(views), alpha=2)
         return self.formula(GramStats(sum_square, square - sum_square / n, n, features, self.eps))
 
 
-class PairStats(NamedTuple):
-    """Statistics of a tuple, one tensor per view k in each list; R_k = S - x_k."""
-
-    cross: Sequence[Tensor]  # x_k.R_k
-    rest_square: Sequence[Tensor]  # |R_k|^2
-    square: Sequence[Tensor]  # |x_k|^2
-    eps: float
+def square_sum(views: Sequence[Tensor]) -> Tensor:
+    """sum_k |x_k|^2 over all tuples."""
+    return reduce(add, [on_axes(view.square().sum(-1), [k], len(views)) for k, view in enumerate(views)])
 
 
-def normsv5(s: PairStats) -> Tensor:
-    """sum_k x_k.R_k / (|R_k| + eps) (old logitsversion 11, 12 without normalisation)."""
-    return reduce(add, [cross / (safe_sqrt(rest) + s.eps) for cross, rest in zip(s.cross, s.rest_square, strict=True)])
-
-
-class PairScore(TupleScore):
-    """Gram scores that need the products of every two views: `formula` maps PairStats to the score."""
-
-    def __init__(self, formula: Callable[[PairStats], Tensor], eps: float):
-        self.formula = formula
-        self.eps = eps
-
-    def prepare(self, views: Tensor) -> Prepared:
-        n, b, _ = views.shape
-        total = views.sum(0)
-        rest = total - views
-        cross, rest_square, square = (views * rest).sum(-1), rest.square().sum(-1), views.square().sum(-1)
-        matched = self.formula(PairStats(cross, rest_square, square, self.eps))
-        pair = torch.einsum("jbf,kbf->jkb", views, views)
-        # [a, k]: x_k.(S - x_a - x_k) and |S - x_a - x_k|^2, from x_a.R_k = x_a.S - x_a.x_k
-        without_cross = cross - pair
-        without_square = rest_square - 2 * ((cross + square).unsqueeze(1) - pair) + square.unsqueeze(1)
-        rows = [[*_others(without_cross[a], a), *_others(without_square[a], a), rest_square[a], *_others(square, a)] for a in range(n)]
-        return Prepared(matched.expand(n, b), torch.stack([torch.stack(row) for row in rows]), square.unsqueeze(1))
-
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        return [Cross(view, views[d]) for view in _others(views, d)]
-
-    def line(self, products: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        others = len(products)
-        with_rest = reduce(add, products)
-        base = torch.add(cols[0], with_rest, alpha=2)
-        cross = [rows[k] + product for k, product in enumerate(products)]
-        rest_square = [torch.add(base + rows[others + k], product, alpha=-2) for k, product in enumerate(products)]
-        square = list(rows[2 * others + 1 :])
-        return self.formula(PairStats([*cross, with_rest], [*rest_square, rows[2 * others]], [*square, cols[0]], self.eps))
-
-    def dense(self, views: Sequence[Tensor]) -> Tensor:
-        n = len(views)
-        square = [on_axes(view.square().sum(-1), [k], n) for k, view in enumerate(views)]
-        cross = [cross_sum(views, k) for k in range(n)]
-        total = torch.add(reduce(add, square), pair_sum(views), alpha=2)
-        rest_square = [total - 2 * cross[k] - square[k] for k in range(n)]
-        return self.formula(PairStats(cross, rest_square, square, self.eps))
-
-    def dense_width(self, n: int, features: int) -> int:
-        return 3 * n + 4
-
-
-def _others(x: Sequence[Tensor], a: int) -> list[Tensor]:
-    """All entries but that of view `a`."""
-    return [entry for k, entry in enumerate(x) if k != a]
-
-
-def _block(views: Sequence[Tensor], j: int, k: int) -> Tensor:
+def block(views: Sequence[Tensor], j: int, k: int) -> Tensor:
     """x_j.x_k for all rows of both, on the axes j and k of n."""
     first, second = sorted((j, k))
     return on_axes(views[first] @ views[second].T, [first, second], len(views))
 
 
-def cross_sum(views: Sequence[Tensor], k: int) -> Tensor:
-    """x_k.R_k over all tuples. Blocks are added in the order of their axes, so that only the last sums are of full shape."""
-    return reduce(add, [_block(views, j, k) for j in range(len(views)) if j != k])
-
-
 def pair_sum(views: Sequence[Tensor]) -> Tensor:
-    """sum over j < k of x_j.x_k over all tuples."""
-    return reduce(add, [reduce(add, [_block(views, j, k) for j in range(k)]) for k in range(1, len(views))])
+    """sum over j < k of x_j.x_k over all tuples. Added by axes, so that only the last two sums are of full shape."""
+    return reduce(add, [reduce(add, [block(views, j, k) for j in range(k)]) for k in range(1, len(views))])

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor
 
 from model.losses.contrast import contrast
+from model.losses.crosses import Gradients, all_cells, row_blocks
 from model.losses.numerics import normalise, ordinary_rows, result_dtype, saturate
 from model.losses.score import Prepared, Score
-from model.losses.tiles import CACHED_CELLS, Gradients, products, pull_products, row_blocks
 
+# Cells of a block that stays in a core's cache through the passes of a formula (float64).
+CACHED_CELLS = 1 << 16
 # Samples whose row-wise statistics are made at once: 6 views of 64 rows and 512 features are 1.5 MiB.
 PREPARED_ROWS = 64
 # Batches up to this size are multiplied in float64: the products cost little there, and no digit is lost.
@@ -42,7 +44,8 @@ class Lines:
 
     def product_dtype(self, views: Tensor) -> torch.dtype:
         """float32 where it can hold the products of the rows of `views`, else float64."""
-        narrow = views.dtype != torch.float64 and views.shape[1] > FLOAT64_ROWS and ordinary_rows(views, self.normalised, self.eps)
+        wide = self.score.float64_only or views.dtype == torch.float64 or views.shape[1] <= FLOAT64_ROWS
+        narrow = not wide and ordinary_rows(views, self.normalised, self.eps)
         return torch.float32 if narrow else torch.float64
 
 
@@ -52,7 +55,7 @@ def line_scores(lines: Lines, views: Tensor) -> Tensor:
     rows, prepared = lines.prepare(views)
     own, scores = rows.unbind(), []
     for d in range(lines.score.directions(n)):
-        cells = [cross.rows @ cross.cols.T for cross in lines.score.crosses(own, d)]
+        cells = [all_cells(cross) for cross in lines.score.crosses(own, d)]
         line = lines.score.line(cells, prepared.rows[d].unsqueeze(2), prepared.cols[d].unsqueeze(1), n, features)
         scores.append(torch.diagonal_scatter(line, prepared.matched[d]))
     return torch.stack(scores)
@@ -107,15 +110,16 @@ class _Run:
         with torch.set_grad_enabled(self.want):
             crosses = self.lines.score.crosses(self.leaves, d)
         size = self.views.shape[1]
-        cell = crosses[0].rows.element_size() * len(crosses)
-        step = max(1, min(1024, self.lines.budget // (8 * cell * size)))
+        width = self.leaves[0].element_size() * len(crosses)
+        step = max(1, min(1024, self.lines.budget // (8 * width * size)))
         sums = Gradients()
         for rows in row_blocks(size, step):
-            cells = products(crosses, rows)
+            cells = [cross.cells(rows) for cross in crosses]
             for part in row_blocks(rows.stop - rows.start, max(1, CACHED_CELLS // size)):
                 self.block(d, weight, rows.start + part.start, [cell[part] for cell in cells])
             if self.want:
-                pull_products(crosses, rows, cells, sums)
+                for cross, cell in zip(crosses, cells, strict=True):
+                    cross.pull(rows, cell, sums)
         if self.want:
             self.add_own(sums)
 

@@ -13,24 +13,26 @@ from torch import Tensor, nn
 from model.losses.dense import dense_scores
 from model.losses.inputs import stack_views
 from model.losses.lines import Lines, line_loss, line_scores
+from model.losses.masks import Mask
 from model.losses.numerics import normalise, result_dtype, widen
-from model.losses.objective import cross_entropy, mean_of_axes
-from model.losses.score import TupleScore
-from model.losses.targets import diagonal
+from model.losses.objective import cross_entropy, mean_of_axes, sigmoid_loss
+from model.losses.options import DENSE_CELLS
 
 Views = Sequence[Tensor] | Tensor
+# softmax axes' weights: n -> n numbers; targets: (score, views) -> (B,)*n.
+AxisWeights = Callable[[int], Sequence[float]]
+Targets = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
 
 
 class ContrastiveLoss(nn.Module):
-    """A loss along lines: the cross-entropy of each row against its matching candidate, in every direction."""
+    """What every loss has: the check of its input, the island of full precision, the reduction, the lines."""
 
-    notices: tuple[str, ...] = ()
     uses_scale = True
 
-    def __init__(self, lines: Lines, *, mean: bool, reads: int | None = None, axes: Callable[[int], list[float]] = mean_of_axes):
+    def __init__(self, lines: Lines, *, mean: bool, reads: int | None = None, notices: tuple[str, ...] = ()):
         super().__init__()
-        self._lines, self._mean, self._axes = lines, mean, axes
-        self.reads = reads
+        self._lines, self._mean = lines, mean
+        self.reads, self.notices = reads, notices
 
     def forward(self, views: Views, logit_scale: Tensor) -> Tensor:
         """n tensors (B, F) or one (n, B, F), and the multiplier of the scores -> the loss, a scalar of float32 (float64 for float64).
@@ -39,50 +41,92 @@ class ContrastiveLoss(nn.Module):
         """
         stacked = stack_views(views, self.reads)
         with torch.autocast(stacked.device.type, enabled=False):
-            loss = self._objective(stacked, torch.as_tensor(logit_scale, device=stacked.device))
-            return loss / stacked.shape[1] if self._mean else loss
-
-    def _objective(self, views: Tensor, scale: Tensor) -> Tensor:
-        weights = self._axes(self._lines.score.directions(len(views)))
-        return line_loss(self._lines, views, scale, scale, weights)
+            total = self._sum(stacked, torch.as_tensor(logit_scale, device=stacked.device))
+            return (total / self._rows(*stacked.shape[:2]) if self._mean else total).to(result_dtype(stacked))
 
     def lines(self, views: Views) -> Tensor:
         """Line scores (D, B, B), unscaled: [d, i, c] is row i against candidate c, which matches where c = i.
 
-        For scores of all views D = n, and in [a, i, c] view a takes row c and every other view row i.
+        For scores of tuples D = n, and in [a, i, c] view a takes row c and every other view row i.
         """
         stacked = stack_views(views, self.reads)
         with torch.autocast(stacked.device.type, enabled=False):
             return line_scores(self._lines, widen(stacked)).to(result_dtype(stacked))
 
     def score(self, views: Views) -> Tensor | tuple[Tensor, ...]:
-        """Scores (B, B) of each direction, unscaled; one tensor where there is one direction."""
-        scores = tuple(self.lines(views))
-        return scores if len(scores) > 1 else scores[0]
+        """The scores, unscaled, in the layout of the original."""
+        raise NotImplementedError
+
+    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
+        """(n, B, F) -> the loss summed over rows."""
+        raise NotImplementedError
+
+    def _rows(self, n: int, size: int) -> float:
+        """What the mean divides the sum by."""
+        return size
+
+
+class PairLoss(ContrastiveLoss):
+    """Scores (B, B) per direction: the mean over directions of the cross-entropy over rows."""
+
+    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
+        return line_loss(self._lines, views, scale, scale, mean_of_axes(self._lines.score.directions(len(views))))
+
+    def score(self, views: Views) -> Tensor | tuple[Tensor, ...]:
+        """The scores in the original's layout, unscaled: (B, B), a pair of (B, B), or (B, B, n^2) for `pairwise`."""
+        return self._lines.score.layout(self.lines(views))
 
 
 class TupleLoss(ContrastiveLoss):
-    """A loss whose score is defined for every tuple of rows, so that it can also be evaluated on all of them."""
+    """A score for every tuple of rows, contrasted along lines, which is exact for diagonal targets."""
 
-    def __init__(self, lines: Lines, *, dense: bool, **rest):
+    def __init__(self, lines: Lines, *, axes: AxisWeights, mask: Mask, **rest):
         super().__init__(lines, **rest)
-        self._dense = dense
+        self._axes, self.mask = axes, mask
 
-    def _objective(self, views: Tensor, scale: Tensor) -> Tensor:
-        if not self._dense:
-            return super()._objective(views, scale)
-        logits = scale * self._all(widen(views), torch.float64)
-        loss = cross_entropy(logits, diagonal(len(views), views.shape[1], logits), self._axes(len(views)))
-        return loss.to(result_dtype(views))
+    @property
+    def alpha(self) -> nn.Parameter:
+        """The parameters of `loss.mask=learned`; AttributeError for the other masks."""
+        return self.mask.alpha
 
-    def _all(self, views: Tensor, dtype: torch.dtype) -> Tensor:
-        score = self._lines.score
-        assert isinstance(score, TupleScore)
-        rows = normalise(views, self._lines.eps) if self._lines.normalised else views
-        return dense_scores(score, rows, dtype, self._lines.budget)
+    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
+        off, match = self.mask.line_weights(*views.shape[:2])
+        return match * line_loss(self._lines, views, scale * off, scale * match, self._axes(len(views)))
+
+    def _rows(self, n: int, size: int) -> float:
+        return self.mask.rows(n, size)
 
     def score(self, views: Views) -> Tensor:
         """Scores of all tuples, (B,)*n, unscaled."""
         stacked = stack_views(views, self.reads)
         with torch.autocast(stacked.device.type, enabled=False):
-            return self._all(widen(stacked), result_dtype(stacked))
+            return self._all(stacked, result_dtype(stacked))
+
+    def _all(self, views: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+        n, size, _ = views.shape
+        if size**n > DENSE_CELLS:
+            raise ValueError(f"views: {n} of {size} rows given, {size}^{n} tuples; accepted: up to {DENSE_CELLS} tuples, or evaluation along lines")
+        rows = normalise(widen(views), self._lines.eps) if self._lines.normalised else widen(views)
+        return dense_scores(self._lines.score, rows, dtype, self._lines.budget)
+
+
+class DenseLoss(TupleLoss):
+    """The same by all B^n tuples: what soft targets need, and the readable check of the lines."""
+
+    def __init__(self, lines: Lines, *, targets: Targets, **rest):
+        super().__init__(lines, **rest)
+        self._targets = targets
+
+    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
+        scores = self._all(views)
+        weights = self.mask.cell_weights(*views.shape[:2], scores)
+        return cross_entropy(scale * scores * weights, self._targets(self._all, views) * weights, self._axes(len(views)))
+
+
+class SigmoidLoss(DenseLoss):
+    """`loss.mask=sigmoid`: every tuple by itself, no softmax; the multiplier cancels."""
+
+    uses_scale = False
+
+    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
+        return sigmoid_loss(self._all(views), self._targets(self._all, views)) + 0 * scale

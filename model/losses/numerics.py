@@ -30,6 +30,25 @@ def safe_sqrt(x: Tensor) -> Tensor:
     return _SafeRoot.apply(x)
 
 
+class _SafePower(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, exponent: float) -> Tensor:
+        power = x.abs().pow_(exponent)
+        ctx.exponent = exponent
+        ctx.save_for_backward(x, power)
+        return power
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        x, power = ctx.saved_tensors
+        return torch.where(x != 0, grad * ctx.exponent * (power / x), 0), None
+
+
+def safe_power(x: Tensor, exponent: float) -> Tensor:
+    """|x|^exponent for an exponent in (0, 1), any shape, with gradient 0 where x is 0; the true slope there is infinite."""
+    return _SafePower.apply(x, exponent)
+
+
 class _RowNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:

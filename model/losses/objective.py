@@ -1,10 +1,12 @@
-"""From logits of all tuples to a scalar: one softmax per axis, weighed over the axes."""
+"""From logits of all tuples to a scalar. logits and targets are (B,)*n."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 
 def mean_of_axes(n: int) -> list[float]:
@@ -17,9 +19,18 @@ def second_and_mean(n: int) -> list[float]:
     return [1.0 if axis == 1 else 1 / (n - 1) for axis in range(n)]
 
 
-AXES = {"all": mean_of_axes, "first": second_and_mean}
-
-
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Sequence[float]) -> Tensor:
-    """sum over axes of weights[axis] * -sum targets * log_softmax(logits, dim=axis); logits and targets (B,)*n."""
+    """sum over axes of weights[axis] * -sum targets * log_softmax(logits, dim=axis)."""
     return sum(-weight * (targets * logits.log_softmax(axis)).sum() for axis, weight in enumerate(weights))
+
+
+def sigmoid_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """`loss.mask=sigmoid`: -sum log sigmoid(logits * targets), both min-max scaled to [-1, 1]. A factor of the logits cancels."""
+    return -logsigmoid(min_max(logits) * min_max(targets)).sum()
+
+
+def min_max(x: Tensor) -> Tensor:
+    """`x` scaled so that its smallest entry is -1 and its largest 1; a constant tensor becomes 0."""
+    low, high = x.amin(), x.amax()
+    width = high - low
+    return torch.where(width > 0, 2 * (x - low) / torch.where(width > 0, width, 1) - 1, 0)

@@ -1,38 +1,63 @@
 """The pair family: (B, B) scores per direction, the candidates along the last axis. Rows are always normalised.
 
-Shapes: n views, B rows, F features.
+Shapes: n views, B rows, F features. u is the mean of a sample's views.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import reduce
+from operator import add, mul
 
 import torch
 from torch import Tensor
 
-from model.losses.score import Cross, Prepared, Score
+from model.losses.crosses import Cross, Product
+from model.losses.numerics import row_norm, safe_power, safe_sqrt
+from model.losses.score import Prepared, Score
 
 
-class InnerProducts(Score):
-    """Scores that are sums of inner products: direction d is the sum of rows.colsᵀ over `operands(views, d)`."""
+class MatrixScore(Score):
+    """A score with (B, B) cells per direction."""
 
     @abstractmethod
-    def operands(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        """n tensors (…, B, F) -> the operands of direction d."""
+    def layout(self, lines: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Line scores (D, B, B) in the shape in which the original returned its logits."""
+
+
+class InnerProducts(MatrixScore):
+    """Scores that are sums of inner products: direction d sums rows[i].cols[c] over the crosses of d."""
 
     def prepare(self, views: Tensor) -> Prepared:
-        n, b, _ = views.shape
         own = views.unbind()
-        matched = [sum((c.rows * c.cols).sum(-1) for c in self.operands(own, d)) for d in range(self.directions(n))]
-        empty = views.new_zeros(len(matched), 0, b)
+        matched = [sum((c.rows * c.cols).sum(-1) for c in self.crosses(own, d)) for d in range(self.directions(len(views)))]
+        empty = views.new_zeros(len(matched), 0, views.shape[1])
         return Prepared(torch.stack(matched), empty, empty)
 
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        return self.operands(views, d)
+    @abstractmethod
+    def crosses(self, views: Sequence[Tensor], d: int) -> list[Product]: ...
 
-    def line(self, products: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        return sum(products[1:], products[0])
+    def layout(self, lines: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """A pair of (B, B)."""
+        return tuple(lines)
+
+    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+        return reduce(add, cells)
+
+
+class Base(InnerProducts):
+    """x_1 x_2ᵀ, one direction (old calculate_lossbase)."""
+
+    def directions(self, n: int) -> int:
+        return 1
+
+    def crosses(self, views: Sequence[Tensor], d: int) -> list[Product]:
+        return [Product(views[0], views[1])]
+
+    def layout(self, lines: Tensor) -> Tensor:
+        """(B, B)."""
+        return lines[0]
 
 
 class Stock(InnerProducts):
@@ -41,5 +66,102 @@ class Stock(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def operands(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        return [Cross(views[d], views[1 - d])]
+    def crosses(self, views: Sequence[Tensor], d: int) -> list[Product]:
+        return [Product(views[d], views[1 - d])]
+
+
+class FirstAndRest(InnerProducts):
+    """`normsvc` (old calculate_lossNormsvc): sum_{k>=2} x_1 x_kᵀ / (2 (n-1)), and sum_{k>=2} sum_{j!=k} x_k x_jᵀ / (2 (n-1)^2)."""
+
+    def directions(self, n: int) -> int:
+        return 2
+
+    def crosses(self, views: Sequence[Tensor], d: int) -> list[Product]:
+        half = 0.5 / (len(views) - 1)
+        if d == 0:
+            return [Product(views[0], reduce(add, views[1:]) * half)]
+        total, share = reduce(add, views), half / (len(views) - 1)
+        return [Product(view, (total - view) * share) for view in views[1:]]
+
+
+class AllPairs(InnerProducts):
+    """`pairwise` (old logitsversion -1): x_j x_iᵀ in direction i n + j, each view with itself included."""
+
+    def directions(self, n: int) -> int:
+        return n * n
+
+    def crosses(self, views: Sequence[Tensor], d: int) -> list[Product]:
+        i, j = divmod(d, len(views))
+        return [Product(views[j], views[i])]
+
+    def layout(self, lines: Tensor) -> Tensor:
+        """(B, B, n^2)."""
+        return lines.permute(1, 2, 0)
+
+
+def stable_cosine(cosines: Sequence[Tensor], n: int) -> Tensor:
+    """|prod_k x_k.û|^(1/n), û = u / (|u| + eps), gradient 0 where the product is 0 (old StableLossFunctions)."""
+    return safe_power(reduce(mul, cosines), 1 / n)
+
+
+def stable_distance(squares: Sequence[Tensor], n: int, eps: float) -> Tensor:
+    """-(1/n) sum_k sqrt(|x_k - u|^2 + eps) (old StableLossFunctions). squares: |x_k - u|^2, for each k."""
+    return reduce(add, [safe_sqrt(square.clamp(min=0) + eps) for square in squares]) / -n
+
+
+class ToMean(MatrixScore):
+    """Scores between a sample's views and another sample's mean: direction 0 by rows, direction 1 by columns."""
+
+    def __init__(self, eps: float):
+        self.eps = eps
+
+    def directions(self, n: int) -> int:
+        return 2
+
+    def layout(self, lines: Tensor) -> Tensor:
+        """(B, B): [a, b] is sample a's views against the mean of sample b's."""
+        return lines[0]
+
+    @abstractmethod
+    def centre(self, views: Sequence[Tensor]) -> Tensor:
+        """n tensors (B, F) -> what stands for a sample, (B, F)."""
+
+    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
+        centre = self.centre(views)
+        return [Product(view, centre) if d == 0 else Product(centre, view) for view in views]
+
+
+class CosineToMean(ToMean):
+    """`stable_cosine`."""
+
+    float64_only = True  # the root of a product near 0 magnifies its error
+
+    def centre(self, views: Sequence[Tensor]) -> Tensor:
+        mean = reduce(add, views) / len(views)
+        return mean / (row_norm(mean) + self.eps)
+
+    def prepare(self, views: Tensor) -> Prepared:
+        n, b, _ = views.shape
+        matched = stable_cosine((views * self.centre(views.unbind())).sum(-1).unbind(), n)
+        empty = views.new_zeros(2, 0, b)
+        return Prepared(matched.expand(2, b), empty, empty)
+
+    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+        return stable_cosine(cells, n)
+
+
+class DistanceToMean(ToMean):
+    """`stable_distance`."""
+
+    def centre(self, views: Sequence[Tensor]) -> Tensor:
+        return reduce(add, views) / len(views)
+
+    def prepare(self, views: Tensor) -> Prepared:
+        n, b, _ = views.shape
+        centre = self.centre(views.unbind())
+        matched = stable_distance((views - centre).square().sum(-1), n, self.eps)
+        square, centre_square = views.square().sum(-1), centre.square().sum(-1).expand(n, b)
+        return Prepared(matched.expand(2, b), torch.stack([square, centre_square]), torch.stack([centre_square, square]))
+
+    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+        return stable_distance([torch.add(rows[k] + cols[k], cell, alpha=-2) for k, cell in enumerate(cells)], n, self.eps)

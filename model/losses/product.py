@@ -12,12 +12,18 @@ from operator import mul
 import torch
 from torch import Tensor
 
-from model.losses.score import Cross, Prepared, TupleScore
+from model.losses.crosses import Cross, Product
+from model.losses.score import Prepared, TupleScore, others
 
 
 def einsum(product: Tensor) -> Tensor:
     """sum_z prod_k x_k[z] (old logitsversion 0). Any shape; of unit rows at most 1."""
     return product
+
+
+def stable_einsum(product: Tensor) -> Tensor:
+    """`einsum` clamped to ±100 (old StableLossFunctions). The rows are normalised, so the clamp is never active."""
+    return einsum(product).clamp(-100, 100)
 
 
 class ProductScore(TupleScore):
@@ -33,16 +39,16 @@ class ProductScore(TupleScore):
         return Prepared(matched.expand(n, b), empty, empty)
 
     def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        return [Cross(reduce(mul, [view for k, view in enumerate(views) if k != d]), views[d])]
+        return [Product(reduce(mul, others(views, d)), views[d])]
 
-    def line(self, products: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        return self.formula(products[0])
+    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+        return self.formula(cells[0])
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
-        others = views[0]
+        rest = views[0]
         for view in views[1:-1]:
-            others = others.unsqueeze(-2) * view
-        return self.formula(torch.matmul(others, views[-1].T))
+            rest = rest.unsqueeze(-2) * view
+        return self.formula(torch.matmul(rest, views[-1].T))
 
     def dense_width(self, n: int, features: int) -> int:
         return 2 * features + 8

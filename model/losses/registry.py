@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from model.losses import gram, pair, product
+from model.losses import elementwise, gram, gram_pairs, pair, product
+from model.losses.elementwise import FeatureScore
+from model.losses.features import ABSOLUTE, MAGNITUDE, POWER, ROOT_SPREAD, ROOT_SQUARE, SQUARED_SPREAD, TOTAL
+from model.losses.gram import GramScore
+from model.losses.gram_pairs import PairScore
+from model.losses.product import ProductScore
 from model.losses.score import Score
 
 
@@ -18,8 +23,30 @@ class Entry:
 
 
 ENTRIES: dict[str, Entry] = {
-    "einsum": Entry(lambda eps: product.ProductScore(product.einsum)),
-    "norms": Entry(lambda eps: gram.GramScore(gram.norms, eps)),
-    "normsv5": Entry(lambda eps: gram.PairScore(gram.normsv5, eps)),
+    "einsum": Entry(lambda eps: ProductScore(product.einsum)),
+    "loss1": Entry(lambda eps: FeatureScore(elementwise.loss1, [ROOT_SPREAD])),
+    "loss2": Entry(lambda eps: FeatureScore(elementwise.loss2, [ROOT_SPREAD])),
+    "loss3": Entry(lambda eps: FeatureScore(elementwise.loss3, [SQUARED_SPREAD])),
+    "loss4": Entry(lambda eps: FeatureScore(elementwise.loss4, [ROOT_SQUARE])),
+    "loss5": Entry(lambda eps: GramScore(gram.loss5, eps)),
+    "loss6": Entry(lambda eps: GramScore(gram.loss6, eps)),
+    "loss7": Entry(lambda eps: GramScore(gram.loss7, eps)),
+    "loss8": Entry(lambda eps: GramScore(gram.loss8, eps)),
+    "norms": Entry(lambda eps: GramScore(gram.norms, eps)),
+    "normsv2": Entry(lambda eps: GramScore(gram.normsv2, eps)),
+    "normsv3": Entry(lambda eps: GramScore(gram.normsv3, eps)),
+    "normsv4": Entry(lambda eps: GramScore(gram.normsv4, eps)),
+    "normsv5": Entry(lambda eps: PairScore(gram_pairs.normsv5, eps)),
+    "normsv6": Entry(lambda eps: FeatureScore(elementwise.normsv6, [ROOT_SQUARE], [MAGNITUDE])),
+    "normsv7": Entry(lambda eps: FeatureScore(elementwise.normsv7, [ROOT_SQUARE], [MAGNITUDE])),
+    "normsv8": Entry(lambda eps: FeatureScore(elementwise.normsv8, [POWER], [TOTAL])),
+    "normsv9": Entry(lambda eps: FeatureScore(elementwise.normsv9, [ABSOLUTE, ROOT_SQUARE], [MAGNITUDE])),
     "stock": Entry(lambda eps: pair.Stock(), reads=2),
+    "base": Entry(lambda eps: pair.Base(), reads=2),
+    "normsvc": Entry(lambda eps: pair.FirstAndRest()),
+    "pairwise": Entry(lambda eps: pair.AllPairs()),
+    "stable_einsum": Entry(lambda eps: ProductScore(product.stable_einsum)),
+    "stable_norm": Entry(lambda eps: PairScore(gram_pairs.stable_norm, eps)),
+    "stable_cosine": Entry(lambda eps: pair.CosineToMean(eps)),
+    "stable_distance": Entry(lambda eps: pair.DistanceToMean(eps)),
 }

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from model.losses.crosses import Cross
+
 
 class Prepared(NamedTuple):
     """Row-wise statistics of a block of b samples, float64."""
@@ -21,15 +23,11 @@ class Prepared(NamedTuple):
     cols: Tensor  # (D, q, b) statistics that belong to candidate c of a line
 
 
-class Cross(NamedTuple):
-    """One inner product for every cell of a line: rows (B, F) with candidates (B, F)."""
-
-    rows: Tensor
-    cols: Tensor
-
-
 class Score(ABC):
-    """A score in its three evaluations. All methods are differentiable functions of their arguments and keep no state."""
+    """A score in its evaluations. All methods are differentiable functions of their arguments and keep no state."""
+
+    # Whether float32 crosses are too coarse for the formula, whatever the batch.
+    float64_only = False
 
     def directions(self, n: int) -> int:
         """How many directions n views are contrasted in."""
@@ -41,11 +39,11 @@ class Score(ABC):
 
     @abstractmethod
     def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        """n tensors (B, F) -> the inner products that the cells of direction `d` need."""
+        """n tensors (B, F) -> the sums over features that the cells of direction `d` need."""
 
     @abstractmethod
-    def line(self, products: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        """products, each (T, B); rows (r, T, 1); cols (q, 1, B) -> scores (T, B) of n views of F features."""
+    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+        """The values of `crosses`, each (T, B); rows (r, T, 1); cols (q, 1, B) -> scores (T, B) of n views of F features."""
 
 
 class TupleScore(Score):
@@ -66,3 +64,8 @@ def on_axes(x: Tensor, axes: Sequence[int], n: int) -> Tensor:
     for size, axis in zip(x.shape, axes, strict=True):
         shape[axis] = size
     return x.reshape(shape)
+
+
+def others(entries: Sequence[Tensor], a: int) -> list[Tensor]:
+    """All entries but that of view `a`."""
+    return [entry for k, entry in enumerate(entries) if k != a]

@@ -1,0 +1,98 @@
+"""One sum over features for every cell of a line, in tiles, with the way back. The only costs that grow with B * B * F.
+
+Shapes: B rows, F features, T rows of a tile.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def row_blocks(size: int, step: int) -> Iterator[slice]:
+    """Slices of at most `step` that cover 0 … size - 1."""
+    for start in range(0, size, step):
+        yield slice(start, min(start + step, size))
+
+
+class Gradients:
+    """Sums of gradients by tensor; one tensor may take part in many crosses."""
+
+    def __init__(self) -> None:
+        self.by_tensor: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The sum so far, to be added to in place."""
+        if id(tensor) not in self.by_tensor:
+            self.by_tensor[id(tensor)] = tensor, torch.zeros_like(tensor, requires_grad=False)
+        return self.by_tensor[id(tensor)][1]
+
+    def take(self, tensor: Tensor) -> Tensor | None:
+        """The sum, once; None after that."""
+        return self.by_tensor.pop(id(tensor), (tensor, None))[1]
+
+    def pull_to(self, leaves: Sequence[Tensor]) -> list[Tensor | None]:
+        """Back through the graphs that made the tensors, to `leaves`; None where nothing arrives."""
+        kept = [(tensor, grad) for tensor, grad in self.by_tensor.values() if tensor.requires_grad]
+        tensors, grads = zip(*kept, strict=True)
+        return list(torch.autograd.grad(tensors, leaves, grads, allow_unused=True))
+
+
+class Cross(ABC):
+    """A quantity with one value per row i and candidate c."""
+
+    @property
+    @abstractmethod
+    def operands(self) -> tuple[Tensor, ...]:
+        """The tensors that the values depend on."""
+
+    @abstractmethod
+    def cells(self, rows: slice) -> Tensor:
+        """Values (T, B) for a slice of rows, outside autograd."""
+
+    @abstractmethod
+    def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
+        """Adds to `sums` what the gradient of those values, (T, B), means for the operands."""
+
+
+@dataclass(frozen=True)
+class Product(Cross):
+    """rows[i] . cols[c]; both (B, F)."""
+
+    rows: Tensor
+    cols: Tensor
+
+    @property
+    def operands(self) -> tuple[Tensor, ...]:
+        return self.rows, self.cols
+
+    def cells(self, rows: slice) -> Tensor:
+        return self.rows.detach()[rows] @ self.cols.detach().T
+
+    def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
+        sums.of(self.rows)[rows].addmm_(grad, self.cols.detach())
+        sums.of(self.cols).addmm_(grad.T, self.rows.detach()[rows])
+
+
+class _AllCells(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, cross: Cross, step: int, *operands: Tensor) -> Tensor:
+        ctx.cross, ctx.step, ctx.operands = cross, step, operands
+        return torch.cat([cross.cells(rows) for rows in row_blocks(len(operands[0]), step)])
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        sums = Gradients()
+        for rows in row_blocks(len(grad), ctx.step):
+            ctx.cross.pull(rows, grad[rows].contiguous(), sums)
+        # A tensor that is two operands gets its whole sum once.
+        return None, None, *(sums.take(operand) for operand in ctx.cross.operands)
+
+
+def all_cells(cross: Cross, step: int = 64) -> Tensor:
+    """Values (B, B) of a cross, differentiable."""
+    return _AllCells.apply(cross, step, *cross.operands)

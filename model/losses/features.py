@@ -1,0 +1,92 @@
+"""The sums over features that elementwise scores are made of, on matched rows, along lines and over all tuples.
+
+Shapes: n views, B rows, F features. S = sum_k x_k, Q = sum_k x_k^2, m = sum_k |x_k| / n, V = Q - S^2 / n.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.losses.integrands import Integrand, Power, Root, Squared
+from model.losses.numerics import safe_sqrt
+from model.losses.score import others
+
+Tensors = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class SeparableSum:
+    """A sum over features that is a sum over views: `share` maps (n views, (…, F)) to the part of those rows."""
+
+    share: Callable[[int, Tensor], Tensor]
+
+
+class Operands(NamedTuple):
+    """A line's sum over features of integrand(v[i], y[c] - u[i]); each (B, F)."""
+
+    integrand: Integrand
+    v: Tensor
+    u: Tensor
+    y: Tensor
+
+
+@dataclass(frozen=True)
+class CrossedSum:
+    """A sum over features that mixes the views.
+
+    values: n tensors that broadcast to (…, F) -> the function under the sum, (…, F).
+    operands: n tensors (B, F) and a direction -> the same function along the line, with that view's row free.
+    """
+
+    values: Callable[[Tensors], Tensor]
+    operands: Callable[[Tensors, int], Operands]
+
+
+def _spread(views: Tensors) -> Tensor:
+    # Shifted by the first view, which changes no V: views that are equal, or nearly so, lose no digits.
+    shifted = [view - views[0] for view in views[1:]]
+    return reduce(add, [x.square() for x in shifted]) - reduce(add, shifted).square() / len(views)
+
+
+def _spread_operands(views: Tensors, d: int) -> tuple[Tensor, Tensor, Tensor]:
+    """V = sum_{k != d} (x_k - mean)^2 + (1 - 1/n) (x_d - mean)^2, mean of the other views: no difference of large numbers."""
+    rest, share = others(views, d), math.sqrt(1 - 1 / len(views))
+    mean = reduce(add, rest) / len(rest)
+    return reduce(add, [(x - mean).square() for x in rest]), share * mean, share * views[d]
+
+
+def _square_operands(views: Tensors, d: int) -> Operands:
+    v = reduce(add, [x.square() for x in others(views, d)])
+    return Operands(Root(), v, torch.zeros_like(v), views[d])
+
+
+def _total_operands(views: Tensors, d: int) -> Operands:
+    u = -reduce(add, others(views, d))
+    return Operands(Root(), torch.zeros_like(u), u, views[d])
+
+
+def _magnitude(views: Tensors) -> Tensor:
+    return reduce(add, [x.abs() for x in views]) / len(views)
+
+
+def _power_operands(views: Tensors, d: int) -> Operands:
+    n = len(views)
+    u = -reduce(add, [x.abs() for x in others(views, d)]) / n
+    return Operands(Power(n), torch.zeros_like(u), u, views[d].abs() / n)
+
+
+ROOT_SPREAD = CrossedSum(lambda x: safe_sqrt(_spread(x)), lambda x, d: Operands(Root(), *_spread_operands(x, d)))  # sum_z sqrt(V)
+SQUARED_SPREAD = CrossedSum(lambda x: _spread(x).square(), lambda x, d: Operands(Squared(), *_spread_operands(x, d)))  # sum_z V^2
+ROOT_SQUARE = CrossedSum(lambda x: safe_sqrt(reduce(add, [view.square() for view in x])), _square_operands)  # sum_z sqrt(Q)
+ABSOLUTE = CrossedSum(lambda x: reduce(add, x).abs(), _total_operands)  # sum_z |S|
+POWER = CrossedSum(lambda x: _magnitude(x) ** len(x), _power_operands)  # sum_z m^n
+TOTAL = SeparableSum(lambda n, x: x.sum(-1))  # sum_z S
+MAGNITUDE = SeparableSum(lambda n, x: x.abs().sum(-1) / n)  # sum_z m

@@ -1,0 +1,82 @@
+"""Gram scores that need the products of every two views, R_k = S - x_k: n - 1 products of (B, F) by (F, B) per direction.
+
+On line a, with candidate c in view a: x_k.R_k becomes x_k[i].(S - x_a - x_k)[i] + x_k[i].x_a[c], and |R_k|^2 becomes
+|(S - x_a - x_k)[i]|^2 + 2 (R_a[i].x_a[c] - x_k[i].x_a[c]) + |x_a[c]|^2; for k = a they are R_a[i].x_a[c] and |R_a[i]|^2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.losses.crosses import Cross, Product
+from model.losses.gram import block, pair_sum
+from model.losses.numerics import safe_sqrt
+from model.losses.score import Prepared, TupleScore, on_axes, others
+
+
+class PairStats(NamedTuple):
+    """Statistics of tuples: for each view a tensor that broadcasts to the shape of the score."""
+
+    cross: Sequence[Tensor]  # x_k.R_k
+    rest_square: Sequence[Tensor]  # |R_k|^2
+    square: Sequence[Tensor]  # |x_k|^2
+    eps: float
+
+
+def normsv5(s: PairStats) -> Tensor:
+    """sum_k x_k.R_k / (|R_k| + eps) (old logitsversion 11, 12 without normalisation)."""
+    return reduce(add, [cross / (safe_sqrt(rest) + s.eps) for cross, rest in zip(s.cross, s.rest_square, strict=True)])
+
+
+def stable_norm(s: PairStats) -> Tensor:
+    """sum_k clamp(x_k.S / (|S| + eps), -1, 1) (old StableLossFunctions): `norms`, the clamp is never active on unit rows."""
+    along = [cross + square for cross, square in zip(s.cross, s.square, strict=True)]
+    length = safe_sqrt(reduce(add, along)) + s.eps
+    return reduce(add, [(one / length).clamp(-1, 1) for one in along])
+
+
+class PairScore(TupleScore):
+    """`formula` maps PairStats to the score."""
+
+    def __init__(self, formula: Callable[[PairStats], Tensor], eps: float):
+        self.formula = formula
+        self.eps = eps
+
+    def prepare(self, views: Tensor) -> Prepared:
+        n, b, _ = views.shape
+        rest = views.sum(0) - views
+        cross, rest_square, square = (views * rest).sum(-1), rest.square().sum(-1), views.square().sum(-1)
+        matched = self.formula(PairStats(cross, rest_square, square, self.eps))
+        pair = torch.einsum("jbf,kbf->jkb", views, views)
+        # [a, k]: x_k.(S - x_a - x_k), and |S - x_a - x_k|^2 by x_a.R_k = x_a.S - x_a.x_k
+        without_cross = cross - pair
+        without_square = rest_square - 2 * ((cross + square).unsqueeze(1) - pair) + square.unsqueeze(1)
+        rows = [[*others(without_cross[a], a), *others(without_square[a], a), rest_square[a], *others(square, a)] for a in range(n)]
+        return Prepared(matched.expand(n, b), torch.stack([torch.stack(row) for row in rows]), square.unsqueeze(1))
+
+    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
+        return [Product(view, views[d]) for view in others(views, d)]
+
+    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+        with_rest = reduce(add, cells)
+        base = torch.add(cols[0], with_rest, alpha=2)
+        cross = [rows[k] + cell for k, cell in enumerate(cells)]
+        rest_square = [torch.add(base + rows[n - 1 + k], cell, alpha=-2) for k, cell in enumerate(cells)]
+        square = [*rows[2 * n - 1 :], cols[0]]
+        return self.formula(PairStats([*cross, with_rest], [*rest_square, rows[2 * n - 2]], square, self.eps))
+
+    def dense(self, views: Sequence[Tensor]) -> Tensor:
+        n = len(views)
+        square = [on_axes(view.square().sum(-1), [k], n) for k, view in enumerate(views)]
+        cross = [reduce(add, [block(views, j, k) for j in range(n) if j != k]) for k in range(n)]
+        total = torch.add(reduce(add, square), pair_sum(views), alpha=2)
+        return self.formula(PairStats(cross, [total - 2 * cross[k] - square[k] for k in range(n)], square, self.eps))
+
+    def dense_width(self, n: int, features: int) -> int:
+        return 3 * n + 4
