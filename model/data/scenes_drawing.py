@@ -1,0 +1,87 @@
+"""Scenes as pictures. Shapes: N scenes, H = W pixels, P pixels of a window that holds one object.
+
+Every object is a stencil, drawn once for each shape, size, place and shift, and laid over the background in its colour.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.data.draws import uniform
+from model.data.scenes_layout import GRID, MOST_OBJECTS, SHAPES, SIZES, Layout
+
+# Red, green, blue of COLOURS, 0 to 255.
+PALETTE = np.array(
+    [[225, 40, 40], [240, 130, 20], [245, 225, 50], [40, 165, 60], [70, 215, 225], [45, 75, 235], [165, 60, 200], [240, 240, 240]], dtype=np.float32
+)
+# Half an object's width over the width of a grid cell.
+RADII = {"small": 0.28, "large": 0.44}
+# An object's centre lies on one of 3 x 3 points this share of a cell apart.
+SHIFTS, SHIFT = 3, 0.05
+# Points per pixel and axis that a stencil's coverage is counted on.
+SUPERSAMPLING = 8
+COLOUR_NOISE, BACKGROUND, BACKGROUND_TINT = 24.0, (15.0, 50.0), 16.0
+
+INSIDE = {
+    "circle": lambda x, y: x**2 + y**2 <= 1,
+    "square": lambda x, y: np.maximum(abs(x), abs(y)) <= 0.85,
+    "triangle": lambda x, y: (y <= 0.85) & (abs(x) <= 0.55 * (y + 0.95)),
+    "cross": lambda x, y: (np.minimum(abs(x), abs(y)) <= 0.3) & (np.maximum(abs(x), abs(y)) <= 1),
+    "ring": lambda x, y: (x**2 + y**2 <= 1) & (x**2 + y**2 >= 0.3),
+    "diamond": lambda x, y: abs(x) + abs(y) <= 1,
+    "bar": lambda x, y: (abs(x) <= 1) & (abs(y) <= 0.3),
+    "pole": lambda x, y: (abs(x) <= 0.3) & (abs(y) <= 1),
+}
+"""Shape -> whether a point is inside, in units of the shape's radius around its centre, y downwards."""
+
+
+class Drawing:
+    """Draws scenes as square pictures of `image_size` pixels."""
+
+    def __init__(self, image_size: int) -> None:
+        self.image_size = image_size
+        cell = image_size / GRID
+        self.window = int(np.ceil(cell)) + 1
+        self.origins = np.minimum((np.arange(GRID) * cell).astype(np.int64), image_size - self.window)
+        self.stencils = np.stack([np.stack([self._stencils(shape, RADII[size] * cell) for size in SIZES]) for shape in SHAPES])
+
+    def _stencils(self, shape: str, radius: float) -> NDArray:
+        """(3, 3, 3, 3, P, P) float32: coverage of each pixel, 0 to 1, by grid row, grid column, vertical and horizontal shift."""
+        cell = self.image_size / GRID
+        points = (np.arange(self.window * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
+        centres = (np.arange(GRID) + 0.5) * cell
+        shifts = (np.arange(SHIFTS) - (SHIFTS - 1) / 2) * SHIFT * cell
+        # (3 places, 3 shifts, points): distance from the object's centre, in radii
+        line = (self.origins[:, None, None] + points - centres[:, None, None] - shifts[:, None]) / radius
+        y, x = line[:, None, :, None, :, None], line[None, :, None, :, None, :]
+        inside = INSIDE[shape](*np.broadcast_arrays(x, y)).astype(np.float32)
+        blocks = (*inside.shape[:4], self.window, SUPERSAMPLING, self.window, SUPERSAMPLING)
+        return inside.reshape(blocks).mean(axis=(5, 7))
+
+    def draw(self, layout: Layout, key: tuple[int, ...], rows: NDArray) -> NDArray:
+        """(N, 3, H, W) uint8: the N scenes of `layout`; background, tint and shifts come from the (N,) `rows` of the stream `key`."""
+        numbers = uniform(key, rows, 4 + 5 * MOST_OBJECTS).astype(np.float32)
+        low, high = BACKGROUND
+        background = low + (high - low) * numbers[:, :1] + BACKGROUND_TINT * (numbers[:, 1:4] - 0.5)
+        pictures = np.empty((len(layout), 3, self.image_size, self.image_size), dtype=np.uint8)
+        pictures[:] = np.rint(background).astype(np.uint8)[:, :, None, None]
+        for i in range(MOST_OBJECTS):
+            there = np.flatnonzero(layout.count > i)
+            self._lay(pictures, layout, i, there, numbers[there, 4 + 5 * i : 9 + 5 * i])
+        return pictures
+
+    def _lay(self, pictures: NDArray, layout: Layout, i: int, there: NDArray, numbers: NDArray) -> None:
+        """Lays object `i` of the scenes `there` over their `pictures`, in place; `numbers`: (len(there), 5) in [0, 1)."""
+        row, column = np.divmod(layout.cell[there, i], GRID)
+        down, right = (numbers[:, :2] * SHIFTS).astype(np.int64).T
+        cover = self.stencils[layout.shape[there, i], layout.size[there, i], row, column, down, right][:, None]
+        colour = np.clip(PALETTE[layout.colour[there, i]] + COLOUR_NOISE * (numbers[:, 2:5] - 0.5), 0, 255)[:, :, None, None]
+        # As offsets into the flat pictures: one index array is much faster than four.
+        span = np.arange(self.window)
+        window = (self.origins[row] * self.image_size + self.origins[column])[:, None, None] + span[:, None] * self.image_size + span
+        planes = (there[:, None] * 3 + np.arange(3)) * self.image_size**2
+        place = planes[:, :, None, None] + window[:, None]
+        flat = pictures.reshape(-1)
+        under = flat[place].astype(np.float32)
+        flat[place] = np.rint(under + cover * (colour - under)).astype(np.uint8)

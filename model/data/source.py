@@ -1,0 +1,51 @@
+"""What a data source is, and how far its captions can tell its pictures apart. Shapes: B rows, H x W pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+SPLITS = ("train", "val", "test")
+# Pixel mean and deviation (fractions of 255) that map 0 … 255 to -1 … 1.
+SYMMETRIC = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+class Source(Protocol):
+    """Pictures with captions in three disjoint splits. `split` is one of `SPLITS`, `indices` are positions in it."""
+
+    captions: int
+    """Captions there are for each picture."""
+    class_names: tuple[str, ...] | None
+    """What `labels` index; None where the data has no classes."""
+    normalization: tuple[tuple[float, float, float], tuple[float, float, float]]
+    """Mean and deviation of each colour, as fractions of 255."""
+
+    def size(self, split: str) -> int:
+        """Pictures in `split`."""
+
+    def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
+        """(B, 3, H, W) uint8. `epoch`: the epoch of training that the pictures are for, from which a source that varies its
+        pictures draws; None: the pictures as they are."""
+
+    def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
+        """For each row its captions, in a fixed order."""
+
+    def labels(self, split: str, indices: Sequence[int]) -> Tensor | None:
+        """(B,) int64; None where the data has no classes."""
+
+    def fits(self, split: str) -> Tensor | None:
+        """(size,) int64: of how many pictures of `split` the row's caption 1 is true, its own included; None where only people know."""
+
+
+def recall_ceiling(fits: Tensor, k: int) -> float:
+    """The highest recall@k, a fraction, that the captions allow: a caption true of m pictures finds its own among the first k with
+    probability min(1, k / m) at best.
+
+    fits: (N,) counts, each 1 or more. Raises ValueError when there are none, or a count is below 1.
+    """
+    if len(fits) == 0 or int(fits.min()) < 1:
+        raise ValueError(f"fits={fits.tolist()[:5]} is not a list of counts; allowed: at least one row, each 1 or more")
+    return float(torch.clamp(k / fits.double(), max=1.0).mean())
