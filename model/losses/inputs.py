@@ -14,10 +14,9 @@ def stack_views(views: Sequence[Tensor] | Tensor, reads: int | None) -> Tensor:
     Raises TypeError for a dtype that is not floating, ValueError for fewer than two views, views of different shapes,
     shapes other than (B, F), an empty batch, or no features.
     """
-    n = len(views)
-    if n < 2:
-        raise ValueError(f"views: {n} given; accepted: 2 or more")
-    views = list(views)[:reads]
+    if len(views) < 2:
+        raise ValueError(f"views: {len(views)} given; accepted: 2 or more")
+    views = views[:reads]
     for k, view in enumerate(views):
         if not torch.is_floating_point(view):
             raise TypeError(f"views[{k}]: dtype {view.dtype} given; accepted: float64, float32, bfloat16, float16")
@@ -25,4 +24,4 @@ def stack_views(views: Sequence[Tensor] | Tensor, reads: int | None) -> Tensor:
             raise ValueError(f"views[{k}]: shape {tuple(view.shape)} given; accepted: (B, F) with B and F of 1 or more")
         if view.shape != views[0].shape:
             raise ValueError(f"views[{k}]: shape {tuple(view.shape)} given; accepted: {tuple(views[0].shape)}, that of views[0]")
-    return torch.stack(views)
+    return views if isinstance(views, Tensor) else torch.stack(list(views))

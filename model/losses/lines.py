@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.losses.contrast import contrast
 from model.losses.crosses import Gradients, all_cells, row_blocks
-from model.losses.numerics import normalise, ordinary_rows, result_dtype, saturate
+from model.losses.numerics import normalise, ordinary_rows, result_dtype, saturate, to_float64
 from model.losses.score import Prepared, Score
 
 # Cells of a block that stays in a core's cache through the passes of a formula (float64).
@@ -97,7 +97,7 @@ class _Run:
         dtype = lines.product_dtype(views)
         own, blocks = torch.empty_like(views, dtype=dtype), []
         for rows in row_blocks(views.shape[1], PREPARED_ROWS):
-            own[:, rows], prepared = lines.prepare(self.views[:, rows].double())
+            own[:, rows], prepared = lines.prepare(to_float64(self.views[:, rows]))
             blocks.append(prepared)
         self.prepared = Prepared(*(torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)))
         self.leaves = [row.requires_grad_(want) for row in own.unbind()]
@@ -158,7 +158,7 @@ class _Run:
         out = torch.empty_like(self.views, dtype=result_dtype(self.views))
         for rows in row_blocks(self.views.shape[1], PREPARED_ROWS):
             with torch.enable_grad():
-                views = self.views[:, rows].double().requires_grad_()
+                views = to_float64(self.views[:, rows]).requires_grad_()
                 own, prepared = self.lines.prepare(views)
                 targets = [*own.unbind(), *prepared]
             grads = [*(grad[rows].double() for grad in self.d_own), *(grad[..., rows] for grad in self.d_prepared)]

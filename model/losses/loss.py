@@ -14,7 +14,7 @@ from model.losses.dense import dense_scores
 from model.losses.inputs import stack_views
 from model.losses.lines import Lines, line_loss, line_scores
 from model.losses.masks import Mask
-from model.losses.numerics import normalise, result_dtype, widen
+from model.losses.numerics import full_precision, normalise, result_dtype, widen
 from model.losses.objective import cross_entropy, mean_of_axes, sigmoid_loss
 from model.losses.options import DENSE_CELLS
 
@@ -39,9 +39,10 @@ class ContrastiveLoss(nn.Module):
 
         Raises ValueError or TypeError, see `stack_views`.
         """
-        stacked = stack_views(views, self.reads)
-        with torch.autocast(stacked.device.type, enabled=False):
-            total = self._sum(stacked, torch.as_tensor(logit_scale, device=stacked.device))
+        with full_precision():
+            stacked = stack_views(views, self.reads)
+            # float64: the derivatives by the match and by the others nearly cancel in that of the multiplier.
+            total = self._sum(stacked, torch.as_tensor(logit_scale, device=stacked.device).double())
             return (total / self._rows(*stacked.shape[:2]) if self._mean else total).to(result_dtype(stacked))
 
     def lines(self, views: Views) -> Tensor:
@@ -49,8 +50,8 @@ class ContrastiveLoss(nn.Module):
 
         For scores of tuples D = n, and in [a, i, c] view a takes row c and every other view row i.
         """
-        stacked = stack_views(views, self.reads)
-        with torch.autocast(stacked.device.type, enabled=False):
+        with full_precision():
+            stacked = stack_views(views, self.reads)
             return line_scores(self._lines, widen(stacked)).to(result_dtype(stacked))
 
     def score(self, views: Views) -> Tensor | tuple[Tensor, ...]:
@@ -98,8 +99,8 @@ class TupleLoss(ContrastiveLoss):
 
     def score(self, views: Views) -> Tensor:
         """Scores of all tuples, (B,)*n, unscaled."""
-        stacked = stack_views(views, self.reads)
-        with torch.autocast(stacked.device.type, enabled=False):
+        with full_precision():
+            stacked = stack_views(views, self.reads)
             return self._all(stacked, result_dtype(stacked))
 
     def _all(self, views: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -5,6 +5,9 @@ Shapes: n views, B rows, F features.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -81,11 +84,16 @@ def saturate(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.clamp(-limit, limit).to(dtype)
 
 
+def to_float64(x: Tensor) -> Tensor:
+    """`x` in float64. An infinite float16 counts as 65504, its largest number: its range is small enough to leave by chance."""
+    return x.double().clamp(-65504, 65504) if x.dtype == torch.float16 else x.double()
+
+
 class _Widen(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
         ctx.dtype = x.dtype
-        return x.double()
+        return to_float64(x)
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
@@ -102,8 +110,15 @@ def result_dtype(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Autocast off, on every kind of device that may hold the views."""
+    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+        yield
+
+
 def ordinary_rows(x: Tensor, normalised: bool, eps: float) -> bool:
     """Whether every row of `x` (…, F), normalised if so asked, is zero or has a length that float32 can square and multiply."""
-    norm = row_norm(x.detach().double())
+    norm = row_norm(to_float64(x.detach()))
     length = norm / (norm + eps) if normalised else norm
     return bool(((length == 0) | ((length > ORDINARY[0]) & (length < ORDINARY[1]))).all())
