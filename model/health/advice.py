@@ -1,0 +1,125 @@
+"""What to do about a signal: one table, and who remembers what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from model.health.examine import GradientReport
+
+# Optimizer steps within which the same kind of advice is given once.
+SPAN_STEPS = 1000
+
+
+class Recommendation(str):
+    """Advice in words that knows its kind, a key of `TABLE`."""
+
+    kind: str
+
+    def __new__(cls, kind: str, text: str) -> Recommendation:
+        made = super().__new__(cls, text)
+        made.kind = kind
+        return made
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A finding and what helps, in the order in which to try it."""
+
+    finding: str
+    remedies: tuple[str, ...]
+
+    def text(self, figures: Mapping[str, object]) -> str:
+        """The finding with its figures, and the numbered remedies on a second line."""
+        numbered = ", ".join(f"({number}) {remedy}" for number, remedy in enumerate(self.remedies, start=1))
+        return f"⚠️ {self.finding.format(**figures)}\n   Consider: {numbered}"
+
+
+TABLE: dict[str, Advice] = {
+    "nan": Advice(
+        "NaN detected in gradients ({layers})!",
+        (
+            "monitor.on_nonfinite=skip or halt",
+            "a lower optimizer.lr",
+            "trainer.precision=bf16-mixed or 32-true",
+            "trainer.detect_anomaly=true to find the operation",
+        ),
+    ),
+    "inf": Advice(
+        "Inf detected in gradients ({layers})!",
+        (
+            "monitor.on_nonfinite=skip or halt",
+            "a much lower optimizer.lr",
+            "loss.normalize=true",
+            "trainer.precision=bf16-mixed or 32-true",
+        ),
+    ),
+    "exploding": Advice(
+        "Exploding gradients detected (norm={norm:.2f})!",
+        (
+            "clipping with monitor.clip=1.0 (torch.nn.utils.clip_grad_norm_)",
+            "a lower optimizer.lr",
+            "averaging over more batches with trainer.accumulate_grad_batches=4",
+        ),
+    ),
+    "vanishing": Advice(
+        "Vanishing gradients detected (min norm={norm:.2e} in {layer})!",
+        (
+            "residual connections or normalisation around that layer",
+            "an activation that does not saturate, backbone.activation=gelu",
+            "a higher optimizer.lr",
+        ),
+    ),
+    "dead": Advice(
+        "{count} trained parameters have no gradient ({layers})!",
+        (
+            "checking that the loss depends on them",
+            "freezing them with requires_grad_(False) if that is meant",
+        ),
+    ),
+}
+
+
+def recommend(kind: str, **figures: object) -> Recommendation:
+    """The entry of `TABLE` for `kind`, with its figures filled in."""
+    return Recommendation(kind, TABLE[kind].text(figures))
+
+
+def gradient_advice(report: GradientReport, without: Sequence[str], vanishing: float, exploding: float) -> list[Recommendation]:
+    """Advice for one measurement of the gradients, worst first.
+
+    without: names of trained parameters that have no gradient; vanishing, exploding: thresholds on the smallest norm and on the global one.
+    """
+    found: list[Recommendation] = []
+    if report.nan:
+        found.append(recommend("nan", layers=listed(report.nan)))
+    if report.inf:
+        found.append(recommend("inf", layers=listed(report.inf)))
+    if report.finite and report.global_norm > exploding:
+        found.append(recommend("exploding", norm=report.global_norm))
+    if report.norms and report.min_norm < vanishing:
+        layer = next(name for name, norm in report.norms.items() if norm == report.min_norm)
+        found.append(recommend("vanishing", norm=report.min_norm, layer=layer))
+    if without:
+        found.append(recommend("dead", count=len(without), layers=listed(without)))
+    return found
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+class Adviser:
+    """Lets every kind of advice through once in `span` steps."""
+
+    def __init__(self, span: int = SPAN_STEPS) -> None:
+        self.span = span
+        self.said: dict[str, int] = {}
+
+    def news(self, recommendations: Iterable[Recommendation], step: int) -> list[Recommendation]:
+        """Those whose kind was not given in the last `span` steps; remembers them."""
+        fresh = [advice for advice in recommendations if advice.kind not in self.said or not 0 <= step - self.said[advice.kind] < self.span]
+        self.said.update({advice.kind: step for advice in fresh})
+        return fresh

@@ -1,0 +1,101 @@
+"""The callback in a Trainer: when it measures, what it records, and that it clips as Lightning does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from model.health import HealthSettings
+from model.health.callback import GradientHealthCallback
+from model.health.history import read_history
+from tests.health.modules import Small, loader, trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+
+
+class Norms(Callback):
+    """An independent measurement of the gradient that a step gets."""
+
+    def __init__(self) -> None:
+        self.norms: list[float] = []
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        gradients = [p.grad.double().flatten() for p in pl_module.parameters() if p.grad is not None]
+        self.norms.append(float(torch.cat(gradients).norm()))
+
+
+def fit(settings: HealthSettings, module: Small | None = None, run_dir=None, **options):
+    """(module, callback, norms before the callback) after one epoch of 16 batches."""
+    module, norms, callback = module or Small(), Norms(), GradientHealthCallback(settings, run_dir)
+    trainer([norms, callback], **options).fit(module, loader())
+    return module, callback, norms.norms
+
+
+@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 4}, {"precision": "bf16-mixed"}], ids=["plain", "accumulated", "bf16"])
+def test_records_the_norm_of_every_step(options):
+    module, callback, norms = fit(HealthSettings(every_n_steps=1), **options)
+    assert [row["grad/global_norm"] for row in module.rows] == pytest.approx(norms, rel=1e-6)
+    assert len(norms) == 16 // options.get("accumulate_grad_batches", 1) == callback.counts["attempted"] == callback.counts["applied"]
+
+
+def test_accumulated_norm_is_that_of_the_mean_gradient():
+    class Frozen(Small):
+        """Four batches in one window; the weights stand still."""
+
+    module, _, _ = fit(HealthSettings(every_n_steps=1), Frozen(), accumulate_grad_batches=16)
+    twin = Frozen()
+    (sum(twin.loss(batch) for batch in loader()) / 16).backward()
+    expected = torch.cat([p.grad.double().flatten() for p in twin.parameters()]).norm()
+    assert module.rows[0]["grad/global_norm"] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_records_when_due_only():
+    module, _, _ = fit(HealthSettings(every_n_steps=5))
+    assert [row["step"] for row in module.rows] == [5, 10, 15]
+
+
+@pytest.mark.parametrize("on_nonfinite", ["warn", "skip"])
+@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
+@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}], ids=["plain", "accumulated", "bf16"])
+def test_clips_as_lightning_does_bit_for_bit(options, optimizer, on_nonfinite):
+    ours, callback, _ = fit(HealthSettings(clip=0.3, on_nonfinite=on_nonfinite), Small(optimizer, factor=5.0), **options)
+    theirs = Small(optimizer, factor=5.0)
+    trainer([], gradient_clip_val=0.3, **options).fit(theirs, loader())
+    unclipped, _, _ = fit(HealthSettings(), Small(optimizer, factor=5.0), **options)
+    assert callback.counts["clipped"] > 0
+    pairs = list(zip(ours.parameters(), theirs.parameters(), unclipped.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b, _ in pairs)
+    assert not all(torch.equal(a, c) for a, _, c in pairs)
+
+
+def test_clips_above_a_higher_norm_only():
+    module, callback, norms = fit(HealthSettings(clip=0.1, clip_above=1.0, every_n_steps=1))
+    assert [row["grad/clipped"] for row in module.rows] == [float(norm > 1.0) for norm in norms]
+    expected = [0.1 / (norm + 1e-6) if norm > 1.0 else 1.0 for norm in norms]
+    assert [row["grad/clip_coef"] for row in module.rows] == pytest.approx(expected, rel=1e-5)
+    assert 0 < callback.counts["clipped"] < 16
+    assert module.rows[-1]["grad/clip_share"] == callback.counts["clipped"] / 16
+
+
+def test_groups_by_tower_and_layer():
+    module, _, _ = fit(HealthSettings(every_n_steps=16, per_layer=True))
+    (row,) = module.rows
+    tower = [row["grad_layer/tower/0/norm"], row["grad_layer/tower/2/norm"]]
+    assert row["grad_tower/tower/norm"] == pytest.approx(sum(norm**2 for norm in tower) ** 0.5, rel=1e-6)
+    assert row["grad_tower/head/norm"] == row["grad_layer/head/norm"]
+    parts = [row["grad_tower/tower/norm"], row["grad_tower/head/norm"], row["grad/logit_scale"]]
+    assert row["grad/global_norm"] == pytest.approx(sum(norm**2 for norm in parts) ** 0.5, rel=1e-6)
+
+
+def test_history_goes_back_to_the_checkpoint(tmp_path):
+    _, callback, norms = fit(HealthSettings(every_n_steps=4), run_dir=tmp_path)
+    rows = read_history(tmp_path / "health.jsonl")
+    assert [row["step"] for row in rows] == [4, 8, 12, 16]
+    assert rows[1]["norm"] == pytest.approx(norms[7], rel=1e-5)
+    state = callback.state_dict() | {"rows": 2}
+    resumed = GradientHealthCallback(HealthSettings(every_n_steps=4), tmp_path)
+    resumed.load_state_dict(state)
+    assert resumed.counts["attempted"] == 16
+    trainer([resumed], max_steps=4).fit(Small(), loader())
+    assert [row["step"] for row in read_history(tmp_path / "health.jsonl")] == [4, 8, 4]

@@ -1,0 +1,127 @@
+"""GradientHealthMonitor against norms computed in float64, and at the edges of what a gradient can be."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from model.health import GradientHealthMonitor
+
+
+def with_gradients(*gradients: torch.Tensor | None) -> nn.ParameterList:
+    """One parameter per gradient."""
+    parameters = nn.ParameterList([nn.Parameter(torch.zeros(2) if g is None else torch.zeros(g.shape, dtype=g.dtype)) for g in gradients])
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    return parameters
+
+
+def float64_norm(*gradients: torch.Tensor) -> float:
+    """The norm of all elements, by the definition."""
+    return math.sqrt(math.fsum(abs(value) ** 2 for gradient in gradients for value in gradient.to_dense().flatten().tolist()))
+
+
+@pytest.fixture
+def backward() -> nn.Module:
+    """A network after a backward pass."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(7, 5), nn.GELU(), nn.Linear(5, 3))
+    (10 * net(torch.randn(11, 7)).square().sum()).backward()
+    return net
+
+
+def test_statistics_are_the_definition(backward):
+    stats = GradientHealthMonitor(model=backward).check_gradients()
+    each = {name: float64_norm(p.grad) for name, p in backward.named_parameters()}
+    assert stats["global_grad_norm"] == pytest.approx(math.sqrt(math.fsum(n * n for n in each.values())), rel=1e-6)
+    assert stats["max_grad_norm"] == pytest.approx(max(each.values()), rel=1e-6)
+    assert stats["min_grad_norm"] == pytest.approx(min(each.values()), rel=1e-6)
+    assert stats["mean_grad_norm"] == pytest.approx(math.fsum(each.values()) / 4, rel=1e-6)
+    assert {name: entry["norm"] for name, entry in stats["layer_stats"].items()} == pytest.approx(each, rel=1e-6)
+    assert stats["layer_stats"]["0.weight"]["shape"] == [5, 7]
+    assert (stats["has_nan"], stats["has_inf"]) == (False, False)
+    assert (stats["param_count"], stats["params_with_grads"]) == (4, 4)
+
+
+def test_clipping_is_torchs_bit_for_bit(backward):
+    twin = [p.grad.clone() for p in backward.parameters()]
+    reference = with_gradients(*twin)
+    before = torch.nn.utils.clip_grad_norm_(reference.parameters(), 0.7)
+    assert torch.equal(GradientHealthMonitor(model=backward).apply_gradient_clipping(max_norm=0.7), before)
+    for parameter, expected in zip(backward.parameters(), reference, strict=True):
+        assert torch.equal(parameter.grad, expected.grad)
+
+
+def test_clipping_measures_again_when_gradients_changed(backward):
+    monitor = GradientHealthMonitor(model=backward)
+    first = monitor.check_gradients()["global_grad_norm"]
+    for parameter in backward.parameters():
+        parameter.grad.mul_(3)
+    assert float(monitor.apply_gradient_clipping()) == pytest.approx(3 * first, rel=1e-6)
+    assert monitor.check_gradients()["global_grad_norm"] == pytest.approx(1.0, rel=1e-5)
+
+
+def test_flow_summary_sorts_by_the_thresholds():
+    net = with_gradients(torch.tensor([3.0, 4.0]), torch.tensor([1e-9]), torch.tensor([600.0, 800.0]))
+    summary = GradientHealthMonitor(model=net, vanishing_threshold=1e-7, exploding_threshold=100.0).get_gradient_flow_summary()
+    assert summary["layers_with_healthy_grads"] == [("0", 5.0)]
+    assert [name for name, _ in summary["layers_with_vanishing_grads"]] == ["1"]
+    assert summary["layers_with_exploding_grads"] == [("2", 1000.0)]
+
+
+def test_summary_line_and_advice(caplog):
+    monitor = GradientHealthMonitor(model=with_gradients(torch.tensor([300.0, 400.0]), torch.tensor([0.5])), log_frequency=100)
+    with caplog.at_level(logging.INFO):
+        stats = monitor.check_gradients()
+        for step in (99, 100, 200):
+            monitor.log_statistics(stats, step=step)
+    summaries = [record.message for record in caplog.records if record.levelno == logging.INFO]
+    advice = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert summaries[0] == "Step 100 - Gradient Health: Global Norm=500.00, Max=500.00, Min=5.00e-01"
+    assert len(summaries) == 2
+    assert len(advice) == 1, "the same kind of advice is given once in a span"
+    assert "Exploding gradients detected (norm=500.00)!" in advice[0]
+    assert all(f"({number})" in advice[0] for number in (1, 2, 3))
+    assert stats["recommendations"] == advice
+
+
+def test_large_finite_gradients_explode_but_are_not_inf():
+    gradient = torch.full((4,), 1e20)
+    stats = GradientHealthMonitor(model=with_gradients(gradient)).check_gradients()
+    assert (stats["has_nan"], stats["has_inf"]) == (False, False)
+    assert stats["global_grad_norm"] == pytest.approx(2e20, rel=1e-6)
+    assert "Exploding" in stats["recommendations"][0]
+
+
+def test_subnormal_gradients_have_a_norm():
+    stats = GradientHealthMonitor(model=with_gradients(torch.full((9,), 1e-40), torch.tensor([1.0]))).check_gradients()
+    assert stats["min_grad_norm"] == pytest.approx(3e-40, rel=1e-4)
+    assert "Vanishing" in stats["recommendations"][0]
+
+
+@pytest.mark.parametrize(("value", "flags"), [(math.nan, (True, False)), (math.inf, (False, True)), (-math.inf, (False, True))])
+def test_one_bad_element_is_found_and_named(value, flags):
+    bad = torch.ones(3, 3)
+    bad[1, 2] = value
+    stats = GradientHealthMonitor(model=with_gradients(torch.ones(2), bad)).check_gradients()
+    assert (stats["has_nan"], stats["has_inf"]) == flags
+    assert "(1)!" in stats["recommendations"][0]
+
+
+def test_nothing_to_measure():
+    stats = GradientHealthMonitor(model=with_gradients(None)).check_gradients()
+    assert (stats["global_grad_norm"], stats["max_grad_norm"], stats["min_grad_norm"], stats["mean_grad_norm"]) == (0, 0, 0, 0)
+    assert (stats["param_count"], stats["params_with_grads"]) == (1, 0)
+
+
+def test_per_layer_details_on_request(backward):
+    details = GradientHealthMonitor(model=backward).check_gradients(per_layer=True)["layer_stats"]["0.weight"]
+    values = backward[0].weight.grad.double().flatten()
+    assert details["mean"] == pytest.approx(float(values.mean()))
+    assert details["std"] == pytest.approx(float(values.std()))
+    assert (details["min"], details["max"]) == (float(values.min()), float(values.max()))
+    assert sum(details["histogram"]) == values.numel()

@@ -1,0 +1,69 @@
+"""The decision, case by case, and the settings it is made from."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from model.errors import ConfigError
+from model.health import HealthSettings
+from model.health.policy import Action, Counts, decide
+
+SKIP = HealthSettings(on_nonfinite="skip", max_skips=2, clip=1.0)
+HALT = HealthSettings(on_nonfinite="halt")
+WARN = HealthSettings(on_nonfinite="warn")
+BETWEEN = HealthSettings(clip=1.0, clip_above=5.0)
+
+
+@pytest.mark.parametrize(
+    ("norm", "loss", "gradient", "scale", "in_a_row", "settings", "expected"),
+    [
+        (0.9, True, True, None, 0, SKIP, Action.STEP),
+        (1.1, True, True, None, 0, SKIP, Action.CLIP),
+        (4.9, True, True, None, 0, BETWEEN, Action.STEP),
+        (5.1, True, True, None, 0, BETWEEN, Action.CLIP),
+        (1e30, True, True, None, 0, WARN, Action.STEP),
+        (math.nan, False, False, None, 0, SKIP, Action.SKIP),
+        (math.inf, True, False, None, 1, SKIP, Action.SKIP),
+        (0.5, False, True, None, 1, SKIP, Action.SKIP),
+        (math.nan, False, False, None, 2, SKIP, Action.HALT),
+        (math.nan, False, False, None, 0, HALT, Action.HALT),
+        (math.nan, False, False, None, 9, WARN, Action.STEP),
+        (math.inf, True, False, 1024.0, 2, SKIP, Action.BACK_OFF),
+        (math.inf, True, False, 1024.0, 0, HALT, Action.BACK_OFF),
+        (math.inf, True, False, 1.0, 0, SKIP, Action.SKIP),
+        (math.nan, False, False, 1024.0, 0, SKIP, Action.SKIP),
+        (math.nan, False, False, 1024.0, 0, WARN, Action.BACK_OFF),
+    ],
+)
+def test_decision(norm, loss, gradient, scale, in_a_row, settings, expected):
+    assert decide(norm, loss, gradient, scale, in_a_row, settings) is expected
+
+
+def test_only_a_taken_step_ends_a_row_of_skips():
+    counts = Counts()
+    for action in (Action.SKIP, Action.BACK_OFF, Action.SKIP):
+        counts.add(action)
+    assert (counts.in_a_row, counts.attempted, counts.applied) == (2, 3, 0)
+    counts.add(Action.CLIP)
+    assert (counts.in_a_row, counts.clipped, counts.applied) == (0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"clip": -1.0}, r"monitor.clip=-1.0 is not positive; allowed: null or a number above 0"),
+        ({"clip": math.nan}, r"monitor.clip=nan is not positive"),
+        ({"clip_above": 2.0}, r"monitor.clip_above=2.0 needs monitor.clip; allowed: null"),
+        ({"clip": 2.0, "clip_above": 1.0}, r"monitor.clip_above=1.0 is below monitor.clip; allowed: null or 2.0"),
+        ({"every_n_steps": 0}, r"monitor.every_n_steps=0 is too small; allowed: 1 or more"),
+        ({"vanishing": -1e-7}, r"monitor.vanishing=-1e-07 is too small"),
+        ({"exploding": 1e-9}, r"monitor.exploding=1e-09 is not above monitor.vanishing"),
+        ({"on_nonfinite": "stop"}, r"monitor.on_nonfinite=stop is not known; allowed: warn, skip, halt"),
+        ({"max_skips": -1}, r"monitor.max_skips=-1 is too small"),
+    ],
+)
+def test_settings_out_of_range_are_refused(keys, message):
+    with pytest.raises(ConfigError, match=message):
+        HealthSettings(**keys)
