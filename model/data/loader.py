@@ -1,59 +1,63 @@
-"""Loaders that know where they are: Lightning stores their state with a checkpoint and a continued run gets the batches that were due."""
+"""Loaders over whole batches, the same with any number of workers. Nothing here draws from the global random generators."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch.utils.data import DataLoader
 
 from model.data.batch import Batch
-
-MakeBatch = Callable[[int, list[int]], Batch]
-"""(epoch, indices) -> batch."""
-
-
-class Rows:
-    """A dataset whose item is a whole batch: workers make batches, the order comes from outside."""
-
-    def __init__(self, make: MakeBatch) -> None:
-        self.make = make
-
-    def __getitem__(self, key: tuple[int, list[int]]) -> Batch:
-        return self.make(*key)
+from model.data.dataset import BatchDataset
+from model.data.sampler import EpochSampler, Rows
 
 
-class BatchLoader:
-    """Iterates over the batches of an epoch, in this process or in workers; the batches are the same.
+def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> DataLoader:
+    """The batches of `rows`, made in this process or in `num_workers` others."""
+    # A generator of its own, as every iterator draws one number from it.
+    return DataLoader(
+        batches, sampler=list(rows), batch_size=None, num_workers=num_workers, pin_memory=torch.cuda.is_available(), generator=torch.Generator()
+    )
 
-    `batches(epoch, start)` gives the indices of an epoch's batches from the `start`-th on, `length` their number in a whole epoch.
-    """
 
-    def __init__(self, make: MakeBatch, batches: Callable[[int, int], Iterator[list[int]]], length: int, num_workers: int, pin: bool) -> None:
-        self.make, self.batches, self.length = make, batches, length
-        self.num_workers, self.pin = num_workers, pin
-        self.epoch, self.done = 0, 0
+class OrderedLoader:
+    """The same batches in the same order every time."""
+
+    def __init__(self, batches: BatchDataset, rows: list[Rows], num_workers: int) -> None:
+        self._batches, self._rows, self._num_workers = batches, rows, num_workers
 
     def __len__(self) -> int:
-        return self.length
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return iter(prepared(self._batches, self._rows, self._num_workers))
+
+
+class TrainLoader:
+    """The batches of an epoch, and the place in it: Lightning keeps `state_dict` in its checkpoints and hands it back.
+
+    The place counts batches that were handed out, not those that workers have prepared.
+    """
+
+    def __init__(self, batches: BatchDataset, sampler: EpochSampler, num_workers: int) -> None:
+        # Lightning calls `sampler.set_epoch` before every epoch.
+        self._batches, self.sampler, self._num_workers = batches, sampler, num_workers
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """What is left of the epoch; the next epoch where nothing is."""
+        # A generator: it looks for its place when the first batch is asked for. Lightning makes the iterator before it sets the epoch.
+        self.sampler.begin()
+        for batch in prepared(self._batches, self.sampler, self._num_workers):
+            self.sampler.taken += 1
+            yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch, and how many of its batches have been handed out (not: prepared)."""
-        return {"epoch": self.epoch, "done": self.done}
+        """The epoch, and how many of its batches have been handed out."""
+        return self.sampler.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Goes on where `state_dict` was taken."""
-        self.epoch, self.done = state["epoch"], state["done"]
-
-    def __iter__(self) -> Iterator[Batch]:
-        # Whoever iterates may stop at the last batch without asking for one more, so the epoch ends with handing that one out.
-        epoch, start = self.epoch, self.done
-        keys = [(epoch, indices) for indices in self.batches(epoch, start)]
-        workers = DataLoader(
-            Rows(self.make), sampler=keys, batch_size=None, num_workers=self.num_workers, pin_memory=self.pin, generator=torch.Generator()
-        )
-        for batch in workers:
-            self.done += 1
-            if self.done >= self.length:
-                self.epoch, self.done = epoch + 1, 0
-            yield batch
+        self.sampler.load_state_dict(state)

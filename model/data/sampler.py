@@ -3,27 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def epoch_order(size: int, seed: int, epoch: int) -> np.ndarray:
-    """(size,) permutation of an epoch."""
+class Rows(NamedTuple):
+    """The rows of one batch on one process."""
+
+    epoch: int
+    indices: NDArray
+    """(B,) int64 positions in the split."""
+
+
+def epoch_order(size: int, seed: int, epoch: int) -> NDArray:
+    """(size,) int64, the permutation of an epoch."""
     return np.random.default_rng([seed, epoch]).permutation(size)
 
 
-def train_batches(size: int, batch_size: int, seed: int, epoch: int, *, rank: int = 0, world: int = 1, start: int = 0) -> Iterator[list[int]]:
-    """Batches of `batch_size` rows for process `rank` of `world`, from the `start`-th on; a last incomplete global batch is left out.
+def ordered_batches(size: int, batch_size: int, *, rank: int = 0, world: int = 1) -> list[Rows]:
+    """Every row in order, shared out to `world` processes in turn, none twice; the last batch is as small as it comes."""
+    indices = np.arange(rank, size, world)
+    return [Rows(0, indices[first : first + batch_size]) for first in range(0, len(indices), batch_size)]
 
-    The `world` batches of one step together are one slice of the epoch's order.
+
+class EpochSampler:
+    """The batches of one epoch after another, and the place in them; part of a checkpoint.
+
+    The `world` batches of one step together are one slice of the epoch's permutation. An incomplete last one is left out.
     """
-    order, step = epoch_order(size, seed, epoch), batch_size * world
-    for first in range(start * step, size - step + 1, step):
-        yield order[first + rank * batch_size : first + (rank + 1) * batch_size].tolist()
 
+    def __init__(self, size: int, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
+        """`batch_size`: rows of a batch on one process."""
+        self.size, self.batch_size, self.seed, self.rank, self.world = size, batch_size, seed, rank, world
+        self.epoch, self.taken = 0, 0
 
-def ordered_batches(size: int, batch_size: int, *, rank: int = 0, world: int = 1) -> Iterator[list[int]]:
-    """The rows of process `rank` in order, none twice, the last batch as small as it comes."""
-    rows = range(rank, size, world)
-    for first in range(0, len(rows), batch_size):
-        yield list(rows[first : first + batch_size])
+    def __len__(self) -> int:
+        """Batches of a whole epoch, wherever in it the place is."""
+        return self.size // (self.batch_size * self.world)
+
+    def __iter__(self) -> Iterator[Rows]:
+        """The batches that are left of the epoch."""
+        order, step = epoch_order(self.size, self.seed, self.epoch), self.batch_size * self.world
+        for batch in range(self.taken, len(self)):
+            first = batch * step + self.rank * self.batch_size
+            yield Rows(self.epoch, order[first : first + self.batch_size])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Goes to the start of `epoch`, unless it is the epoch whose place is known. Lightning says this before each epoch."""
+        if epoch != self.epoch:
+            self.epoch, self.taken = epoch, 0
+
+    def begin(self) -> None:
+        """Goes to the next epoch where this one has been taken whole."""
+        if self.taken >= len(self):
+            self.set_epoch(self.epoch + 1)
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch, and how many of its batches have been taken."""
+        return {"epoch": self.epoch, "taken": self.taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes where `state_dict` was taken."""
+        self.epoch, self.taken = state["epoch"], state["taken"]

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from model.data.scenes_layout import GRID, SIZES
@@ -85,7 +86,7 @@ def relations(things: Sequence[Thing], pick: int) -> str:
     pick, turn = divmod(pick, len(things))
     things = turned(things, turn)
     parts = []
-    for one, other in zip(things, things[1:], strict=False):
+    for one, other in pairwise(things):
         pick, choice = divmod(pick, 4)
         parts.append(f"{one.colour} {one.shape} {relation(one.cell, other.cell, choice)} {other.colour} {other.shape}")
     return ", ".join(parts)

@@ -96,12 +96,12 @@ def draw_split(split: str, size: int, seed: int) -> Layout:
     if split == "train":
         return redrawn(size, seed)
     found = draw((PARTS[split][0],), np.arange(0))
-    codes, start = np.empty(0, dtype=np.int64), 0
+    start = 0
     while len(found) < size:
         rows = np.arange(start, start + 16 * size)
         more = draw((PARTS[split][0],), rows)
         found = Layout(*(np.concatenate(pair) for pair in zip(found, more.rows(belongs(more, split)), strict=True)))
-        codes, first = np.unique(description(found), return_index=True)
+        first = np.unique(description(found), return_index=True)[1]
         found, start = found.rows(np.sort(first)), start + len(rows)
     return found.rows(np.arange(size))
 

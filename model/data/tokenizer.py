@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -12,17 +13,23 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from model.errors import ConfigError
 
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
+# Id 2 stays unused: transformers reads an end token of that id as an old checkpoint's and looks for the highest id instead.
+SPECIAL = (PAD, BEGIN, "<|unused|>", END)
+
+# Threads inside the tokeniser cannot be carried into forked workers, and batches of captions are too small to gain from them.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE (any language, nothing unknown) with at most `vocab_size` tokens; equal texts give equal tokenisers."""
+    """Byte-level BPE (any language, nothing unknown) of lower-cased text with at most `vocab_size` tokens, which must be 300 or more
+    to hold every byte; equal texts give equal tokenisers."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[PAD, BEGIN, "<|unused|>", END],
+        special_tokens=list(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -44,9 +51,11 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_length: int) -> Tensor:
-    """(N, T) int64: begin, the text (cut where it is too long), end, padding. The first end token is the end of the text."""
-    words = tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=context_length - 2)["input_ids"]
-    tokens = torch.full((len(words), context_length), tokenizer.pad_token_id)
-    for row, ids in zip(tokens, words, strict=True):
-        row[: len(ids) + 2] = torch.tensor([tokenizer.bos_token_id, *ids, tokenizer.eos_token_id])
-    return tokens
+    """(N, T) int64: begin, the text (cut where it is too long), end, padding.
+
+    Tokenisers that pad with their end token, as CLIP's does, are fine: the first end token of a row ends its text.
+    """
+    words = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    begin, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+    rows = [[begin, *ids[: context_length - 2], end] for ids in words]
+    return torch.tensor([row + [pad] * (context_length - len(row)) for row in rows], dtype=torch.long).reshape(len(rows), context_length)

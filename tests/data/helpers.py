@@ -1,0 +1,20 @@
+"""Small data for the tests of this folder."""
+
+from __future__ import annotations
+
+from model.data.module import CaptionData
+from model.data.scenes import Scenes
+from model.data.tokenizer import train_tokenizer
+
+
+def small_scenes(train: int = 22, val: int = 9, test: int = 8, *, image_size: int = 32, seed: int = 0) -> Scenes:
+    """A few scenes."""
+    return Scenes({"train": train, "val": val, "test": test}, image_size=image_size, seed=seed)
+
+
+def small_data(source=None, **options) -> CaptionData:
+    """Batches of four, of two captions each."""
+    source = source or small_scenes()
+    texts = [text for captions in source.texts("train", range(min(64, source.size("train")))) for text in captions]
+    defaults = {"batch_size": 4, "num_workers": 0, "captions": 2, "context_length": 24, "seed": 0}
+    return CaptionData(source, train_tokenizer(texts, 400), **(defaults | options))
