@@ -73,6 +73,7 @@ class NWayClip(pl.LightningModule):
         super().optimizer_step(*arguments, **keywords)
         with torch.no_grad():
             self.logit_scale.clamp_(max=self.scale_cap.log())
+        self._view_squares = None
         window = torch.stack(self._window)
         self._window.clear()
         self._epoch_loss = self._epoch_loss + window.double().sum()
@@ -162,10 +163,9 @@ class NWayClip(pl.LightningModule):
         self._view_squares = squares if self._view_squares is None else self._view_squares + squares
 
     def view_gradients(self) -> dict[str, Tensor]:
-        """View -> norm of the loss's gradient with respect to its features, since the last call; of the unscaled loss."""
+        """View -> norm of the loss's gradient with respect to its features, over this step's batches; of the unscaled loss."""
         if self._view_squares is None:
             return {}
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         norms = self._view_squares.sqrt() / (scaler.get_scale() if scaler is not None else 1.0)
-        self._view_squares = None
         return dict(zip(self.encoder.plan.names, norms, strict=True))
