@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from model.health.examine import GradientReport
+from model.health.examine import GradientReport, smallest
 
 # Optimizer steps within which the same kind of advice is given once.
 SPAN_STEPS = 1000
@@ -85,10 +85,13 @@ def recommend(kind: str, **figures: object) -> Recommendation:
     return Recommendation(kind, TABLE[kind].text(figures))
 
 
-def gradient_advice(report: GradientReport, without: Sequence[str], vanishing: float, exploding: float) -> list[Recommendation]:
+def gradient_advice(
+    report: GradientReport, layers: Mapping[str, float], without: Sequence[str], vanishing: float, exploding: float
+) -> list[Recommendation]:
     """Advice for one measurement of the gradients, worst first.
 
-    without: names of trained parameters that have no gradient; vanishing, exploding: thresholds on the smallest norm and on the global one.
+    layers: the norms among which to look for vanishing ones, by name; without: names of trained parameters that have no gradient; vanishing,
+    exploding: thresholds on the smallest of `layers` and on the global norm.
     """
     found: list[Recommendation] = []
     if report.nan:
@@ -97,9 +100,9 @@ def gradient_advice(report: GradientReport, without: Sequence[str], vanishing: f
         found.append(recommend("inf", layers=listed(report.inf)))
     if report.finite and report.global_norm > exploding:
         found.append(recommend("exploding", norm=report.global_norm))
-    if report.norms and report.min_norm < vanishing:
-        layer = next(name for name, norm in report.norms.items() if norm == report.min_norm)
-        found.append(recommend("vanishing", norm=report.min_norm, layer=layer))
+    layer, norm = smallest(layers)
+    if layer and norm < vanishing:
+        found.append(recommend("vanishing", norm=norm, layer=layer))
     if without:
         found.append(recommend("dead", count=len(without), layers=listed(without)))
     return found

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from model.health.advice import Adviser, gradient_advice
 from model.health.clipping import coefficient, drop_gradients, scale_gradients
-from model.health.groups import Recorder, Viewed, layer_names, tower_names
+from model.health.groups import Recorder, Viewed, group_norms, layer_names, tower_names
 from model.health.halt import LAST_GOOD, from_all_processes, write_halt
 from model.health.history import FILE, History
 from model.health.limits import HealthSettings
@@ -116,7 +116,7 @@ class GradientHealthCallback(pl.Callback):
         if action in (Action.SKIP, Action.BACK_OFF):
             module.step_skipped = True
         if action is Action.SKIP:
-            log.warning("step %d skipped: %s; samples %s", trainer.global_step + 1, reason(reading), self.window.offenders())
+            log.warning("step %d skipped: %s; samples %s", trainer.global_step + 1, reason(reading), self.window.offenders(not reading.loss_finite))
         if action is Action.HALT:
             self._halt(trainer, reading)
 
@@ -135,14 +135,16 @@ class GradientHealthCallback(pl.Callback):
             return
         if self.history:
             self.history.append(history_row(step, report, layers, action, self._counts))
+        # By layer: the bias of an attention key has no effect, and so no gradient, in any transformer.
+        norms = group_norms(layers, report.norms)
         without = [name for name, p in module.named_parameters() if p.requires_grad and name not in report.norms and p.numel()]
-        for advice in self.adviser.news(gradient_advice(report, without, self.settings.vanishing, self.settings.exploding), step):
+        for advice in self.adviser.news(gradient_advice(report, norms, without, self.settings.vanishing, self.settings.exploding), step):
             log.warning("step %d: %s", step, advice)
 
     def _halt(self, trainer: pl.Trainer, reading: Reading) -> None:
         """Keeps the last good weights, says what went wrong, and ends the run in every process."""
         why, step = reason(reading), trainer.global_step + 1
-        indices = from_all_processes(self.window.offenders())
+        indices = from_all_processes(self.window.offenders(not reading.loss_finite))
         if self.run_dir is not None:
             trainer.save_checkpoint(self.run_dir / LAST_GOOD)
             if trainer.is_global_zero:

@@ -34,7 +34,7 @@ class GradientReport:
     @property
     def min_norm(self) -> float:
         """The smallest norm of a parameter's gradient that is a number; 0 where there are none."""
-        return min((norm for norm in self.norms.values() if not math.isnan(norm)), default=0.0)
+        return smallest(self.norms)[1]
 
     @property
     def mean_norm(self) -> float:
@@ -57,6 +57,12 @@ def examine(names: Sequence[str], gradients: Sequence[Tensor], norms: Sequence[f
         nan=tuple(name for name, (nan, _) in kinds.items() if nan),
         inf=tuple(name for name, (_, inf) in kinds.items() if inf),
     )
+
+
+def smallest(norms: Mapping[str, float]) -> tuple[str, float]:
+    """The name and norm of the smallest norm that is a number; no name and 0 where there are none."""
+    numbers = ((name, norm) for name, norm in norms.items() if not math.isnan(norm))
+    return min(numbers, key=lambda pair: pair[1], default=("", 0.0))
 
 
 def split_by_health(norms: Mapping[str, float], vanishing: float, exploding: float) -> dict[str, list[tuple[str, float]]]:

@@ -62,7 +62,7 @@ class GradientHealthMonitor:
             "has_nan": bool(report.nan),
             "has_inf": bool(report.inf),
             "layer_stats": layers,
-            "recommendations": gradient_advice(report, without, self.vanishing_threshold, self.exploding_threshold),
+            "recommendations": gradient_advice(report, report.norms, without, self.vanishing_threshold, self.exploding_threshold),
             "param_count": len(named),
             "params_with_grads": sum(parameter.grad is not None for _, parameter in named),
         }

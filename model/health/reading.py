@@ -46,7 +46,7 @@ class Reading:
 def measure(gradients: Mapping[str, Tensor], bad_loss: Tensor) -> Measurement:
     """One fused pass; no host synchronisation. Of several processes, one bad loss counts for all."""
     norms = parameter_norms(list(gradients.values()))
-    return Measurement(gradients, norms, total_norm(norms), in_any_process(bad_loss.to(norms.device)))
+    return Measurement(gradients, norms, total_norm(norms), in_any_process(bad_loss))
 
 
 def in_any_process(flag: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def in_any_process(flag: Tensor) -> Tensor:
 def read(measured: Measurement, full: bool) -> Reading:
     """One transfer to the host: of two numbers, or with `full` of every norm; more only of a bad step."""
     norms = measured.norms if full else measured.norms[:0]
-    *each, total, bad_loss = torch.cat([norms, torch.stack([measured.total, measured.bad_loss.to(measured.total.dtype)])]).tolist()
+    *each, total, bad_loss = torch.cat([norms, torch.stack([measured.total, measured.bad_loss.to(measured.total)])]).tolist()
     if not full and not bad_loss and math.isfinite(total):
         return Reading(total, loss_finite=True, gradient_finite=True)
     each = each if full else measured.norms.tolist()

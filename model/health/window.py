@@ -30,10 +30,9 @@ class Window:
         """Whether any loss was not finite, 0-dimensional on `device`; no host synchronisation."""
         return torch.stack([flag.to(device) for flag in self.bad]).any() if self.bad else torch.zeros((), dtype=torch.bool, device=device)
 
-    def offenders(self) -> list[int]:
-        """Sample indices of the batches with a bad loss; of all batches where every loss was finite. Synchronises."""
-        flags = [bool(flag) for flag in self.bad]
-        chosen = [kept for kept, flag in zip(self.indices, flags, strict=False) if flag] if any(flags) else self.indices
+    def offenders(self, by_loss: bool) -> list[int]:
+        """Sample indices of the batches whose loss was bad, or, where no loss of any process was (`by_loss` false), of all. Synchronises."""
+        chosen = [kept for kept, bad in zip(self.indices, self.bad, strict=False) if bad] if by_loss else self.indices
         return [int(index) for kept in chosen if kept is not None for index in torch.as_tensor(kept).flatten().tolist()]
 
     def clear(self) -> None:

@@ -1,0 +1,170 @@
+"""Bad steps on purpose: a skipped one leaves everything bit for bit as it was, a halted run leaves the named files."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+from pytorch_lightning.plugins import MixedPrecision
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from model.health import HealthSettings
+from model.health.callback import GradientHealthCallback
+from model.health.policy import TrainingHalted
+from tests.health.modules import ROWS, Small, loader, trainer
+from tests.health.snapshots import Around, same
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+
+
+def nan_loss(loss: Tensor) -> Tensor:
+    """NaN in loss and gradient."""
+    return loss * math.nan
+
+
+def inf_loss(loss: Tensor) -> Tensor:
+    """Inf in loss and gradient."""
+    return loss * math.inf
+
+
+def inf_loss_alone(loss: Tensor) -> Tensor:
+    """Inf in the loss; the gradient is fine."""
+    return loss + math.inf
+
+
+def nan_gradient_alone(loss: Tensor) -> Tensor:
+    """A finite loss with a NaN gradient, as sqrt has it at 0."""
+    return loss + (loss * 0).sqrt()
+
+
+FAULTS = {"nan": nan_loss, "inf": inf_loss, "inf_loss_alone": inf_loss_alone, "nan_gradient_alone": nan_gradient_alone}
+
+
+def at(batches: set[int], fault):
+    """The fault in these batches only."""
+    return lambda index, loss: fault(loss) if index in batches else loss
+
+
+def fit(settings, batches, fault=nan_loss, optimizer="adamw", run_dir=None, **options):
+    """(module, callback, what moved) of one epoch of 16 batches with the fault in some of them."""
+    module, around, callback = Small(optimizer, at(batches, fault)), Around(), GradientHealthCallback(settings, run_dir)
+    trainer([around, callback], **options).fit(module, loader())
+    return module, callback, around
+
+
+def half_precision(**options) -> dict:
+    """16-mixed on the CPU, which Lightning itself would turn into bf16-mixed."""
+    return {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=64.0, **options))]}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("optimizer", ["adamw", "lion", "sgd"])
+@pytest.mark.parametrize("bad", [{0}, {7}, {0, 7, 8, 9, 15}], ids=["first", "middle", "several"])
+def test_skipped_steps_move_nothing(fault, optimizer, bad):
+    _, callback, around = fit(HealthSettings(), bad, FAULTS[fault], optimizer)
+    assert [step for step, moved in enumerate(around.moved) if not moved] == sorted(bad)
+    assert around.finite
+    assert callback.counts == {"attempted": 16, "applied": 16 - len(bad), "skipped": len(bad), "clipped": 0, "scaler_skips": 0}
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_skipped_steps_move_nothing_in_mixed_precision(precision):
+    options = {"precision": precision} if precision == "bf16-mixed" else half_precision()
+    _, callback, around = fit(HealthSettings(), {0, 5, 6}, **options)
+    assert [step for step, moved in enumerate(around.moved) if not moved] == [0, 5, 6]
+    assert (callback.counts["skipped"], callback.counts["scaler_skips"]) == (3, 0)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_one_bad_slice_drops_its_whole_window(fault, tmp_path):
+    _, callback, around = fit(HealthSettings(), {6}, FAULTS[fault], accumulate_grad_batches=4)
+    assert around.moved == [True, False, True, True]
+    assert callback.counts["skipped"] == 1
+
+
+def test_learning_rate_and_training_continue_as_if_the_batch_had_not_been():
+    module, _, around = fit(HealthSettings(), {3})
+    assert around.rates == pytest.approx([0.05 * 0.9**step for step in (0, 1, 2, 3, *range(3, 15))])
+    samples = [batch for index, batch in enumerate(loader()) if index != 3]
+    twin = Small()
+    trainer([]).fit(twin, DataLoader(samples, batch_size=None))
+    assert same(dict(module.named_parameters()), dict(twin.named_parameters()))
+
+
+def test_a_bad_step_is_a_row_even_when_none_is_due():
+    module, _, _ = fit(HealthSettings(every_n_steps=100), {4})
+    (row,) = module.rows
+    assert (row["step"], row["grad/skipped"], row["grad/has_nan"], row["grad/clipped"]) == (5, 1, 1, 0)
+
+
+def test_skips_are_counted_in_a_row_only(tmp_path):
+    settings = HealthSettings(max_skips=2)
+    _, callback, _ = fit(settings, {1, 2, 4, 5, 7, 8}, run_dir=tmp_path)
+    assert callback.counts["skipped"] == 6
+    with pytest.raises(TrainingHalted, match=r"step 14: the loss and the gradient are not finite, 2 steps were skipped before it"):
+        fit(settings, {11, 12, 13}, run_dir=tmp_path)
+    assert json.loads((tmp_path / "halt.json").read_text())["step"] == 14
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_halt_names_the_batch_and_keeps_the_last_good_weights(tmp_path, precision):
+    options = half_precision() if precision == "16-mixed" else {"precision": precision}
+    with pytest.raises(TrainingHalted):
+        fit(HealthSettings(on_nonfinite="halt"), {5}, run_dir=tmp_path, **options)
+    told = json.loads((tmp_path / "halt.json").read_text())
+    assert told["step"] == 6
+    assert told["indices"] == list(range(5 * ROWS, 6 * ROWS))
+    assert "tower.0.weight" in told["layers"]
+    kept = torch.load(tmp_path / "checkpoints" / "last_good.ckpt", weights_only=True)
+    good = Small()
+    trainer([], max_steps=5, **(half_precision() if precision == "16-mixed" else options)).fit(good, loader())
+    assert same(dict(kept["state_dict"]), {name: p.detach() for name, p in good.named_parameters()})
+    assert same(kept["optimizer_states"][0]["state"], good.trainer.optimizers[0].state_dict()["state"])
+
+
+def test_halt_names_only_the_bad_slice_of_a_window(tmp_path):
+    with pytest.raises(TrainingHalted):
+        fit(HealthSettings(on_nonfinite="halt"), {6}, run_dir=tmp_path, accumulate_grad_batches=4)
+    told = json.loads((tmp_path / "halt.json").read_text())
+    assert (told["step"], told["indices"]) == (2, list(range(6 * ROWS, 7 * ROWS)))
+
+
+def test_warn_steps_on():
+    _, callback, around = fit(HealthSettings(on_nonfinite="warn", every_n_steps=1), {15})
+    assert around.moved[15]
+    assert not around.finite
+    assert callback.counts["skipped"] == 0
+
+
+@pytest.mark.parametrize("policy", ["skip", "halt", "warn"])
+def test_the_scaler_backs_off_from_its_own_overflow(policy):
+    module, around = Small(), Around()
+    callback = GradientHealthCallback(HealthSettings(on_nonfinite=policy, max_skips=0, every_n_steps=1), None)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**126, backoff_factor=2.0**-58)
+    trainer([around, callback], plugins=[MixedPrecision("16-mixed", "cpu", scaler)]).fit(module, loader())
+    assert around.moved[:3] == [False, False, True]
+    assert scaler.get_scale() == 2.0**10
+    assert callback.counts == {"attempted": 16, "applied": 14, "skipped": 0, "clipped": 0, "scaler_skips": 2}
+    assert around.rates[:4] == pytest.approx([0.05, 0.05, 0.05, 0.045])
+    assert [row["grad/scaler_skips"] for row in module.rows][:3] == [1, 2, 2]
+
+
+def test_recorded_norms_are_unscaled():
+    module, callback = Small(), GradientHealthCallback(HealthSettings(every_n_steps=16), None)
+    trainer([callback], max_steps=16, **half_precision(growth_interval=4)).fit(module, loader())
+    plain, again = Small(), GradientHealthCallback(HealthSettings(every_n_steps=16), None)
+    trainer([again], max_steps=16).fit(plain, loader())
+    assert module.rows[0]["grad/global_norm"] == pytest.approx(plain.rows[0]["grad/global_norm"], rel=0.05)
+
+
+def test_counts_survive_a_checkpoint(tmp_path):
+    _, callback, _ = fit(HealthSettings(max_skips=5), {13, 14, 15})
+    torch.save(callback.state_dict(), tmp_path / "state")
+    resumed = GradientHealthCallback(HealthSettings(max_skips=5), None)
+    resumed.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
+    assert resumed.counts == callback.counts
+    with pytest.raises(TrainingHalted, match="5 steps were skipped"):
+        trainer([resumed]).fit(Small(fault=at({0, 1, 2}, nan_loss)), loader())

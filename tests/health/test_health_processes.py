@@ -1,0 +1,73 @@
+"""Two processes over gloo: whichever of them meets the fault, both take the same decision and keep the same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """What both processes saw, and their folder."""
+    folder = tmp_path_factory.mktemp("two")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0", "PYTHONPATH": str(ROOT)}
+    shared |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "tests.health.two_processes", str(folder)]
+    environments = [os.environ | shared | {"LOCAL_RANK": str(rank)} for rank in (0, 1)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    running = [subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) for environment in environments]
+    try:
+        said = [process.communicate(timeout=150)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0, 0], "\n".join(said)
+    return folder, [json.loads((folder / f"seen_{rank}.json").read_text()) for rank in (0, 1)]
+
+
+CASES = [("nan", [0, 3], 8), ("lion", [2], 8), ("loss_alone", [4], 8), ("slice", [1], 2), ("half", [1], 8)]
+
+
+@pytest.mark.parametrize(("case", "skipped", "steps"), CASES)
+def test_both_skip_the_same_steps(seen, case, skipped, steps):
+    for process in seen[1]:
+        assert process[case]["kept"] == skipped
+        assert process[case]["steps"] == steps
+        assert process[case]["counts"]["skipped"] == len(skipped)
+        assert process[case]["counts"]["scaler_skips"] == 0
+
+
+@pytest.mark.parametrize("case", ["nan", "lion", "loss_alone", "slice", "half", "halt"])
+def test_both_keep_the_same_weights(seen, case):
+    first, second = (process[case]["weights"] for process in seen[1])
+    assert first == second
+    assert torch.isfinite(torch.tensor(first)).all()
+
+
+def test_both_halt_and_name_the_batches_of_both(seen):
+    folder, processes = seen
+    assert all(process["halt"]["halted"].startswith("step 3: ") for process in processes)
+    told = json.loads((folder / "halt" / "halt.json").read_text())
+    assert told["step"] == 3
+    # Batches of four; processes take turns sample by sample. Only the second one's loss was bad.
+    assert told["indices"] == [17, 19, 21, 23]
+    assert (folder / "halt" / "checkpoints" / "last_good.ckpt").is_file()
+
+
+def test_norm_of_a_sharded_gradient_is_global(seen):
+    for process in seen[1]:
+        before, after = process["sharded"]
+        assert before == pytest.approx(50**0.5, rel=1e-6)
+        assert after == pytest.approx(1.0, rel=1e-5)

@@ -1,0 +1,83 @@
+"""One of two processes that train together with faults on one of them; writes what it saw. Run by test_health_processes.py."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import torch
+from pytorch_lightning.plugins import MixedPrecision
+from torch import nn
+from torch.distributed.tensor import distribute_tensor, init_device_mesh
+from torch.distributed.tensor.placement_types import Shard
+from torch.utils.data import DataLoader, DistributedSampler
+
+from model.health import GradientHealthMonitor, HealthSettings
+from model.health.callback import GradientHealthCallback
+from model.health.policy import TrainingHalted
+from tests.health.modules import ROWS, Samples, Small, trainer
+from tests.health.snapshots import Around
+
+
+def own_half() -> DataLoader:
+    """Every second sample, in order, in batches of four."""
+    samples = Samples()
+    return DataLoader(samples, batch_size=ROWS, sampler=DistributedSampler(samples, 2, int(os.environ["LOCAL_RANK"]), shuffle=False))
+
+
+def run(name: str, folder: Path, *, settings: HealthSettings, rank: int, batches: set[int], add: bool, **options) -> dict:
+    """What one fit did in this process; the fault sits in `batches` of process `rank` only."""
+
+    def fault(index, loss):
+        bad = module.trainer.global_rank == rank and index in batches
+        return loss if not bad else loss + math.inf if add else loss * math.nan
+
+    module, around = Small("lion" if name == "lion" else "adamw", fault), Around()
+    callback = GradientHealthCallback(settings, folder / name)
+    (folder / name).mkdir(exist_ok=True)
+    halted = ""
+    training = trainer([around, callback], devices=2, strategy="ddp", use_distributed_sampler=False, **options)
+    try:
+        training.fit(module, own_half())
+    except TrainingHalted as error:
+        halted = str(error)
+    weights = torch.cat([parameter.detach().double().flatten() for parameter in module.parameters()])
+    kept = [step for step, moved in enumerate(around.moved) if not moved]
+    return {"kept": kept, "steps": len(around.moved), "counts": callback.counts, "halted": halted, "weights": weights.tolist()}
+
+
+def sharded_norm() -> list[float]:
+    """The global norm, before and after clipping, of a gradient that is spread over both processes: rows 3, 3, 4, 4."""
+    mesh = init_device_mesh("cpu", (2,))
+    net = nn.Module()
+    net.weight = nn.Parameter(distribute_tensor(torch.zeros(4, 1), mesh, [Shard(0)]))
+    net.weight.grad = distribute_tensor(torch.tensor([[3.0], [3.0], [4.0], [4.0]]), mesh, [Shard(0)])
+    monitor = GradientHealthMonitor(model=net)
+    norm = monitor.check_gradients()["global_grad_norm"]
+    monitor.apply_gradient_clipping(max_norm=1.0)
+    return [norm, monitor.check_gradients()["global_grad_norm"]]
+
+
+def main(folder: Path) -> None:
+    """Every case in turn, in the same two processes."""
+    torch.set_num_threads(1)
+    skip, halt = HealthSettings(every_n_steps=1), HealthSettings(on_nonfinite="halt")
+    half = {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=64.0))]}
+    seen = {
+        "nan": run("nan", folder, settings=skip, rank=1, batches={0, 3}, add=False),
+        "lion": run("lion", folder, settings=skip, rank=0, batches={2}, add=False),
+        "loss_alone": run("loss_alone", folder, settings=skip, rank=1, batches={4}, add=True),
+        "slice": run("slice", folder, settings=skip, rank=1, batches={5}, add=False, accumulate_grad_batches=4),
+        "half": run("half", folder, settings=skip, rank=1, batches={1}, add=False, **half),
+        "halt": run("halt", folder, settings=halt, rank=1, batches={2}, add=False),
+        "sharded": sharded_norm(),
+    }
+    rank = torch.distributed.get_rank()
+    (folder / f"seen_{rank}.json").write_text(json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
