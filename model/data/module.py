@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytorch_lightning as pl
 from transformers import PreTrainedTokenizerBase
 
@@ -37,12 +39,26 @@ class CaptionData(pl.LightningDataModule):
         self.num_workers, self.seed = num_workers, seed
         self.captions, self.context_length = captions, context_length
         self._datasets: dict[tuple[str, bool], BatchDataset] = {}
+        self._sampler: EpochSampler | None = None
+        self._place: dict[str, int] | None = None
 
     def train_dataloader(self) -> TrainLoader:
         """A new order every epoch; knows its place within it."""
         rank, world = self._process()
-        sampler = EpochSampler(self.source.size("train"), self.batch_size, seed=self.seed, rank=rank, world=world)
-        return TrainLoader(self.dataset("train", training=True), sampler, self.num_workers)
+        self._sampler = EpochSampler(self.source.size("train"), self.batch_size, seed=self.seed, rank=rank, world=world)
+        if self._place is not None:
+            self._sampler.load_state_dict(self._place)
+            self._place = None
+        return TrainLoader(self.dataset("train", training=True), self._sampler, self.num_workers)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in training. Lightning keeps the loader's own state too, but does not give that back where the optimizer's
+        configuration asked for the number of steps, as loaders are made then before the checkpoint's loops are read."""
+        return {} if self._sampler is None else {"train": self._sampler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Where the next `train_dataloader` starts."""
+        self._place = state_dict["train"]
 
     def val_dataloader(self) -> OrderedLoader:
         """The validation split in order."""

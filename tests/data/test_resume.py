@@ -16,10 +16,11 @@ EPOCHS, BATCHES = 3, 5
 
 
 class Recorder(pl.LightningModule):
-    """Learns nothing; writes down what it is given."""
+    """Learns nothing; writes down what it is given. `asks`: wants to know the number of steps, for which Lightning makes the loaders early."""
 
-    def __init__(self) -> None:
+    def __init__(self, asks: bool) -> None:
         super().__init__()
+        self.asks = asks
         self.weight = torch.nn.Parameter(torch.zeros(()))
         self.seen: list[tuple[int, list[int]]] = []
 
@@ -31,6 +32,8 @@ class Recorder(pl.LightningModule):
         pass
 
     def configure_optimizers(self):
+        if self.asks:
+            assert self.trainer.estimated_stepping_batches > 0
         return torch.optim.SGD(self.parameters(), lr=0.1)
 
 
@@ -47,9 +50,9 @@ class SaveAt(pl.Callback):
             self.taken = len(module.seen)
 
 
-def fit(path=None, callbacks=(), workers: int = 0, **options) -> list[tuple[int, list[int]]]:
+def fit(path=None, callbacks=(), workers: int = 0, asks: bool = True, **options) -> list[tuple[int, list[int]]]:
     """What a run sees; `path`: the checkpoint it goes on from."""
-    module = Recorder()
+    module = Recorder(asks)
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = pl.Trainer(
         max_epochs=EPOCHS, accelerator="cpu", use_distributed_sampler=False, callbacks=list(callbacks), num_sanity_val_steps=0, **quiet, **options
@@ -82,6 +85,11 @@ def test_every_epoch_is_another_permutation():
 @pytest.mark.parametrize("step", [1, 4, 5, 6, 10, 14])
 def test_checkpoint_after_any_batch(step, tmp_path):
     assert indices(interrupted(tmp_path / "a.ckpt", "on_train_batch_end", step)) == indices(fit())
+
+
+@pytest.mark.parametrize("step", [4, 7])
+def test_checkpoint_of_a_module_that_does_not_ask_for_the_number_of_steps(step, tmp_path):
+    assert interrupted(tmp_path / "a.ckpt", "on_train_batch_end", step, asks=False) == fit(asks=False)
 
 
 @pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_validation_end"])
