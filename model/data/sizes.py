@@ -1,0 +1,25 @@
+"""How a collection that has an end is shared out to splits."""
+
+from __future__ import annotations
+
+from model.errors import ConfigError
+
+
+def parted(count: int, sizes: dict[str, int | None], what: str) -> dict[str, range]:
+    """Split -> positions of `count` things: the first are val's, then test's, then train's (None: all that are left).
+
+    Raises ConfigError, naming the key and what there is, where `sizes` ask for more.
+    """
+    val, test = sizes["val"], sizes["test"]
+    limited("data.val_size", val, count - 2, what)
+    limited("data.test_size", test, count - val - 1, what)
+    left = count - val - test
+    train = left if sizes["train"] is None else sizes["train"]
+    limited("data.train_size", train, left, what)
+    return {"val": range(val), "test": range(val, val + test), "train": range(val + test, val + test + train)}
+
+
+def limited(key: str, size: int, available: int, what: str) -> None:
+    """Raises ConfigError where `size` is more than there is."""
+    if size > available:
+        raise ConfigError(f"{key}={size} is more than there are; allowed: up to {available} {what}")
