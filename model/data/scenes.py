@@ -13,7 +13,7 @@ from model.data.scenes_captions import Thing, captions
 from model.data.scenes_drawing import Drawing
 from model.data.scenes_layout import COLOURS, SHAPES, Layout, description, draw_split
 from model.data.source import SPLITS, SYMMETRIC
-from model.errors import ConfigError
+from model.errors import ConfigError, require
 
 # Random streams, beside those of the scenes themselves.
 PICTURE, WORDING = 11, 12
@@ -73,6 +73,7 @@ def check(config) -> None:
     """Scenes need no files, but a number of them."""
     if config.train_size is None:
         raise ConfigError("data.train_size=null has no end with data=scenes; allowed: a number of scenes")
+    require(1 <= config.captions <= Scenes.captions, "data.captions", config.captions, "is not what scenes have", f"1 to {Scenes.captions}")
 
 
 def make(config, *, image_size: int, seed: int) -> Scenes:

@@ -34,7 +34,7 @@ class Source(Protocol):
         """For each row its captions, in a fixed order."""
 
     def labels(self, split: str, indices: Sequence[int]) -> Tensor | None:
-        """(B,) int64; None where the data has no classes."""
+        """(B,) int64, -1 for a row without a class; None where the data has no classes."""
 
     def fits(self, split: str) -> Tensor | None:
         """(size,) int64: of how many pictures of `split` the row's caption 1 is true, its own included; None where only people know."""

@@ -1,0 +1,117 @@
+"""Loaders: the same batches whoever makes them, shared out without loss, and no random number taken from anyone."""
+
+from __future__ import annotations
+
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from model.data.sampler import EpochSampler, ordered_batches
+from tests.data.helpers import small_data, small_scenes
+
+
+def assert_equal(one, other) -> None:
+    """Two batches, field by field."""
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_workers_make_the_same_batches(name):
+    source = small_scenes()
+    here, there = (list(getattr(small_data(source, num_workers=n), f"{name}_dataloader")()) for n in (0, 2))
+    assert len(here) == len(there) > 1
+    for one, other in zip(here, there, strict=True):
+        assert_equal(one, other)
+
+
+def test_shapes_types_and_range():
+    batch = next(iter(small_data().train_dataloader()))
+    assert (batch.images.shape, batch.images.dtype) == ((4, 3, 32, 32), torch.float32)
+    assert (batch.captions.shape, batch.captions.dtype) == ((4, 2, 24), torch.int64)
+    assert (batch.labels.shape, batch.labels.dtype, batch.indices.dtype) == ((4,), torch.int64, torch.int64)
+    assert -1 <= batch.images.min() < -0.5 < 0.5 < batch.images.max() <= 1
+
+
+def test_a_batch_holds_the_rows_it_names():
+    data = small_data()
+    batch = next(iter(data.train_dataloader()))
+    rows = batch.indices.tolist()
+    pixels = data.source.images("train", rows)
+    torch.testing.assert_close(batch.images, pixels / 127.5 - 1)
+    texts = [text for texts in data.source.texts("train", rows) for text in texts[:2]]
+    assert [data.tokenizer.decode(row, skip_special_tokens=True).strip() for row in batch.captions.flatten(0, 1)] == texts
+    assert batch.labels.tolist() == data.source.labels("train", rows).tolist()
+
+
+def test_evaluation_sees_every_row_once_in_order():
+    batches = list(small_data(val_batch_size=5).val_dataloader())
+    assert [batch.indices.tolist() for batch in batches] == [[0, 1, 2, 3, 4], [5, 6, 7, 8]]
+
+
+def test_epochs_go_on_without_lightning_too():
+    loader = small_data().train_dataloader()
+    epochs = [[batch.indices.tolist() for batch in loader] for _ in range(3)]
+    assert [len(epoch) for epoch in epochs] == [5, 5, 5]
+    assert len({str(epoch) for epoch in epochs}) == 3
+
+
+def test_a_state_counts_what_was_handed_out():
+    data = small_data(num_workers=2)
+    whole = data.train_dataloader()
+    seen = [batch.indices.tolist() for _ in range(2) for batch in whole]
+    loader = data.train_dataloader()
+    batches = iter(loader)
+    first = [next(batches).indices.tolist() for _ in range(2)]
+    resumed = data.train_dataloader()
+    resumed.load_state_dict(loader.state_dict())
+    rest = [batch.indices.tolist() for _ in range(2) for batch in resumed]
+    assert first + rest == seen
+
+
+def test_the_order_follows_the_seed():
+    orders = [[b.indices.tolist() for b in small_data(seed=seed).train_dataloader()] for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_the_batches_of_one(world):
+    one = list(EpochSampler(50, 4 * world, seed=3))
+    shares = [list(EpochSampler(50, 4, seed=3, rank=rank, world=world)) for rank in range(world)]
+    assert len(one) == 50 // (4 * world)
+    for i, rows in enumerate(one):
+        assert np.array_equal(rows.indices, np.concatenate([share[i].indices for share in shares]))
+
+
+@pytest.mark.parametrize("size", [8, 9, 11])
+def test_processes_evaluate_every_row_once(size):
+    shares = [np.concatenate([rows.indices for rows in ordered_batches(size, 3, rank=rank, world=2)]) for rank in range(2)]
+    assert sorted(np.concatenate(shares).tolist()) == list(range(size))
+    assert abs(len(shares[0]) - len(shares[1])) <= 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_global_random_number_is_drawn(workers):
+    data = small_data(num_workers=workers)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002 - the global one is meant
+    for _ in range(2):
+        list(data.train_dataloader())
+        list(data.val_dataloader())
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert random.getstate() == before[2]
+
+
+def test_a_dataset_can_be_sent_to_a_spawned_worker():
+    data = small_data()
+    rows = next(iter(data.train_dataloader().sampler))
+    dataset = data.dataset("train", training=True)
+    assert_equal(pickle.loads(pickle.dumps(dataset))[rows], dataset[rows])
+
+
+def test_sizes_and_ceiling():
+    data = small_data(small_scenes(22, 9, 8))
+    assert data.sizes() == {"train": 22, "val": 9, "test": 8}
+    assert data.ceiling("val") == {"recall@1": 1.0, "recall@5": 1.0, "recall@10": 1.0}

@@ -1,0 +1,86 @@
+"""What captions of scenes say, read from their words alone, and whether it is so. Shares no table with the code under test."""
+
+from __future__ import annotations
+
+import re
+
+COLOURS = {"red", "orange", "yellow", "green", "cyan", "blue", "purple", "white"}
+SHAPES = {"circle", "square", "triangle", "cross", "ring", "diamond", "bar", "pole"}
+# Place -> (row, column), counted from the top left.
+PLACES = {
+    "top left": (0, 0), "top middle": (0, 1), "top right": (0, 2),
+    "middle left": (1, 0), "centre": (1, 1), "middle right": (1, 2),
+    "bottom left": (2, 0), "bottom middle": (2, 1), "bottom right": (2, 2),
+}  # fmt: skip
+SMALL, LARGE = {"small", "little", "tiny"}, {"large", "big", "huge"}
+NUMBERS = {"none": 0, "one": 1, "two": 2, "three": 3}
+
+
+def only(words: set[str], text: str) -> str | None:
+    """The one of `words` that is in `text`; None where there is none or several."""
+    found = [word for word in words if re.search(rf"\b{word}\b", text)]
+    return found[0] if len(found) == 1 else None
+
+
+def scene(things) -> list[dict]:
+    """The objects as plain words: colour, shape, size ("small", "large"), (row, column)."""
+    return [{"colour": t.colour, "shape": t.shape, "size": ("small", "large")[t.size], "place": divmod(t.cell, 3)} for t in things]
+
+
+def whole(caption: str, objects: list[dict]) -> bool:
+    """Caption 1: every object's colour, shape and place, and no more objects."""
+    said = [(only(COLOURS, p), only(SHAPES, p), PLACES.get(only(set(PLACES), p))) for p in re.split(", | and ", caption)]
+    return sorted(said, key=str) == sorted(((o["colour"], o["shape"], o["place"]) for o in objects), key=str)
+
+
+def inventory(caption: str, objects: list[dict]) -> bool:
+    """Caption 2: how many; size, colour and shape of each; no place."""
+    number = only(set(NUMBERS), caption)
+    said = [part for part in re.split("[,:]| with | and ", caption) if only(SHAPES, part)]
+    facts = [("small" if only(SMALL, p) else "large" if only(LARGE, p) else None, only(COLOURS, p), only(SHAPES, p)) for p in said]
+    true = sorted(facts, key=str) == sorted(((o["size"], o["colour"], o["shape"]) for o in objects), key=str)
+    return true and NUMBERS[number] == len(objects) and not only(set(PLACES), caption)
+
+
+def colours_and_places(caption: str, objects: list[dict]) -> bool:
+    """Caption 3: colour and place of each; no shape."""
+    said = [(only(COLOURS, p), PLACES.get(only(set(PLACES), p))) for p in re.split(", | and ", caption)]
+    true = sorted(said, key=str) == sorted(((o["colour"], o["place"]) for o in objects), key=str)
+    return true and not any(re.search(rf"\b{shape}\b", caption) for shape in SHAPES)
+
+
+def relations(caption: str, objects: list[dict]) -> bool:
+    """Caption 4: that there is one object and which, or pairs of objects and where one lies from the other."""
+    names = r"(\w+) (\w+)"
+    if len(objects) == 1:
+        found = [pair for pair in re.findall(names, re.sub("just one |nothing but a ", "", caption)) if pair[0] in COLOURS]
+        return found == [(objects[0]["colour"], objects[0]["shape"])] and bool(re.search("alone|just one|nothing but", caption))
+    holds = {
+        "left of": lambda one, other: one[1] < other[1],
+        "right of": lambda one, other: one[1] > other[1],
+        "above": lambda one, other: one[0] < other[0],
+        "below": lambda one, other: one[0] > other[0],
+    }
+    holds |= {"to the left of": holds["left of"], "to the right of": holds["right of"], "over": holds["above"], "under": holds["below"]}
+    for part in caption.split(", "):
+        said = re.fullmatch(rf"{names} (.+) {names}", part)
+        if said is None or said[3] not in holds:
+            return False
+        colour, shape, relation, other_colour, other_shape = said.groups()
+        ones = [o for o in objects if (o["colour"], o["shape"]) == (colour, shape)]
+        others = [o for o in objects if (o["colour"], o["shape"]) == (other_colour, other_shape)]
+        if not any(holds[relation](one["place"], other["place"]) for one in ones for other in others):
+            return False
+    return len(caption.split(", ")) == len(objects) - 1
+
+
+def shapes_and_sizes(caption: str, objects: list[dict]) -> bool:
+    """Caption 5: the shapes, and how many are large or small; no colour, no place."""
+    shapes = [word for word in re.findall(r"\w+", caption) if word in SHAPES]
+    counts = {kind: sum(o["size"] == kind for o in objects) for kind in ("small", "large")}
+    said = re.findall(r"(none|one|two|three) (?:of them )?(small|little|large|big)", caption)
+    true = all(NUMBERS[number] == counts["small" if size in SMALL else "large"] for number, size in said)
+    return bool(said) and true and sorted(shapes) == sorted(o["shape"] for o in objects) and not only(COLOURS, caption)
+
+
+CHECKS = (whole, inventory, colours_and_places, relations, shapes_and_sizes)
