@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,8 @@ def open_font(font_file: Path) -> ImageFont.FreeTypeFont:
     if not features.check("raqm"):
         raise ConfigError("data=emoji is not drawable by this Pillow, which lacks Raqm; allowed: a Pillow wheel, and apt-get install libfribidi0")
     try:
-        return ImageFont.truetype(font_file, FONT_SIZE, layout_engine=ImageFont.Layout.RAQM)
+        # Its bytes, not its name: Pillow looks for a font of the same name elsewhere when it cannot read a file.
+        return ImageFont.truetype(BytesIO(font_file.read_bytes()), FONT_SIZE, layout_engine=ImageFont.Layout.RAQM)
     except OSError as error:
         raise ConfigError(f"data.root={font_file} is no font with bitmaps of size {FONT_SIZE} ({error}); allowed: NotoColorEmoji.ttf") from error
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from model.data.fonts import ADVICE, FONT_NAME, find_font
 from model.data.module import CaptionData
 from model.data.scenes import Scenes
 from model.data.tokenizer import train_tokenizer
+from model.errors import ConfigError
 
 
 def small_scenes(train: int = 22, val: int = 9, test: int = 8, *, image_size: int = 32, seed: int = 0) -> Scenes:
@@ -18,3 +22,15 @@ def small_data(source=None, **options) -> CaptionData:
     texts = [text for captions in source.texts("train", range(min(64, source.size("train")))) for text in captions]
     defaults = {"batch_size": 4, "num_workers": 0, "captions": 2, "context_length": 24, "seed": 0}
     return CaptionData(source, train_tokenizer(texts, 400), **(defaults | options))
+
+
+def font_missing() -> bool:
+    """Whether this system has no colour-emoji font."""
+    try:
+        find_font(None)
+    except ConfigError:
+        return True
+    return False
+
+
+needs_font = [pytest.mark.font, pytest.mark.skipif(font_missing(), reason=f"no {FONT_NAME} on this system ({ADVICE})")]
