@@ -5,7 +5,7 @@ and V = Q - S^2 / n. Sums of S and m separate into rows and candidates; the othe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -81,6 +81,8 @@ def normsv9(s: FeatureStats) -> Tensor:
 class FeatureScore(TupleScore):
     """`formula` maps FeatureStats to the score; it reads the sums `crossed` and `separable`."""
 
+    shares_operands = False  # the operands of one direction are three times as large as a view
+
     def __init__(self, formula: Callable[[FeatureStats], Tensor], crossed: Sequence[CrossedSum], separable: Sequence[SeparableSum] = ()):
         self.formula, self.crossed, self.separable = formula, crossed, separable
 
@@ -94,8 +96,9 @@ class FeatureScore(TupleScore):
         cols = torch.stack(list(shares.values()), dim=1) if shares else views.new_zeros(n, 0, b)
         return Prepared(matched.expand(n, b), torch.stack(rows, dim=1), cols)
 
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        return [FeatureSum(*one.operands(views, d)) for one in self.crossed]
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+        for d in range(len(views)):
+            yield [FeatureSum(*one.operands(views, d)) for one in self.crossed]
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         sums = {one: cell + rows[k] for k, (one, cell) in enumerate(zip(self.crossed, cells, strict=True))}

@@ -7,7 +7,7 @@ V = sum_k x_k^2 - S^2 / n by features; sum_z V follows from the same numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.losses.crosses import Cross, Product
 from model.losses.numerics import safe_sqrt
-from model.losses.score import Prepared, TupleScore, on_axes, others
+from model.losses.score import Prepared, TupleScore, on_axes
 
 
 class GramStats(NamedTuple):
@@ -79,21 +79,27 @@ class GramScore(TupleScore):
 
     def prepare(self, views: Tensor) -> Prepared:
         n, b, features = views.shape
-        total = views.sum(0)
-        square = views.square().sum(-1)
-        rest_square = (total - views).square().sum(-1)
-        # Shifted by the first view, which changes no V: views that are equal, or nearly so, lose no digits.
-        shifted = views - views[0]
-        spread = shifted.square().sum((0, -1)) - shifted.sum(0).square().sum(-1) / n
-        matched = self.formula(GramStats(total.square().sum(-1), spread, n, features, self.eps))
+        # Inner products of the first view x and of the differences d_k from it. V depends on the differences alone:
+        # views that are equal, or nearly so, lose no digits of it.
+        shifted = torch.cat([views[:1], views[1:] - views[0]]).transpose(0, 1)
+        pair = torch.bmm(shifted, shifted.transpose(1, 2))
+        own, first, apart = pair[:, 0, 0], pair[:, 0, 1:], pair[:, 1:, 1:]
+        by_view = torch.nn.functional.pad(apart.sum(2) + n * first, (1, 0))  # S.x_k = n x.x + sum_j x.d_j + this
+        square = own + torch.nn.functional.pad(2 * first.T + apart.diagonal(dim1=1, dim2=2).T, (0, 0, 1, 0))
+        sum_square = n * (n * own + 2 * first.sum(1)) + apart.sum((1, 2))
+        rest_square = sum_square + square - 2 * (n * own + first.sum(1) + by_view.T)
+        spread = apart.diagonal(dim1=1, dim2=2).sum(1) - apart.sum((1, 2)) / n
+        matched = self.formula(GramStats(sum_square, spread, n, features, self.eps))
         rows = torch.stack([rest_square, square.sum(0) - square], dim=1)
         return Prepared(matched.expand(n, b), rows, square.unsqueeze(1))
 
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        return [Product(reduce(add, others(views, d)), views[d])]
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+        total = reduce(add, views)
+        for view in views:
+            yield [Product(total - view, view)]
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        sum_square = torch.add(rows[0] + cols[0], cells[0], alpha=2)
+        sum_square = rows[0] + cols[0] + 2 * cells[0]
         return self.formula(GramStats(sum_square, rows[1] + cols[0] - sum_square / n, n, features, self.eps))
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:

@@ -6,7 +6,7 @@ On line a, with candidate c in view a: x_k.R_k becomes x_k[i].(S - x_a - x_k)[i]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from operator import add
 from typing import NamedTuple
@@ -60,14 +60,15 @@ class PairScore(TupleScore):
         rows = [[*others(without_cross[a], a), *others(without_square[a], a), rest_square[a], *others(square, a)] for a in range(n)]
         return Prepared(matched.expand(n, b), torch.stack([torch.stack(row) for row in rows]), square.unsqueeze(1))
 
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        return [Product(view, views[d]) for view in others(views, d)]
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+        for d, own in enumerate(views):
+            yield [Product(view, own) for view in others(views, d)]
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         with_rest = reduce(add, cells)
-        base = torch.add(cols[0], with_rest, alpha=2)
+        base = cols[0] + 2 * with_rest
         cross = [rows[k] + cell for k, cell in enumerate(cells)]
-        rest_square = [torch.add(base + rows[n - 1 + k], cell, alpha=-2) for k, cell in enumerate(cells)]
+        rest_square = [base + rows[n - 1 + k] - 2 * cell for k, cell in enumerate(cells)]
         square = [*rows[2 * n - 1 :], cols[0]]
         return self.formula(PairStats([*cross, with_rest], [*rest_square, rows[2 * n - 2]], square, self.eps))
 

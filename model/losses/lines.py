@@ -16,12 +16,15 @@ import torch
 from torch import Tensor
 
 from model.losses.contrast import contrast
-from model.losses.crosses import Gradients, all_cells, row_blocks
+from model.losses.crosses import Cross, Gradients, all_cells, row_blocks
+from model.losses.line_kernel import LineKernel, line_kernel
 from model.losses.numerics import normalise, ordinary_rows, result_dtype, saturate, to_float64
 from model.losses.score import Prepared, Score
 
 # Cells of a block that stays in a core's cache through the passes of a formula (float64).
 CACHED_CELLS = 1 << 16
+# Batches from this size on are worth compiling for.
+NATIVE_ROWS = 64
 # Samples whose row-wise statistics are made at once: 6 views of 64 rows and 512 features are 1.5 MiB.
 PREPARED_ROWS = 64
 # Batches up to this size are multiplied in float64: the products cost little there, and no digit is lost.
@@ -53,9 +56,9 @@ def line_scores(lines: Lines, views: Tensor) -> Tensor:
     """(n, B, F) -> line scores (D, B, B), differentiable, all in float64."""
     n, _, features = views.shape
     rows, prepared = lines.prepare(views)
-    own, scores = rows.unbind(), []
-    for d in range(lines.score.directions(n)):
-        cells = [all_cells(cross) for cross in lines.score.crosses(own, d)]
+    scores = []
+    for d, crosses in enumerate(lines.score.crosses(rows.unbind())):
+        cells = [all_cells(cross) for cross in crosses]
         line = lines.score.line(cells, prepared.rows[d].unsqueeze(2), prepared.cols[d].unsqueeze(1), n, features)
         scores.append(torch.diagonal_scatter(line, prepared.matched[d]))
     return torch.stack(scores)
@@ -66,8 +69,7 @@ class _LineLoss(torch.autograd.Function):
     def forward(ctx, lines: Lines, weights: Sequence[float], want: bool, views: Tensor, off: Tensor, diagonal: Tensor) -> Tensor:
         ctx.dtype = views.dtype
         run = _Run(lines, views, off, diagonal, want)
-        for d, weight in enumerate(weights):
-            run.direction(d, weight)
+        run.all(weights)
         if want:
             ctx.save_for_backward(run.pull_views(), run.d_off.to(off.dtype), run.d_diagonal.to(diagonal.dtype))
         return run.loss.to(result_dtype(views))
@@ -101,30 +103,62 @@ class _Run:
             blocks.append(prepared)
         self.prepared = Prepared(*(torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)))
         self.leaves = [row.requires_grad_(want) for row in own.unbind()]
-        self.d_own = [torch.zeros_like(row, requires_grad=False) for row in self.leaves] if want else []
+        self.d_own: list[Tensor | None] = [None] * len(self.leaves)
         self.d_prepared = Prepared(*map(torch.zeros_like, self.prepared))
         self.loss, self.d_off, self.d_diagonal = (self.off.new_zeros(()) for _ in range(3))
 
-    def direction(self, d: int, weight: float) -> None:
-        """Adds direction `d`, tile by tile."""
+    def all(self, weights: Sequence[float]) -> None:
+        """Adds every direction."""
+        sums = Gradients()
         with torch.set_grad_enabled(self.want):
-            crosses = self.lines.score.crosses(self.leaves, d)
+            made = self.lines.score.crosses(self.leaves)
+            made = list(made) if self.lines.score.shares_operands else made
+            for d, (weight, crosses) in enumerate(zip(weights, made, strict=True)):
+                with torch.no_grad():
+                    self.direction(d, weight, crosses, sums)
+                if self.want and not self.lines.score.shares_operands:
+                    sums = self.add_own(sums)
+        if self.want and self.lines.score.shares_operands:
+            self.add_own(sums)
+
+    def direction(self, d: int, weight: float, crosses: Sequence[Cross], sums: Gradients) -> None:
+        """Adds direction `d`, tile by tile, and to `sums` the gradients of the operands of its crosses."""
         size = self.views.shape[1]
         width = self.leaves[0].element_size() * len(crosses)
         step = max(1, min(1024, self.lines.budget // (8 * width * size)))
-        sums = Gradients()
         for rows in row_blocks(size, step):
             cells = [cross.cells(rows) for cross in crosses]
-            for part in row_blocks(rows.stop - rows.start, max(1, CACHED_CELLS // size)):
-                self.block(d, weight, rows.start + part.start, [cell[part] for cell in cells])
+            self.tile(d, weight, rows, cells)
             if self.want:
                 for cross, cell in zip(crosses, cells, strict=True):
                     cross.pull(rows, cell, sums)
-        if self.want:
-            self.add_own(sums)
+
+    def tile(self, d: int, weight: float, rows: slice, cells: list[Tensor]) -> None:
+        """Adds the loss and the small gradients of `rows`, and writes the gradients of `cells`, (T, B) each, over them."""
+        kernel = self.kernel(len(cells), self.prepared.rows.shape[1], self.prepared.cols.shape[1])
+        if kernel is None:
+            for part in row_blocks(rows.stop - rows.start, max(1, CACHED_CELLS // self.views.shape[1])):
+                self.block(d, weight, rows.start + part.start, [cell[part] for cell in cells])
+            return
+        stats = [self.prepared.rows[d][:, rows].contiguous(), self.prepared.cols[d].contiguous(), self.prepared.matched[d, rows].contiguous()]
+        grads = [torch.zeros_like(stat) for stat in stats]
+        sums = self.loss.new_zeros(3)
+        factors = self.off.item(), self.diagonal.item(), weight, self.views.shape[2]
+        kernel(cells, rows.start, stats, factors, self.want, [sums, grads[2], grads[0], grads[1]])
+        self.loss += sums[0]
+        self.d_off += sums[1]
+        self.d_diagonal += sums[2]
+        self.d_prepared.rows[d][:, rows] += grads[0]
+        self.d_prepared.cols[d] += grads[1]
+        self.d_prepared.matched[d, rows] += grads[2]
+
+    def kernel(self, *counts: int) -> LineKernel | None:
+        """The compiled pass, on CPUs and for batches that are worth it."""
+        n, size, _ = self.views.shape
+        return line_kernel(self.lines.score, n, *counts) if self.views.device.type == "cpu" and size >= NATIVE_ROWS else None
 
     def block(self, d: int, weight: float, first: int, cells: list[Tensor]) -> None:
-        """Rows from `first` on: adds their loss and small gradients, and writes the gradient of every cell over `cells`."""
+        """The same without a kernel, for as many rows as `cells` have, from row `first` on."""
         n, _, features = self.views.shape
         rows = slice(first, first + len(cells[0]))
         inputs = [*(cell.double() for cell in cells), self.prepared.rows[d][:, rows].unsqueeze(2), self.prepared.cols[d].unsqueeze(1)]
@@ -147,11 +181,12 @@ class _Run:
         if d_cols is not None:
             self.d_prepared.cols[d] += d_cols.squeeze(1)
 
-    def add_own(self, sums: Gradients) -> None:
-        """Carries the gradients of the operands on to the normalised rows."""
-        for total, grad in zip(self.d_own, sums.pull_to(self.leaves), strict=True):
+    def add_own(self, sums: Gradients) -> Gradients:
+        """Carries the gradients of operands on to the normalised rows; returns empty sums for the next."""
+        for k, grad in enumerate(sums.pull_to(self.leaves)):
             if grad is not None:
-                total += grad
+                self.d_own[k] = grad if self.d_own[k] is None else self.d_own[k].add_(grad)
+        return Gradients()
 
     def pull_views(self) -> Tensor:
         """The gradient of `views`, float64 for float64 and float32 otherwise, from those of normalised rows and statistics."""
@@ -161,8 +196,8 @@ class _Run:
                 views = to_float64(self.views[:, rows]).requires_grad_()
                 own, prepared = self.lines.prepare(views)
                 targets = [*own.unbind(), *prepared]
-            grads = [*(grad[rows].double() for grad in self.d_own), *(grad[..., rows] for grad in self.d_prepared)]
-            kept = [(x, grad) for x, grad in zip(targets, grads, strict=True) if x.requires_grad]
+            grads = [*(grad if grad is None else grad[rows] for grad in self.d_own), *(grad[..., rows] for grad in self.d_prepared)]
+            kept = [(x, grad.double()) for x, grad in zip(targets, grads, strict=True) if x.requires_grad and grad is not None]
             (pulled,) = torch.autograd.grad([x for x, _ in kept], views, [grad for _, grad in kept])
             out[:, rows] = saturate(pulled, out.dtype)
         return out

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from model.losses.symbols import Symbol
+
+# What a formula is called with: tensors, or symbols that become C++.
+Value = TypeVar("Value", Tensor, Symbol)
 # Lengths of normalised rows between which float32 neither underflows in a square nor overflows.
 ORDINARY = (1e-3, 1e3)
 
@@ -28,9 +33,9 @@ class _SafeRoot(torch.autograd.Function):
         return torch.where(root > 0, grad / (2 * root), 0)
 
 
-def safe_sqrt(x: Tensor) -> Tensor:
+def safe_sqrt(x: Value) -> Value:
     """sqrt(max(x, 0)), any shape, with gradient 0 where x <= 0; the true slope there is infinite, and inf * 0 is NaN."""
-    return _SafeRoot.apply(x)
+    return x.safe_sqrt() if isinstance(x, Symbol) else _SafeRoot.apply(x)
 
 
 class _SafePower(torch.autograd.Function):
@@ -47,9 +52,9 @@ class _SafePower(torch.autograd.Function):
         return torch.where(x != 0, grad * ctx.exponent * (power / x), 0), None
 
 
-def safe_power(x: Tensor, exponent: float) -> Tensor:
+def safe_power(x: Value, exponent: float) -> Value:
     """|x|^exponent for an exponent in (0, 1), any shape, with gradient 0 where x is 0; the true slope there is infinite."""
-    return _SafePower.apply(x, exponent)
+    return x.safe_power(exponent) if isinstance(x, Symbol) else _SafePower.apply(x, exponent)
 
 
 class _RowNorm(torch.autograd.Function):
@@ -72,10 +77,26 @@ def row_norm(x: Tensor) -> Tensor:
     return _RowNorm.apply(x)
 
 
+class _Normalise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, eps: float) -> Tensor:
+        norm = row_norm(x)
+        inverse = (norm + eps).reciprocal_()
+        rows = x * inverse
+        # The direction is rows * (norm + eps) / norm; at a zero row there is none, and the gradient is zero.
+        ctx.save_for_backward(rows, torch.where(norm > 0, 1 / (norm * inverse), 0), torch.where(norm > 0, inverse, 0))
+        return rows
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        rows, stretch, inverse = ctx.saved_tensors
+        along = torch.linalg.vecdot(grad, rows).unsqueeze(-1) * stretch
+        return torch.addcmul(grad, rows, along, value=-1).mul_(inverse), None
+
+
 def normalise(x: Tensor, eps: float) -> Tensor:
     """x / (|x| + eps) by rows, (…, F) -> (…, F). A zero row stays zero and has gradient zero."""
-    norm = row_norm(x)
-    return torch.where(norm > 0, x / (norm + eps), x.detach())
+    return _Normalise.apply(x, eps)
 
 
 def saturate(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -6,8 +6,9 @@ Shapes: n views, B rows, F features. u is the mean of a sample's views.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
+from itertools import product
 from operator import add, mul
 
 import torch
@@ -27,23 +28,21 @@ class MatrixScore(Score):
 
 
 class InnerProducts(MatrixScore):
-    """Scores that are sums of inner products: direction d sums rows[i].cols[c] over the crosses of d."""
-
-    def prepare(self, views: Tensor) -> Prepared:
-        own = views.unbind()
-        matched = [sum((c.rows * c.cols).sum(-1) for c in self.crosses(own, d)) for d in range(self.directions(len(views)))]
-        empty = views.new_zeros(len(matched), 0, views.shape[1])
-        return Prepared(torch.stack(matched), empty, empty)
+    """Scores that are sums of inner products: direction d sums rows[i].cols[c] over its crosses."""
 
     @abstractmethod
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Product]: ...
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]: ...
+
+    def prepare(self, views: Tensor) -> Prepared:
+        matched = [sum((c.rows * c.cols).sum(-1) for c in crosses) for crosses in self.crosses(views.unbind())]
+        return Prepared(torch.stack(matched), *[views.new_zeros(len(matched), 0, views.shape[1])] * 2)
+
+    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+        return reduce(add, cells)
 
     def layout(self, lines: Tensor) -> Tensor | tuple[Tensor, ...]:
         """A pair of (B, B)."""
         return tuple(lines)
-
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        return reduce(add, cells)
 
 
 class Base(InnerProducts):
@@ -52,8 +51,8 @@ class Base(InnerProducts):
     def directions(self, n: int) -> int:
         return 1
 
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Product]:
-        return [Product(views[0], views[1])]
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]:
+        yield [Product(views[0], views[1])]
 
     def layout(self, lines: Tensor) -> Tensor:
         """(B, B)."""
@@ -66,8 +65,9 @@ class Stock(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Product]:
-        return [Product(views[d], views[1 - d])]
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]:
+        yield [Product(views[0], views[1])]
+        yield [Product(views[1], views[0])]
 
 
 class FirstAndRest(InnerProducts):
@@ -76,12 +76,11 @@ class FirstAndRest(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Product]:
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]:
         half = 0.5 / (len(views) - 1)
-        if d == 0:
-            return [Product(views[0], reduce(add, views[1:]) * half)]
+        yield [Product(views[0], reduce(add, views[1:]) * half)]
         total, share = reduce(add, views), half / (len(views) - 1)
-        return [Product(view, (total - view) * share) for view in views[1:]]
+        yield [Product(view, (total - view) * share) for view in views[1:]]
 
 
 class AllPairs(InnerProducts):
@@ -90,9 +89,9 @@ class AllPairs(InnerProducts):
     def directions(self, n: int) -> int:
         return n * n
 
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Product]:
-        i, j = divmod(d, len(views))
-        return [Product(views[j], views[i])]
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]:
+        for second, first in product(views, repeat=2):
+            yield [Product(first, second)]
 
     def layout(self, lines: Tensor) -> Tensor:
         """(B, B, n^2)."""
@@ -106,7 +105,7 @@ def stable_cosine(cosines: Sequence[Tensor], n: int) -> Tensor:
 
 def stable_distance(squares: Sequence[Tensor], n: int, eps: float) -> Tensor:
     """-(1/n) sum_k sqrt(|x_k - u|^2 + eps) (old StableLossFunctions). squares: |x_k - u|^2, for each k."""
-    return reduce(add, [safe_sqrt(square.clamp(min=0) + eps) for square in squares]) / -n
+    return reduce(add, [safe_sqrt(square.clamp(0) + eps) for square in squares]) / -n
 
 
 class ToMean(MatrixScore):
@@ -126,9 +125,10 @@ class ToMean(MatrixScore):
     def centre(self, views: Sequence[Tensor]) -> Tensor:
         """n tensors (B, F) -> what stands for a sample, (B, F)."""
 
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
         centre = self.centre(views)
-        return [Product(view, centre) if d == 0 else Product(centre, view) for view in views]
+        yield [Product(view, centre) for view in views]
+        yield [Product(centre, view) for view in views]
 
 
 class CosineToMean(ToMean):
@@ -143,8 +143,7 @@ class CosineToMean(ToMean):
     def prepare(self, views: Tensor) -> Prepared:
         n, b, _ = views.shape
         matched = stable_cosine((views * self.centre(views.unbind())).sum(-1).unbind(), n)
-        empty = views.new_zeros(2, 0, b)
-        return Prepared(matched.expand(2, b), empty, empty)
+        return Prepared(matched.expand(2, b), *[views.new_zeros(2, 0, b)] * 2)
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         return stable_cosine(cells, n)
@@ -164,4 +163,4 @@ class DistanceToMean(ToMean):
         return Prepared(matched.expand(2, b), torch.stack([square, centre_square]), torch.stack([centre_square, square]))
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        return stable_distance([torch.add(rows[k] + cols[k], cell, alpha=-2) for k, cell in enumerate(cells)], n, self.eps)
+        return stable_distance([rows[k] + cols[k] - 2 * cell for k, cell in enumerate(cells)], n, self.eps)

@@ -5,15 +5,16 @@ Along line a the product of the other views is fixed, so a direction costs one (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
+from itertools import accumulate
 from operator import mul
 
 import torch
 from torch import Tensor
 
 from model.losses.crosses import Cross, Product
-from model.losses.score import Prepared, TupleScore, others
+from model.losses.score import Prepared, TupleScore
 
 
 def einsum(product: Tensor) -> Tensor:
@@ -35,11 +36,11 @@ class ProductScore(TupleScore):
     def prepare(self, views: Tensor) -> Prepared:
         n, b, _ = views.shape
         matched = self.formula(reduce(mul, views.unbind()).sum(-1))
-        empty = views.new_zeros(n, 0, b)
-        return Prepared(matched.expand(n, b), empty, empty)
+        return Prepared(matched.expand(n, b), *[views.new_zeros(n, 0, b)] * 2)
 
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        return [Product(reduce(mul, others(views, d)), views[d])]
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+        for product, view in zip(leave_one_out(views), views, strict=True):
+            yield [Product(product, view)]
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         return self.formula(cells[0])
@@ -52,3 +53,10 @@ class ProductScore(TupleScore):
 
     def dense_width(self, n: int, features: int) -> int:
         return 2 * features + 8
+
+
+def leave_one_out(factors: Sequence[Tensor]) -> list[Tensor]:
+    """For each factor the product of the others, in 3 (n - 2) multiplications and without a division."""
+    before = list(accumulate(factors[:-1], mul))
+    after = list(accumulate(reversed(factors[1:]), mul))[::-1]
+    return [after[0], *map(mul, before[:-1], after[1:]), before[-1]]

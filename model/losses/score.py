@@ -7,7 +7,7 @@ A line score is [d, i, c]: row i against candidate c; the matching candidate is 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from torch import Tensor
@@ -28,6 +28,8 @@ class Score(ABC):
 
     # Whether float32 crosses are too coarse for the formula, whatever the batch.
     float64_only = False
+    # Whether the operands of all directions are made from common parts, and go back through them together.
+    shares_operands = True
 
     def directions(self, n: int) -> int:
         """How many directions n views are contrasted in."""
@@ -38,8 +40,12 @@ class Score(ABC):
         """(n, b, F) float64 -> row-wise statistics."""
 
     @abstractmethod
-    def crosses(self, views: Sequence[Tensor], d: int) -> list[Cross]:
-        """n tensors (B, F) -> the sums over features that the cells of direction `d` need."""
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+        """n tensors (B, F) -> for each direction, the sums over features that its cells need.
+
+        The gradients of a direction's operands are carried on to `views` before the next direction's are made, unless
+        `shares_operands` says that they are made from common parts.
+        """
 
     @abstractmethod
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:

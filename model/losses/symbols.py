@@ -1,0 +1,151 @@
+"""Formulas as symbols: a formula that is called with symbols instead of tensors yields C++ for its value and its derivatives.
+
+So a formula stands once, in Python, and still runs in one pass over a tile where a C++ compiler is present.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+Number = int | float
+
+
+@dataclass(frozen=True, eq=False)
+class Symbol:
+    """A value in a formula: an input, a constant, or an operation on other symbols."""
+
+    operation: str
+    arguments: tuple[Symbol, ...] = ()
+    data: tuple[object, ...] = ()
+
+    def __add__(self, other: Symbol | Number) -> Symbol:
+        return Symbol("add", (self, lift(other)))
+
+    def __mul__(self, other: Symbol | Number) -> Symbol:
+        return Symbol("mul", (self, lift(other)))
+
+    def __sub__(self, other: Symbol | Number) -> Symbol:
+        return Symbol("sub", (self, lift(other)))
+
+    def __rsub__(self, other: Number) -> Symbol:
+        return lift(other) - self
+
+    def __truediv__(self, other: Symbol | Number) -> Symbol:
+        return Symbol("div", (self, lift(other))) if isinstance(other, Symbol) else self * (1 / other)
+
+    def __pow__(self, exponent: int) -> Symbol:
+        half = self ** (exponent // 2) if exponent > 1 else self
+        return self if exponent == 1 else half * half * self if exponent % 2 else half * half
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def clamp(self, low: Number, high: Number = float("inf")) -> Symbol:
+        """As torch.clamp, with derivative 1 on the bounds."""
+        return Symbol("clamp", (self,), (low, high))
+
+    def safe_sqrt(self) -> Symbol:
+        """As numerics.safe_sqrt."""
+        return Symbol("sqrt", (self,))
+
+    def safe_power(self, exponent: float) -> Symbol:
+        """As numerics.safe_power."""
+        return Symbol("power", (self,), (exponent,))
+
+
+def lift(value: Symbol | Number) -> Symbol:
+    """A number as a constant."""
+    return value if isinstance(value, Symbol) else Symbol("constant", (), (float(value),))
+
+
+def named(name: str) -> Symbol:
+    """An input, written as `name` in C++."""
+    return Symbol("input", (), (name,))
+
+
+def _literal(value: object) -> str:
+    return {float("inf"): "HUGE_VAL", float("-inf"): "-HUGE_VAL"}.get(value, f"T({value!r})")
+
+
+# Operation -> value and, for each argument, the share of the result's derivative `d`, as C++ with a, b the arguments,
+# t the result, i an auxiliary value and p, q the data.
+VALUES = {
+    "add": "a + b",
+    "sub": "a - b",
+    "mul": "a * b",
+    "div": "a * i",
+    "clamp": "a < p ? p : a > q ? q : a",
+    "sqrt": "a * i",
+    "power": "std::pow(std::fabs(a), p)",
+}
+AUXILIARY = {"div": "T(1) / b", "sqrt": "inverse_root(a)"}
+SHARES = {
+    "add": ("d", "d"),
+    "sub": ("d", "-d"),
+    "mul": ("d * b", "d * a"),
+    "div": ("d * i", "-d * t * i"),
+    "clamp": ("a < p || a > q ? T(0) : d",),
+    "sqrt": ("d * i * T(0.5)",),
+    "power": ("a == 0 ? T(0) : d * p * t / a",),
+}
+
+
+class Program:
+    """C++ statements for one symbol: `value` declares its value as `result`; `derivatives` declares d_<input> from `seed`."""
+
+    def __init__(self, result: Symbol, inputs: Sequence[Symbol]):
+        self.order: list[Symbol] = []
+        self._visit(result, set())
+        self.names = {id(symbol): str(symbol.data[0]) if symbol.operation == "input" else f"t{k}" for k, symbol in enumerate(self.order)}
+        self.result, self.inputs = result, inputs
+
+    def _visit(self, symbol: Symbol, seen: set[int]) -> None:
+        if id(symbol) not in seen:
+            seen.add(id(symbol))
+            for argument in symbol.arguments:
+                self._visit(argument, seen)
+            self.order.append(symbol)
+
+    def _fill(self, template: str, symbol: Symbol) -> str:
+        words = {name: self.names[id(argument)] for name, argument in zip("ab", symbol.arguments, strict=False)}
+        words |= {name: _literal(value) for name, value in zip("pq", symbol.data, strict=False)}
+        own = self.names[id(symbol)]
+        words |= {"t": own, "i": f"i_{own}", "d": f"d_{own}"}
+        return "".join(words.get(word, word) for word in _words(template))
+
+    def value(self) -> str:
+        """Declares every intermediate value, and `result`."""
+        lines = []
+        for symbol in self.order:
+            own = self.names[id(symbol)]
+            if symbol.operation == "constant":
+                lines.append(f"const T {own} = {_literal(symbol.data[0])};")
+            elif symbol.operation in VALUES:
+                if symbol.operation in AUXILIARY:
+                    lines.append(f"const T i_{own} = {self._fill(AUXILIARY[symbol.operation], symbol)};")
+                lines.append(f"const T {own} = {self._fill(VALUES[symbol.operation], symbol)};")
+        return "\n".join([*lines, f"const T result = {self.names[id(self.result)]};"])
+
+    def derivatives(self) -> str:
+        """After `value`: declares d_<name> for every input, the derivative of the result times `seed`."""
+        terms: dict[int, list[str]] = {id(symbol): [] for symbol in (*self.order, *self.inputs)}
+        terms[id(self.result)].append("seed")
+        lines = []
+        for symbol in reversed(self.order):
+            if symbol.operation == "constant":
+                continue
+            lines.append(f"const T d_{self.names[id(symbol)]} = {' + '.join(terms[id(symbol)])};")
+            for argument, share in zip(symbol.arguments, SHARES.get(symbol.operation, ()), strict=True):
+                terms[id(argument)].append(f"({self._fill(share, symbol)})")
+        return "\n".join(lines)
+
+    def uses(self, symbol: Symbol) -> bool:
+        """Whether the result depends on an input."""
+        return id(symbol) in self.names
+
+
+def _words(template: str) -> list[str]:
+    """Splits C++ into identifiers and what is between them."""
+    return re.findall(r"[A-Za-z_:]+|[^A-Za-z_:]+", template)
