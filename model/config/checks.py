@@ -86,6 +86,7 @@ def check_backbone(backbone: BackboneConfig) -> None:
         at_least(f"backbone.{key}", getattr(backbone, key), 1)
     at_least("backbone.context_length", backbone.context_length, 4)
     fraction("backbone.translator_dropout", backbone.translator_dropout)
+    positive("backbone.lr", backbone.lr)
     pairs = (("image_size", "patch_size"), ("vision_width", "vision_heads"), ("text_width", "text_heads"), ("text_width", "translator_heads"))
     for key, divisor_key in pairs:
         value, divisor = getattr(backbone, key), getattr(backbone, divisor_key)

@@ -91,6 +91,7 @@ class BackboneConfig:
     translator_ffn: int = MISSING
     translator_activation: str = MISSING
     translator_dropout: float = MISSING
+    lr: float = MISSING
 
 
 @dataclass
