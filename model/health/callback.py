@@ -41,7 +41,6 @@ class GradientHealthCallback(pl.Callback):
         self._known_rows: int | None = None
         self._names: dict[int, str] = {}
         self._towers: dict[str, list[str]] = {}
-        self._views: dict[str, Tensor] = {}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -77,7 +76,6 @@ class GradientHealthCallback(pl.Callback):
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer) -> None:
         """One step: measure, decide, act, record."""
-        self._views = pl_module.view_gradients() if isinstance(pl_module, Viewed) else {}
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = {self._names[id(p)]: p.grad for p in parameters if p.grad is not None and p.grad.numel()}
         measured = measure(gradients, self.window.any_bad(pl_module.device))
@@ -127,7 +125,7 @@ class GradientHealthCallback(pl.Callback):
         report, step = reading.report, trainer.global_step + 1
         layers = layer_names(report.norms)
         if isinstance(module, Recorder):
-            views = {f"grad_view/{name}/norm": norm for name, norm in self._views.items()}
+            views = {f"grad_view/{name}/norm": norm for name, norm in module.view_gradients().items()} if isinstance(module, Viewed) else {}
             by_layer = norm_metrics("grad_layer", layers, report) if self.settings.per_layer else {}
             towers = norm_metrics("grad_tower", self._towers, report)
             module.record(gradient_metrics(report, action, self._counts) | more | towers | views | by_layer)

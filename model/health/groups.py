@@ -31,7 +31,7 @@ class Viewed(Protocol):
     """A module that keeps the gradient of the loss with respect to each view's features."""
 
     def view_gradients(self) -> dict[str, Tensor]:
-        """View -> norm of that gradient since the last call, 0-dimensional."""
+        """View -> norm of that gradient over the batches of this step, 0-dimensional."""
 
 
 def tower_names(module: nn.Module) -> dict[str, list[str]]:

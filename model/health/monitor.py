@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -87,12 +88,12 @@ class GradientHealthMonitor:
     def apply_gradient_clipping(self, max_norm: float | None = None) -> Tensor:
         """Scales the gradients down to the global norm `max_norm` (None: `grad_clip_threshold`); returns the norm before, 0-dimensional.
 
-        The arithmetic of `torch.nn.utils.clip_grad_norm_`. Reuses the norm of the last check where the gradients are untouched since
-        (changes made through `.data` are not seen).
+        The arithmetic of `torch.nn.utils.clip_grad_norm_`, but right where its squares overflow. Reuses the norm of the last check where the
+        gradients are untouched since (changes made through `.data` are not seen).
         """
         gradients = list(self._gradients().values())
         if self._measured is None or not self._measured.still_holds(gradients):
-            self._measured = Measured(gradients, total_norm(parameter_norms(gradients)))
+            self._report()
         total = self._measured.total
         scale_gradients(gradients, coefficient(total, self.grad_clip_threshold if max_norm is None else max_norm, above=None))
         return total
@@ -111,9 +112,13 @@ class GradientHealthMonitor:
         gradients = self._gradients()
         values = list(gradients.values())
         norms = parameter_norms(values)
-        self._measured = Measured(values, total_norm(norms))
-        *each, total = torch.cat([norms, self._measured.total[None]]).tolist()
-        return examine(list(gradients), values, each, total), gradients
+        total = total_norm(norms)
+        *each, torchs = torch.cat([norms, total[None]]).tolist()
+        report = examine(list(gradients), values, each, torchs)
+        overflowed = report.finite and not math.isfinite(torchs)
+        exact = torch.tensor(report.global_norm, dtype=torch.float64, device=total.device) if overflowed else total
+        self._measured = Measured(values, exact)
+        return report, gradients
 
 
 class Measured:

@@ -10,19 +10,7 @@ import torch
 from torch import nn
 
 from model.health import GradientHealthMonitor
-
-
-def with_gradients(*gradients: torch.Tensor | None) -> nn.ParameterList:
-    """One parameter per gradient."""
-    parameters = nn.ParameterList([nn.Parameter(torch.zeros(2) if g is None else torch.zeros(g.shape, dtype=g.dtype)) for g in gradients])
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
-    return parameters
-
-
-def float64_norm(*gradients: torch.Tensor) -> float:
-    """The norm of all elements, by the definition."""
-    return math.sqrt(math.fsum(abs(value) ** 2 for gradient in gradients for value in gradient.to_dense().flatten().tolist()))
+from tests.health.gradients import float64_norm, with_gradients
 
 
 @pytest.fixture
@@ -87,35 +75,6 @@ def test_summary_line_and_advice(caplog):
     assert "Exploding gradients detected (norm=500.00)!" in advice[0]
     assert all(f"({number})" in advice[0] for number in (1, 2, 3))
     assert stats["recommendations"] == advice
-
-
-def test_large_finite_gradients_explode_but_are_not_inf():
-    gradient = torch.full((4,), 1e20)
-    stats = GradientHealthMonitor(model=with_gradients(gradient)).check_gradients()
-    assert (stats["has_nan"], stats["has_inf"]) == (False, False)
-    assert stats["global_grad_norm"] == pytest.approx(2e20, rel=1e-6)
-    assert "Exploding" in stats["recommendations"][0]
-
-
-def test_subnormal_gradients_have_a_norm():
-    stats = GradientHealthMonitor(model=with_gradients(torch.full((9,), 1e-40), torch.tensor([1.0]))).check_gradients()
-    assert stats["min_grad_norm"] == pytest.approx(3e-40, rel=1e-4)
-    assert "Vanishing" in stats["recommendations"][0]
-
-
-@pytest.mark.parametrize(("value", "flags"), [(math.nan, (True, False)), (math.inf, (False, True)), (-math.inf, (False, True))])
-def test_one_bad_element_is_found_and_named(value, flags):
-    bad = torch.ones(3, 3)
-    bad[1, 2] = value
-    stats = GradientHealthMonitor(model=with_gradients(torch.ones(2), bad)).check_gradients()
-    assert (stats["has_nan"], stats["has_inf"]) == flags
-    assert "(1)!" in stats["recommendations"][0]
-
-
-def test_nothing_to_measure():
-    stats = GradientHealthMonitor(model=with_gradients(None)).check_gradients()
-    assert (stats["global_grad_norm"], stats["max_grad_norm"], stats["min_grad_norm"], stats["mean_grad_norm"]) == (0, 0, 0, 0)
-    assert (stats["param_count"], stats["params_with_grads"]) == (1, 0)
 
 
 def test_per_layer_details_on_request(backward):
