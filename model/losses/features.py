@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.integrands import Integrand, Power, Root, Squared
+from model.losses.integrands import Integrand, absolute, power, root, squared
 from model.losses.numerics import safe_sqrt
 from model.losses.score import others
 
@@ -65,12 +65,12 @@ def _spread_operands(views: Tensors, d: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def _square_operands(views: Tensors, d: int) -> Operands:
     v = reduce(add, [x.square() for x in others(views, d)])
-    return Operands(Root(), v, torch.zeros_like(v), views[d])
+    return Operands(root, v, torch.zeros_like(v), views[d])
 
 
 def _total_operands(views: Tensors, d: int) -> Operands:
     u = -reduce(add, others(views, d))
-    return Operands(Root(), torch.zeros_like(u), u, views[d])
+    return Operands(absolute, torch.zeros_like(u), u, views[d])
 
 
 def _magnitude(views: Tensors) -> Tensor:
@@ -80,11 +80,11 @@ def _magnitude(views: Tensors) -> Tensor:
 def _power_operands(views: Tensors, d: int) -> Operands:
     n = len(views)
     u = -reduce(add, [x.abs() for x in others(views, d)]) / n
-    return Operands(Power(n), torch.zeros_like(u), u, views[d].abs() / n)
+    return Operands(power(n), torch.zeros_like(u), u, views[d].abs() / n)
 
 
-ROOT_SPREAD = CrossedSum(lambda x: safe_sqrt(_spread(x)), lambda x, d: Operands(Root(), *_spread_operands(x, d)))  # sum_z sqrt(V)
-SQUARED_SPREAD = CrossedSum(lambda x: _spread(x).square(), lambda x, d: Operands(Squared(), *_spread_operands(x, d)))  # sum_z V^2
+ROOT_SPREAD = CrossedSum(lambda x: safe_sqrt(_spread(x)), lambda x, d: Operands(root, *_spread_operands(x, d)))  # sum_z sqrt(V)
+SQUARED_SPREAD = CrossedSum(lambda x: _spread(x).square(), lambda x, d: Operands(squared, *_spread_operands(x, d)))  # sum_z V^2
 ROOT_SQUARE = CrossedSum(lambda x: safe_sqrt(reduce(add, [view.square() for view in x])), _square_operands)  # sum_z sqrt(Q)
 ABSOLUTE = CrossedSum(lambda x: reduce(add, x).abs(), _total_operands)  # sum_z |S|
 POWER = CrossedSum(lambda x: _magnitude(x) ** len(x), _power_operands)  # sum_z m^n

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from model.losses.crosses import Cross, Product
-from model.losses.numerics import safe_sqrt
+from model.losses.numerics import gram_matrix, safe_sqrt
 from model.losses.score import Prepared, TupleScore, on_axes
 
 
@@ -82,7 +82,7 @@ class GramScore(TupleScore):
         # Inner products of the first view x and of the differences d_k from it. V depends on the differences alone:
         # views that are equal, or nearly so, lose no digits of it.
         shifted = torch.cat([views[:1], views[1:] - views[0]]).transpose(0, 1)
-        pair = torch.bmm(shifted, shifted.transpose(1, 2))
+        pair = gram_matrix(shifted)
         own, first, apart = pair[:, 0, 0], pair[:, 0, 1:], pair[:, 1:, 1:]
         by_view = torch.nn.functional.pad(apart.sum(2) + n * first, (1, 0))  # S.x_k = n x.x + sum_j x.d_j + this
         square = own + torch.nn.functional.pad(2 * first.T + apart.diagonal(dim1=1, dim2=2).T, (0, 0, 1, 0))

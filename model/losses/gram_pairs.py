@@ -16,7 +16,7 @@ from torch import Tensor
 
 from model.losses.crosses import Cross, Product
 from model.losses.gram import block, pair_sum
-from model.losses.numerics import safe_sqrt
+from model.losses.numerics import gram_matrix, safe_sqrt
 from model.losses.score import Prepared, TupleScore, on_axes, others
 
 
@@ -44,6 +44,8 @@ def stable_norm(s: PairStats) -> Tensor:
 class PairScore(TupleScore):
     """`formula` maps PairStats to the score."""
 
+    pairs_both_ways = True
+
     def __init__(self, formula: Callable[[PairStats], Tensor], eps: float):
         self.formula = formula
         self.eps = eps
@@ -53,7 +55,7 @@ class PairScore(TupleScore):
         rest = views.sum(0) - views
         cross, rest_square, square = (views * rest).sum(-1), rest.square().sum(-1), views.square().sum(-1)
         matched = self.formula(PairStats(cross, rest_square, square, self.eps))
-        pair = torch.einsum("jbf,kbf->jkb", views, views)
+        pair = gram_matrix(views.transpose(0, 1)).permute(1, 2, 0)
         # [a, k]: x_k.(S - x_a - x_k), and |S - x_a - x_k|^2 by x_a.R_k = x_a.S - x_a.x_k
         without_cross = cross - pair
         without_square = rest_square - 2 * ((cross + square).unsqueeze(1) - pair) + square.unsqueeze(1)

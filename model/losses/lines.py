@@ -17,6 +17,7 @@ from torch import Tensor
 
 from model.losses.contrast import contrast
 from model.losses.crosses import Cross, Gradients, all_cells, row_blocks
+from model.losses.kept import KeptProducts, kept_bytes
 from model.losses.line_kernel import LineKernel, line_kernel
 from model.losses.numerics import normalise, ordinary_rows, result_dtype, saturate, to_float64
 from model.losses.score import Prepared, Score
@@ -25,10 +26,8 @@ from model.losses.score import Prepared, Score
 CACHED_CELLS = 1 << 16
 # Batches from this size on are worth compiling for.
 NATIVE_ROWS = 64
-# Samples whose row-wise statistics are made at once: 6 views of 64 rows and 512 features are 1.5 MiB.
-PREPARED_ROWS = 64
-# Batches up to this size are multiplied in float64: the products cost little there, and no digit is lost.
-FLOAT64_ROWS = 128
+# Samples whose row-wise statistics are made at once: 6 views of 128 rows and 512 features are 3 MiB.
+PREPARED_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -40,14 +39,20 @@ class Lines:
     eps: float
     budget: int
 
-    def prepare(self, views: Tensor) -> tuple[Tensor, Prepared]:
-        """(n, b, F) float64 -> normalised rows, and their statistics."""
-        rows = normalise(views, self.eps) if self.normalised else views
+    def prepare(self, views: Tensor, narrow: bool = False) -> tuple[Tensor, Prepared]:
+        """(n, b, F) float64 -> normalised rows, and their statistics. narrow: whether they come from another dtype."""
+        rows = normalise(views, self.eps, narrow) if self.normalised else views
         return rows, self.score.prepare(rows)
+
+    def keeps(self, shape: Sequence[int], dtype: torch.dtype) -> bool:
+        """Whether the blocks of all pairs of views, beside three copies of the views, fit the budget."""
+        n, size, features = shape
+        element = dtype.itemsize
+        return self.score.pairs_both_ways and kept_bytes(n, size, element) + 3 * n * size * features * element <= self.budget
 
     def product_dtype(self, views: Tensor) -> torch.dtype:
         """float32 where it can hold the products of the rows of `views`, else float64."""
-        wide = self.score.float64_only or views.dtype == torch.float64 or views.shape[1] <= FLOAT64_ROWS
+        wide = views.dtype == torch.float64 or views.shape[1] <= self.score.float64_rows
         narrow = not wide and ordinary_rows(views, self.normalised, self.eps)
         return torch.float32 if narrow else torch.float64
 
@@ -97,14 +102,16 @@ class _Run:
         self.lines, self.views, self.want = lines, views.detach(), want
         self.off, self.diagonal = off.detach().double(), diagonal.detach().double()
         dtype = lines.product_dtype(views)
+        self.narrow = views.dtype != torch.float64
         own, blocks = torch.empty_like(views, dtype=dtype), []
         for rows in row_blocks(views.shape[1], PREPARED_ROWS):
-            own[:, rows], prepared = lines.prepare(to_float64(self.views[:, rows]))
+            own[:, rows], prepared = lines.prepare(to_float64(self.views[:, rows]), self.narrow)
             blocks.append(prepared)
         self.prepared = Prepared(*(torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)))
         self.leaves = [row.requires_grad_(want) for row in own.unbind()]
         self.d_own: list[Tensor | None] = [None] * len(self.leaves)
         self.d_prepared = Prepared(*map(torch.zeros_like, self.prepared))
+        self.kept = KeptProducts() if self.lines.keeps(views.shape, dtype) else None
         self.loss, self.d_off, self.d_diagonal = (self.off.new_zeros(()) for _ in range(3))
 
     def all(self, weights: Sequence[float]) -> None:
@@ -124,8 +131,14 @@ class _Run:
     def direction(self, d: int, weight: float, crosses: Sequence[Cross], sums: Gradients) -> None:
         """Adds direction `d`, tile by tile, and to `sums` the gradients of the operands of its crosses."""
         size = self.views.shape[1]
+        if self.kept is not None:
+            cells = [self.kept.cells(cross) for cross in crosses]
+            self.tile(d, weight, slice(0, size), cells)
+            for cross, cell in zip(crosses, cells, strict=True):
+                self.kept.pull(cross, cell, sums)
+            return
         width = self.leaves[0].element_size() * len(crosses)
-        step = max(1, min(1024, self.lines.budget // (8 * width * size)))
+        step = max(1, min(1024, self.lines.budget // (24 * width * size)))
         for rows in row_blocks(size, step):
             cells = [cross.cells(rows) for cross in crosses]
             self.tile(d, weight, rows, cells)
@@ -194,10 +207,10 @@ class _Run:
         for rows in row_blocks(self.views.shape[1], PREPARED_ROWS):
             with torch.enable_grad():
                 views = to_float64(self.views[:, rows]).requires_grad_()
-                own, prepared = self.lines.prepare(views)
-                targets = [*own.unbind(), *prepared]
-            grads = [*(grad if grad is None else grad[rows] for grad in self.d_own), *(grad[..., rows] for grad in self.d_prepared)]
-            kept = [(x, grad.double()) for x, grad in zip(targets, grads, strict=True) if x.requires_grad and grad is not None]
+                own, prepared = self.lines.prepare(views, self.narrow)
+            d_own = torch.stack([own.new_zeros(own.shape[1:]) if grad is None else grad[rows].double() for grad in self.d_own])
+            grads = [d_own, *(grad[..., rows] for grad in self.d_prepared)]
+            kept = [(x, grad) for x, grad in zip((own, *prepared), grads, strict=True) if x.requires_grad]
             (pulled,) = torch.autograd.grad([x for x, _ in kept], views, [grad for _, grad in kept])
             out[:, rows] = saturate(pulled, out.dtype)
         return out

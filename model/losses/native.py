@@ -14,8 +14,9 @@ from pathlib import Path
 
 # -fno-math-errno and -fno-trapping-math let square roots and choices become vector instructions.
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-march=native", "-fno-math-errno", "-fno-trapping-math")
-# Feature sums may also reorder and take 1 / sqrt from the reciprocal instruction and a Newton step.
+# Feature sums may also reorder, and take 1 / sqrt from the reciprocal instruction and a Newton step (GCC: for 256 bits only).
 FAST = ("-funsafe-math-optimizations", "-ffinite-math-only")
+FAST_X86 = ("-mrecip", "-mprefer-vector-width=256")
 PARALLEL = "-fopenmp"
 
 
@@ -31,7 +32,7 @@ def library(source: str, fast: bool = False) -> ctypes.CDLL | None:
     """The compiled source, or None where there is no compiler, or one that cannot compile it."""
     if compiler() is None:
         return None
-    flags = FLAGS + (FAST if fast else ()) + (("-mrecip",) if fast and platform.machine() in ("x86_64", "AMD64") else ())
+    flags = FLAGS + (FAST if fast else ()) + (FAST_X86 if fast and platform.machine() in ("x86_64", "AMD64") else ())
     key = hashlib.sha256("\0".join((source, compiler(), *flags, _processor())).encode()).hexdigest()[:24]
     path = _folder() / f"{key}.so"
     try:

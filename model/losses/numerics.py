@@ -72,6 +72,11 @@ class _RowNorm(torch.autograd.Function):
         return grad * (x / torch.where(norm > 0, norm, 1))
 
 
+def plain_norm(x: Tensor) -> Tensor:
+    """`row_norm` of rows that no square of an entry leaves float64 with: those that come from a narrower dtype."""
+    return torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float64)
+
+
 def row_norm(x: Tensor) -> Tensor:
     """Euclidean length of each row, (…, F) -> (…, 1), right for every representable row; gradient 0 at a zero row."""
     return _RowNorm.apply(x)
@@ -79,8 +84,7 @@ def row_norm(x: Tensor) -> Tensor:
 
 class _Normalise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, eps: float) -> Tensor:
-        norm = row_norm(x)
+    def forward(ctx, x: Tensor, eps: float, norm: Tensor) -> Tensor:
         inverse = (norm + eps).reciprocal_()
         rows = x * inverse
         # The direction is rows * (norm + eps) / norm; at a zero row there is none, and the gradient is zero.
@@ -91,12 +95,29 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         rows, stretch, inverse = ctx.saved_tensors
         along = torch.linalg.vecdot(grad, rows).unsqueeze(-1) * stretch
-        return torch.addcmul(grad, rows, along, value=-1).mul_(inverse), None
+        return torch.addcmul(grad, rows, along, value=-1).mul_(inverse), None, None
 
 
-def normalise(x: Tensor, eps: float) -> Tensor:
-    """x / (|x| + eps) by rows, (…, F) -> (…, F). A zero row stays zero and has gradient zero."""
-    return _Normalise.apply(x, eps)
+def normalise(x: Tensor, eps: float, narrow: bool = False) -> Tensor:
+    """x / (|x| + eps) by rows, (…, F) float64. A zero row stays zero and has gradient zero. narrow: see `plain_norm`."""
+    return _Normalise.apply(x, eps, (plain_norm if narrow else row_norm)(x.detach()))
+
+
+class _GramMatrix(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.bmm(x, x.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return torch.bmm(grad + grad.transpose(1, 2), x)
+
+
+def gram_matrix(x: Tensor) -> Tensor:
+    """Inner products of the rows of each matrix, (b, n, F) -> (b, n, n); one product back, where autograd would make two."""
+    return _GramMatrix.apply(x)
 
 
 def saturate(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -139,7 +160,7 @@ def full_precision() -> Iterator[None]:
 
 
 def ordinary_rows(x: Tensor, normalised: bool, eps: float) -> bool:
-    """Whether every row of `x` (…, F), normalised if so asked, is zero or has a length that float32 can square and multiply."""
-    norm = row_norm(to_float64(x.detach()))
+    """Whether every row of `x` (…, F), no float64, normalised if so asked, is zero or of a length that float32 can square and multiply."""
+    norm = plain_norm(x.detach())
     length = norm / (norm + eps) if normalised else norm
     return bool(((length == 0) | ((length > ORDINARY[0]) & (length < ORDINARY[1]))).all())

@@ -5,6 +5,7 @@ Shapes: n views, B rows, F features. u is the mean of a sample's views.
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import reduce
@@ -134,7 +135,7 @@ class ToMean(MatrixScore):
 class CosineToMean(ToMean):
     """`stable_cosine`."""
 
-    float64_only = True  # the root of a product near 0 magnifies its error
+    float64_rows = sys.maxsize  # the root of a product near 0 magnifies its error
 
     def centre(self, views: Sequence[Tensor]) -> Tensor:
         mean = reduce(add, views) / len(views)

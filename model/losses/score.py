@@ -26,8 +26,10 @@ class Prepared(NamedTuple):
 class Score(ABC):
     """A score in its evaluations. All methods are differentiable functions of their arguments and keep no state."""
 
-    # Whether float32 crosses are too coarse for the formula, whatever the batch.
-    float64_only = False
+    # Crosses of batches up to this size are float64: they cost little there, and no digit is lost.
+    float64_rows = 128
+    # Whether the crosses are the products of every view with every other, one direction a view.
+    pairs_both_ways = False
     # Whether the operands of all directions are made from common parts, and go back through them together.
     shares_operands = True
 

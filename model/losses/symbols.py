@@ -46,6 +46,10 @@ class Symbol:
         """As torch.clamp, with derivative 1 on the bounds."""
         return Symbol("clamp", (self,), (low, high))
 
+    def abs(self) -> Symbol:
+        """As torch.abs, with derivative 0 at 0."""
+        return Symbol("abs", (self,))
+
     def safe_sqrt(self) -> Symbol:
         """As numerics.safe_sqrt."""
         return Symbol("sqrt", (self,))
@@ -77,6 +81,7 @@ VALUES = {
     "mul": "a * b",
     "div": "a * i",
     "clamp": "a < p ? p : a > q ? q : a",
+    "abs": "std::fabs(a)",
     "sqrt": "a * i",
     "power": "std::pow(std::fabs(a), p)",
 }
@@ -87,6 +92,7 @@ SHARES = {
     "mul": ("d * b", "d * a"),
     "div": ("d * i", "-d * t * i"),
     "clamp": ("a < p || a > q ? T(0) : d",),
+    "abs": ("a > 0 ? d : a < 0 ? -d : T(0)",),
     "sqrt": ("d * i * T(0.5)",),
     "power": ("a == 0 ? T(0) : d * p * t / a",),
 }
