@@ -29,8 +29,9 @@ class ContrastiveLoss(nn.Module):
 
     uses_scale = True
 
-    def __init__(self, lines: Lines, *, mean: bool, reads: int | None = None, notices: tuple[str, ...] = ()):
+    def __init__(self, lines: Lines, *, name: str, mean: bool, reads: int | None = None, notices: tuple[str, ...] = ()):
         super().__init__()
+        self.name = name
         self._lines, self._mean = lines, mean
         self.reads, self.notices = reads, notices
 
@@ -57,6 +58,10 @@ class ContrastiveLoss(nn.Module):
     def score(self, views: Views) -> Tensor | tuple[Tensor, ...]:
         """The scores, unscaled, in the layout of the original."""
         raise NotImplementedError
+
+    def off_weight(self, n: int, size: int) -> float:
+        """What the mask multiplies the scores off the match with, beside the scale."""
+        return 1.0
 
     def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
         """(n, B, F) -> the loss summed over rows."""
@@ -89,6 +94,9 @@ class TupleLoss(ContrastiveLoss):
     def alpha(self) -> nn.Parameter:
         """The parameters of `loss.mask=learned`; AttributeError for the other masks."""
         return self.mask.alpha
+
+    def off_weight(self, n: int, size: int) -> float:
+        return float(self.mask.line_weights(n, size)[0])
 
     def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
         off, match = self.mask.line_weights(*views.shape[:2])

@@ -18,7 +18,7 @@ CHOICES = {
     "axes": ("all", "first"),
     "reduction": ("mean", "sum"),
     "evaluation": ("auto", "lines", "dense"),
-    "scale_init": ("original",),
+    "scale_init": ("original", "auto"),
 }
 # Above this many views two classes of a mask can have the same value.
 MASKED_VIEWS = 12
@@ -73,6 +73,7 @@ def _check_mask(chosen: dict[str, str], views: int | None, batch_size: int | Non
     mask, axes, reduction = chosen["mask"], chosen["axes"], chosen["reduction"]
     if mask == "sigmoid":
         require(axes == "all", "loss.axes", axes, "means nothing with loss.mask=sigmoid, which has no softmax", "all")
+        require(chosen["scale_init"] == "original", "loss.scale_init", "auto", "means nothing with loss.mask=sigmoid, where it cancels", "original")
     if mask == "raw":
         require(reduction == "mean", "loss.reduction", reduction, "means nothing with loss.mask=raw, which has its own mean", "mean")
     if mask == "learned":

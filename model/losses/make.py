@@ -1,0 +1,69 @@
+"""From a name and options to a loss. Strings end here."""
+
+from __future__ import annotations
+
+from model.losses.lines import Lines
+from model.losses.loss import ContrastiveLoss, DenseLoss, PairLoss, SigmoidLoss, TupleLoss
+from model.losses.masks import ExtremesMask, LearnedMask, Mask, RawMask
+from model.losses.objective import mean_of_axes, second_and_mean
+from model.losses.options import check_options, needs_dense
+from model.losses.registry import ENTRIES
+from model.losses.score import TupleScore
+from model.losses.targets import DiagonalTargets, SoftTargets
+
+AXES = {"all": mean_of_axes, "first": second_and_mean}
+MASKS = {
+    "none": lambda views, batch_size: Mask(),
+    "learned": LearnedMask,
+    "extremes": lambda views, batch_size: ExtremesMask(),
+    "raw": lambda views, batch_size: RawMask(),
+    "sigmoid": lambda views, batch_size: Mask(),
+}
+
+
+def make_loss(
+    name: str,
+    *,
+    normalize: bool = True,
+    eps: float = 1e-8,
+    targets: str = "diagonal",
+    mask: str = "none",
+    axes: str = "all",
+    reduction: str = "mean",
+    evaluation: str = "auto",
+    memory_mib: int = 200,
+    views: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> ContrastiveLoss:
+    """The loss `name` as a module: ``loss(views, logit_scale)``, ``loss.score(views)``, ``loss.lines(views)``.
+
+    The keywords are the keys of ``loss.*`` (conf/loss/_keys.yaml); `views` and `batch_size` are the number of views and
+    of rows to expect, `seed` that of soft targets. Raises ConfigError, a ValueError, for a value that is not known and for
+    combinations that mean nothing.
+    """
+    check_options(
+        name, views=views, batch_size=batch_size, normalize=normalize, eps=eps, memory_mib=memory_mib,
+        targets=targets, mask=mask, axes=axes, reduction=reduction, evaluation=evaluation,
+    )  # fmt: skip
+    entry = ENTRIES[name]
+    score = entry.make(eps)
+    lines = Lines(score, normalize, eps, memory_mib << 20)
+    shared = {"mean": reduction == "mean", "reads": entry.reads, "notices": notices_of(name, entry.reads, views, mask), "name": name}
+    if not isinstance(score, TupleScore):
+        return PairLoss(lines, **shared)
+    shared |= {"axes": AXES[axes], "mask": MASKS[mask](views, batch_size)}
+    if evaluation != "dense" and not needs_dense(targets, mask):
+        return TupleLoss(lines, **shared)
+    shared["targets"] = SoftTargets(seed, batch_size) if targets == "soft" else DiagonalTargets()
+    return SigmoidLoss(lines, **shared) if mask == "sigmoid" else DenseLoss(lines, **shared)
+
+
+def notices_of(name: str, reads: int | None, views: int | None, mask: str) -> tuple[str, ...]:
+    """What a run should say once: views that are not computed, a scale that is not trained."""
+    notices = []
+    if reads is not None and views is not None and views > reads:
+        notices.append(f"loss={name} reads the first {reads} of {views} views; the others are not computed")
+    if mask == "sigmoid":
+        notices.append("loss.mask=sigmoid scales its logits to [-1, 1]: logit_scale cancels and is not trained")
+    return tuple(notices)
