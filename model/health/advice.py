@@ -77,6 +77,26 @@ TABLE: dict[str, Advice] = {
             "freezing them with requires_grad_(False) if that is meant",
         ),
     ),
+    "unprotected": Advice(
+        "A step that is not finite was taken (monitor.on_nonfinite=warn): the weights may be lost!",
+        ("monitor.on_nonfinite=skip", "monitor.on_nonfinite=halt", "going back to a checkpoint with ckpt_path=last or best"),
+    ),
+    "saturated": Advice(
+        "Saturated activations: {share:.0%} of the outputs of {layer} are at the end of their range!",
+        ("a lower optimizer.lr", "normalisation before that layer", "an activation that does not saturate, backbone.activation=gelu"),
+    ),
+    "dead_units": Advice(
+        "Dead units: {share:.0%} of the units of {layer} gave nothing for a whole batch!",
+        ("a lower optimizer.lr or longer schedule.warmup", "an activation without a dead side, backbone.activation=gelu"),
+    ),
+    "scale_cap": Advice(
+        "The logit scale is at its cap ({cap:.0f})!",
+        ("a lower optimizer.lr", "a larger data.batch_size", "another loss, if it stays there while val/recall@1 falls"),
+    ),
+    "loss_spike": Advice(
+        "Loss spike: {loss:.4g} after a running mean of {mean:.4g}!",
+        ("clipping with monitor.clip=1.0", "a lower optimizer.lr or longer schedule.warmup", "a smaller second beta, optimizer.betas=[0.9,0.95]"),
+    ),
 }
 
 

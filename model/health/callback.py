@@ -4,6 +4,8 @@ unscaling, and before Lightning's own clipping."""
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,13 +15,11 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from model.health.advice import Adviser, gradient_advice
 from model.health.clipping import coefficient, drop_gradients, scale_gradients
-from model.health.groups import Recorder, Viewed, group_norms, layer_names, tower_names
 from model.health.halt import LAST_GOOD, from_all_processes, write_halt
-from model.health.history import FILE, History
+from model.health.journal import HealthJournal
 from model.health.limits import HealthSettings
-from model.health.metrics import gradient_metrics, history_row, norm_metrics
+from model.health.noise import add_noise, noise_deviation
 from model.health.policy import Action, Counts, TrainingHalted, decide
 from model.health.reading import Measurement, Reading, measure, read
 from model.health.window import Window
@@ -33,14 +33,12 @@ class GradientHealthCallback(pl.Callback):
     def __init__(self, settings: HealthSettings, run_dir: Path | None) -> None:
         """run_dir: where health.jsonl, and on a halt halt.json and the last good checkpoint, are written; None: nowhere."""
         self.settings, self.run_dir = settings, run_dir
-        self.history = History(run_dir / FILE) if run_dir is not None else None
-        self.adviser = Adviser()
+        self.journal = HealthJournal(settings, run_dir)
         self.window = Window()
         self._counts = Counts()
         self._clipped_on_device: Tensor | int = 0
         self._known_rows: int | None = None
         self._names: dict[int, str] = {}
-        self._towers: dict[str, list[str]] = {}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -51,7 +49,7 @@ class GradientHealthCallback(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers: the counts, and how many rows the history has."""
-        return {"counts": asdict(self._settled()), "rows": self.history.rows if self.history else 0}
+        return {"counts": asdict(self._settled()), "rows": self.journal.history.rows if self.journal.history else 0}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What `state_dict` gave."""
@@ -59,89 +57,88 @@ class GradientHealthCallback(pl.Callback):
         self._known_rows = state_dict["rows"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Drops the rows that came after the checkpoint; learns the names."""
-        if self._known_rows is not None and self.history and trainer.is_global_zero:
-            self.history.rewind(self._known_rows)
+        """Learns the names; goes back to the rows that the checkpoint knows of."""
         self._names = {id(parameter): name for name, parameter in pl_module.named_parameters()}
-        self._towers = tower_names(pl_module)
+        self.journal.open(pl_module, trainer.is_global_zero, self._known_rows)
         self.window.clear()
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         """Keeps which samples are in the batch."""
         self.window.add_batch(batch)
+        self.journal.watch(self._due(trainer))
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Keeps whether the loss is finite, on the device."""
+        """Keeps the loss, on its device."""
         self.window.add_loss(loss)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer) -> None:
         """One step: measure, decide, act, record."""
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         gradients = {self._names[id(p)]: p.grad for p in parameters if p.grad is not None and p.grad.numel()}
-        measured = measure(gradients, self.window.any_bad(pl_module.device))
-        due = (trainer.global_step + 1) % self.settings.every_n_steps == 0
         scaler = getattr(trainer.precision_plugin, "scaler", None)
-        if due or self.settings.decides or scaler is not None:
+        scale = scaler.get_scale() if scaler is not None else None
+        measured = measure(gradients, self.window.loss(pl_module.device) / (scale or 1.0))
+        due = self._due(trainer)
+        if due or scaler is not None or self.settings.decides:
             reading = read(measured, full=due)
-            scale = scaler.get_scale() if scaler is not None and not reading.finite else None
             counts = self._settled()
             action = decide(reading.norm, reading.loss_finite, reading.gradient_finite, scale, counts.in_a_row, self.settings)
             counts.add(action)
             self._act(trainer, pl_module, measured, reading, action)
         else:
-            self._undecided(measured)
+            self._undecided(trainer, measured)
+        self.journal.unwatch()
         self.window.clear()
 
-    def _undecided(self, measured: Measurement) -> None:
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Leaves no hooks behind, however training ended."""
+        self.journal.unwatch()
+
+    def _due(self, trainer: pl.Trainer) -> bool:
+        """Whether the step at hand gets a row."""
+        return (trainer.global_step + 1) % self.settings.every_n_steps == 0
+
+    def _undecided(self, trainer: pl.Trainer, measured: Measurement) -> None:
         """A step that is taken whatever its figures: clipped without asking for them."""
         self._counts.add(Action.STEP)
         if self.settings.clip is not None:
             scale = coefficient(measured.total, self.settings.clip, self.settings.clip_above)
             scale_gradients(list(measured.gradients.values()), scale)
             self._clipped_on_device = self._clipped_on_device + (scale < 1)
+        self._add_noise(trainer, measured.gradients)
 
     def _act(self, trainer: pl.Trainer, module: pl.LightningModule, measured: Measurement, reading: Reading, action: Action) -> None:
-        """Does what was decided, and records it where a row is due or the step is bad."""
-        clip_coef: Tensor | float = 1.0
-        logit_scale = logit_scale_gradient(measured) if reading.report is not None else {}
+        """Does what was decided, and records it."""
+        step, more = trainer.global_step + 1, {"grad/clip_coef": 1.0, **logit_scale_gradient(measured, reading)}
         if action is Action.CLIP:
-            clip_coef = coefficient(trusted_total(measured, reading), self.settings.clip, self.settings.clip_above)
-            scale_gradients(list(measured.gradients.values()), clip_coef)
-        if reading.report is not None:
-            self._record(trainer, module, reading, action, {"grad/clip_coef": clip_coef} | logit_scale)
+            more["grad/clip_coef"] = coefficient(trusted_total(measured, reading), self.settings.clip, self.settings.clip_above)
+            scale_gradients(list(measured.gradients.values()), more["grad/clip_coef"])
+        self.journal.step(module, step, reading, action, self._counts, more)
+        if action in (Action.STEP, Action.CLIP):
+            self._add_noise(trainer, measured.gradients)
+        else:
+            module.step_skipped = True
         if action in (Action.SKIP, Action.HALT):
             drop_gradients(list(module.parameters()))
-        if action in (Action.SKIP, Action.BACK_OFF):
-            module.step_skipped = True
-        if action is Action.SKIP:
-            log.warning("step %d skipped: %s; samples %s", trainer.global_step + 1, reason(reading), self.window.offenders(not reading.loss_finite))
+            log.warning("step %d left out: %s; samples %s", step, reason(reading), self.window.offenders(not reading.loss_finite))
         if action is Action.HALT:
-            self._halt(trainer, reading)
+            self._halt(trainer, step, reading)
 
-    def _record(
-        self, trainer: pl.Trainer, module: pl.LightningModule, reading: Reading, action: Action, more: dict[str, Tensor | float]
-    ) -> None:
-        """The row of metrics, the line of the history, and advice that is news."""
-        report, step = reading.report, trainer.global_step + 1
-        layers = layer_names(report.norms)
-        if isinstance(module, Recorder):
-            views = {f"grad_view/{name}/norm": norm for name, norm in module.view_gradients().items()} if isinstance(module, Viewed) else {}
-            by_layer = norm_metrics("grad_layer", layers, report) if self.settings.per_layer else {}
-            towers = norm_metrics("grad_tower", self._towers, report)
-            module.record(gradient_metrics(report, action, self._counts) | more | towers | views | by_layer)
-        if not trainer.is_global_zero:
+    def _add_noise(self, trainer: pl.Trainer, gradients: Mapping[str, Tensor]) -> None:
+        """The same noise in every process, and again after a resume: drawn from the run's seed and the step."""
+        if self.settings.noise_std == 0:
             return
-        if self.history:
-            self.history.append(history_row(step, report, layers, action, self._counts))
-        # By layer: the bias of an attention key has no effect, and so no gradient, in any transformer.
-        norms = group_norms(layers, report.norms)
-        without = [name for name, p in module.named_parameters() if p.requires_grad and name not in report.norms and p.numel()]
-        for advice in self.adviser.news(gradient_advice(report, norms, without, self.settings.vanishing, self.settings.exploding), step):
-            log.warning("step %d: %s", step, advice)
+        deviation = noise_deviation(self.settings.noise_std, self.settings.noise_gamma, trainer.global_step)
+        by_device: dict[torch.device, list[Tensor]] = {}
+        for gradient in gradients.values():
+            by_device.setdefault(gradient.device, []).append(gradient)
+        for device, members in by_device.items():
+            seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) * 1_000_003 + trainer.global_step
+            add_noise(members, deviation, torch.Generator(device).manual_seed(seed))
 
-    def _halt(self, trainer: pl.Trainer, reading: Reading) -> None:
+    def _halt(self, trainer: pl.Trainer, step: int, reading: Reading) -> None:
         """Keeps the last good weights, says what went wrong, and ends the run in every process."""
-        why, step = reason(reading), trainer.global_step + 1
+        why = reason(reading)
         indices = from_all_processes(self.window.offenders(not reading.loss_finite))
         if self.run_dir is not None:
             trainer.save_checkpoint(self.run_dir / LAST_GOOD)
@@ -163,10 +160,10 @@ def trusted_total(measured: Measurement, reading: Reading) -> Tensor:
     return torch.tensor(reading.norm, dtype=torch.float64, device=total.device) if reading.overflowed else total
 
 
-def logit_scale_gradient(measured: Measurement) -> dict[str, Tensor | float]:
-    """grad/logit_scale, with its sign, where the module has a parameter of that name."""
+def logit_scale_gradient(measured: Measurement, reading: Reading) -> dict[str, Tensor]:
+    """grad/logit_scale, with its sign and before clipping, where a row is written and the module has a parameter of that name."""
     gradient = measured.gradients.get("logit_scale")
-    return {} if gradient is None else {"grad/logit_scale": gradient.detach().clone().reshape(())}
+    return {} if gradient is None or reading.report is None else {"grad/logit_scale": gradient.detach().clone().reshape(())}
 
 
 def reason(reading: Reading) -> str:

@@ -29,6 +29,12 @@ class HealthSettings:
     """Steps in a row that may be skipped; the next bad one halts."""
     per_layer: bool = False
     """Whether the norm of every layer is among the metrics."""
+    activations: bool = False
+    """Whether the outputs of every leaf module are measured when a row is due."""
+    noise_std: float = 0.0
+    """Standard deviation of the gradient noise at the first step; 0: none."""
+    noise_gamma: float = 0.55
+    """How fast the noise's variance falls: as (1 + step)^-gamma."""
 
     def __post_init__(self) -> None:
         check_clipping(self.clip, self.clip_above)
@@ -43,6 +49,8 @@ class HealthSettings:
         )
         one_of("monitor.on_nonfinite", self.on_nonfinite, POLICIES)
         at_least("monitor.max_skips", self.max_skips, 0)
+        require(0 <= self.noise_std < float("inf"), "monitor.noise_std", self.noise_std, "is out of range", "0 (none) or a number above 0")
+        at_least("monitor.noise_gamma", self.noise_gamma, 0)
 
     @property
     def decides(self) -> bool:

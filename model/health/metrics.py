@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.health.examine import GradientReport
-from model.health.groups import group_norms
 from model.health.policy import Action, Counts
 
 
@@ -26,13 +25,32 @@ def gradient_metrics(report: GradientReport, action: Action, counts: Counts) -> 
     }
 
 
-def norm_metrics(prefix: str, groups: Mapping[str, list[str]], report: GradientReport) -> dict[str, float]:
-    """<prefix>/<group>/norm of every group that has gradients."""
-    return {f"{prefix}/{group}/norm": norm for group, norm in group_norms(groups, report.norms).items()}
+def norm_metrics(prefix: str, norms: Mapping[str, Any]) -> dict[str, Any]:
+    """<prefix>/<group>/norm of every group."""
+    return {f"{prefix}/{group}/norm": norm for group, norm in norms.items()}
 
 
-def history_row(step: int, report: GradientReport, layers: Mapping[str, list[str]], action: Action, counts: Counts) -> dict[str, Any]:
-    """One line of health.jsonl. step: optimizer steps attempted, this one included; the counts are those so far."""
+def activation_metrics(statistics: Mapping[str, Mapping[str, Any]], per_layer: bool) -> dict[str, float]:
+    """activation/near_zero, dead_units, saturated: means of the layers' shares; with `per_layer` also of each module path."""
+    if not statistics:
+        return {}
+    kinds = {"near_zero": "sparsity", "dead_units": "dead", "saturated": "saturated"}
+    means = {f"activation/{kind}": sum(stats[key] for stats in statistics.values()) / len(statistics) for kind, key in kinds.items()}
+    if per_layer:
+        for name, stats in statistics.items():
+            means |= {f"activation_layer/{name.replace('.', '/')}/{kind}": stats[key] for kind, key in kinds.items()}
+    return means
+
+
+def history_row(
+    step: int, report: GradientReport, layers: Mapping[str, float], action: Action, counts: Counts, statistics: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """One line of health.jsonl.
+
+    step: optimizer steps attempted, this one included; clipped, skipped, scaler_skips: those so far; layers: gradient norm by module path;
+    near_zero: share of near-zero activations by module path, where they are measured.
+    """
+    shares = {"near_zero": {name.replace(".", "/"): stats["sparsity"] for name, stats in statistics.items()}} if statistics else {}
     return {
         "step": step,
         "norm": report.global_norm,
@@ -40,5 +58,6 @@ def history_row(step: int, report: GradientReport, layers: Mapping[str, list[str
         "clipped": counts.clipped,
         "skipped": counts.skipped,
         "scaler_skips": counts.scaler_skips,
-        "layers": group_norms(layers, report.norms),
+        "layers": dict(layers),
+        **shares,
     }

@@ -16,11 +16,12 @@ from model.health.stats import parameter_norms, total_norm
 
 @dataclass(frozen=True)
 class Measurement:
-    """Still on the device: (P,) norms, their total, and whether a loss was bad in any process (0-dimensional)."""
+    """Still on the device: (P,) norms, their total, this process's loss, and whether a loss was bad in any process (0-dimensional)."""
 
     gradients: Mapping[str, Tensor]
     norms: Tensor
     total: Tensor
+    loss: Tensor
     bad_loss: Tensor
 
 
@@ -30,6 +31,8 @@ class Reading:
 
     norm: float
     """Of all gradients as one vector."""
+    loss: float
+    """As it went into the backward pass."""
     loss_finite: bool
     gradient_finite: bool
     overflowed: bool = False
@@ -43,10 +46,10 @@ class Reading:
         return self.loss_finite and self.gradient_finite
 
 
-def measure(gradients: Mapping[str, Tensor], bad_loss: Tensor) -> Measurement:
+def measure(gradients: Mapping[str, Tensor], loss: Tensor) -> Measurement:
     """One fused pass; no host synchronisation. Of several processes, one bad loss counts for all."""
     norms = parameter_norms(list(gradients.values()))
-    return Measurement(gradients, norms, total_norm(norms), in_any_process(bad_loss))
+    return Measurement(gradients, norms, total_norm(norms), loss, in_any_process(~torch.isfinite(loss)))
 
 
 def in_any_process(flag: Tensor) -> Tensor:
@@ -59,11 +62,13 @@ def in_any_process(flag: Tensor) -> Tensor:
 
 
 def read(measured: Measurement, full: bool) -> Reading:
-    """One transfer to the host: of two numbers, or with `full` of every norm; more only of a bad step."""
+    """One transfer to the host: of three numbers, or with `full` of every norm; more only of a bad step."""
     norms = measured.norms if full else measured.norms[:0]
-    *each, total, bad_loss = torch.cat([norms, torch.stack([measured.total, measured.bad_loss.to(measured.total)])]).tolist()
+    verdict = torch.stack([measured.total, measured.loss.to(measured.total), measured.bad_loss.to(measured.total)])
+    *each, total, loss, bad_loss = torch.cat([norms, verdict]).tolist()
     if not full and not bad_loss and math.isfinite(total):
-        return Reading(total, loss_finite=True, gradient_finite=True)
+        return Reading(total, loss, loss_finite=True, gradient_finite=True)
     each = each if full else measured.norms.tolist()
     report = examine(list(measured.gradients), list(measured.gradients.values()), each, total)
-    return Reading(report.global_norm, not bad_loss, report.finite, report.finite and not math.isfinite(total), report)
+    overflowed = report.finite and not math.isfinite(total)
+    return Reading(report.global_norm, loss, not bad_loss, report.finite, overflowed, report)

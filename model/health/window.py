@@ -15,27 +15,28 @@ class Window:
 
     indices: list[Any] = field(default_factory=list)
     """Per batch its (B,) sample indices, None where the batch has none."""
-    bad: list[Tensor] = field(default_factory=list)
-    """Per batch a 0-dimensional bool on the loss's device: whether the loss is NaN or Inf."""
+    losses: list[Tensor] = field(default_factory=list)
+    """Per batch its 0-dimensional loss, still on its device."""
 
     def add_batch(self, batch: Any) -> None:
         """Keeps the batch's indices, if it has any."""
         self.indices.append(getattr(batch, "indices", None))
 
     def add_loss(self, loss: Tensor) -> None:
-        """`loss` may be scaled: a finite factor leaves its finiteness alone."""
-        self.bad.append(~torch.isfinite(loss.detach()).all())
+        """`loss` as it goes into the backward pass: divided by the number of accumulated batches, and scaled where a gradient scaler is used."""
+        self.losses.append(loss.detach())
 
-    def any_bad(self, device: torch.device) -> Tensor:
-        """Whether any loss was not finite, 0-dimensional on `device`; no host synchronisation."""
-        return torch.stack([flag.to(device) for flag in self.bad]).any() if self.bad else torch.zeros((), dtype=torch.bool, device=device)
+    def loss(self, device: torch.device) -> Tensor:
+        """The sum of the losses, 0-dimensional on `device`: that of the step as one large batch. No host synchronisation."""
+        return torch.stack([loss.to(device) for loss in self.losses]).sum() if self.losses else torch.zeros((), device=device)
 
     def offenders(self, by_loss: bool) -> list[int]:
         """Sample indices of the batches whose loss was bad, or, where no loss of any process was (`by_loss` false), of all. Synchronises."""
-        chosen = [kept for kept, bad in zip(self.indices, self.bad, strict=False) if bad] if by_loss else self.indices
+        bad = [not torch.isfinite(loss) for loss in self.losses]
+        chosen = [kept for kept, flag in zip(self.indices, bad, strict=False) if flag] if by_loss else self.indices
         return [int(index) for kept in chosen if kept is not None for index in torch.as_tensor(kept).flatten().tolist()]
 
     def clear(self) -> None:
         """Starts the next window."""
         self.indices.clear()
-        self.bad.clear()
+        self.losses.clear()
