@@ -31,7 +31,9 @@ class HealthJournal:
         self.history = History(run_dir / FILE) if run_dir is not None else None
         self._adviser, self._spikes = Adviser(), SpikeDetector()
         self._activations: ActivationMonitor | None = None
+        self.first = True
         self._towers: dict[str, list[str]] = {}
+        self._layers: dict[str, list[str]] = {}
 
     def open(self, module: nn.Module, first: bool, known_rows: int | None) -> None:
         """Before the first step. first: whether this is the first process; known_rows: of the history, by the checkpoint that is continued."""
@@ -39,6 +41,7 @@ class HealthJournal:
         if known_rows is not None and self.history and first:
             self.history.rewind(known_rows)
         self._towers = tower_names(module)
+        self._layers = layer_names(name for name, _ in module.named_parameters())
         self._activations = ActivationMonitor(module) if self.settings.activations else None
 
     def watch(self, due: bool) -> None:
@@ -57,11 +60,11 @@ class HealthJournal:
         statistics = self._activations.get_statistics() if self._activations else {}
         recommendations = self._loss_advice(reading.loss)
         if reading.report is not None:
-            layers = group_norms(layer_names(reading.report.norms), reading.report.norms)
+            layers = group_norms(self._layers, reading.report.norms)
             if isinstance(module, Recorder):
                 module.record(self._row(module, reading, action, counts, layers) | more | activation_metrics(statistics, self.settings.per_layer))
             if self.history and self.first:
-                self.history.append(history_row(step, reading.report, layers, action, counts, statistics))
+                self.history.append(history_row(step, reading.report, layers, action, counts, self.settings, statistics))
             if action is not Action.BACK_OFF:
                 # By layer: the bias of an attention key has no effect, and so no gradient, in any transformer.
                 recommendations += step_advice(module, reading.report, layers, self.settings) + activation_advice(statistics)

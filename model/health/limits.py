@@ -53,6 +53,11 @@ class HealthSettings:
         at_least("monitor.noise_gamma", self.noise_gamma, 0)
 
     @property
+    def above(self) -> float | None:
+        """The norm above which gradients are clipped; None: never."""
+        return self.clip if self.clip_above is None else self.clip_above
+
+    @property
     def decides(self) -> bool:
         """Whether a bad step is prevented, for which every step's verdict must be known before the step."""
         return self.on_nonfinite != "warn"

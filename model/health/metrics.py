@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.health.examine import GradientReport
+from model.health.limits import HealthSettings
 from model.health.policy import Action, Counts
 
 
@@ -43,12 +44,19 @@ def activation_metrics(statistics: Mapping[str, Mapping[str, Any]], per_layer: b
 
 
 def history_row(
-    step: int, report: GradientReport, layers: Mapping[str, float], action: Action, counts: Counts, statistics: Mapping[str, Mapping[str, Any]]
+    step: int,
+    report: GradientReport,
+    layers: Mapping[str, float],
+    action: Action,
+    counts: Counts,
+    settings: HealthSettings,
+    statistics: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
     """One line of health.jsonl.
 
-    step: optimizer steps attempted, this one included; clipped, skipped, scaler_skips: those so far; layers: gradient norm by module path;
-    near_zero: share of near-zero activations by module path, where they are measured.
+    step: optimizer steps attempted, this one included; clipped, skipped, scaler_skips: those so far; clip (the norm above which is clipped),
+    vanishing, exploding: the bounds in force; layers: gradient norm by module path; near_zero: share of near-zero activations by module
+    path, where they are measured.
     """
     shares = {"near_zero": {name.replace(".", "/"): stats["sparsity"] for name, stats in statistics.items()}} if statistics else {}
     return {
@@ -58,6 +66,9 @@ def history_row(
         "clipped": counts.clipped,
         "skipped": counts.skipped,
         "scaler_skips": counts.scaler_skips,
+        "clip": settings.above,
+        "vanishing": settings.vanishing,
+        "exploding": settings.exploding,
         "layers": dict(layers),
         **shares,
     }

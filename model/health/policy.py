@@ -58,8 +58,7 @@ def decide(norm: float, loss_finite: bool, gradient_finite: bool, scale: float |
     one: above 1, an overflow of the scaled gradient explains a bad gradient under a good loss; skipped_in_a_row: steps skipped right before.
     """
     if loss_finite and gradient_finite:
-        above = settings.clip if settings.clip_above is None else settings.clip_above
-        return Action.CLIP if above is not None and norm > above else Action.STEP
+        return Action.CLIP if settings.above is not None and norm > settings.above else Action.STEP
     if scale is not None and not gradient_finite and ((loss_finite and scale > 1) or settings.on_nonfinite == "warn"):
         return Action.BACK_OFF
     if settings.on_nonfinite == "warn":
