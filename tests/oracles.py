@@ -69,6 +69,7 @@ SCORES = {
     "normsv7": lambda t: (magnitude(t) * (1 + t.shape[-2] ** 0.5) - root(t.square().sum(-2))).sum(-1),
     "normsv8": lambda t: (t.mean(-2) - magnitude(t) ** t.shape[-2] / 2).sum(-1),
     "normsv9": lambda t: (t.sum(-2).abs() / t.shape[-2] ** 1.5 + magnitude(t) - root(t.square().sum(-2))).sum(-1),
+    "gram": lambda t: -(torch.linalg.det(t @ t.transpose(-1, -2) + 1e-6 * torch.eye(t.shape[-2], dtype=t.dtype))).clamp(min=0).sqrt(),
     "stable_einsum": lambda t: t.prod(-2).sum(-1).clamp(-100, 100),
     "stable_norm": lambda t: along_sum(t).clamp(-1, 1).sum(-1),
 }
@@ -84,7 +85,7 @@ def matrices(name, x):
     n, mean = len(x), x.mean(0)
     if name == "base":
         return [x[0] @ x[1].T]
-    if name == "stock":
+    if name in ("stock", "siglip"):
         return [x[0] @ x[1].T, x[1] @ x[0].T]
     if name == "normsvc":
         first = sum(x[0] @ x[k].T for k in range(1, n)) / (2 * (n - 1))
@@ -92,6 +93,8 @@ def matrices(name, x):
         return [first, rest]
     if name == "pairwise":
         return [x[j] @ x[i].T for i, j in product(range(n), repeat=2)]
+    if name == "pairwise_clip":
+        return [x[i] @ x[j].T for i, j in product(range(n), repeat=2) if i != j]
     if name == "stable_cosine":
         dots = x @ (mean / (norm(mean).unsqueeze(-1) + EPS)).T
         score = power(dots.prod(0), 1 / n)
@@ -100,7 +103,8 @@ def matrices(name, x):
     return [score, score.T]
 
 
-PAIRS = ("base", "stock", "normsvc", "pairwise", "stable_cosine", "stable_distance")
+PAIRS = ("base", "stock", "normsvc", "pairwise", "stable_cosine", "stable_distance", "pairwise_clip", "siglip")
+TWO_VIEWS = ("base", "stock", "siglip")
 
 
 def rows_of(views, normalize=True):
@@ -134,6 +138,9 @@ def lines(name, views, normalize=True):
 def line_loss(name, views, scale, weights=None, normalize=True):
     """Mean over rows of the cross-entropy along lines, softplus(logsumexp of the others - match), weighed over directions."""
     logits = lines(name, views, normalize) * scale
+    if name == "siglip":
+        z = 2 * torch.eye(logits.shape[1]) - 1
+        return torch.nn.functional.softplus(-z * (logits[0] - 10), threshold=100).sum() / logits.shape[1]
     count, size, _ = logits.shape
     match = logits.diagonal(dim1=1, dim2=2)
     if size == 1:

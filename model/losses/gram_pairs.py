@@ -2,6 +2,7 @@
 
 On line a, with candidate c in view a: x_k.R_k becomes x_k[i].(S - x_a - x_k)[i] + x_k[i].x_a[c], and |R_k|^2 becomes
 |(S - x_a - x_k)[i]|^2 + 2 (R_a[i].x_a[c] - x_k[i].x_a[c]) + |x_a[c]|^2; for k = a they are R_a[i].x_a[c] and |R_a[i]|^2.
+A length |R_k| below 1e-8 off the match, where views cancel, is rounding: sums of inner products do not resolve it.
 """
 
 from __future__ import annotations

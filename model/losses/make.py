@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from model.losses.dense_only import DenseFunction, DenseOnlyScore
 from model.losses.lines import Lines
 from model.losses.loss import ContrastiveLoss, DenseLoss, PairLoss, SigmoidLoss, TupleLoss
 from model.losses.masks import ExtremesMask, LearnedMask, Mask, RawMask
 from model.losses.objective import mean_of_axes, second_and_mean
 from model.losses.options import check_options, needs_dense
-from model.losses.registry import ENTRIES
+from model.losses.registry import ENTRIES, Entry
 from model.losses.score import TupleScore
 from model.losses.targets import DiagonalTargets, SoftTargets
 
@@ -22,7 +23,7 @@ MASKS = {
 
 
 def make_loss(
-    name: str,
+    name: str | DenseFunction,
     *,
     normalize: bool = True,
     eps: float = 1e-8,
@@ -41,15 +42,22 @@ def make_loss(
     The keywords are the keys of ``loss.*`` (conf/loss/_keys.yaml); `views` and `batch_size` are the number of views and
     of rows to expect, `seed` that of soft targets. Raises ConfigError, a ValueError, for a value that is not known and for
     combinations that mean nothing.
+
+    In place of a name: a function of n tensors (B_k, F) that returns the scores of all tuples, (B_1, …, B_n). It trains
+    along lines like the others, a row at a time.
     """
+    entry = _entry_of(name) if callable(name) else ENTRIES.get(name)
+    known = "einsum" if callable(name) else name  # a function takes the options that a score of tuples takes
+    name = getattr(name, "__name__", name)
     check_options(
-        name, views=views, batch_size=batch_size, normalize=normalize, eps=eps, memory_mib=memory_mib,
+        known, views=views, batch_size=batch_size, normalize=normalize, eps=eps, memory_mib=memory_mib,
         targets=targets, mask=mask, axes=axes, reduction=reduction, evaluation=evaluation,
     )  # fmt: skip
-    entry = ENTRIES[name]
     score = entry.make(eps)
     lines = Lines(score, normalize, eps, memory_mib << 20)
     shared = {"mean": reduction == "mean", "reads": entry.reads, "notices": notices_of(name, entry.reads, views, mask), "name": name}
+    if entry.loss is not None:
+        return entry.loss(lines, seed, shared)
     if not isinstance(score, TupleScore):
         return PairLoss(lines, **shared)
     shared |= {"axes": AXES[axes], "mask": MASKS[mask](views, batch_size)}
@@ -67,3 +75,7 @@ def notices_of(name: str, reads: int | None, views: int | None, mask: str) -> tu
     if mask == "sigmoid":
         notices.append("loss.mask=sigmoid scales its logits to [-1, 1]: logit_scale cancels and is not trained")
     return tuple(notices)
+
+
+def _entry_of(function: DenseFunction) -> Entry:
+    return Entry(lambda eps: DenseOnlyScore(function))

@@ -7,11 +7,13 @@ from model.errors import at_least, one_of, positive, require
 # Scores of one row of every view.
 TUPLES = (
     *("einsum", "loss1", "loss2", "loss3", "loss4", "loss5", "loss6", "loss7", "loss8", "norms", "normsv2", "normsv3", "normsv4"),
-    *("normsv5", "normsv6", "normsv7", "normsv8", "normsv9", "stable_einsum", "stable_norm"),
+    *("normsv5", "normsv6", "normsv7", "normsv8", "normsv9", "stable_einsum", "stable_norm", "gram"),
 )
 # Scores (B, B) per direction.
-PAIRS = ("stock", "base", "normsvc", "pairwise", "stable_cosine", "stable_distance")
-NAMES = TUPLES + PAIRS
+PAIRS = ("stock", "base", "normsvc", "pairwise", "stable_cosine", "stable_distance", "pairwise_clip", "siglip")
+# Scores of random tuples.
+SAMPLED = ("symile",)
+NAMES = TUPLES + PAIRS + SAMPLED
 CHOICES = {
     "targets": ("diagonal", "soft"),
     "mask": ("none", "learned", "extremes", "raw", "sigmoid"),
@@ -52,7 +54,9 @@ def check_options(
     if name.startswith("stable_") or name in PAIRS:
         require(normalize, "loss.normalize", normalize, f"means nothing with loss={name}, which always normalises", "true")
     if name in PAIRS:
-        _check_pairs(name, chosen)
+        _check_fixed(chosen, f"means nothing with loss={name}, whose scores are (B, B) per direction")
+    if name in SAMPLED:
+        _check_fixed(chosen, f"means nothing with loss={name}, whose other candidates are random tuples")
     _check_mask(chosen, views, batch_size)
     _check_dense(chosen, views, batch_size)
 
@@ -62,9 +66,8 @@ def needs_dense(targets: str, mask: str) -> bool:
     return targets == "soft" or mask == "sigmoid"
 
 
-def _check_pairs(name: str, chosen: dict[str, str]) -> None:
-    """A (B, B) score has no tuples to mask, no axis to choose, and is all lines."""
-    problem = f"means nothing with loss={name}, whose scores are (B, B) per direction"
+def _check_fixed(chosen: dict[str, str], problem: str) -> None:
+    """Without a score for every tuple there is none to mask, no axis to choose, and nothing off the lines."""
     for key, only in (("targets", ["diagonal"]), ("mask", ["none"]), ("axes", ["all"]), ("evaluation", ["auto", "lines"])):
         require(chosen[key] in only, f"loss.{key}", chosen[key], problem, ", ".join(only))
 

@@ -9,7 +9,7 @@ import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from itertools import product
+from itertools import permutations, product
 from operator import add, mul
 
 import torch
@@ -96,6 +96,21 @@ class AllPairs(InnerProducts):
 
     def layout(self, lines: Tensor) -> Tensor:
         """(B, B, n^2)."""
+        return lines.permute(1, 2, 0)
+
+
+class DistinctPairs(InnerProducts):
+    """`pairwise_clip`: the mean of CLIP (Radford et al. 2021) over all pairs of different views, both directions of each."""
+
+    def directions(self, n: int) -> int:
+        return n * (n - 1)
+
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]:
+        for first, second in permutations(views, 2):
+            yield [Product(first, second)]
+
+    def layout(self, lines: Tensor) -> Tensor:
+        """(B, B, n (n - 1))."""
         return lines.permute(1, 2, 0)
 
 

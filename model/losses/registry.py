@@ -10,8 +10,13 @@ from model.losses.elementwise import FeatureScore
 from model.losses.features import ABSOLUTE, MAGNITUDE, POWER, ROOT_SPREAD, ROOT_SQUARE, SQUARED_SPREAD, TOTAL
 from model.losses.gram import GramScore
 from model.losses.gram_pairs import PairScore
+from model.losses.lines import Lines
+from model.losses.loss import ContrastiveLoss
 from model.losses.product import ProductScore
+from model.losses.random_pairing import PairingScore, SymileLoss
 from model.losses.score import Score
+from model.losses.siglip import SiglipLoss
+from model.losses.volume import VolumeScore
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,8 @@ class Entry:
 
     make: Callable[[float], Score]  # eps -> score
     reads: int | None = None  # leading views that it reads; None: all
+    # (lines, seed, keywords of ContrastiveLoss) -> the loss, where it is more than a score.
+    loss: Callable[[Lines, int, dict], ContrastiveLoss] | None = None
 
 
 ENTRIES: dict[str, Entry] = {
@@ -49,4 +56,8 @@ ENTRIES: dict[str, Entry] = {
     "stable_norm": Entry(lambda eps: PairScore(gram_pairs.stable_norm, eps)),
     "stable_cosine": Entry(lambda eps: pair.CosineToMean(eps)),
     "stable_distance": Entry(lambda eps: pair.DistanceToMean(eps)),
+    "gram": Entry(lambda eps: VolumeScore()),
+    "pairwise_clip": Entry(lambda eps: pair.DistinctPairs()),
+    "siglip": Entry(lambda eps: pair.Stock(), reads=2, loss=lambda lines, seed, shared: SiglipLoss(lines, **shared)),
+    "symile": Entry(lambda eps: PairingScore(), loss=lambda lines, seed, shared: SymileLoss(lines, seed=seed, **shared)),
 }

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model.losses import available, make_loss
+from model.losses.options import check_options
 from model.losses.registry import ENTRIES
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +64,9 @@ LEARNED = {"mask": "learned", "views": 4}
         ("stock", {"evaluation": "dense"}, "loss.evaluation=dense means nothing with loss=stock"),
         ("stock", {"normalize": False}, "loss.normalize=False means nothing with loss=stock"),
         ("stable_norm", {"normalize": False}, "loss.normalize=False means nothing with loss=stable_norm"),
+        ("symile", {"mask": "raw"}, "loss.mask=raw means nothing with loss=symile, whose other candidates are random tuples"),
+        ("siglip", {"normalize": False}, "loss.normalize=False means nothing with loss=siglip"),
+        ("norms", {"mask": "sigmoid", "scale_init": "auto"}, "loss.scale_init=auto means nothing with loss.mask=sigmoid"),
         ("norms", {"mask": "sigmoid", "axes": "first"}, "loss.axes=first means nothing with loss.mask=sigmoid"),
         ("norms", {"mask": "sigmoid", "evaluation": "lines"}, "loss.evaluation=lines is not exact for loss.mask=sigmoid"),
         ("norms", {"targets": "soft", "evaluation": "lines"}, "loss.evaluation=lines is not exact for loss.targets=soft"),
@@ -75,8 +79,13 @@ LEARNED = {"mask": "learned", "views": 4}
 )
 def test_options_that_mean_nothing_are_refused(name, options, text):
     with pytest.raises(ValueError, match=text) as raised:
-        make_loss(name, **options)
+        check_options(name, **options)
     assert len(str(raised.value).splitlines()) <= 2
+
+
+def test_a_loss_is_refused_for_the_same_reasons():
+    with pytest.raises(ValueError, match=r"loss.axes=first means nothing with loss=stock"):
+        make_loss("stock", axes="first")
 
 
 def test_a_loss_that_reads_two_views_says_so():

@@ -1,0 +1,62 @@
+"""Symile's own sampling, for comparison with the lines of `einsum`: B - 1 random tuples as the negatives of each row.
+
+Shapes: n views, B rows, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from operator import mul
+
+import torch
+from torch import Tensor
+
+from model.losses.crosses import Cross, Product
+from model.losses.lines import Lines
+from model.losses.loss import TupleLoss
+from model.losses.masks import Mask
+from model.losses.objective import mean_of_axes
+from model.losses.product import ProductScore, einsum
+from model.losses.score import others
+
+# (n, B) -> permutations of B rows for every anchor and every other view, (n, n - 1, B).
+Draw = Callable[[int, int], Tensor]
+
+
+class PairingScore(ProductScore):
+    """The multilinear inner product; candidate c of anchor a joins independently drawn rows of the other views."""
+
+    draw: Draw  # given by the loss, which knows seed and step
+
+    def __init__(self) -> None:
+        super().__init__(einsum)
+
+    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+        for a, orders in enumerate(self.draw(len(views), len(views[0]))):
+            picked = [view[order.to(view.device)] for view, order in zip(others(views, a), orders, strict=True)]
+            yield [Product(views[a], reduce(mul, picked))]
+
+
+class SymileLoss(TupleLoss):
+    """`symile` (Saporta et al. 2024): for each anchor view, row i against its own sample and B - 1 random tuples.
+
+    The permutations are a function of the seed and of `draws`, which counts the evaluations in training and is part of the
+    checkpoint: a resumed run draws the same tuples, and nothing changes between two steps.
+    """
+
+    def __init__(self, lines: Lines, *, seed: int, **rest):
+        super().__init__(lines, axes=mean_of_axes, mask=Mask(), **rest)
+        self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
+        self._seed = seed
+        lines.score.draw = self._draw
+
+    def _draw(self, n: int, size: int) -> Tensor:
+        generator = torch.Generator().manual_seed((self._seed << 32) + int(self.draws))
+        return torch.stack([torch.stack([torch.randperm(size, generator=generator) for _ in range(n - 1)]) for _ in range(n)])
+
+    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
+        total = super()._sum(views, scale)
+        if self.training:
+            self.draws += 1
+        return total
