@@ -81,8 +81,9 @@ def command_line() -> int:
         print(help_text())
         return 0
     register_schemas()
+    Outcomes.mistakes, Outcomes.failed = [], []
     # Hydra would print pages for a mistyped word; with this it raises instead, and the two lines are made here.
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         check_arguments(sys.argv[1:])
@@ -90,10 +91,12 @@ def command_line() -> int:
         for mistake in Outcomes.mistakes:
             raise mistake
     except CONFIG_ERRORS as error:
-        if wants_traceback:
+        if before == "1":
             raise
         print(two_lines(error), file=sys.stderr)
         return 2
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = before or "0"
     return 1 if Outcomes.failed else 0
 
 

@@ -23,6 +23,9 @@ def two_lines(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return unknown_choice(error.missing_cfg_file)
     text = f"{error}\n{error.__cause__ or ''}".strip()
+    ambiguous = re.search(r"Ambiguous value for argument '(.+?)'", text)
+    if ambiguous:
+        return f"{ambiguous.group(1)} is several values; allowed: one value, or -m before the arguments for a sweep over them"
     overridden = re.search(r"Could not override '([\w.@/]+)'", text)
     if overridden:
         return unknown_key(overridden.group(1))
@@ -56,4 +59,5 @@ def wrong_type(text: str) -> str:
     if not (key and value and kind):
         return " ".join(text.split("\n    ")[:2]).splitlines()[0]
     allowed = TYPES.get(kind.group(1), kind.group(1))
-    return f"{key.group(1)}={value.group(1)} is not {allowed}; allowed: {allowed}"
+    given = value.group(1).lower() if value.group(1) in ("True", "False") else value.group(1)
+    return f"{key.group(1)}={given} is not {allowed}; allowed: {allowed}"
