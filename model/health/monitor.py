@@ -103,6 +103,10 @@ class GradientHealthMonitor:
         parts = split_by_health(self._report()[0].norms, self.vanishing_threshold, self.exploding_threshold)
         return {f"layers_with_{kind}_grads": parts[kind] for kind in ("vanishing", "exploding", "healthy")}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickling: without the memory of the last measurement."""
+        return self.__dict__ | {"_measured": None}
+
     def _gradients(self) -> dict[str, Tensor]:
         """Parameter name -> gradient, where there is one with elements."""
         return {name: parameter.grad for name, parameter in self.model.named_parameters() if parameter.grad is not None and parameter.grad.numel()}
