@@ -1,0 +1,91 @@
+"""How often a step asks the device for a number: on a GPU each such question waits for everything before it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+import torch
+
+from model.health import GradientHealthMonitor, HealthSettings
+from model.health.callback import GradientHealthCallback
+from model.health.clipping import coefficient, scale_gradients
+from model.health.reading import measure
+from model.health.window import Window
+from tests.health.gradients import with_gradients
+from tests.health.modules import Small, loader, trainer
+
+QUESTIONS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__", "cpu", "numpy")
+
+
+class Counted(GradientHealthCallback):
+    """Counts the questions of every step, by the step's number."""
+
+    def __init__(self, settings: HealthSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(settings, None)
+        self.asked: Counter[int] = Counter()
+        self.monkeypatch = monkeypatch
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
+        step = trainer.global_step + 1
+        with self.monkeypatch.context() as patch:
+            for name in QUESTIONS:
+                patch.setattr(torch.Tensor, name, self.counting(getattr(torch.Tensor, name), step))
+            super().on_before_optimizer_step(trainer, pl_module, optimizer)
+
+    def counting(self, ask, step):
+        def counted(*arguments, **keywords):
+            self.asked[step] += 1
+            return ask(*arguments, **keywords)
+
+        return counted
+
+
+class Quiet(Small):
+    """Takes its rows as they come, without reading them."""
+
+    def record(self, values) -> None:
+        self.rows.append(values)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.parametrize(
+    ("settings", "between", "due"),
+    [
+        (HealthSettings(every_n_steps=4, on_nonfinite="warn"), 0, 1),
+        (HealthSettings(every_n_steps=4, on_nonfinite="warn", clip=0.01), 0, 2),
+        (HealthSettings(every_n_steps=4, on_nonfinite="warn", clip=0.01, clip_above=0.02, noise_std=0.1), 0, 2),
+        (HealthSettings(every_n_steps=4), 1, 1),
+        (HealthSettings(every_n_steps=4, clip=0.01), 1, 1),
+        (HealthSettings(every_n_steps=4, on_nonfinite="halt", per_layer=True), 1, 1),
+    ],
+)
+def test_transfers_a_step(settings, between, due, monkeypatch):
+    callback = Counted(settings, monkeypatch)
+    trainer([callback], max_steps=8).fit(Quiet(), loader())
+    assert [callback.asked[step] for step in range(1, 9)] == [between, between, between, due] * 2
+
+
+def test_a_step_between_rows_runs_where_no_value_can_be_read():
+    gradients = {"a": torch.ones(3, 2, device="meta"), "b": torch.ones(5, device="meta", dtype=torch.bfloat16)}
+    window = Window()
+    window.add_loss(torch.ones((), device="meta"))
+    measured = measure(gradients, window.loss(torch.device("meta")))
+    scale_gradients(list(gradients.values()), coefficient(measured.total, 1.0, 2.0))
+    with pytest.raises(RuntimeError, match="meta"):
+        measured.total.item()
+
+
+def test_a_check_is_one_transfer(monkeypatch):
+    asked: list[str] = []
+    monitor = GradientHealthMonitor(model=with_gradients(*[torch.ones(4) for _ in range(20)]))
+
+    def recorded(name, ask):
+        return lambda *arguments, **keywords: (asked.append(name), ask(*arguments, **keywords))[1]
+
+    for name in QUESTIONS:
+        monkeypatch.setattr(torch.Tensor, name, recorded(name, getattr(torch.Tensor, name)))
+    monitor.check_gradients()
+    assert asked == ["tolist"]
+    monitor.apply_gradient_clipping(max_norm=1.0)
+    assert asked == ["tolist"]
