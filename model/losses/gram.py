@@ -79,18 +79,11 @@ class GramScore(TupleScore):
 
     def prepare(self, views: Tensor) -> Prepared:
         n, b, features = views.shape
-        # Inner products of the first view x and of the differences d_k from it. V depends on the differences alone:
-        # views that are equal, or nearly so, lose no digits of it.
-        shifted = torch.cat([views[:1], views[1:] - views[0]]).transpose(0, 1)
-        pair = gram_matrix(shifted)
-        own, first, apart = pair[:, 0, 0], pair[:, 0, 1:], pair[:, 1:, 1:]
-        by_view = torch.nn.functional.pad(apart.sum(2) + n * first, (1, 0))  # S.x_k = n x.x + sum_j x.d_j + this
-        square = own + torch.nn.functional.pad(2 * first.T + apart.diagonal(dim1=1, dim2=2).T, (0, 0, 1, 0))
-        sum_square = n * (n * own + 2 * first.sum(1)) + apart.sum((1, 2))
-        rest_square = sum_square + square - 2 * (n * own + first.sum(1) + by_view.T)
-        spread = apart.diagonal(dim1=1, dim2=2).sum(1) - apart.sum((1, 2)) / n
-        matched = self.formula(GramStats(sum_square, spread, n, features, self.eps))
-        rows = torch.stack([rest_square, square.sum(0) - square], dim=1)
+        pair = gram_matrix(views.transpose(0, 1))
+        square, along = pair.diagonal(dim1=1, dim2=2).T, pair.sum(2).T  # |x_k|^2, x_k.S
+        sum_square = along.sum(0)
+        matched = self.formula(GramStats(sum_square, square.sum(0) - sum_square / n, n, features, self.eps))
+        rows = torch.stack([sum_square - 2 * along + square, square.sum(0) - square], dim=1)
         return Prepared(matched.expand(n, b), rows, square.unsqueeze(1))
 
     def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:

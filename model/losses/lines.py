@@ -105,7 +105,7 @@ class _Run:
         self.narrow = views.dtype != torch.float64
         own, blocks = torch.empty_like(views, dtype=dtype), []
         for rows in row_blocks(views.shape[1], PREPARED_ROWS):
-            own[:, rows], prepared = lines.prepare(to_float64(self.views[:, rows]), self.narrow)
+            own[:, rows], prepared = lines.prepare(self.sample_major(rows), self.narrow)
             blocks.append(prepared)
         self.prepared = Prepared(*(torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)))
         self.leaves = [row.requires_grad_(want) for row in own.unbind()]
@@ -113,6 +113,10 @@ class _Run:
         self.d_prepared = Prepared(*map(torch.zeros_like, self.prepared))
         self.kept = KeptProducts() if self.lines.keeps(views.shape, dtype) else None
         self.loss, self.d_off, self.d_diagonal = (self.off.new_zeros(()) for _ in range(3))
+
+    def sample_major(self, rows: slice) -> Tensor:
+        """Some rows of the views, (n, b, F) float64, with the views of a sample side by side in memory."""
+        return to_float64(self.views[:, rows].transpose(0, 1).contiguous()).transpose(0, 1)
 
     def all(self, weights: Sequence[float]) -> None:
         """Adds every direction."""
@@ -206,9 +210,12 @@ class _Run:
         out = torch.empty_like(self.views, dtype=result_dtype(self.views))
         for rows in row_blocks(self.views.shape[1], PREPARED_ROWS):
             with torch.enable_grad():
-                views = to_float64(self.views[:, rows]).requires_grad_()
+                views = self.sample_major(rows).requires_grad_()
                 own, prepared = self.lines.prepare(views, self.narrow)
-            d_own = torch.stack([own.new_zeros(own.shape[1:]) if grad is None else grad[rows].double() for grad in self.d_own])
+            d_own = torch.zeros_like(own)
+            for k, grad in enumerate(self.d_own):
+                if grad is not None:
+                    d_own[k] = grad[rows]
             grads = [d_own, *(grad[..., rows] for grad in self.d_prepared)]
             kept = [(x, grad) for x, grad in zip((own, *prepared), grads, strict=True) if x.requires_grad]
             (pulled,) = torch.autograd.grad([x for x, _ in kept], views, [grad for _, grad in kept])
