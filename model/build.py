@@ -70,7 +70,8 @@ def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> 
         token_select=getattr(model, "token_select", "softmax"),
         eot_select=getattr(model, "eot_select", "argmax"),
     )
-    return NWayClip(encoder, loss, config.optimizer, config.schedule, batch_size=config.data.batch_size)
+    init = config.loss.scale_init
+    return NWayClip(encoder, loss, config.optimizer, config.schedule, scale_init=init, batch_size=config.data.batch_size)
 
 
 def special_tokens(tokenizer) -> SpecialTokens:

@@ -13,25 +13,24 @@ from model.analysis.validation import validation_figures
 from model.config.schema import OptimizerConfig, PlateauConfig, ScheduleConfig
 from model.data.batch import Batch
 from model.distributed import gather_rows, gather_views
+from model.losses.conditioning import ORIGINAL_CAP, ORIGINAL_SCALE, initial_scale, reach_warning
 from model.optim import Plateau, make_optimizer, make_schedule, rate_factor
 from model.views import ViewEncoder
-
-ORIGINAL_LOG_SCALE = math.log(1 / 0.07)
-ORIGINAL_CAP = 100.0
 
 
 class NWayClip(pl.LightningModule):
     """Contrasts the views of a batch jointly; both original trainers and plain CLIP, depending on the encoder's plan."""
 
     def __init__(
-        self, encoder: ViewEncoder, loss: nn.Module, optimizer: OptimizerConfig, schedule: ScheduleConfig, *, batch_size: int
+        self, encoder: ViewEncoder, loss: nn.Module, optimizer: OptimizerConfig, schedule: ScheduleConfig, *, scale_init: str, batch_size: int
     ) -> None:
-        """`batch_size`: samples that one evaluation of the validation loss contrasts."""
+        """`scale_init`: value of loss.scale_init; `batch_size`: samples that one evaluation of the validation loss contrasts."""
         super().__init__()
         self.encoder = encoder
         self.loss = loss
-        self.logit_scale = nn.Parameter(torch.tensor(ORIGINAL_LOG_SCALE), requires_grad=loss.uses_scale)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(ORIGINAL_SCALE)), requires_grad=loss.uses_scale)
         self.register_buffer("scale_cap", torch.tensor(ORIGINAL_CAP))
+        self._scale_due, self._reach_due = scale_init == "auto", True
         self.optimizer_config, self.schedule_config = optimizer, schedule
         self.batch_size = batch_size
         self.step_skipped = False
@@ -57,11 +56,25 @@ class NWayClip(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss over the samples of all processes: each is the negative of every other."""
         views = gather_views(self(batch))
+        if self._scale_due or self._reach_due:
+            self._condition(views.detach())
         views.register_hook(self._keep_view_gradients)
         loss = self.loss(views, self.multiplier())
         self._window.append(loss.detach())
         self.log("train/loss", loss.detach(), prog_bar=True, logger=False)
         return loss
+
+    def _condition(self, views: Tensor) -> None:
+        """On the first batch: loss.scale_init=auto chooses where the scale starts and its cap; a warning where logits cannot leave chance."""
+        if self._scale_due:
+            log_scale, cap = initial_scale(self.loss, views)
+            self.logit_scale.data.fill_(log_scale)
+            self.scale_cap.fill_(cap)
+            self.record({"train/logit_scale_start": math.exp(log_scale), "train/logit_scale_cap": cap})
+        warning = reach_warning(self.loss, views, self.multiplier().detach())
+        if warning:
+            self.print(f"warning: {warning}")
+        self._scale_due = self._reach_due = False
 
     def on_train_start(self) -> None:
         """Says once what this loss leaves out."""
@@ -105,13 +118,15 @@ class NWayClip(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": make_schedule(optimizer, factor), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What lies between steps: the running epoch mean, and the plateau."""
+        """What lies between steps: the running epoch mean, the plateau, and whether the scale has been chosen."""
+        checkpoint["scale_due"] = self._scale_due
         checkpoint["epoch_loss"] = {"total": float(self._epoch_loss), "batches": self._epoch_batches}
         if self.plateau:
             checkpoint["plateau"] = self.plateau.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes up what `on_save_checkpoint` laid down."""
+        self._scale_due = checkpoint["scale_due"]
         self._epoch_loss, self._epoch_batches = checkpoint["epoch_loss"]["total"], checkpoint["epoch_loss"]["batches"]
         if self.plateau and "plateau" in checkpoint:
             self.plateau.load_state_dict(checkpoint["plateau"])

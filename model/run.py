@@ -170,6 +170,8 @@ def evaluate_splits(session: Session) -> dict[str, float]:
         return {}
     if config.train and config.trainer.enable_checkpointing and best.is_file():
         session.module.load_state_dict(load_weights(best, session.module))
+    # Without a fit the data do not know yet which process they are in.
+    session.data.trainer = session.trainer
     figures = {}
     for split in dict.fromkeys(config.evaluate):
         session.trainer.test(session.module, dataloaders=session.data.eval_dataloader(split), verbose=False)

@@ -10,6 +10,7 @@ from model.config.schema import (
     CosineConfig,
     DataConfig,
     DecodedModelConfig,
+    EmojiConfig,
     ModelConfig,
     OptimizerConfig,
     PlateauConfig,
@@ -95,7 +96,9 @@ def check_backbone(backbone: BackboneConfig) -> None:
 
 
 def check_data(data: DataConfig) -> None:
-    """Sizes must allow a contrast."""
+    """Sizes must allow a contrast; captions must be those that the source has."""
+    most = len(data.languages) if isinstance(data, EmojiConfig) else 5
+    require(1 <= data.captions <= most, "data.captions", data.captions, f"is not what data={data.name} has", f"1 to {most}")
     at_least("data.batch_size", data.batch_size, 2)
     at_least("data.num_workers", data.num_workers, 0)
     at_least("data.val_size", data.val_size, 2)

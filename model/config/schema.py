@@ -17,15 +17,15 @@ class LossConfig:
     """conf/loss: which loss, and how it is evaluated."""
 
     name: str = MISSING
-    normalize: bool = True
-    eps: float = 1e-8
-    targets: str = "diagonal"
-    mask: str = "none"
-    axes: str = "all"
-    reduction: str = "mean"
-    evaluation: str = "auto"
-    scale_init: str = "original"
-    memory_mib: int = 200
+    normalize: bool = MISSING
+    eps: float = MISSING
+    targets: str = MISSING
+    mask: str = MISSING
+    axes: str = MISSING
+    reduction: str = MISSING
+    evaluation: str = MISSING
+    scale_init: str = MISSING
+    memory_mib: int = MISSING
 
 
 @dataclass
@@ -33,18 +33,18 @@ class MonitorConfig:
     """conf/monitor: what is measured of the gradients and what is done about it."""
 
     name: str = MISSING
-    enabled: bool = True
-    clip: float | None = None
-    clip_above: float | None = None
-    every_n_steps: int = 10
-    vanishing: float = 1e-7
-    exploding: float = 100.0
-    on_nonfinite: str = "skip"
-    max_skips: int = 10
-    per_layer: bool = False
-    activations: bool = False
-    noise_std: float = 0.0
-    noise_gamma: float = 0.55
+    enabled: bool = MISSING
+    clip: float | None = MISSING
+    clip_above: float | None = MISSING
+    every_n_steps: int = MISSING
+    vanishing: float = MISSING
+    exploding: float = MISSING
+    on_nonfinite: str = MISSING
+    max_skips: int = MISSING
+    per_layer: bool = MISSING
+    activations: bool = MISSING
+    noise_std: float = MISSING
+    noise_gamma: float = MISSING
 
 
 @dataclass
@@ -184,7 +184,6 @@ class TrainerConfig:
     limit_train_batches: Any = MISSING
     limit_val_batches: Any = MISSING
     limit_test_batches: Any = MISSING
-    overfit_batches: Any = MISSING
     fast_dev_run: Any = MISSING
     val_check_interval: Any = MISSING
     check_val_every_n_epoch: int | None = MISSING

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from transformers import MarianConfig, MarianModel, MarianMTModel
 
-from model.views.towers import SpecialTokens
+from model.views.towers import SpecialTokens, end_positions
 
 
 def marian_config(sizes, tokens: SpecialTokens) -> MarianConfig:
@@ -39,6 +39,11 @@ def freeze_positions(marian: MarianModel) -> None:
         network.embed_positions.weight.requires_grad_(False)
 
 
+def is_text(tokens: Tensor, end: int) -> Tensor:
+    """(B, T) tokens -> (B, T) bool, true up to the first end token: some tokenisers pad with it."""
+    return torch.arange(tokens.shape[1], device=tokens.device) <= end_positions(tokens, end)[:, None]
+
+
 class StateTranslator(nn.Module):
     """Encoder states and, from start tokens alone, decoder states of a caption (the original `trainclip_v534DIM`)."""
 
@@ -51,7 +56,7 @@ class StateTranslator(nn.Module):
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) tokens -> (B, T, D) last encoder states and (B, T, D) last decoder states."""
         start = torch.full_like(tokens, self.tokens.begin)
-        states = self.marian(input_ids=tokens, attention_mask=tokens != self.tokens.pad, decoder_input_ids=start)
+        states = self.marian(input_ids=tokens, attention_mask=is_text(tokens, self.tokens.end), decoder_input_ids=start)
         return states.encoder_last_hidden_state, states.last_hidden_state
 
 
@@ -66,4 +71,4 @@ class TokenTranslator(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) tokens -> (B, T, V) logits."""
-        return self.marian(input_ids=tokens, attention_mask=tokens != self.tokens.pad, decoder_input_ids=tokens).logits
+        return self.marian(input_ids=tokens, attention_mask=is_text(tokens, self.tokens.end), decoder_input_ids=tokens).logits
