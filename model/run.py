@@ -33,8 +33,8 @@ from model.report.summary import Summary, record_failure
 
 # Keys of conf/trainer that Lightning's Trainer does not know.
 OWN_TRAINER_KEYS = ("name", "checkpoint_every_n_steps", "early_stopping_patience")
-# Advice of Lightning's that does not hold here: batches are made faster in the main process than they can be sent.
-NOT_MEANT = (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*`IterableDataset` has `__len__` defined.*")
+# Lightning's advice that does not hold here (batches are made faster in the main process than they can be sent), and one of its own deprecations.
+NOT_MEANT = (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*treespec, LeafSpec.*")
 
 
 @dataclass

@@ -23,13 +23,14 @@ def closing_table(summary: Summary, sizes: dict[str, int], ceilings: dict[str, d
         table.add_row(f"{split} ({size:,})", *figures)
         table.add_row("  chance", *[f"{min(1.0, k / size):.3f}" for k in (1, 5, 10)], style="dim")
         if split in ceilings:
-            table.add_row("  ceiling of the captions", *[f"{ceilings[split][name]:.3f}" for name in RECALLS], style="dim")
+            table.add_row("  ceiling", *[f"{ceilings[split][name]:.3f}" for name in RECALLS], style="dim")
     return table
 
 
 def print_closing(summary: Summary, sizes: dict[str, int], ceilings: dict[str, dict[str, float]]) -> None:
     """The table, then the step time, the memory and the folder."""
     console = Console()
-    console.print(closing_table(summary, sizes, ceilings))
+    table = closing_table(summary, sizes, ceilings)
+    console.print(table if table.rows else table.title)
     step = f"{1000 * summary.step_seconds:.0f} ms a step, " if summary.step_seconds else ""
     console.print(f"{step}{summary.peak_memory_mib:,.0f} MiB at most; files in [bold]{summary.folder}[/bold]", soft_wrap=True)
