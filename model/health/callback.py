@@ -12,9 +12,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, Strategy
 from torch import Tensor
 from torch.optim import Optimizer
 
+from model.errors import ConfigError
 from model.health.clipping import coefficient, drop_gradients, scale_gradients
 from model.health.halt import LAST_GOOD, from_all_processes, write_halt
 from model.health.journal import HealthJournal
@@ -55,6 +57,10 @@ class GradientHealthCallback(pl.Callback):
         """What `state_dict` gave."""
         self._counts = Counts(**state_dict["counts"])
         self._known_rows = state_dict["rows"]
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Raises ConfigError where no process can see a whole gradient."""
+        refuse_flat_shards(trainer.strategy)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Learns the names; goes back to the rows that the checkpoint knows of."""
@@ -152,6 +158,13 @@ class GradientHealthCallback(pl.Callback):
         self._counts.clipped += int(self._clipped_on_device)
         self._clipped_on_device = 0
         return self._counts
+
+
+def refuse_flat_shards(strategy: Strategy) -> None:
+    """Raises ConfigError for a strategy under which each process holds a nameless part of the gradient."""
+    if isinstance(strategy, (FSDPStrategy, DeepSpeedStrategy)):
+        name = "fsdp" if isinstance(strategy, FSDPStrategy) else "deepspeed"
+        raise ConfigError(f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp, ddp_spawn, or any with monitor=off")
 
 
 def trusted_total(measured: Measurement, reading: Reading) -> Tensor:

@@ -21,7 +21,7 @@ def gradient_metrics(report: GradientReport, action: Action, counts: Counts) -> 
         "grad/has_inf": float(bool(report.inf)),
         "grad/clipped": float(action is Action.CLIP),
         "grad/skipped": float(action in (Action.SKIP, Action.HALT)),
-        "grad/clip_share": counts.clipped / counts.attempted,
+        "grad/clip_share": counts.clipped / max(1, counts.attempted),
         "grad/scaler_skips": float(counts.scaler_skips),
     }
 

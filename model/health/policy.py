@@ -35,10 +35,10 @@ class Counts:
     """Steps skipped since the last one that was taken."""
 
     def add(self, action: Action) -> None:
-        """Counts one step."""
-        self.attempted += 1
+        """Counts one step; not one that halts the run, as it does not count for the trainer either."""
+        self.attempted += action is not Action.HALT
         self.clipped += action is Action.CLIP
-        self.skipped += action in (Action.SKIP, Action.HALT)
+        self.skipped += action is Action.SKIP
         self.scaler_skips += action is Action.BACK_OFF
         if action in (Action.STEP, Action.CLIP):
             self.in_a_row = 0

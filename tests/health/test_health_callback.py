@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStrategy
 
+from model.errors import ConfigError
 from model.health import HealthSettings
-from model.health.callback import GradientHealthCallback
+from model.health.callback import GradientHealthCallback, refuse_flat_shards
 from model.health.history import read_history
 from tests.health.modules import Small, loader, trainer
 
@@ -99,3 +101,10 @@ def test_history_goes_back_to_the_checkpoint(tmp_path):
     assert resumed.counts["attempted"] == 16
     trainer([resumed], max_steps=4).fit(Small(), loader())
     assert [row["step"] for row in read_history(tmp_path / "health.jsonl")] == [4, 8, 4]
+
+
+@pytest.mark.parametrize(("strategy", "name"), [(FSDPStrategy, "fsdp"), (DeepSpeedStrategy, "deepspeed")])
+def test_strategies_that_hide_gradients_are_refused(strategy, name):
+    with pytest.raises(ConfigError, match=f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp,"):
+        refuse_flat_shards(object.__new__(strategy))
+    refuse_flat_shards(DDPStrategy())

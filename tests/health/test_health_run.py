@@ -1,0 +1,70 @@
+"""Gradient health in whole runs of the project's own module."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import pytest
+import torch
+
+from model.health import TrainingHalted
+from model.health.history import read_history
+from model.module import NWayClip
+from model.report.health_plots import health_figures
+from model.run import run
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """`spoil({2})`: from then on the losses of these optimizer steps (from 0) are NaN."""
+    good = NWayClip.training_step
+
+    def make(steps: set[int]) -> None:
+        def training_step(self, batch, batch_index):
+            loss = good(self, batch, batch_index)
+            return loss * math.nan if self.global_step in steps else loss
+
+        monkeypatch.setattr(NWayClip, "training_step", training_step)
+
+    return make
+
+
+def weights(folder, name="last") -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint."""
+    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_skipped_step_costs_a_row_and_nothing_else(small, spoil, tmp_path):
+    spoil({2})
+    summary = run(small("loss=normsv5", "monitor.every_n_steps=1", "monitor.activations=true"), tmp_path)
+    assert summary.steps == {"attempted": 6, "applied": 5}
+    rows = [row for row in csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()) if row["grad/skipped"]]
+    assert [float(row["grad/skipped"]) for row in rows] == [0, 0, 1, 0, 0, 0]
+    rates = [float(row["train/lr"]) for row in rows]
+    assert rates[3] == rates[2], "the schedule waited"
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+    assert [row["step"] for row in read_history(tmp_path / "health.jsonl")] == [1, 2, 3, 4, 5, 6]
+    assert set(health_figures(tmp_path)) == {"gradient_norm", "gradient_heatmap", "gradient_flow", "activations"}
+
+
+def test_a_halted_run_goes_on_from_its_last_good_weights(small, spoil, tmp_path):
+    spoil({4})
+    with pytest.raises(TrainingHalted):
+        run(small("loss=normsv5", "monitor.on_nonfinite=halt"), tmp_path)
+    told = json.loads((tmp_path / "halt.json").read_text())
+    assert (told["step"], len(told["indices"])) == (5, 8)
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "failed"
+    spoil(set())
+    summary = run(small("loss=normsv5", f"ckpt_path={tmp_path / 'checkpoints' / 'last_good.ckpt'}"), tmp_path)
+    assert summary.steps == {"attempted": 5, "applied": 5}, "four before, and the batch after the bad one"
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_clipping_is_lightnings_bit_for_bit(small, tmp_path, precision):
+    shared = ["loss=norms", "trainer.max_epochs=1", f"trainer.precision={precision}"]
+    run(small(*shared, "monitor.clip=0.01"), tmp_path / "ours")
+    run(small(*shared, "trainer.gradient_clip_val=0.01", "monitor=off"), tmp_path / "theirs")
+    ours, theirs = weights(tmp_path / "ours"), weights(tmp_path / "theirs")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
