@@ -207,6 +207,7 @@ class _Run:
 
     def pull_views(self) -> Tensor:
         """The gradient of `views`, float64 for float64 and float32 otherwise, from those of normalised rows and statistics."""
+        self.leaves = []  # no longer needed, and as large as what is made here
         out = torch.empty_like(self.views, dtype=result_dtype(self.views))
         for rows in row_blocks(self.views.shape[1], PREPARED_ROWS):
             with torch.enable_grad():

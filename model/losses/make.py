@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from model.losses import native
 from model.losses.dense_only import DenseFunction, DenseOnlyScore
+from model.losses.elementwise import FeatureScore
 from model.losses.lines import Lines
 from model.losses.loss import ContrastiveLoss, DenseLoss, PairLoss, SigmoidLoss, TupleLoss
 from model.losses.masks import ExtremesMask, LearnedMask, Mask, RawMask
@@ -55,7 +57,8 @@ def make_loss(
     )  # fmt: skip
     score = entry.make(eps)
     lines = Lines(score, normalize, eps, memory_mib << 20)
-    shared = {"mean": reduction == "mean", "reads": entry.reads, "notices": notices_of(name, entry.reads, views, mask), "name": name}
+    shared = {"mean": reduction == "mean", "reads": entry.reads, "name": name}
+    shared["notices"] = notices_of(name, entry.reads, views, mask, isinstance(score, FeatureScore))
     if entry.loss is not None:
         return entry.loss(lines, seed, shared)
     if not isinstance(score, TupleScore):
@@ -67,13 +70,15 @@ def make_loss(
     return SigmoidLoss(lines, **shared) if mask == "sigmoid" else DenseLoss(lines, **shared)
 
 
-def notices_of(name: str, reads: int | None, views: int | None, mask: str) -> tuple[str, ...]:
-    """What a run should say once: views that are not computed, a scale that is not trained."""
+def notices_of(name: str, reads: int | None, views: int | None, mask: str, elementwise: bool) -> tuple[str, ...]:
+    """What a run should say once: views that are not computed, a scale that is not trained, loops that are not compiled."""
     notices = []
     if reads is not None and views is not None and views > reads:
         notices.append(f"loss={name} reads the first {reads} of {views} views; the others are not computed")
     if mask == "sigmoid":
         notices.append("loss.mask=sigmoid scales its logits to [-1, 1]: logit_scale cancels and is not trained")
+    if elementwise and native.compiler() is None:
+        notices.append(f"no C++ compiler found (CXX, c++, g++, clang++): on a CPU loss={name} runs in eager tiles, several times slower")
     return tuple(notices)
 
 
