@@ -53,7 +53,7 @@ def train(*arguments: str, folder: Path, **environment: str) -> subprocess.Compl
 def test_a_mistake_is_two_lines(arguments, words, tmp_path, monkeypatch, capsys):
     """In this process, as one that starts anew spends seconds on imports."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["train.py", *arguments, "hydra/job_logging=disabled", "hydra/hydra_logging=disabled"])
+    monkeypatch.setattr(sys, "argv", ["train.py", *arguments, "hydra/job_logging=none", "hydra/hydra_logging=none"])
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     code = command_line()
     error = capsys.readouterr().err

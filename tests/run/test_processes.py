@@ -1,0 +1,33 @@
+"""Two processes train as one with the whole batch: every sample is the negative of all others, the metrics are written once."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SMALL
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def rows_of(folder: Path, *overrides: str) -> list[dict[str, str]]:
+    """metrics.csv of a run by train.py."""
+    command = [sys.executable, str(ROOT / "train.py"), *SMALL, "data.train_size=48", "monitor.every_n_steps=1", *overrides, f"hydra.run.dir={folder}"]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_processes_of_8_equal_one_of_16(tmp_path):
+    """Losses, gradient norms and recall of every row; float32 sums are taken in another order."""
+    two = rows_of(tmp_path / "two", "trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=8")
+    one = rows_of(tmp_path / "one", "data.batch_size=16")
+    assert [row["step"] for row in two] == [row["step"] for row in one]
+    for key in ("train/loss", "train/logit_scale", "grad/global_norm", "val/recall@5"):
+        assert [float(row[key]) for row in two if row[key]] == pytest.approx([float(row[key]) for row in one if row[key]], rel=1e-3), key
