@@ -28,6 +28,8 @@ CACHED_CELLS = 1 << 16
 NATIVE_ROWS = 64
 # Samples whose row-wise statistics are made at once: 6 views of 128 rows and 512 features are 3 MiB.
 PREPARED_ROWS = 128
+# Copies of such a block, in the way back through its statistics at the most, that must fit the budget.
+PREPARED_COPIES = 100
 
 
 @dataclass(frozen=True)
@@ -103,8 +105,9 @@ class _Run:
         self.off, self.diagonal = off.detach().double(), diagonal.detach().double()
         dtype = lines.product_dtype(views)
         self.narrow = views.dtype != torch.float64
+        self.step = max(1, min(PREPARED_ROWS, lines.budget // (PREPARED_COPIES * 8 * views[:, 0].numel())))
         own, blocks = torch.empty_like(views, dtype=dtype), []
-        for rows in row_blocks(views.shape[1], PREPARED_ROWS):
+        for rows in row_blocks(views.shape[1], self.step):
             own[:, rows], prepared = lines.prepare(self.sample_major(rows), self.narrow)
             blocks.append(prepared)
         self.prepared = Prepared(*(torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)))
@@ -142,7 +145,7 @@ class _Run:
                 self.kept.pull(cross, cell, sums)
             return
         width = self.leaves[0].element_size() * len(crosses)
-        step = max(1, min(1024, self.lines.budget // (24 * width * size)))
+        step = max(1, min(1024, self.lines.budget // (16 * width * size)))
         for rows in row_blocks(size, step):
             cells = [cross.cells(rows) for cross in crosses]
             self.tile(d, weight, rows, cells)
@@ -209,7 +212,7 @@ class _Run:
         """The gradient of `views`, float64 for float64 and float32 otherwise, from those of normalised rows and statistics."""
         self.leaves = []  # no longer needed, and as large as what is made here
         out = torch.empty_like(self.views, dtype=result_dtype(self.views))
-        for rows in row_blocks(self.views.shape[1], PREPARED_ROWS):
+        for rows in row_blocks(self.views.shape[1], self.step):
             with torch.enable_grad():
                 views = self.sample_major(rows).requires_grad_()
                 own, prepared = self.lines.prepare(views, self.narrow)
