@@ -31,6 +31,13 @@ class Gradients:
             self.by_tensor[id(tensor)] = tensor, torch.zeros_like(tensor, requires_grad=False)
         return self.by_tensor[id(tensor)][1]
 
+    def add_product(self, tensor: Tensor, rows: slice, left: Tensor, right: Tensor) -> None:
+        """Adds left @ right to the gradient of some rows of a tensor; the first that covers it whole is not added to zeros."""
+        if id(tensor) not in self.by_tensor and len(left) == len(tensor):
+            self.by_tensor[id(tensor)] = tensor, left @ right
+        else:
+            self.of(tensor)[rows].addmm_(left, right)
+
     def take(self, tensor: Tensor) -> Tensor | None:
         """The sum, once; None after that."""
         return self.by_tensor.pop(id(tensor), (tensor, None))[1]
@@ -40,6 +47,30 @@ class Gradients:
         kept = [(tensor, grad) for tensor, grad in self.by_tensor.values() if tensor.requires_grad]
         tensors, grads = zip(*kept, strict=True)
         return list(torch.autograd.grad(tensors, leaves, grads, allow_unused=True))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Values of a cross in a tile, and the place of their gradients: (T, B) each; flipped: (B, T), where gradients are added to those there."""
+
+    values: Tensor
+    grad: Tensor
+    flipped: bool = False
+
+    def flip(self) -> Cells:
+        """The same memory, of a square tile, read the other way round."""
+        return Cells(self.values, self.grad, not self.flipped)
+
+    def rows(self, part: slice) -> Tensor:
+        """Some rows of the tile."""
+        return self.values[:, part].T if self.flipped else self.values[part]
+
+    def put(self, part: slice, grad: Tensor) -> None:
+        """Takes the gradient of those rows."""
+        if self.flipped:
+            self.grad[:, part].add_(grad.T)
+        else:
+            self.grad[part].copy_(grad)
 
 
 class Cross(ABC):
@@ -74,8 +105,8 @@ class Product(Cross):
         return self.rows.detach()[rows] @ self.cols.detach().T
 
     def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
-        sums.of(self.rows)[rows].addmm_(grad, self.cols.detach())
-        sums.of(self.cols).addmm_(grad.T, self.rows.detach()[rows])
+        sums.add_product(self.rows, rows, grad, self.cols.detach())
+        sums.add_product(self.cols, slice(None), grad.T, self.rows.detach()[rows])
 
 
 class _AllCells(torch.autograd.Function):

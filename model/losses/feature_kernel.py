@@ -22,6 +22,8 @@ SOURCE = """
 typedef int64_t I;
 
 static inline float inverse_root(float x) { return 1.0f / std::sqrt(x > 1e-35f ? x : 1e-35f); }
+static inline float reciprocal(float x) { return 1.0f / x; }
+static inline double reciprocal(double x) { return 1.0 / x; }
 static inline double inverse_root(double x) { return 1.0 / std::sqrt(x > 1e-290 ? x : 1e-290); }
 
 template <class T>

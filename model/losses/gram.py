@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from model.losses.crosses import Cross, Product
-from model.losses.numerics import gram_matrix, safe_sqrt
+from model.losses.numerics import Value, gram_matrix, safe_sqrt
 from model.losses.score import Prepared, TupleScore, on_axes
 
 
@@ -77,16 +77,25 @@ class GramScore(TupleScore):
         self.formula = formula
         self.eps = eps
 
+    def row_sums(self, views: Sequence[Value]) -> list[Value]:
+        return pair_products(views)
+
+    def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
+        return self.from_pairs(full_matrix(sums, n), features)
+
     def prepare(self, views: Tensor) -> Prepared:
-        n, b, features = views.shape
-        pair = gram_matrix(views.transpose(0, 1))
-        square, along = pair.diagonal(dim1=1, dim2=2).T, pair.sum(2).T  # |x_k|^2, x_k.S
+        return self.from_pairs(gram_matrix(views.transpose(0, 1)).permute(1, 2, 0), views.shape[-1])
+
+    def from_pairs(self, pair: Tensor, features: int) -> Prepared:
+        """(n, n, b) inner products of the views of a sample -> row-wise statistics."""
+        n = len(pair)
+        square, along = pair.diagonal().T, pair.sum(1)  # |x_k|^2, x_k.S
         sum_square = along.sum(0)
         matched = self.formula(GramStats(sum_square, square.sum(0) - sum_square / n, n, features, self.eps))
         rows = torch.stack([sum_square - 2 * along + square, square.sum(0) - square], dim=1)
-        return Prepared(matched.expand(n, b), rows, square.unsqueeze(1))
+        return Prepared(matched.expand(n, -1), rows, square.unsqueeze(1))
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+    def crosses(self, views: Sequence[Value]) -> Iterator[list[Cross]]:
         total = reduce(add, views)
         for view in views:
             yield [Product(total - view, view)]
@@ -100,6 +109,19 @@ class GramScore(TupleScore):
         square = square_sum(views)
         sum_square = torch.add(square, pair_sum(views), alpha=2)
         return self.formula(GramStats(sum_square, square - sum_square / n, n, features, self.eps))
+
+
+def pair_products(views: Sequence[Value]) -> list[Value]:
+    """x_j x_k of one feature, for every j <= k, in rows."""
+    return [views[j] * views[k] for j in range(len(views)) for k in range(j, len(views))]
+
+
+def full_matrix(upper: Tensor, n: int) -> Tensor:
+    """(n (n + 1) / 2, b) entries j <= k in rows -> the symmetric (n, n, b)."""
+    place = torch.empty(n, n, dtype=torch.int64, device=upper.device)
+    j, k = torch.triu_indices(n, n, device=upper.device)
+    place[j, k] = place[k, j] = torch.arange(len(upper), device=upper.device)
+    return upper.index_select(0, place.flatten()).unflatten(0, (n, n))
 
 
 def square_sum(views: Sequence[Tensor]) -> Tensor:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from model.losses.crosses import Cross, Product
-from model.losses.gram import block, pair_sum
-from model.losses.numerics import gram_matrix, safe_sqrt
+from model.losses.gram import block, full_matrix, pair_products, pair_sum
+from model.losses.numerics import Value, gram_matrix, safe_sqrt
 from model.losses.score import Prepared, TupleScore, on_axes, others
 
 
@@ -51,19 +51,29 @@ class PairScore(TupleScore):
         self.formula = formula
         self.eps = eps
 
+    def row_sums(self, views: Sequence[Value]) -> list[Value]:
+        rest = [reduce(add, others(views, k)) for k in range(len(views))]
+        return [*(x * r for x, r in zip(views, rest, strict=True)), *(r * r for r in rest), *pair_products(views)]
+
+    def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
+        return self.from_parts(sums[:n], sums[n : 2 * n], full_matrix(sums[2 * n :], n))
+
     def prepare(self, views: Tensor) -> Prepared:
-        n, b, _ = views.shape
         rest = views.sum(0) - views
-        cross, rest_square, square = (views * rest).sum(-1), rest.square().sum(-1), views.square().sum(-1)
-        matched = self.formula(PairStats(cross, rest_square, square, self.eps))
         pair = gram_matrix(views.transpose(0, 1)).permute(1, 2, 0)
+        return self.from_parts((views * rest).sum(-1), rest.square().sum(-1), pair)
+
+    def from_parts(self, cross: Tensor, rest_square: Tensor, pair: Tensor) -> Prepared:
+        """x_k.R_k and |R_k|^2, (n, b), and the inner products (n, n, b) of the views of a sample -> row-wise statistics."""
+        n, square = len(cross), pair.diagonal().T
+        matched = self.formula(PairStats(cross, rest_square, square, self.eps))
         # [a, k]: x_k.(S - x_a - x_k), and |S - x_a - x_k|^2 by x_a.R_k = x_a.S - x_a.x_k
         without_cross = cross - pair
         without_square = rest_square - 2 * ((cross + square).unsqueeze(1) - pair) + square.unsqueeze(1)
         rows = [[*others(without_cross[a], a), *others(without_square[a], a), rest_square[a], *others(square, a)] for a in range(n)]
-        return Prepared(matched.expand(n, b), torch.stack([torch.stack(row) for row in rows]), square.unsqueeze(1))
+        return Prepared(matched.expand(n, -1), torch.stack([torch.stack(row) for row in rows]), square.unsqueeze(1))
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+    def crosses(self, views: Sequence[Value]) -> Iterator[list[Cross]]:
         for d, own in enumerate(views):
             yield [Product(view, own) for view in others(views, d)]
 

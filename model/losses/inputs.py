@@ -1,4 +1,4 @@
-"""Checks of what a loss is called with, and the one place where views become a tensor."""
+"""Checks of what a loss is called with, and the one place where they become a tensor."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+Views = Sequence[Tensor] | Tensor
 
-def stack_views(views: Sequence[Tensor] | Tensor, reads: int | None) -> Tensor:
-    """n tensors (B, F), or one (n, B, F), as (n, B, F): the first `reads` of them, all where that is None.
+
+def check_views(views: Views, reads: int | None) -> Views:
+    """n tensors (B, F), or one (n, B, F): the first `reads` of them, all where that is None, as they came.
 
     Raises TypeError for a dtype that is not floating, ValueError for fewer than two views, views of different shapes,
     shapes other than (B, F), an empty batch, or no features.
@@ -24,4 +26,9 @@ def stack_views(views: Sequence[Tensor] | Tensor, reads: int | None) -> Tensor:
             raise ValueError(f"views[{k}]: shape {tuple(view.shape)} given; accepted: (B, F) with B and F of 1 or more")
         if view.shape != views[0].shape:
             raise ValueError(f"views[{k}]: shape {tuple(view.shape)} given; accepted: {tuple(views[0].shape)}, that of views[0]")
-    return views if isinstance(views, Tensor) else torch.stack(list(views))
+    return views if isinstance(views, Tensor) else list(views)
+
+
+def stacked(views: Views) -> Tensor:
+    """The same as one (n, B, F)."""
+    return views if isinstance(views, Tensor) else torch.stack(views)

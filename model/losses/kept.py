@@ -5,11 +5,9 @@ Shapes: n views, B rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import torch
 
-from torch import Tensor
-
-from model.losses.crosses import Gradients, Product
+from model.losses.crosses import Cells, Gradients, Product
 
 
 def kept_bytes(n: int, size: int, element: int) -> int:
@@ -17,38 +15,26 @@ def kept_bytes(n: int, size: int, element: int) -> int:
     return max(a * (n - a) + n - 1 - a for a in range(n)) * 2 * element * size * size
 
 
-@dataclass
-class Block:
-    """The products of one pair of views after the first of its two directions."""
-
-    values: Tensor
-    grad: Tensor  # the cells of the first direction, over which its gradients are written
-
-
 class KeptProducts:
-    """Blocks by pair. The second direction of a pair reads its block transposed, and sends the sum of both gradients back."""
+    """Cells by pair. The second direction of a pair finds them flipped, and sends the sum of both gradients back."""
 
     def __init__(self) -> None:
-        self._blocks: dict[frozenset[int], Block] = {}
+        self._cells: dict[frozenset[int], tuple[Product, Cells]] = {}
 
-    def cells(self, product: Product) -> Tensor:
-        """All cells (B, B) of a product, to be written over with their gradients."""
-        block = self._blocks.get(_key(product))
-        if block is not None:
-            cells, block.values = block.values.T.contiguous(), block.values[:0]
-            return cells
+    def open(self, product: Product) -> Cells:
+        """All cells of a product."""
+        if _key(product) in self._cells:
+            return self._cells[_key(product)][1].flip()
         values = product.cells(slice(0, len(product.rows)))
-        self._blocks[_key(product)] = Block(values, values.clone())
-        return self._blocks[_key(product)].grad
+        self._cells[_key(product)] = product, Cells(values, torch.empty_like(values))
+        return self._cells[_key(product)][1]
 
-    def pull(self, product: Product, grad: Tensor, sums: Gradients) -> None:
-        """Takes the gradients of `cells`; those of both directions go to the operands with the second."""
-        block = self._blocks[_key(product)]
-        if block.grad is grad:
-            return
-        del self._blocks[_key(product)]
-        total = grad.add_(block.grad.T.contiguous())
-        product.pull(slice(0, len(total)), total, sums)
+    def close(self, product: Product, cells: Cells, sums: Gradients | None) -> None:
+        """After a direction: with a pair's second the gradients of both go to the operands, unless `sums` is None."""
+        if cells.flipped:
+            first, _ = self._cells.pop(_key(product))
+            if sums is not None:
+                first.pull(slice(0, len(first.rows)), cells.grad, sums)
 
 
 def _key(product: Product) -> frozenset[int]:

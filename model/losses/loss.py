@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from model.losses.dense import dense_scores
-from model.losses.inputs import stack_views
-from model.losses.lines import Lines, line_loss, line_scores
+from model.losses.inputs import Views, check_views, stacked
+from model.losses.lines import line_loss, line_scores
 from model.losses.masks import Mask
 from model.losses.numerics import full_precision, normalise, result_dtype, widen
 from model.losses.objective import cross_entropy, mean_of_axes, sigmoid_loss
 from model.losses.options import DENSE_CELLS
+from model.losses.rows import Lines
 
-Views = Sequence[Tensor] | Tensor
 # softmax axes' weights: n -> n numbers; targets: (score, views) -> (B,)*n.
 AxisWeights = Callable[[int], Sequence[float]]
 Targets = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
@@ -38,13 +38,13 @@ class ContrastiveLoss(nn.Module):
     def forward(self, views: Views, logit_scale: Tensor) -> Tensor:
         """n tensors (B, F) or one (n, B, F), and the multiplier of the scores -> the loss, a scalar of float32 (float64 for float64).
 
-        Raises ValueError or TypeError, see `stack_views`.
+        Raises ValueError or TypeError, see `check_views`.
         """
         with full_precision():
-            stacked = stack_views(views, self.reads)
+            views = check_views(views, self.reads)
             # float64: the derivatives by the match and by the others nearly cancel in that of the multiplier.
-            total = self._sum(stacked, torch.as_tensor(logit_scale, device=stacked.device).double())
-            return (total / self._rows(*stacked.shape[:2]) if self._mean else total).to(result_dtype(stacked))
+            total = self._sum(views, torch.as_tensor(logit_scale, device=views[0].device).double())
+            return (total / self._rows(len(views), len(views[0])) if self._mean else total).to(result_dtype(views[0]))
 
     def lines(self, views: Views) -> Tensor:
         """Line scores (D, B, B), unscaled: [d, i, c] is row i against candidate c, which matches where c = i.
@@ -52,8 +52,8 @@ class ContrastiveLoss(nn.Module):
         For scores of tuples D = n, and in [a, i, c] view a takes row c and every other view row i.
         """
         with full_precision():
-            stacked = stack_views(views, self.reads)
-            return line_scores(self._lines, widen(stacked)).to(result_dtype(stacked))
+            views = stacked(check_views(views, self.reads))
+            return line_scores(self._lines, widen(views)).to(result_dtype(views))
 
     def score(self, views: Views) -> Tensor | tuple[Tensor, ...]:
         """The scores, unscaled, in the layout of the original."""
@@ -63,8 +63,8 @@ class ContrastiveLoss(nn.Module):
         """What the mask multiplies the scores off the match with, beside the scale."""
         return 1.0
 
-    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
-        """(n, B, F) -> the loss summed over rows."""
+    def _sum(self, views: Views, scale: Tensor) -> Tensor:
+        """n tensors (B, F) or one (n, B, F) -> the loss summed over rows."""
         raise NotImplementedError
 
     def _rows(self, n: int, size: int) -> float:
@@ -75,7 +75,7 @@ class ContrastiveLoss(nn.Module):
 class PairLoss(ContrastiveLoss):
     """Scores (B, B) per direction: the mean over directions of the cross-entropy over rows."""
 
-    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
+    def _sum(self, views: Views, scale: Tensor) -> Tensor:
         return line_loss(self._lines, views, scale, scale, mean_of_axes(self._lines.score.directions(len(views))))
 
     def score(self, views: Views) -> Tensor | tuple[Tensor, ...]:
@@ -98,8 +98,8 @@ class TupleLoss(ContrastiveLoss):
     def off_weight(self, n: int, size: int) -> float:
         return float(self.mask.line_weights(n, size)[0])
 
-    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
-        off, match = self.mask.line_weights(*views.shape[:2])
+    def _sum(self, views: Views, scale: Tensor) -> Tensor:
+        off, match = self.mask.line_weights(len(views), len(views[0]))
         return match * line_loss(self._lines, views, scale * off, scale * match, self._axes(len(views)))
 
     def _rows(self, n: int, size: int) -> float:
@@ -108,8 +108,8 @@ class TupleLoss(ContrastiveLoss):
     def score(self, views: Views) -> Tensor:
         """Scores of all tuples, (B,)*n, unscaled."""
         with full_precision():
-            stacked = stack_views(views, self.reads)
-            return self._all(stacked, result_dtype(stacked))
+            views = stacked(check_views(views, self.reads))
+            return self._all(views, result_dtype(views))
 
     def _all(self, views: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
         n, size, _ = views.shape
@@ -126,7 +126,8 @@ class DenseLoss(TupleLoss):
         super().__init__(lines, **rest)
         self._targets = targets
 
-    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
+    def _sum(self, views: Views, scale: Tensor) -> Tensor:
+        views = stacked(views)
         scores = self._all(views)
         weights = self.mask.cell_weights(*views.shape[:2], scores)
         return cross_entropy(scale * scores * weights, self._targets(self._all, views) * weights, self._axes(len(views)))
@@ -137,5 +138,6 @@ class SigmoidLoss(DenseLoss):
 
     uses_scale = False
 
-    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
+    def _sum(self, views: Views, scale: Tensor) -> Tensor:
+        views = stacked(views)
         return sigmoid_loss(self._all(views), self._targets(self._all, views)) + 0 * scale

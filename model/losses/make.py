@@ -5,12 +5,12 @@ from __future__ import annotations
 from model.losses import native
 from model.losses.dense_only import DenseFunction, DenseOnlyScore
 from model.losses.elementwise import FeatureScore
-from model.losses.lines import Lines
 from model.losses.loss import ContrastiveLoss, DenseLoss, PairLoss, SigmoidLoss, TupleLoss
 from model.losses.masks import ExtremesMask, LearnedMask, Mask, RawMask
 from model.losses.objective import mean_of_axes, second_and_mean
 from model.losses.options import check_options, needs_dense
 from model.losses.registry import ENTRIES, Entry
+from model.losses.rows import Lines
 from model.losses.score import TupleScore
 from model.losses.targets import DiagonalTargets, SoftTargets
 

@@ -131,6 +131,11 @@ def to_float64(x: Tensor) -> Tensor:
     return x.double().clamp(-65504, 65504) if x.dtype == torch.float16 else x.double()
 
 
+def to_float32(x: Tensor) -> Tensor:
+    """`x`, no float64, in float32, which holds it exactly; see `to_float64` for an infinite float16."""
+    return x.float().clamp_(-65504, 65504) if x.dtype == torch.float16 else x.float()
+
+
 class _Widen(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -161,6 +166,10 @@ def full_precision() -> Iterator[None]:
 
 def ordinary_rows(x: Tensor, normalised: bool, eps: float) -> bool:
     """Whether every row of `x` (…, F), no float64, normalised if so asked, is zero or of a length that float32 can square and multiply."""
-    norm = plain_norm(x.detach())
+    return ordinary_lengths(plain_norm(x.detach()), normalised, eps)
+
+
+def ordinary_lengths(norm: Tensor, normalised: bool, eps: float) -> bool:
+    """`ordinary_rows` of rows of these lengths."""
     length = norm / (norm + eps) if normalised else norm
     return bool(((length == 0) | ((length > ORDINARY[0]) & (length < ORDINARY[1]))).all())

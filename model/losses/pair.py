@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from model.losses.crosses import Cross, Product
-from model.losses.numerics import row_norm, safe_power, safe_sqrt
+from model.losses.numerics import Value, row_norm, safe_power, safe_sqrt
 from model.losses.score import Prepared, Score
 
 
@@ -32,11 +32,13 @@ class InnerProducts(MatrixScore):
     """Scores that are sums of inner products: direction d sums rows[i].cols[c] over its crosses."""
 
     @abstractmethod
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]: ...
+    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]: ...
 
-    def prepare(self, views: Tensor) -> Prepared:
-        matched = [sum((c.rows * c.cols).sum(-1) for c in crosses) for crosses in self.crosses(views.unbind())]
-        return Prepared(torch.stack(matched), *[views.new_zeros(len(matched), 0, views.shape[1])] * 2)
+    def row_sums(self, views: Sequence[Value]) -> list[Value]:
+        return [reduce(add, [cross.rows * cross.cols for cross in crosses]) for crosses in self.crosses(views)]
+
+    def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
+        return Prepared(sums, *[sums.new_zeros(len(sums), 0, sums.shape[1])] * 2)
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         return reduce(add, cells)
@@ -52,7 +54,7 @@ class Base(InnerProducts):
     def directions(self, n: int) -> int:
         return 1
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]:
+    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]:
         yield [Product(views[0], views[1])]
 
     def layout(self, lines: Tensor) -> Tensor:
@@ -66,7 +68,7 @@ class Stock(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]:
+    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]:
         yield [Product(views[0], views[1])]
         yield [Product(views[1], views[0])]
 
@@ -77,7 +79,7 @@ class FirstAndRest(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]:
+    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]:
         half = 0.5 / (len(views) - 1)
         yield [Product(views[0], reduce(add, views[1:]) * half)]
         total, share = reduce(add, views), half / (len(views) - 1)
@@ -90,7 +92,7 @@ class AllPairs(InnerProducts):
     def directions(self, n: int) -> int:
         return n * n
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]:
+    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]:
         for second, first in product(views, repeat=2):
             yield [Product(first, second)]
 
@@ -105,7 +107,7 @@ class DistinctPairs(InnerProducts):
     def directions(self, n: int) -> int:
         return n * (n - 1)
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Product]]:
+    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]:
         for first, second in permutations(views, 2):
             yield [Product(first, second)]
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from model.losses.crosses import Cross, Product
+from model.losses.numerics import Value
 from model.losses.score import Prepared, TupleScore
 
 
@@ -33,12 +34,13 @@ class ProductScore(TupleScore):
     def __init__(self, formula: Callable[[Tensor], Tensor]):
         self.formula = formula
 
-    def prepare(self, views: Tensor) -> Prepared:
-        n, b, _ = views.shape
-        matched = self.formula(reduce(mul, views.unbind()).sum(-1))
-        return Prepared(matched.expand(n, b), *[views.new_zeros(n, 0, b)] * 2)
+    def row_sums(self, views: Sequence[Value]) -> list[Value]:
+        return [reduce(mul, views)]
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+    def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
+        return Prepared(self.formula(sums[0]).expand(n, -1), *[sums.new_zeros(n, 0, sums.shape[1])] * 2)
+
+    def crosses(self, views: Sequence[Value]) -> Iterator[list[Cross]]:
         for product, view in zip(leave_one_out(views), views, strict=True):
             yield [Product(product, view)]
 
@@ -55,7 +57,7 @@ class ProductScore(TupleScore):
         return 2 * features + 8
 
 
-def leave_one_out(factors: Sequence[Tensor]) -> list[Tensor]:
+def leave_one_out(factors: Sequence[Value]) -> list[Value]:
     """For each factor the product of the others, in 3 (n - 2) multiplications and without a division."""
     before = list(accumulate(factors[:-1], mul))
     after = list(accumulate(reversed(factors[1:]), mul))[::-1]

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from model.losses.crosses import Cross, Product
-from model.losses.lines import Lines
+from model.losses.inputs import Views
 from model.losses.loss import TupleLoss
 from model.losses.masks import Mask
+from model.losses.numerics import Value
 from model.losses.objective import mean_of_axes
 from model.losses.product import ProductScore, einsum
-from model.losses.score import others
+from model.losses.rows import Lines
+from model.losses.score import Prepared, others
 
 # (n, B) -> permutations of B rows for every anchor and every other view, (n, n - 1, B).
 Draw = Callable[[int, int], Tensor]
@@ -31,6 +33,12 @@ class PairingScore(ProductScore):
 
     def __init__(self) -> None:
         super().__init__(einsum)
+
+    def row_sums(self, views: Sequence[Value]) -> None:
+        """None: its crosses depend on the draw."""
+
+    def prepare(self, views: Tensor) -> Prepared:
+        return self.from_sums(reduce(mul, views.unbind()).sum(-1).unsqueeze(0), len(views), views.shape[-1])
 
     def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
         for a, orders in enumerate(self.draw(len(views), len(views[0]))):
@@ -55,7 +63,7 @@ class SymileLoss(TupleLoss):
         generator = torch.Generator().manual_seed((self._seed << 32) + int(self.draws))
         return torch.stack([torch.stack([torch.randperm(size, generator=generator) for _ in range(n - 1)]) for _ in range(n)])
 
-    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
+    def _sum(self, views: Views, scale: Tensor) -> Tensor:
         total = super()._sum(views, scale)
         if self.training:
             self.draws += 1

@@ -10,10 +10,10 @@ from model.losses.elementwise import FeatureScore
 from model.losses.features import ABSOLUTE, MAGNITUDE, POWER, ROOT_SPREAD, ROOT_SQUARE, SQUARED_SPREAD, TOTAL
 from model.losses.gram import GramScore
 from model.losses.gram_pairs import PairScore
-from model.losses.lines import Lines
 from model.losses.loss import ContrastiveLoss
 from model.losses.product import ProductScore
 from model.losses.random_pairing import PairingScore, SymileLoss
+from model.losses.rows import Lines
 from model.losses.score import Score
 from model.losses.siglip import SiglipLoss
 from model.losses.volume import VolumeScore

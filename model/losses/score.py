@@ -10,9 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from model.losses.crosses import Cross
+from model.losses.numerics import Value
 
 
 class Prepared(NamedTuple):
@@ -37,12 +39,24 @@ class Score(ABC):
         """How many directions n views are contrasted in."""
         return n
 
-    @abstractmethod
+    def row_sums(self, views: Sequence[Value]) -> list[Value] | None:
+        """n values of one feature -> the functions of them whose sums over features are all that the statistics need.
+
+        None where the statistics need more than that, or `crosses` are other than products; then `prepare` stands alone.
+        """
+        return None
+
+    def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
+        """(s, b) float64, `row_sums` summed over features -> row-wise statistics."""
+        raise NotImplementedError
+
     def prepare(self, views: Tensor) -> Prepared:
         """(n, b, F) float64 -> row-wise statistics."""
+        sums = torch.stack([value.sum(-1) for value in self.row_sums(views.unbind())])
+        return self.from_sums(sums, len(views), views.shape[-1])
 
     @abstractmethod
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+    def crosses(self, views: Sequence[Value]) -> Iterator[list[Cross]]:
         """n tensors (B, F) -> for each direction, the sums over features that its cells need.
 
         The gradients of a direction's operands are carried on to `views` before the next direction's are made, unless

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from model.losses.lines import Lines, line_scores
+from model.losses.inputs import Views, stacked
+from model.losses.lines import line_scores
 from model.losses.loss import PairLoss
 from model.losses.numerics import widen
+from model.losses.rows import Lines
 
 
 class SiglipLoss(PairLoss):
@@ -21,7 +23,7 @@ class SiglipLoss(PairLoss):
         super().__init__(lines, **rest)
         self.bias = nn.Parameter(torch.tensor(-10.0))
 
-    def _sum(self, views: Tensor, scale: Tensor) -> Tensor:
-        logits = scale * line_scores(self._lines, widen(views))[0] + self.bias.double()
+    def _sum(self, views: Views, scale: Tensor) -> Tensor:
+        logits = scale * line_scores(self._lines, widen(stacked(views)))[0] + self.bias.double()
         sign = 1 - 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device)
         return softplus(sign * logits, threshold=40).sum()

@@ -85,7 +85,7 @@ VALUES = {
     "sqrt": "a * i",
     "power": "std::pow(std::fabs(a), p)",
 }
-AUXILIARY = {"div": "T(1) / b", "sqrt": "inverse_root(a)"}
+AUXILIARY = {"div": "reciprocal(b)", "sqrt": "inverse_root(a)"}
 SHARES = {
     "add": ("d", "d"),
     "sub": ("d", "-d"),
@@ -99,13 +99,20 @@ SHARES = {
 
 
 class Program:
-    """C++ statements for one symbol: `value` declares its value as `result`; `derivatives` declares d_<input> from `seed`."""
+    """C++ statements for one symbol: `value` declares its value as `result`; `derivatives` declares d_<input> from `seed`.
 
-    def __init__(self, result: Symbol, inputs: Sequence[Symbol]):
+    Of several symbols the values are `result0`, `result1`, … and the seeds `seed0`, `seed1`, ….
+    """
+
+    def __init__(self, results: Symbol | Sequence[Symbol], inputs: Sequence[Symbol]):
+        single = isinstance(results, Symbol)
+        self.results = {"": results} if single else {str(k): result for k, result in enumerate(results)}
         self.order: list[Symbol] = []
-        self._visit(result, set())
+        seen: set[int] = set()
+        for result in self.results.values():
+            self._visit(result, seen)
         self.names = {id(symbol): str(symbol.data[0]) if symbol.operation == "input" else f"t{k}" for k, symbol in enumerate(self.order)}
-        self.result, self.inputs = result, inputs
+        self.inputs = inputs
 
     def _visit(self, symbol: Symbol, seen: set[int]) -> None:
         if id(symbol) not in seen:
@@ -121,23 +128,29 @@ class Program:
         words |= {"t": own, "i": f"i_{own}", "d": f"d_{own}"}
         return "".join(words.get(word, word) for word in _words(template))
 
-    def value(self) -> str:
-        """Declares every intermediate value, and `result`."""
+    def auxiliaries(self) -> list[str]:
+        """Names of the roots and quotients among the intermediate values, which take longer to make than to keep."""
+        return [f"i_{self.names[id(symbol)]}" for symbol in self.order if symbol.operation in AUXILIARY]
+
+    def value(self, kept: bool = False) -> str:
+        """Declares every intermediate value, and the results. kept: the `auxiliaries` are declared already."""
         lines = []
         for symbol in self.order:
             own = self.names[id(symbol)]
             if symbol.operation == "constant":
                 lines.append(f"const T {own} = {_literal(symbol.data[0])};")
             elif symbol.operation in VALUES:
-                if symbol.operation in AUXILIARY:
+                if symbol.operation in AUXILIARY and not kept:
                     lines.append(f"const T i_{own} = {self._fill(AUXILIARY[symbol.operation], symbol)};")
                 lines.append(f"const T {own} = {self._fill(VALUES[symbol.operation], symbol)};")
-        return "\n".join([*lines, f"const T result = {self.names[id(self.result)]};"])
+        lines += [f"const T result{k} = {self.names[id(result)]};" for k, result in self.results.items()]
+        return "\n".join(lines)
 
     def derivatives(self) -> str:
-        """After `value`: declares d_<name> for every input, the derivative of the result times `seed`."""
+        """After `value`: declares d_<name> for every input, the derivative of the results times their seeds, added up."""
         terms: dict[int, list[str]] = {id(symbol): [] for symbol in (*self.order, *self.inputs)}
-        terms[id(self.result)].append("seed")
+        for k, result in self.results.items():
+            terms[id(result)].append(f"seed{k}")
         lines = []
         for symbol in reversed(self.order):
             if symbol.operation == "constant":
@@ -148,7 +161,7 @@ class Program:
         return "\n".join(lines)
 
     def uses(self, symbol: Symbol) -> bool:
-        """Whether the result depends on an input."""
+        """Whether a result depends on an input."""
         return id(symbol) in self.names
 
 
