@@ -155,7 +155,7 @@ class RowKernel:
         """n views (B, F), float32 and contiguous -> lengths (n, B) and sums (s, B), float64, and the operands (B, F) in `dtype`."""
         size = len(views[0])
         norms, sums = (torch.empty(count, size, dtype=torch.float64) for count in (len(views), self.sums))
-        operands = [torch.empty(views[0].shape, dtype=dtype) for _ in range(self.operands)]
+        operands = list(torch.empty(self.operands, *views[0].shape, dtype=dtype))
         self._forward[dtype](*self._shared(views, eps, normalised), _address(norms), _address(sums), _pointers(operands))
         return norms, sums, operands
 
