@@ -9,7 +9,11 @@ from model.errors import ConfigError
 METRICS = "metrics.csv"
 
 
+class UsedFolder(ConfigError):
+    """The folder holds other results."""
+
+
 def refuse_used_folder(folder: Path) -> None:
     """Raises ConfigError when `folder` holds a run's metrics already."""
     if (folder / METRICS).exists():
-        raise ConfigError(f"hydra.run.dir={folder} holds a run already; allowed: another folder, or ckpt_path=last beside it to go on with that run")
+        raise UsedFolder(f"hydra.run.dir={folder} holds a run already; allowed: another folder, or ckpt_path=last beside it to go on with that run")
