@@ -141,7 +141,7 @@ def check_arguments(arguments: list[str]) -> None:
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     if "hydra.sweep.subdir" in given:
         value = given["hydra.sweep.subdir"]
-        raise ConfigError(f"hydra.sweep.subdir={value} cannot be chosen: jobs are found again by their configuration; allowed: hydra.sweep.dir=<folder>")
+        raise ConfigError(f"hydra.sweep.subdir={value} cannot be chosen, as jobs are found again by it; allowed: hydra.sweep.dir=<folder>")
     if "hydra.run.dir" in given and "ckpt_path" not in given and "LOCAL_RANK" not in os.environ:
         refuse_used_folder(Path(given["hydra.run.dir"]))
     known = groups()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from model.checkpoint.files import LAST, checkpoint_path, hash_in_checkpoint
 from model.config.compose import config_hash
-from model.config.folder import UsedFolder
+from model.config.folder import UsedFolder, first_process
 from model.config.schema import RunConfig
 from model.report.summary import ENDED, EVALUATION, SUMMARY, read_summary
 
@@ -24,7 +23,7 @@ THIS_ATTEMPT = (".hydra", "train.log", LOCK)
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
     """Waits while another process runs the job of this folder. A killed process leaves no lock; a job's further processes take none."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if not first_process():
         yield
         return
     with open(folder / LOCK, "w") as file:
@@ -49,18 +48,20 @@ def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None
 
 def continued(folder: Path, config: RunConfig) -> RunConfig:
     """`config`, to go on from the folder's last checkpoint; without one, the folder is emptied of what a cut attempt has left."""
-    for name in (SUMMARY, EVALUATION):
-        (folder / name).unlink(missing_ok=True)
-    if not config.train:
-        return config
     last = checkpoint_path(folder, LAST)
-    if last.is_file():
+    goes_on = config.train and last.is_file()
+    if goes_on:
         refuse_other(folder, config, hash_in_checkpoint(last))
-        return replace(config, ckpt_path=LAST)
+    if first_process():
+        clear(folder, (SUMMARY, EVALUATION) if goes_on or not config.train else None)
+    return replace(config, ckpt_path=LAST) if goes_on else config
+
+
+def clear(folder: Path, names: tuple[str, ...] | None) -> None:
+    """Removes these files of an earlier attempt; None: all that is not this attempt's."""
     for path in folder.iterdir():
-        if path.name not in THIS_ATTEMPT:
+        if path.name not in THIS_ATTEMPT if names is None else path.name in names:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    return config
 
 
 def refuse_other(folder: Path, config: RunConfig, found: str | None) -> None:

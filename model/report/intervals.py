@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """`n` values' mean; `low` to `high` holds the true mean in 95 % of such samples, if the values are normal. None where one value says nothing of it."""
+    """The mean of `n` values; `low` to `high` holds the true mean in 95 % of such samples of normal values. One value has no interval: None."""
 
     n: int
     mean: float

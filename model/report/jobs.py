@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from model.report.summary import ENDED, EVALUATION, OBJECTIVE, SUMMARY, read_summary
+from model.report.summary import ENDED, EVALUATION, SUMMARY, read_summary
 
 # Seeds of one setting are pooled; what is measured makes no other setting.
 SEED = "seed"
 NOT_A_SETTING = (SEED, "evaluate")
+# The value of another key.
+REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,9 @@ class Job:
 
     folder: Path
     config: dict[str, Any]
-    """Dotted key -> value; lists as JSON."""
+    """Dotted key -> value; lists as JSON, references to other keys resolved."""
+    references: frozenset[str]
+    """The keys whose value is that of another key."""
     overridden: tuple[str, ...]
     """`key=value`, as given on the command line."""
     summary: dict[str, Any] = field(default_factory=dict)
@@ -67,7 +72,8 @@ def read_job(folder: Path) -> Job:
     overrides = folder / ".hydra" / "overrides.yaml"
     given = yaml.safe_load(overrides.read_text(encoding="utf-8")) if overrides.exists() else []
     summary = read_summary(folder, SUMMARY) or read_summary(folder, EVALUATION)
-    return Job(folder, flat(config), tuple(argument.lstrip("+") for argument in given or ()), summary)
+    values, references = resolved(flat(config))
+    return Job(folder, values, references, tuple(argument.lstrip("+") for argument in given or ()), summary)
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -81,16 +87,24 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def resolved(values: dict[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """`values` with every `${other.key}` replaced, and the keys where that was so."""
+    targets = {key: match.group(1) for key, value in values.items() if isinstance(value, str) and (match := REFERENCE.fullmatch(value))}
+    return {key: values.get(targets.get(key, key), value) for key, value in values.items()}, frozenset(targets)
+
+
 def varying_keys(jobs: list[Job]) -> list[str]:
-    """The keys that tell the settings apart, in the order of the configuration. What only follows from a group's choice (and was not given) is left out."""
+    """The keys that tell the settings apart, in the order of the configuration; not those, never given, that follow from others."""
     keys = list(dict.fromkeys(key for job in jobs for key in job.config if key not in NOT_A_SETTING))
     varied = [key for key in keys if len({repr(job.config.get(key)) for job in jobs}) > 1]
     given = {argument.split("=", 1)[0] for job in jobs for argument in job.overridden}
-    return [key for key in varied if key in given or not follows_from_choice(key, varied, jobs)]
+    return [key for key in varied if key in given or not follows(key, varied, jobs)]
 
 
-def follows_from_choice(key: str, varied: list[str], jobs: list[Job]) -> bool:
-    """Whether `group.key` has one value for each value of a `group.name` that varies."""
+def follows(key: str, varied: list[str], jobs: list[Job]) -> bool:
+    """Whether `group.key` is another key's value, or has one value for each value of a `group.name` that varies."""
+    if all(key in job.references for job in jobs):
+        return True
     choice = f"{key.split('.')[0]}.name"
     if key == choice or choice not in varied:
         return False
@@ -119,6 +133,3 @@ def ceiling(job: Job, metric: str) -> float | None:
     """The most that the captions allow, where it is known."""
     split, _, name = metric.partition("/")
     return job.summary.get("ceiling", {}).get(split, {}).get(name)
-
-
-__all__ = ["OBJECTIVE", "Job", "ceiling", "chance", "column_name", "common_arguments", "read_jobs", "varying_keys"]

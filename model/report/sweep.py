@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+
+from model.config.folder import first_process
 
 log = logging.getLogger(__name__)
 SWEEP_DIR = "hydra.sweep.dir"
@@ -22,10 +23,10 @@ class SweepComparison(Callback):
     """Of the sweep that this process runs."""
 
     def on_multirun_start(self, config: DictConfig, **keywords: Any) -> None:
-        """Keeps the folder. Lightning starts further processes of a job with this command line: they must find the same folder, not that of their own second."""
+        """Keeps the folder, and names it on the command line: Lightning starts a job's further processes with that, in another second."""
         type(self).folder = Path(config.hydra.sweep.dir)
         if not any(argument.startswith(f"{SWEEP_DIR}=") for argument in sys.argv[1:]):
-            sys.argv.append(f"{SWEEP_DIR}={config.hydra.sweep.dir}")
+            sys.argv.append(f'{SWEEP_DIR}="{config.hydra.sweep.dir}"')
 
     def on_multirun_end(self, config: DictConfig, **keywords: Any) -> None:
         """Not called after an exception: `end_sweep` then writes the comparison."""
@@ -34,7 +35,7 @@ class SweepComparison(Callback):
 
 def compare(folder: Path) -> None:
     """comparison.csv, .md and .png in the sweep's folder, by the first of a job's processes."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if not first_process():
         return
     from model.report.compare import write_comparison
 
@@ -49,7 +50,7 @@ def end_sweep(exit_in_order: bool) -> int:
     from model.report.jobs import read_jobs
 
     folder = SweepComparison.folder
-    if folder is None or os.environ.get("LOCAL_RANK", "0") != "0":
+    if folder is None or not first_process():
         return 0
     jobs = read_jobs(folder)
     if jobs and not exit_in_order:
