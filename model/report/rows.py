@@ -78,9 +78,9 @@ def compare_jobs(jobs: list[Job]) -> Comparison:
 
 
 def ranked(rows: list[Row]) -> list[Row]:
-    """By the mean of val/recall@1, highest first, those without it at the end."""
+    """By the mean of val/recall@1, highest first, then those without it, at the end those where every job failed."""
     means = {row.setting: interval.mean for row in rows if (interval := row.interval(OBJECTIVE)) is not None}
-    order = sorted(rows, key=lambda row: (-means.get(row.setting, -1.0), str(row.setting)))
+    order = sorted(rows, key=lambda row: (-means.get(row.setting, -1.0), not row.ended, str(row.setting)))
     best_first = sorted(means.values(), reverse=True)
     return [replace(row, rank=1 + best_first.index(means[row.setting]) if row.setting in means else None) for row in order]
 

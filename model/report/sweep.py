@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 from model.config.folder import first_process
 
 log = logging.getLogger(__name__)
-SWEEP_DIR = "hydra.sweep.dir"
 
 
 class SweepComparison(Callback):
@@ -25,8 +24,7 @@ class SweepComparison(Callback):
     def on_multirun_start(self, config: DictConfig, **keywords: Any) -> None:
         """Keeps the folder, and names it on the command line: Lightning starts a job's further processes with that, in another second."""
         type(self).folder = Path(config.hydra.sweep.dir)
-        if not any(argument.startswith(f"{SWEEP_DIR}=") for argument in sys.argv[1:]):
-            sys.argv.append(f'{SWEEP_DIR}="{config.hydra.sweep.dir}"')
+        sys.argv.append(f'hydra.sweep.dir="{config.hydra.sweep.dir}"')
 
     def on_multirun_end(self, config: DictConfig, **keywords: Any) -> None:
         """Not called after an exception: `end_sweep` then writes the comparison."""
