@@ -64,7 +64,8 @@ def run(config: RunConfig, folder: Path) -> Summary:
     except ConfigError:
         raise
     except BaseException as error:
-        record_failure(folder, f"{type(error).__name__}: {error}")
+        stopped = isinstance(error, (SystemExit, KeyboardInterrupt))  # a signal, after which Lightning leaves in order
+        record_failure(folder, "interrupted" if stopped else f"{type(error).__name__}: {error}")
         raise
 
 

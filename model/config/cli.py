@@ -130,6 +130,10 @@ def command_line() -> int:
             raise
         print(two_lines(error), file=sys.stderr)
         return 2
+    except SystemExit:
+        if SweepComparison.folder is None:
+            raise
+        # A signal ended a job and with it the sweep; Lightning's exit code may be 0 then.
     finally:
         os.environ["HYDRA_FULL_ERROR"] = before or "0"
         failed = end_sweep(in_order)
