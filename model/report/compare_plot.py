@@ -17,6 +17,8 @@ PANELS = (OBJECTIVE, "test/recall@1")
 # Dark, middle and light in print too.
 MEAN, SEED, BOUND, FAINT = "#12355b", "#6b8fb5", "#8a8a8a", "#e6e6e6"
 LINE_HEIGHT, MARGIN, PANEL_WIDTH, LETTER_WIDTH = 0.28, 1.5, 2.9, 0.075
+# Seeds stand so far under their mean, in lines: else it would hide them.
+BELOW = 0.24
 # Bounds further away than this many times the highest value would squeeze the values; they are then only told.
 FARTHEST = 1.6
 # An axis shows at least this much, so that equal values do not look different.
@@ -54,7 +56,7 @@ def legend_marks(rows: Sequence[Row]) -> list[Line2D]:
     if all(len(row.ended) < 2 for row in rows):
         return [mean]
     interval = Line2D([], [], color=MEAN, marker="|", linewidth=1.4, markersize=7, label="95 % t-interval of the mean")
-    return [mean, interval, Line2D([], [], linestyle="none", marker="o", markersize=4.5, markerfacecolor="none", color=SEED, label="one seed")]
+    return [mean, interval, Line2D([], [], linestyle="none", marker="o", markersize=3.5, markerfacecolor="none", color=SEED, label="one seed")]
 
 
 def draw_panel(axes: Axes, rows: Sequence[Row], metric: str) -> None:
@@ -81,7 +83,7 @@ def draw_row(axes: Axes, place: int, row: Row, metric: str) -> None:
         axes.text(0.02, place, "no figures", transform=axes.get_yaxis_transform(), va="center", fontsize=7, style="italic", color=BOUND)
         return
     if interval.low is not None and interval.high is not None:
-        axes.plot(values, [place] * len(values), "o", markersize=4.5, markerfacecolor="none", markeredgecolor=SEED, zorder=3)
+        axes.plot(values, [place + BELOW] * len(values), "o", markersize=3.5, markerfacecolor="none", markeredgecolor=SEED, zorder=3)
         axes.plot([interval.low, interval.high], [place, place], "|-", color=MEAN, linewidth=1.4, markersize=7, zorder=2)
     axes.plot([interval.mean], [place], "D", color=MEAN, markersize=4.5, zorder=4)
 
