@@ -42,7 +42,7 @@ def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None
     refuse_other(folder, config, summary.get("config_hash"))
     if not config.train or summary.get("status") not in ENDED:
         return None
-    measured = {key.split("/")[0] for key in summary["metrics"]}
+    measured = {key.removesuffix("/recall@1") for key in summary["metrics"]}
     return summary["metrics"] if measured.issuperset(config.evaluate) or config.trainer.fast_dev_run else None
 
 

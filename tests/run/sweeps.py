@@ -18,19 +18,25 @@ ROOT = Path(__file__).resolve().parents[2]
 # What may differ between two sweeps of the same jobs.
 MEASURED = ("step_seconds", "peak_memory_mib")
 Sweep = Callable[..., int]
+# The last argument of the last sweep's command line, when it had ended.
+TOLD: list[str] = []
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch) -> Sweep:
-    """`sweep("loss=stock,norms", …, folder=…)` -> exit code; in this process, as one that starts anew spends seconds on imports."""
-    monkeypatch.chdir(tmp_path)
+def sweep(tmp_path) -> Sweep:
+    """`sweep("loss=stock,norms", …, folder=…)` -> exit code; the folder is one of this test."""
+    return lambda *arguments, folder="sweep": sweep_here(tmp_path, folder, *arguments)
 
-    def run(*arguments: str, folder: str = "sweep") -> int:
-        quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
-        monkeypatch.setattr(sys, "argv", ["train.py", "-m", *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments])
-        return command_line()
 
-    return run
+def sweep_here(place: Path, folder: str, *arguments: str) -> int:
+    """In this process, as one that starts anew spends seconds on imports; `folder` in `place`."""
+    quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(sys, "argv", command := ["train.py", "-m", *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments])
+        code = command_line()
+        TOLD[:] = command[-1:]
+    return code
 
 
 def sweep_apart(folder: Path, *arguments: str, script: str | None = None, **environment: str) -> subprocess.CompletedProcess:

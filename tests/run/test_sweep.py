@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import OmegaConf
 
-from model.checkpoint.files import checkpoint_path
+from model.checkpoint.files import checkpoint_path, hash_in_checkpoint
 from model.config import resume
 from model.config.cli import WORST, finite_objective
 from model.config.compose import job_hash
 from model.module import NWayClip
-from tests.run.sweeps import ROOT, compared, contents, job_folder, sweep, sweep_apart
+from tests.run.sweeps import ROOT, TOLD, compared, contents, job_folder, sweep, sweep_apart, sweep_here
 
 __all__ = ["sweep"]
 # Kills its own process right before an optimizer step of the job with seed 2.
@@ -37,6 +37,20 @@ sys.exit(command_line())
 CLIP = ("model=clip", "model.captions=1", "loss=stock")
 
 
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory) -> Path:
+    """A sweep of one job, done."""
+    place = tmp_path_factory.mktemp("ended")
+    assert sweep_here(place, "sweep", *CLIP, "seed=1") == 0
+    return place / "sweep"
+
+
+@pytest.fixture
+def job(ended, tmp_path) -> Path:
+    """The folder of that job, in a copy of that sweep for this test alone: `sweep(*CLIP, "seed=1")` goes on with it."""
+    return job_folder(shutil.copytree(ended, tmp_path / "sweep"), "stock_seed1")
+
+
 def test_a_sweep_ends_with_a_comparison(sweep, tmp_path):
     assert sweep("loss=stock,norms", "seed=1,2", "model.captions=2") == 0
     rows = compared(tmp_path / "sweep")
@@ -50,7 +64,7 @@ def test_further_processes_are_told_the_folder(sweep, tmp_path):
     """They are started with this process's command line, in another second."""
     sweep("seed=-1", folder="${now:%Y-%m-%d_%H-%M-%S-%f}")
     (made,) = [path for path in tmp_path.iterdir() if path.is_dir()]
-    assert sys.argv[-1] == f'hydra.sweep.dir="{made.name}"'
+    assert [f'hydra.sweep.dir="{made.name}"'] == TOLD
 
 
 def test_a_killed_sweep_goes_on_and_its_comparison_is_that_of_one_never_killed(sweep, tmp_path):
@@ -110,11 +124,10 @@ def test_a_sweep_that_grew_runs_only_what_is_new(sweep, tmp_path):
     assert sorted(row["optimizer.lr"] for row in compared(tmp_path / "sweep")) == ["0.001", "0.0015", "0.002"]
 
 
-def test_a_job_killed_before_its_summary_is_only_evaluated_again(sweep, tmp_path):
+def test_a_job_killed_before_its_summary_is_only_evaluated_again(sweep, job, tmp_path):
     """All training was done: nothing is trained, every figure is there again."""
-    assert sweep(*CLIP, "seed=1") == 0
     before = compared(tmp_path / "sweep")
-    summary = job_folder(tmp_path / "sweep", "stock_seed1") / "summary.json"
+    summary = job / "summary.json"
     summary.write_text(summary.read_text()[:40])
     started_at = []
     watch_starts(started_at)
@@ -123,30 +136,27 @@ def test_a_job_killed_before_its_summary_is_only_evaluated_again(sweep, tmp_path
     assert compared(tmp_path / "sweep") == before
 
 
-def test_a_job_killed_before_its_first_checkpoint_starts_anew(sweep, tmp_path):
+def test_a_job_killed_before_its_first_checkpoint_starts_anew(sweep, job, tmp_path):
+    before = compared(tmp_path / "sweep"), (job / "metrics.csv").read_bytes()
+    shutil.rmtree(job / "checkpoints")
+    (job / "summary.json").unlink()
     assert sweep(*CLIP, "seed=1") == 0
-    folder = job_folder(tmp_path / "sweep", "stock_seed1")
-    before = compared(tmp_path / "sweep"), (folder / "metrics.csv").read_bytes()
-    shutil.rmtree(folder / "checkpoints")
-    (folder / "summary.json").unlink()
-    assert sweep(*CLIP, "seed=1") == 0
-    assert (compared(tmp_path / "sweep"), (folder / "metrics.csv").read_bytes()) == before
+    assert (compared(tmp_path / "sweep"), (job / "metrics.csv").read_bytes()) == before
 
 
-def test_another_split_to_evaluate_needs_no_training(sweep, tmp_path):
-    assert sweep(*CLIP, "seed=1", "evaluate=[]") == 0
+def test_another_split_to_evaluate_needs_no_training(sweep, job):
+    before = json.loads((job / "summary.json").read_text())["metrics"]
     started_at = []
     watch_starts(started_at)
-    assert sweep(*CLIP, "seed=1", "evaluate=[test]") == 0
+    assert sweep(*CLIP, "seed=1", "evaluate=[test,train]") == 0
+    after = json.loads((job / "summary.json").read_text())["metrics"]
     assert started_at == []
-    (row,) = compared(tmp_path / "sweep")
-    assert float(row["test/recall@10"]) > 0
+    assert after["train/recall@10"] > 0
+    assert {key: after[key] for key in before if not key.startswith("train/")} == {key: before[key] for key in before if not key.startswith("train/")}
 
 
-def test_checkpoints_can_be_compared_without_training(sweep, tmp_path):
-    assert sweep(*CLIP, "seed=1") == 0
-    folder = job_folder(tmp_path / "sweep", "stock_seed1")
-    checkpoints = [str(checkpoint_path(folder, name)) for name in ("last", "best")]
+def test_checkpoints_can_be_compared_without_training(sweep, job, tmp_path):
+    checkpoints = [str(checkpoint_path(job, name)) for name in ("last", "best")]
     assert sweep(*CLIP, "seed=1", "train=false", f"ckpt_path={','.join(checkpoints)}", "evaluate=[val]", folder="evaluated") == 0
     rows = compared(tmp_path / "evaluated")
     assert {row["ckpt_path"] for row in rows} == set(checkpoints)
@@ -172,9 +182,8 @@ def test_a_failed_job_is_told_and_run_again(sweep, tmp_path):
     assert sorted((row["ok"], row["failures"]) for row in compared(tmp_path / "sweep")) == [("0", reasons[0]), ("1", "")]
 
 
-def test_results_of_another_configuration_are_refused_and_left_alone(sweep, tmp_path, capsys):
-    assert sweep(*CLIP, "seed=1") == 0
-    summary = job_folder(tmp_path / "sweep", "stock_seed1") / "summary.json"
+def test_results_of_another_configuration_are_refused_and_left_alone(sweep, job, capsys):
+    summary = job / "summary.json"
     other = summary.read_text().replace(json.loads(summary.read_text())["config_hash"], "0" * 12)
     summary.write_text(other)
     assert sweep(*CLIP, "seed=1") == 2
@@ -214,11 +223,7 @@ def test_an_objective_that_is_not_there_is_the_worst(tmp_path):
     assert [finite_objective(value, tmp_path) for value in (0.25, None, float("nan"), float("inf"))] == [0.25, WORST, WORST, WORST]
 
 
-def test_the_hash_in_a_checkpoint_is_read_without_its_tensors(sweep, tmp_path):
-    from model.checkpoint.files import hash_in_checkpoint
-
-    assert sweep(*CLIP, "seed=1") == 0
-    folder = job_folder(tmp_path / "sweep", "stock_seed1")
-    assert hash_in_checkpoint(checkpoint_path(folder, "last")) == json.loads((folder / "summary.json").read_text())["config_hash"]
+def test_the_hash_in_a_checkpoint_is_read_without_its_tensors(job, tmp_path):
+    assert hash_in_checkpoint(checkpoint_path(job, "last")) == json.loads((job / "summary.json").read_text())["config_hash"]
     torch.save({"callbacks": {}}, tmp_path / "other.ckpt")
     assert hash_in_checkpoint(tmp_path / "other.ckpt") is None
