@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import resource
-import sys
 import time
 import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import EarlyStopping
 
 from model.build import make_data, make_module, resolved_sizes
@@ -26,10 +23,12 @@ from model.data.module import CaptionData
 from model.errors import ConfigError
 from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback
+from model.memory import forget_peak, peak_mib
 from model.module import NWayClip
 from model.report.callbacks import JournalCallback, ProgressBar, StepClock, make_loggers
 from model.report.closing import print_closing
-from model.report.summary import Summary, record_failure
+from model.report.journal import read_rows
+from model.report.summary import EVALUATION, OBJECTIVE, SUMMARY, Summary, record_failure
 
 # Keys of conf/trainer that Lightning's Trainer does not know.
 OWN_TRAINER_KEYS = ("name", "checkpoint_every_n_steps", "early_stopping_patience")
@@ -65,13 +64,15 @@ def run(config: RunConfig, folder: Path) -> Summary:
     except ConfigError:
         raise
     except BaseException as error:
-        record_failure(folder, f"{type(error).__name__}: {error}")
+        stopped = isinstance(error, (SystemExit, KeyboardInterrupt))  # a signal, after which Lightning leaves in order
+        record_failure(folder, "interrupted" if stopped else f"{type(error).__name__}: {error}")
         raise
 
 
 def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> Summary:
     """`start`: the checkpoint to go on from, or to evaluate."""
     quieten()
+    forget_peak()
     pl.seed_everything(config.seed, verbose=False)
     sizes = resolved_sizes(config.backbone)
     data = make_data(config, sizes, folder, start)
@@ -86,7 +87,7 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
     seconds = time.perf_counter() - began
     summary = summarise(session, seconds)
     if session.trainer.is_global_zero:
-        summary.write("summary.json" if config.train else "evaluation.json")
+        summary.write(SUMMARY if config.train else EVALUATION)
         if config.trainer.enable_progress_bar:
             print_closing(summary, data.sizes(), summary.notes["ceiling"])
     return summary
@@ -142,24 +143,33 @@ def summarise(session: Session, seconds: float) -> Summary:
     attempted = trainer.global_step
     status = "complete" if not (trainer.should_stop or trainer.interrupted) else "stopped"
     metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith(("val/", "train/"))}
+    metrics |= last_validation(session.folder / METRICS) if config.train else {}
     metrics |= evaluate_splits(session)
-    skipped = session.health.counts.get("skipped", 0) + session.health.counts.get("scaler_skips", 0) if session.health else 0
+    counts = session.health.counts if session.health else {}
+    skipped = counts.get("skipped", 0) + counts.get("scaler_skips", 0)
     return Summary(
         folder=session.folder,
         status=status,
         metrics=metrics,
         config_hash=config_hash(config),
-        steps={"attempted": attempted, "applied": attempted - skipped},
+        steps={"attempted": attempted, "applied": attempted - skipped, "skipped": skipped, "clipped": counts.get("clipped", 0)},
         seconds=seconds,
         step_seconds=session.clock.median(config.trainer.accumulate_grad_batches),
-        peak_memory_mib=peak_memory_mib(),
+        peak_memory_mib=peak_mib(),
         notes={
             "views": list(module.encoder.plan.names),
             "parameters": sum(p.numel() for p in module.parameters()),
             "batch_size": config.data.batch_size * trainer.world_size,
+            "samples": session.data.sizes(),
             "ceiling": {split: session.data.ceiling(split) for split in ("val", *config.evaluate) if session.data.ceiling(split)},
         },
     )
+
+
+def last_validation(path: Path) -> dict[str, float]:
+    """`val/*` figures of the last validation, from the file: a run continued from its very end does not validate again."""
+    rows = [row for row in read_rows(path) if OBJECTIVE in row]
+    return {key: float(value) for key, value in rows[-1].items() if key.startswith("val/")} if rows else {}
 
 
 def evaluate_splits(session: Session) -> dict[str, float]:
@@ -177,11 +187,3 @@ def evaluate_splits(session: Session) -> dict[str, float]:
         session.trainer.test(session.module, dataloaders=session.data.eval_dataloader(split), verbose=False)
         figures |= {f"{split}/{name}": float(value) for name, value in session.trainer.callback_metrics.items()}
     return figures
-
-
-def peak_memory_mib() -> float:
-    """Of the GPU's allocations where there is one, else of the process's resident size."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

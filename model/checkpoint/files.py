@@ -37,3 +37,9 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
             problem = f"{name} is {shapes.get(name, 'missing')} there and {wanted.get(name, 'missing')} here"
             raise ConfigError(f"ckpt_path={path} belongs to another model: {problem}; allowed: a checkpoint of the same model=, backbone= and loss=")
     return weights
+
+
+def hash_in_checkpoint(path: Path) -> str | None:
+    """Hash of the configuration that the checkpoint at `path` was made with; its tensors are not read."""
+    callbacks = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["callbacks"]
+    return next((state["config_hash"] for state in callbacks.values() if "config_hash" in state), None)

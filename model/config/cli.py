@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import sys
@@ -12,12 +13,13 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from model.config.compose import CONF, from_hydra, groups, register_schemas
-from model.config.folder import refuse_used_folder
+from model.config.compose import CONF, from_hydra, groups, job_hash, register_schemas
+from model.config.folder import UsedFolder, refuse_used_folder
 from model.config.messages import CONFIG_ERRORS, two_lines
 from model.errors import ConfigError, not_known
+from model.report.sweep import SweepComparison, end_sweep
 
 log = logging.getLogger(__name__)
 USAGE = """Train n-way CLIP: an image and its captions as 2 to 10 views, contrasted jointly.
@@ -32,11 +34,16 @@ Groups (choose with group=choice; every key inside is group.key=value, described
 FLAGS = "\nFlags: -m (sweep; put it before the overrides), --cfg job, --hydra-help (Hydra's own)."
 
 
+# What a sweeper gets for a job that failed or measured nothing: the least that val/recall@1 can be. NaN would end an Optuna study.
+WORST = 0.0
+# Here, as the worker processes of parallel launchers import this module and do not come through `command_line`.
+OmegaConf.register_new_resolver("job_hash", job_hash, replace=True)
+
+
 class Outcomes:
-    """What the jobs of this process came to: mistakes in the configuration, and failures of a sweep's jobs."""
+    """Mistakes in the configuration that the job of this process found."""
 
     mistakes: list[Exception] = []  # noqa: RUF012 - one command line a process
-    failed: list[str] = []  # noqa: RUF012
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -61,33 +68,61 @@ def run_job(composed: DictConfig, folder: Path) -> float | None:
     return run(config, folder).objective
 
 
-def sweep_job(composed: DictConfig, folder: Path) -> float | None:
-    """A job of a sweep: a failure is recorded and the other jobs go on."""
+def sweep_job(composed: DictConfig, folder: Path) -> float:
+    """A job of a sweep, unless it is done already: a failure is recorded and the other jobs go on."""
+    from model.config.resume import alone_in
     from model.report.summary import record_failure
 
-    try:
-        return run_job(composed, folder)
-    except Exception as error:
-        reason = two_lines(error) if isinstance(error, CONFIG_ERRORS) else f"{type(error).__name__}: {error}"
-        log.error("job in %s failed: %s", folder, reason if isinstance(error, ConfigError) else traceback.format_exc())
-        record_failure(folder, reason)
-        Outcomes.failed.append(str(folder))
-        return None
+    with alone_in(folder):
+        try:
+            return finite_objective(unfinished_job(composed, folder), folder)
+        except UsedFolder:  # nothing may be written there
+            raise
+        except Exception as error:
+            reason = two_lines(error) if isinstance(error, CONFIG_ERRORS) else f"{type(error).__name__}: {error}"
+            log.error("job in %s failed: %s", folder, reason if isinstance(error, ConfigError) else traceback.format_exc())
+            record_failure(folder, reason)
+            return WORST
+
+
+def unfinished_job(composed: DictConfig, folder: Path) -> float:
+    """The objective, recorded or reached now."""
+    from model.config.resume import continued, recorded_metrics
+    from model.report.summary import OBJECTIVE
+
+    config = from_hydra(composed)
+    done = recorded_metrics(folder, config)
+    if done is not None:
+        log.info("job in %s is done already", folder)
+        return done.get(OBJECTIVE, math.nan)
+    from model.run import run
+
+    return run(continued(folder, config), folder).objective
+
+
+def finite_objective(value: float | None, folder: Path) -> float:
+    """What a sweeper can work with."""
+    if value is not None and math.isfinite(value):
+        return value
+    log.warning("job in %s has no val/recall@1; it counts as %g", folder, WORST)
+    return WORST
 
 
 def command_line() -> int:
-    """Runs `job` with the process's arguments. Exit codes: 0 done, 1 a job of a sweep failed, 2 a mistake in the configuration."""
+    """Runs `job` with the process's arguments. Exit codes: 0 done, 1 a job in the sweep's folder failed, 2 a mistake in the configuration."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_text())
         return 0
     register_schemas()
-    Outcomes.mistakes, Outcomes.failed = [], []
+    Outcomes.mistakes, SweepComparison.folder = [], None
+    in_order = False
     # Hydra would print pages for a mistyped word; with this it raises instead, and the two lines are made here.
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         check_arguments(sys.argv[1:])
         job()
+        in_order = True
         for mistake in Outcomes.mistakes:
             raise mistake
     except CONFIG_ERRORS as error:
@@ -95,14 +130,22 @@ def command_line() -> int:
             raise
         print(two_lines(error), file=sys.stderr)
         return 2
+    except SystemExit:
+        if SweepComparison.folder is None:
+            raise
+        # A signal ended a job and with it the sweep; Lightning's exit code may be 0 then.
     finally:
         os.environ["HYDRA_FULL_ERROR"] = before or "0"
-    return 1 if Outcomes.failed else 0
+        failed = end_sweep(in_order)
+    return failed
 
 
 def check_arguments(arguments: list[str]) -> None:
     """What must be refused before Hydra writes a folder: a used folder, and `group=_choice` (such files are shared parts)."""
     given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    if "hydra.sweep.subdir" in given:
+        value = given["hydra.sweep.subdir"]
+        raise ConfigError(f"hydra.sweep.subdir={value} cannot be chosen, as jobs are found again by it; allowed: hydra.sweep.dir=<folder>")
     if "hydra.run.dir" in given and "ckpt_path" not in given and "LOCAL_RANK" not in os.environ:
         refuse_used_folder(Path(given["hydra.run.dir"]))
     known = groups()

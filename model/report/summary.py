@@ -11,6 +11,11 @@ from pathlib import Path
 
 from model.report.files import write_whole
 
+SUMMARY = "summary.json"
+EVALUATION = "evaluation.json"
+# The status of a run that came to its end; the third one is `failed`.
+ENDED = ("complete", "stopped")
+OBJECTIVE = "val/recall@1"
 PACKAGES = ("nway-clip", "torch", "pytorch-lightning", "hydra-core", "transformers")
 
 
@@ -25,20 +30,20 @@ class Summary:
     """The last validation's figures and those of the splits of `evaluate`."""
     config_hash: str
     steps: dict[str, int]
-    """`attempted` and `applied` optimizer steps."""
+    """Optimizer steps `attempted`, `applied`, `skipped` (by the monitor or the gradient scaler) and `clipped` (as far as the monitor clips)."""
     seconds: float
     """Wall-clock time of training in this process, in seconds; a continued run counts from its continuation."""
     step_seconds: float | None
     """Median wall-clock time of an optimizer step, in seconds."""
     peak_memory_mib: float
-    """Largest resident size of the process (or allocation of the GPU), in MiB."""
+    """Largest resident size of the process (or allocation of the GPU) during this run, in MiB."""
     notes: dict[str, object] = field(default_factory=dict)
-    """What else the run has to say: number of parameters, number of views, the ceiling of recall."""
+    """What else the run has to say: number of parameters, number of views, samples of each split, the ceiling of recall."""
 
     @property
     def objective(self) -> float:
         """What a sweeper maximises: val/recall@1, NaN where there was no validation."""
-        return self.metrics.get("val/recall@1", math.nan)
+        return self.metrics.get(OBJECTIVE, math.nan)
 
     def write(self, name: str) -> None:
         """Writes `name` (summary.json, or evaluation.json where nothing was trained) into the run's folder."""
@@ -48,7 +53,15 @@ class Summary:
 
 def record_failure(folder: Path, reason: str) -> None:
     """The summary of a run that did not end well; `reason` in words."""
-    write_summary(folder / "summary.json", {"status": "failed", "reason": reason, "versions": versions()})
+    write_summary(folder / SUMMARY, {"status": "failed", "reason": reason, "versions": versions()})
+
+
+def read_summary(folder: Path, name: str = SUMMARY) -> dict:
+    """What the run in `folder` has recorded; nothing where there is no whole file."""
+    try:
+        return json.loads((folder / name).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
 
 
 def write_summary(path: Path, body: dict) -> None:

@@ -39,7 +39,7 @@ def weights(folder, name="last") -> dict[str, torch.Tensor]:
 def test_a_skipped_step_costs_a_row_and_nothing_else(small, spoil, tmp_path):
     spoil({2})
     summary = run(small("loss=normsv5", "monitor.every_n_steps=1", "monitor.activations=true"), tmp_path)
-    assert summary.steps == {"attempted": 6, "applied": 5}
+    assert summary.steps == {"attempted": 6, "applied": 5, "skipped": 1, "clipped": 0}
     rows = [row for row in csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()) if row["grad/skipped"]]
     assert [float(row["grad/skipped"]) for row in rows] == [0, 0, 1, 0, 0, 0]
     rates = [float(row["train/lr"]) for row in rows]
@@ -58,7 +58,7 @@ def test_a_halted_run_goes_on_from_its_last_good_weights(small, spoil, tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "failed"
     spoil(set())
     summary = run(small("loss=normsv5", f"ckpt_path={tmp_path / 'checkpoints' / 'last_good.ckpt'}"), tmp_path)
-    assert summary.steps == {"attempted": 5, "applied": 5}, "four before, and the batch after the bad one"
+    assert summary.steps == {"attempted": 5, "applied": 5, "skipped": 0, "clipped": 0}, "four before, and the batch after the bad one"
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

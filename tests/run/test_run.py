@@ -64,7 +64,7 @@ def test_a_run_leaves_what_the_documentation_says(small, tmp_path, model, loss):
     rows = read_csv(tmp_path)
     body = json.loads((tmp_path / "summary.json").read_text())
     assert body["status"] == "complete"
-    assert body["steps"] == {"attempted": 6, "applied": 6}
+    assert body["steps"] == {"attempted": 6, "applied": 6, "skipped": 0, "clipped": 0}
     assert {"train/loss", "train/logit_scale", "val/loss", "val/recall@1", "val/recall@5", "val/recall@10", "val/swap_acc"} <= rows[0].keys()
     assert [row["step"] for row in rows if row["val/loss"]] == ["3", "6"]
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]

@@ -1,0 +1,31 @@
+"""The comparison of a sweep: its jobs' files -> comparison.csv, comparison.md, comparison.png."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model.errors import ConfigError
+from model.report.compare_text import csv_text, markdown
+from model.report.files import write_whole
+from model.report.jobs import read_jobs
+from model.report.rows import compare_jobs
+
+NAME = "comparison"
+DOTS_PER_INCH = 200
+
+
+def write_comparison(folder: Path) -> list[Path]:
+    """The three files, in the sweep's folder. Raises ConfigError where it holds no jobs."""
+    from model.report.compare_plot import comparison_figure
+
+    jobs = read_jobs(folder)
+    if not jobs:
+        raise ConfigError(f"{folder} holds no jobs of a sweep; allowed: the folder of a sweep (hydra.sweep.dir), with a folder for each job in it")
+    comparison = compare_jobs(jobs)
+    csv, table, picture = (folder / f"{NAME}.{ending}" for ending in ("csv", "md", "png"))
+    write_whole(csv, csv_text(comparison))
+    write_whole(table, markdown(comparison))
+    beside = picture.with_name(f".{picture.name}")
+    comparison_figure(comparison).savefig(beside, format="png", dpi=DOTS_PER_INCH)
+    beside.replace(picture)
+    return [csv, table, picture]

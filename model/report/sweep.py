@@ -1,0 +1,56 @@
+"""Hydra's side of a sweep: where it writes, and the comparison at its end. Heavy packages load when there is something to compare."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from model.config.folder import first_process
+
+log = logging.getLogger(__name__)
+
+
+class SweepComparison(Callback):
+    """hydra.callbacks of conf/train.yaml: compares the jobs of a sweep when all have ended."""
+
+    folder: Path | None = None
+    """Of the sweep that this process runs."""
+
+    def on_multirun_start(self, config: DictConfig, **keywords: Any) -> None:
+        """Keeps the folder, and names it on the command line: Lightning starts a job's further processes with that, in another second."""
+        type(self).folder = Path(config.hydra.sweep.dir)
+        sys.argv.append(f'hydra.sweep.dir="{config.hydra.sweep.dir}"')
+
+    def on_multirun_end(self, config: DictConfig, **keywords: Any) -> None:
+        """Not called after an exception: `end_sweep` then writes the comparison."""
+        compare(Path(config.hydra.sweep.dir))
+
+
+def compare(folder: Path) -> None:
+    """comparison.csv, .md and .png in the sweep's folder, by the first of a job's processes."""
+    if not first_process():
+        return
+    from model.report.compare import write_comparison
+
+    log.info("compared in %s", ", ".join(str(path) for path in write_comparison(folder)))
+
+
+def end_sweep(exit_in_order: bool) -> int:
+    """The exit code of the sweep that this process has run, from its files, as jobs may run elsewhere: 1 when a job failed or did not end.
+
+    exit_in_order: whether Hydra came to its end, and so has written the comparison.
+    """
+    from model.report.jobs import read_jobs
+
+    folder = SweepComparison.folder
+    if folder is None or not first_process():
+        return 0
+    jobs = read_jobs(folder)
+    if jobs and not exit_in_order:
+        compare(folder)
+    return int(not all(job.ended for job in jobs))

@@ -1,0 +1,64 @@
+"""What the tests of sweeps share: the smallest sweep, in this process or another, and what it leaves."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model.config.cli import command_line
+from tests.conftest import SMALL
+
+ROOT = Path(__file__).resolve().parents[2]
+# What may differ between two sweeps of the same jobs.
+MEASURED = ("step_seconds", "peak_memory_mib")
+Sweep = Callable[..., int]
+# The last argument of the last sweep's command line, when it had ended.
+TOLD: list[str] = []
+
+
+@pytest.fixture
+def sweep(tmp_path) -> Sweep:
+    """`sweep("loss=stock,norms", …, folder=…)` -> exit code; the folder is one of this test."""
+    return lambda *arguments, folder="sweep": sweep_here(tmp_path, folder, *arguments)
+
+
+def sweep_here(place: Path, folder: str, *arguments: str) -> int:
+    """In this process, as one that starts anew spends seconds on imports; `folder` in `place`."""
+    quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setattr(sys, "argv", command := ["train.py", "-m", *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments])
+        code = command_line()
+        TOLD[:] = command[-1:]
+    return code
+
+
+def sweep_apart(folder: Path, *arguments: str, script: str | None = None, **environment: str) -> subprocess.CompletedProcess:
+    """The same in a process of its own; `script`: instead of train.py."""
+    command = [sys.executable, *(["-c", script] if script else [str(ROOT / "train.py")]), "-m", *SMALL, f"hydra.sweep.dir={folder}", *arguments]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, cwd=folder.parent, env=variables, capture_output=True, text=True, timeout=200, check=False)
+
+
+def compared(folder: Path) -> list[dict[str, str]]:
+    """comparison.csv without what a clock or the system's memory decides."""
+    with open(folder / "comparison.csv", newline="") as file:
+        return [{key: value for key, value in row.items() if key not in MEASURED} for row in csv.DictReader(file)]
+
+
+def job_folder(folder: Path, start: str) -> Path:
+    """The one folder of a job whose name starts so."""
+    (found,) = folder.glob(f"{start}*")
+    return found
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Bytes and time of change of every file that a run, not Hydra, has written."""
+    kept = [path for path in folder.rglob("*") if path.is_file() and ".hydra" not in path.parts and path.suffix != ".log" and path.name != ".lock"]
+    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in kept}

@@ -1,0 +1,229 @@
+"""Sweeps: they end with a comparison, whatever a job does, and go on where they were cut."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from model.checkpoint.files import checkpoint_path, hash_in_checkpoint
+from model.config import resume
+from model.config.cli import WORST, finite_objective
+from model.config.compose import job_hash
+from model.module import NWayClip
+from tests.run.sweeps import ROOT, TOLD, compared, contents, job_folder, sweep, sweep_apart, sweep_here
+
+__all__ = ["sweep"]
+# Kills its own process right before an optimizer step of the job with seed 2.
+KILLED = f"""
+import os, signal, sys
+sys.path.insert(0, {str(ROOT)!r})
+from model.module import NWayClip
+step = NWayClip.optimizer_step
+def fatal(self, *arguments, **keywords):
+    if self.global_step == 4 and "_seed2_" in str(self.trainer.default_root_dir):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(self, *arguments, **keywords)
+NWayClip.optimizer_step = fatal
+from model.config.cli import command_line
+sys.exit(command_line())
+"""
+CLIP = ("model=clip", "model.captions=1", "loss=stock")
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory) -> Path:
+    """A sweep of one job, done."""
+    place = tmp_path_factory.mktemp("ended")
+    assert sweep_here(place, "sweep", *CLIP, "seed=1") == 0
+    return place / "sweep"
+
+
+@pytest.fixture
+def job(ended, tmp_path) -> Path:
+    """The folder of that job, in a copy of that sweep for this test alone: `sweep(*CLIP, "seed=1")` goes on with it."""
+    return job_folder(shutil.copytree(ended, tmp_path / "sweep"), "stock_seed1")
+
+
+def test_a_sweep_ends_with_a_comparison(sweep, tmp_path):
+    assert sweep("loss=stock,norms", "seed=1,2", "model.captions=2") == 0
+    rows = compared(tmp_path / "sweep")
+    assert sorted((row["loss"], row["seeds"]) for row in rows) == [("norms", "1 2"), ("stock", "1 2")]
+    assert {path.name for path in (tmp_path / "sweep").glob("comparison.*")} == {"comparison.csv", "comparison.md", "comparison.png"}
+    best = json.loads((job_folder(tmp_path / "sweep", f"{rows[0]['loss']}_seed1") / "summary.json").read_text())
+    assert float(rows[0]["val/recall@1 by seed"].split()[0]) == best["metrics"]["val/recall@1"]
+
+
+def test_further_processes_are_told_the_folder(sweep, tmp_path):
+    """They are started with this process's command line, in another second."""
+    sweep("seed=-1", folder="${now:%Y-%m-%d_%H-%M-%S-%f}")
+    (made,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert [f'hydra.sweep.dir="{made.name}"'] == TOLD
+
+
+def test_a_killed_sweep_goes_on_and_its_comparison_is_that_of_one_never_killed(sweep, tmp_path):
+    """SIGKILL in the second job's second epoch: the first is not run again, the second goes on, the third runs."""
+    arguments = (*CLIP, "seed=1,2,3")
+    assert sweep(*arguments, folder="whole") == 0
+    cut = tmp_path / "cut"
+    done = sweep_apart(cut, *arguments, script=KILLED)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    finished, half_done = job_folder(cut, "stock_seed1"), job_folder(cut, "stock_seed2")
+    assert checkpoint_path(half_done, "last").is_file()
+    assert not (half_done / "summary.json").exists()
+    before = contents(finished)
+    started_at = []
+    watch_starts(started_at)
+    assert sweep(*arguments, folder="cut") == 0
+    assert contents(finished) == before
+    assert started_at == [3, 0], "the second job goes on after its first epoch, the third starts"
+    assert compared(cut) == compared(tmp_path / "whole")
+    assert (half_done / "metrics.csv").read_bytes() == (job_folder(tmp_path / "whole", "stock_seed2") / "metrics.csv").read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def _unwatched():
+    """Whatever a test hangs on the module goes again."""
+    step = NWayClip.training_step
+    yield
+    NWayClip.training_step = step
+
+
+def watch_starts(started_at: list[int]) -> None:
+    """Collects the optimizer step that each training begins with."""
+    step, seen = NWayClip.training_step, set()
+
+    def watched(self, batch, index):
+        if id(self) not in seen:
+            seen.add(id(self))
+            started_at.append(self.global_step)
+            kept.append(self)  # so that no other object gets this one's number
+        return step(self, batch, index)
+
+    kept: list[NWayClip] = []
+    NWayClip.training_step = watched
+
+
+def test_a_sweep_that_grew_runs_only_what_is_new(sweep, tmp_path):
+    """Numbers of jobs shift when a value is added in the middle; folders do not."""
+    assert sweep(*CLIP, "optimizer.lr=0.001,0.002", "seed=1") == 0
+    jobs = list((tmp_path / "sweep").glob("stock_*"))
+    before = [contents(job) for job in jobs]
+    started_at = []
+    watch_starts(started_at)
+    assert sweep(*CLIP, "optimizer.lr=0.001,0.0015,0.002", "seed=1") == 0
+    assert started_at == [0]
+    assert len(jobs) == 2
+    assert [contents(job) for job in jobs] == before
+    assert sorted(row["optimizer.lr"] for row in compared(tmp_path / "sweep")) == ["0.001", "0.0015", "0.002"]
+
+
+def test_a_job_killed_before_its_summary_is_only_evaluated_again(sweep, job, tmp_path):
+    """All training was done: nothing is trained, every figure is there again."""
+    before = compared(tmp_path / "sweep")
+    summary = job / "summary.json"
+    summary.write_text(summary.read_text()[:40])
+    started_at = []
+    watch_starts(started_at)
+    assert sweep(*CLIP, "seed=1") == 0
+    assert started_at == []
+    assert compared(tmp_path / "sweep") == before
+
+
+def test_a_job_killed_before_its_first_checkpoint_starts_anew(sweep, job, tmp_path):
+    before = compared(tmp_path / "sweep"), (job / "metrics.csv").read_bytes()
+    shutil.rmtree(job / "checkpoints")
+    (job / "summary.json").unlink()
+    assert sweep(*CLIP, "seed=1") == 0
+    assert (compared(tmp_path / "sweep"), (job / "metrics.csv").read_bytes()) == before
+
+
+def test_another_split_to_evaluate_needs_no_training(sweep, job):
+    before = json.loads((job / "summary.json").read_text())["metrics"]
+    started_at = []
+    watch_starts(started_at)
+    assert sweep(*CLIP, "seed=1", "evaluate=[test,train]") == 0
+    after = json.loads((job / "summary.json").read_text())["metrics"]
+    assert started_at == []
+    assert after["train/recall@10"] > 0
+    assert {key: after[key] for key in before if not key.startswith("train/")} == {key: before[key] for key in before if not key.startswith("train/")}
+
+
+def test_checkpoints_can_be_compared_without_training(sweep, job, tmp_path):
+    checkpoints = [str(checkpoint_path(job, name)) for name in ("last", "best")]
+    assert sweep(*CLIP, "seed=1", "train=false", f"ckpt_path={','.join(checkpoints)}", "evaluate=[val]", folder="evaluated") == 0
+    rows = compared(tmp_path / "evaluated")
+    assert {row["ckpt_path"] for row in rows} == set(checkpoints)
+    assert all(row["val/recall@1"] for row in rows)
+
+
+def test_a_failed_job_is_told_and_run_again(sweep, tmp_path):
+    """A value out of range and an error in the middle; the others run, the command exits with 1, and with 0 when they are mended."""
+
+    def breaks(self, batch, index):
+        if self.global_step == 1:
+            raise RuntimeError("out of memory")
+        return step(self, batch, index)
+
+    step = NWayClip.training_step
+    NWayClip.training_step = breaks
+    assert sweep(*CLIP, "seed=1", "optimizer.lr=-1.0,0.001") == 1
+    rows = compared(tmp_path / "sweep")
+    reasons = ["seed 1: optimizer.lr=-1.0 is not positive; allowed: a number above 0", "seed 1: RuntimeError: out of memory"]
+    assert [row["failures"] for row in rows] == reasons
+    NWayClip.training_step = step
+    assert sweep(*CLIP, "seed=1", "optimizer.lr=0.001") == 1, "the impossible job is still in the folder"
+    assert sorted((row["ok"], row["failures"]) for row in compared(tmp_path / "sweep")) == [("0", reasons[0]), ("1", "")]
+
+
+def test_results_of_another_configuration_are_refused_and_left_alone(sweep, job, capsys):
+    summary = job / "summary.json"
+    other = summary.read_text().replace(json.loads(summary.read_text())["config_hash"], "0" * 12)
+    summary.write_text(other)
+    assert sweep(*CLIP, "seed=1") == 2
+    assert "holds results of another configuration" in capsys.readouterr().err
+    assert summary.read_text() == other
+
+
+def test_folders_of_jobs_cannot_be_named(sweep, capsys):
+    assert sweep(*CLIP, "seed=1", "hydra.sweep.subdir=0") == 2
+    assert "hydra.sweep.subdir=0 cannot be chosen" in capsys.readouterr().err
+
+
+def test_a_job_waits_while_another_process_runs_it(tmp_path):
+    entered = threading.Event()
+
+    def second() -> None:
+        with resume.alone_in(tmp_path):
+            entered.set()
+
+    thread = threading.Thread(target=second)
+    with resume.alone_in(tmp_path):
+        thread.start()
+        assert not entered.wait(0.3)
+    assert entered.wait(5)
+    thread.join()
+
+
+def test_the_name_of_a_folder_is_the_job_and_nothing_else():
+    def name(**values: object) -> str:
+        return job_hash(_root_=OmegaConf.create({"seed": 1, "lr": "${base}", "base": 0.1, "ckpt_path": None, "evaluate": [], "hydra": {}, **values}))
+
+    assert name() == name(evaluate=["test"]) == name(hydra={"job": {"num": 3}}) == name(lr=0.1)
+    assert len({name(), name(seed=2), name(base=0.2), name(ckpt_path="a.ckpt"), name(ckpt_path="b.ckpt")}) == 5
+
+
+def test_an_objective_that_is_not_there_is_the_worst(tmp_path):
+    assert [finite_objective(value, tmp_path) for value in (0.25, None, float("nan"), float("inf"))] == [0.25, WORST, WORST, WORST]
+
+
+def test_the_hash_in_a_checkpoint_is_read_without_its_tensors(job, tmp_path):
+    assert hash_in_checkpoint(checkpoint_path(job, "last")) == json.loads((job / "summary.json").read_text())["config_hash"]
+    torch.save({"callbacks": {}}, tmp_path / "other.ckpt")
+    assert hash_in_checkpoint(tmp_path / "other.ckpt") is None
