@@ -92,6 +92,7 @@ def test_the_same_seed_gives_the_same_run(small, tmp_path, schedule, optimizer):
         (4, ("schedule=plateau", "schedule.patience=0")),
         (3, ("trainer.accumulate_grad_batches=2", "data.train_size=48")),
         (5, ("data.num_workers=1",)),
+        (4, ("loss.mask=learned",)),
     ],
 )
 def test_a_killed_run_goes_on_as_if_nothing_had_been(small, tmp_path, kill_at, extra):
@@ -104,6 +105,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(small, tmp_path, kill_at, e
     summary = run(small(*NOISY, *extra, "ckpt_path=last"), cut)
     assert summary.status == "complete"
     assert_same_run(tmp_path / "whole", cut)
+
+
+@pytest.mark.parametrize(("chosen", "name"), [("loss.mask=learned", "loss.mask.alpha"), ("loss=siglip", "loss.bias")])
+def test_a_loss_own_parameters_are_trained_and_in_the_checkpoint(small, tmp_path, chosen, name):
+    config = small(chosen)
+    run(config, tmp_path)
+    start = 1.0 if chosen == "loss.mask=learned" else -10.0
+    assert (weights(tmp_path)[name] != start).all()
+    shown = run(small(chosen, "train=false", "ckpt_path=last", "evaluate=[val]"), tmp_path).metrics["val/loss"]
+    assert shown == pytest.approx(float(read_csv(tmp_path)[-1]["val/loss"]), rel=1e-6)
 
 
 def test_validation_takes_the_permuted_captions_for_strangers(small, tmp_path):
