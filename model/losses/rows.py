@@ -19,7 +19,7 @@ from model.losses.row_kernel import RowKernel, row_kernel
 from model.losses.score import Prepared, Score
 
 # Batches from this size on are worth compiling for.
-NATIVE_ROWS = 64
+NATIVE_ROWS = 32
 # Samples whose row-wise statistics are made at once: 6 views of 128 rows and 512 features are 3 MiB.
 PREPARED_ROWS = 128
 # Copies of such a block, in the way back through its statistics at the most, that must fit the budget.
