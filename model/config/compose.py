@@ -17,7 +17,7 @@ from model.errors import ConfigError, not_known
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 # What a continued run may change and still be the same run.
-NOT_HASHED = ("ckpt_path", "train", "evaluate")
+NOT_HASHED = ("ckpt_path", "train", "evaluate", "report")
 
 
 def register_schemas() -> None:

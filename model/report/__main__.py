@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from model.errors import ConfigError
-from model.report.rows import MARKS, is_run
+from model.report.run_files import MARKS, is_run
 
 USAGE = "usage: python -m model.report <folder of a run or of a sweep>"
 
@@ -37,7 +37,7 @@ def make(folder: Path) -> list[Path]:
         return write_comparison(folder)
     except ConfigError as error:
         marks = ", ".join(MARKS)
-        raise ConfigError(f"{folder} is neither a run nor a sweep; allowed: a folder that holds one of {marks}, or jobs of a sweep that do") from error
+        raise ConfigError(f"{folder} is neither a run's folder nor a sweep's; allowed: one that holds {marks}, or a sweep's jobs that do") from error
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
@@ -21,7 +21,7 @@ from model.report.page_sections import SECTIONS, Section
 from model.report.plots import HEIGHT, WIDTH, legend, training_pictures
 from model.report.plots_features import feature_pictures
 from model.report.plots_retrieval import retrieval_pictures
-from model.report.rows import Run, read_run
+from model.report.run_files import Run, read_run
 
 FOLDER, PAGE = "report", "index.html"
 # Dots an inch: about two of a screen's for one of the page's.
@@ -86,9 +86,8 @@ def as_png(figure: Figure) -> bytes:
 
 
 def render(run: Run, figures: Mapping[str, Figure], images: Mapping[str, bytes]) -> str:
-    """The page. Whatever comes from the run is escaped."""
-    page = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return page.get_template("page.html").render(
+    """The page's text."""
+    return template().render(
         title=parts.title(run),
         status=parts.status(run),
         problems=parts.problems(run),
@@ -103,9 +102,15 @@ def render(run: Run, figures: Mapping[str, Figure], images: Mapping[str, bytes])
     )
 
 
+def template() -> Template:
+    """page.html, which escapes what it is given."""
+    files = FileSystemLoader(Path(__file__).parent)
+    return Environment(loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).get_template("page.html")
+
+
 def fill(section: Section, run: Run, figures: Mapping[str, Figure], images: Mapping[str, bytes]) -> dict[str, Any] | None:
     """What the template needs of a section; None where the run has nothing for it."""
-    shown = [show(section.alt(name), figures[name], images[name]) for name in images if section.shows(name)]
+    shown = [show(alt, figures[name], images[name]) for name, alt in section.shown(images).items()]
     tables = section.tables(run)
     queries = with_pictures(run) if section.examples else []
     if not (shown or tables or queries):

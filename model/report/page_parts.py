@@ -10,7 +10,7 @@ from typing import Any
 
 from model.report.plots import KS
 from model.report.plots_retrieval import rankings
-from model.report.rows import Run, label
+from model.report.run_files import Run, label
 
 CHOSEN = ("loss", "model", "backbone", "data", "monitor", "optimizer", "schedule", "trainer")
 
@@ -56,7 +56,7 @@ def problems(run: Run) -> list[str]:
     lost = steps.get("attempted", 0) - steps.get("applied", 0)
     if lost:
         told.append(f"{lost} of {steps['attempted']} steps were left out because loss or gradient was not finite.")
-    return told
+    return told + [f"analysis.{part} is missing: {reason}" for part, reason in run.analysis.get("notes", {}).items()]
 
 
 def command(run: Run) -> str:
@@ -92,7 +92,9 @@ def costs(body: dict[str, Any]) -> list[Tile]:
     """Steps, time, memory, size."""
     shown = []
     if body.get("steps", {}).get("attempted"):
-        shown.append(Tile("steps", f"{body['steps']['applied']:,}", f"batches of {body['batch_size']:,}" if body.get("batch_size") else ""))
+        notes = [f"batches of {body['batch_size']:,}"] if body.get("batch_size") else []
+        notes += [f"{body['steps']['clipped']:,} clipped"] if body["steps"].get("clipped") else []
+        shown.append(Tile("steps", f"{body['steps']['applied']:,}", ", ".join(notes)))
     if body.get("step_seconds"):
         shown.append(Tile("training", duration(body["seconds"]), f"{1000 * body['step_seconds']:,.0f} ms a step"))
     if body.get("peak_memory_mib"):
@@ -111,8 +113,9 @@ def against(run: Run, body: dict[str, Any], split: str, k: int) -> str:
 
 
 def split_size(run: Run, split: str) -> int | None:
-    """Samples of a split: as analysed, or as configured."""
-    return run.analysis.get("retrieval", {}).get(split, {}).get("samples") or run.setting(f"data.{split}_size")
+    """Samples of a split: as counted, or as configured."""
+    body = run.summary if run.summary.get("samples") else run.evaluation
+    return body.get("samples", {}).get(split) or run.setting(f"data.{split}_size")
 
 
 def splits(metrics: dict[str, Any]) -> list[str]:
@@ -123,7 +126,8 @@ def splits(metrics: dict[str, Any]) -> list[str]:
 
 def recall_tables(run: Run) -> list[Table]:
     """Recall by split as evaluated, then by caption view and direction, then of any view from the others."""
-    tables = [by_split(run, run.summary, "Image to caption 1 and back, averaged; the ceiling is what caption 1 allows"), by_split(run, run.evaluation, "Evaluated again by train=false")]
+    averages = "Image to caption 1 and back, averaged; the ceiling is what caption 1 allows"
+    tables = [by_split(run, run.summary, averages), by_split(run, run.evaluation, f"Evaluated by train=false: {averages[0].lower()}{averages[1:]}")]
     for split, found in run.analysis.get("retrieval", {}).items():
         columns = [*(f"recall@{k}" for k in KS), "median rank"]
         head = f"{split}, {found['samples']:,} pictures"
@@ -139,8 +143,8 @@ def by_split(run: Run, body: dict[str, Any], caption: str) -> Table:
     metrics, rows = body.get("metrics", {}), []
     for split in splits(metrics):
         samples = split_size(run, split)
-        figures = [share(metrics.get(f"{split}/recall@{k}")) for k in KS]
-        rows.append([f"{split} ({samples:,})" if samples else split, *figures, share(metrics.get(f"{split}/swap_acc")), number(metrics.get(f"{split}/loss"))])
+        figures = [share(metrics.get(f"{split}/{name}")) for name in (*(f"recall@{k}" for k in KS), "swap_acc")]
+        rows.append([f"{split} ({samples:,})" if samples else split, *figures, number(metrics.get(f"{split}/loss"))])
         if samples:
             rows.append(["chance", *(share(min(1.0, k / samples)) for k in KS), "", ""])
         ceiling = body.get("ceiling", {}).get(split, {})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from model.report import page_parts as parts
-from model.report.rows import Run
+from model.report.run_files import Run
 
 
 def no_tables(run: Run) -> list[parts.Table]:
@@ -27,13 +27,13 @@ class Section:
     tables: Callable[[Run], list[parts.Table]] = no_tables
     examples: bool = False
 
-    def shows(self, name: str) -> bool:
-        """Whether the picture belongs here."""
-        return any(fnmatchcase(name, pattern) for pattern in self.pictures)
-
-    def alt(self, name: str) -> str:
-        """What the picture shows, for who does not see it."""
-        return next((text for pattern, text in self.pictures.items() if fnmatchcase(name, pattern)), "")
+    def shown(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of the pictures that belong here, in this section's order -> alternative text."""
+        names = list(names)
+        found: dict[str, str] = {}
+        for pattern, text in self.pictures.items():
+            found |= {name: text for name in names if fnmatchcase(name, pattern) and name not in found}
+        return found
 
 
 SECTIONS = (

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from model.report.health_plots import canvas
-from model.report.rows import Run, label, members, series
+from model.report.run_files import Run, label, members, series
 
 # Colours that stay apart for everyone (Okabe and Ito 2008), those of lines in their order.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7a7a7a"
@@ -55,7 +55,8 @@ def recall(run: Run) -> Figure | None:
         return None
     figure, axes = chart("Recall over validation", "recall@k, a share")
     highest = max(max(curves[k][1]) for k in shown)
-    samples, ceiling = run.setting("data.val_size"), run.summary.get("ceiling", {}).get("val", {})
+    samples = run.summary.get("samples", {}).get("val") or run.setting("data.val_size")
+    ceiling = run.summary.get("ceiling", {}).get("val", {})
     for k in shown:
         axes.plot(*curves[k], color=BY_K[k], linewidth=1.6, marker="o", markersize=4, label=f"recall@{k}")
         if samples:
@@ -86,8 +87,9 @@ def learning_rate(run: Run) -> Figure | None:
 
 def gradient_norms(run: Run, part: str) -> Figure | None:
     """The gradient's norm by tower of the model, or that of the loss by view."""
-    figure = lines(f"Gradient norm by {part}", "gradient norm", by_view(run, f"grad_{part}/", "/norm"))
-    if figure:
+    curves = by_view(run, f"grad_{part}/", "/norm")
+    figure = lines(f"Gradient norm by {part}", "gradient norm", curves, run)
+    if figure and all(value > 0 for _, values in curves.values() for value in values):
         figure.axes[0].set_yscale("log")
     return figure
 

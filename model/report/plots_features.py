@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from model.report.plots import CYCLE, WIDTH, by_view, chart, legend, lines
-from model.report.rows import Run, label
+from model.report.run_files import Run, label
 
 # A matrix with more cells than this is shown without its numbers.
 MOST_NUMBERS = 100
@@ -65,11 +65,12 @@ def cka(run: Run, tower: str) -> Figure | None:
     table = run.cka.get(tower)
     if table is None or table.size == 0 or not np.isfinite(table).any():
         return None
-    reference = run.analysis.get("cka", {}).get("reference", "reference")
-    figure, axes = chart(f"CKA of the {tower} tower", "layer, trained", f"layer, {reference}", height=WIDTH * 0.8)
+    told = run.analysis.get("cka", {})
+    names = told.get("layers", {}).get(tower, [])
+    figure, axes = chart(f"CKA of the {tower} tower", "trained model", str(told.get("reference", "reference")), height=WIDTH * 0.8)
     matrix(figure, table, "CKA (1: same up to rotation and scale)", (0, 1))
-    axes.set_xticks(range(table.shape[1]))
-    axes.set_yticks(range(table.shape[0]))
+    axes.set_xticks(range(table.shape[1]), names if len(names) == table.shape[1] else None, rotation=40, ha="right", fontsize=8)
+    axes.set_yticks(range(table.shape[0]), names if len(names) == table.shape[0] else None, fontsize=8)
     axes.invert_yaxis()
     return figure
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from PIL import Image
+from PIL import Image, ImageOps
 
 from model.report.health_plots import canvas
 from model.report.plots import BY_K, GREEN, GREY, KS, chart, legend
-from model.report.rows import Run, label
+from model.report.run_files import Run, label
 
 Pair = dict[str, Any]
 # Pixels of a retrieved picture's side, and of the space around it.
@@ -101,8 +101,8 @@ def example_grid(run: Run) -> Figure | None:
 
 
 def picture(path: Path) -> np.ndarray:
-    """(SIDE, SIDE, 3) bytes; a grey square where there is no such file."""
+    """(SIDE, SIDE, 3) bytes, the sides' proportion kept; a grey square where there is no such file."""
     if not path.is_file():
         return np.full((SIDE, SIDE, 3), 200, dtype=np.uint8)
     with Image.open(path) as image:
-        return np.asarray(image.convert("RGB").resize((SIDE, SIDE)))
+        return np.asarray(ImageOps.pad(image.convert("RGB"), (SIDE, SIDE), color="white"))
