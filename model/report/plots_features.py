@@ -69,8 +69,9 @@ def cka(run: Run, tower: str) -> Figure | None:
     names = told.get("layers", {}).get(tower, [])
     figure, axes = chart(f"CKA of the {tower} tower", "trained model", str(told.get("reference", "reference")), height=WIDTH * 0.8)
     matrix(figure, table, "CKA (1: same up to rotation and scale)", (0, 1))
-    axes.set_xticks(range(table.shape[1]), names if len(names) == table.shape[1] else None, rotation=40, ha="right", fontsize=8)
-    axes.set_yticks(range(table.shape[0]), names if len(names) == table.shape[0] else None, fontsize=8)
+    rows, columns = (names if len(names) == size else [str(place) for place in range(size)] for size in table.shape)
+    axes.set_xticks(range(len(columns)), columns, rotation=40 if columns is names else 0, ha="right" if columns is names else "center", fontsize=8)
+    axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.invert_yaxis()
     return figure
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from model.config.folder import METRICS
 from model.errors import ConfigError
@@ -92,7 +93,7 @@ def read_yaml(path: Path, default: Any) -> Any:
         return default
     try:
         return OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OmegaConfBaseException, OSError, ValueError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
         log.warning("%s is left out of the report: %s", path, error)
         return default
 
