@@ -24,8 +24,8 @@ from model.report.plots_retrieval import retrieval_pictures
 from model.report.run_files import Run, read_run
 
 FOLDER, PAGE = "report", "index.html"
-# Dots an inch: about two of a screen's for one of the page's.
-RESOLUTION = 150
+# Dots an inch: about two of a screen's for one of the page's; of wide pictures fewer.
+RESOLUTION, WIDE_RESOLUTION = 150, 120
 # Pictures wider than this, in inches, are drawn as narrow as the others; where they are also higher than this they keep their size, folded away.
 WIDE, HIGH = 6.0, 6.0
 
@@ -81,7 +81,7 @@ def as_png(figure: Figure) -> bytes:
     file = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        figure.savefig(file, format="png", dpi=RESOLUTION)
+        figure.savefig(file, format="png", dpi=WIDE_RESOLUTION if figure.get_figwidth() > WIDE else RESOLUTION)
     return file.getvalue()
 
 

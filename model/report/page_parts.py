@@ -131,8 +131,8 @@ def recall_tables(run: Run) -> list[Table]:
     for split, found in run.analysis.get("retrieval", {}).items():
         columns = [*(f"recall@{k}" for k in KS), "median rank"]
         head = f"{split}, {found['samples']:,} pictures"
-        ranked = [[pair["name"], *intervals(pair), number(pair.get("median_rank"))] for pair in rankings(found)]
-        rest = [[label(pair["view"]), *intervals(pair), number(pair.get("median_rank"))] for pair in found.get("rest", [])]
+        ranked = [[pair["name"], *intervals(pair), rank(pair.get("median_rank"))] for pair in rankings(found)]
+        rest = [[label(pair["view"]), *intervals(pair), rank(pair.get("median_rank"))] for pair in found.get("rest", [])]
         tables.append(Table(f"A view found from all the others by the training score ({head})", ["view", *columns], rest))
         tables.append(Table(f"By caption and direction ({head}; 95 % bootstrap interval)", ["asked → found", *columns], ranked))
     return filled(tables)
@@ -217,8 +217,15 @@ def share(value: float | None) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four significant digits, whole numbers as they are; a dash where there is no figure."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:,.0f}" if value == round(value) and abs(value) < 1e6 else f"{value:.4g}"
+    """Whole numbers as they are, others with four significant digits; a dash where there is no figure."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if value == round(value) else f"{value:#.4g}".removesuffix(".")
+
+
+def rank(value: float | None) -> str:
+    """A median: whole, or a half."""
+    return "–" if value is None else f"{value:,.1f}".removesuffix(".0")
 
 
 def duration(seconds: float) -> str:

@@ -73,7 +73,7 @@ SECTIONS = (
         "Features",
         "features",
         "How matching features lie (alignment: lower is closer), how evenly a view fills the sphere (uniformity: lower is more even), how many "
-        "dimensions it uses, and how it moves between validations.",
+        "dimensions it uses (effective rank), how far captions lie from images (modality gap), and how it moves between validations.",
         {
             "alignment": "Line chart of the mean squared distance of matching features over validations.",
             "alignment_*": "Map of the mean squared distance of matching features for every two views.",
@@ -87,7 +87,8 @@ SECTIONS = (
     Section(
         "Layers",
         "layers",
-        "Centred kernel alignment (CKA) of every layer with every layer of the reference: where the diagonal stays near 1, training changed little.",
+        "Centred kernel alignment (CKA) of every layer with every layer of the reference. 1: the same up to rotation and scale; where the diagonal "
+        "stays near 1, training changed little.",
         {"cka_*": "Map of similarity, a row for each trained layer, a column for each layer of the reference."},
     ),
     Section(

@@ -17,7 +17,7 @@ Curve = tuple[Sequence[float], Sequence[float]]
 KS = (1, 5, 10)
 BY_K = {1: BLUE, 5: ORANGE, 10: GREEN}
 # Inches. Text stays readable where the page is as narrow as a phone.
-WIDTH, HEIGHT = 5.2, 3.5
+WIDTH, HEIGHT = 4.6, 3.2
 
 
 def training_pictures(run: Run) -> dict[str, Figure | None]:
@@ -53,7 +53,7 @@ def recall(run: Run) -> Figure | None:
     shown = [k for k in KS if curves[k][0]]
     if not shown:
         return None
-    figure, axes = chart("Recall over validation", "recall@k, a share")
+    figure, axes = chart("Recall over validation", "recall@k")
     highest = max(max(curves[k][1]) for k in shown)
     samples = run.summary.get("samples", {}).get("val") or run.setting("data.val_size")
     ceiling = run.summary.get("ceiling", {}).get("val", {})
@@ -125,10 +125,12 @@ def chart(title: str, ylabel: str, xlabel: str = "optimizer step", height: float
 
 
 def legend(axes: Axes) -> None:
-    """Names of the lines below the picture, where they have any."""
+    """Names of the lines below the picture, where they have any: in one row where there is room, else in three columns."""
     handles, names = axes.get_legend_handles_labels()
     if names:
-        axes.figure.legend(handles, names, loc="outside lower center", ncols=3 if len(names) > 4 else len(names), fontsize=8, frameon=False)
+        columns = len(names) if sum(len(name) + 5 for name in names) < 68 else 3
+        style = {"fontsize": 8, "frameon": False, "columnspacing": 1.2, "handlelength": 1.6}
+        axes.figure.legend(handles, names, loc="outside lower center", ncols=columns, **style)
 
 
 def mark_skipped(run: Run, axes: Axes) -> None:

@@ -17,11 +17,11 @@ def feature_pictures(run: Run) -> dict[str, Figure | None]:
     return {
         "alignment": alignment(run),
         "uniformity": lines("Uniformity", "log mean exp(-2 d²)", by_view(run, "geometry/uniformity/")),
-        "effective_rank": lines("Effective rank", "effective rank, dimensions", by_view(run, "geometry/effective_rank/")),
-        "modality_gap": lines("Modality gap", "distance of image and caption means", by_view(run, "geometry/modality_gap/"), first=1),
-        "drift_cosine": lines("Movement between validations", "cosine to the previous validation", by_view(run, "drift/", "/cosine_to_previous")),
-        "drift_similarity": lines("Similarity of samples", "mean pairwise cosine (1: collapse)", by_view(run, "drift/", "/mean_similarity")),
-        "drift_norm": lines("Feature length", "mean length of a feature", by_view(run, "drift/", "/norm")),
+        "effective_rank": lines("Effective rank", "dimensions", by_view(run, "geometry/effective_rank/")),
+        "modality_gap": lines("Modality gap", "distance of the means", by_view(run, "geometry/modality_gap/"), first=1),
+        "drift_cosine": lines("Movement between validations", "cosine to the previous one", by_view(run, "drift/", "/cosine_to_previous")),
+        "drift_similarity": lines("Similarity of samples", "mean cosine (1: collapse)", by_view(run, "drift/", "/mean_similarity")),
+        "drift_norm": lines("Feature length", "mean length", by_view(run, "drift/", "/norm")),
         **{f"alignment_{split}": alignment_matrix(split, found) for split, found in run.analysis.get("geometry", {}).items()},
         **{f"cka_{tower}": cka(run, tower) for tower in ("image", "text")},
     }
@@ -32,7 +32,7 @@ def alignment(run: Run) -> Figure | None:
     curves = {pair: curve for pair, curve in by_view(run, "geometry/alignment/").items() if curve[0]}
     if not curves:
         return None
-    figure, axes = chart("Alignment", "mean squared distance of a match")
+    figure, axes = chart("Alignment", "mean squared distance")
     others = {pair: curve for pair, curve in curves.items() if "image" not in pair.split("~")}
     for place, curve in enumerate(others.values()):
         axes.plot(*curve, color="#bbbbbb", linewidth=0.8, label=None if place else "two captions")
@@ -53,8 +53,8 @@ def alignment_matrix(split: str, found: dict) -> Figure | None:
     table = np.full((len(views), len(views)), np.nan)
     for one, other, value in pairs:
         table[views.index(one), views.index(other)] = table[views.index(other), views.index(one)] = value
-    figure, axes = chart(f"Alignment of every two views, {split}", "", "", height=1.6 + 0.42 * len(views))
-    matrix(figure, table, "mean squared distance of a match", (np.nanmin(table), np.nanmax(table)))
+    figure, axes = chart(f"Alignment of every two views, {split}", "", "", height=1.3 + 0.34 * len(views))
+    matrix(figure, table, "mean squared distance", (np.nanmin(table), np.nanmax(table)))
     axes.set_xticks(range(len(views)), views, rotation=40, ha="right", fontsize=8)
     axes.set_yticks(range(len(views)), views, fontsize=8)
     return figure
@@ -68,7 +68,7 @@ def cka(run: Run, tower: str) -> Figure | None:
     told = run.analysis.get("cka", {})
     names = told.get("layers", {}).get(tower, [])
     figure, axes = chart(f"CKA of the {tower} tower", "trained model", str(told.get("reference", "reference")), height=WIDTH * 0.8)
-    matrix(figure, table, "CKA (1: same up to rotation and scale)", (0, 1))
+    matrix(figure, table, "CKA", (0, 1))
     rows, columns = (names if len(names) == size else [str(place) for place in range(size)] for size in table.shape)
     axes.set_xticks(range(len(columns)), columns, rotation=40 if columns is names else 0, ha="right" if columns is names else "center", fontsize=8)
     axes.set_yticks(range(len(rows)), rows, fontsize=8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 
-from model.report.health_plots import canvas
-from model.report.plots import BY_K, GREEN, GREY, KS, chart, legend
+from model.report.plots import BY_K, GREEN, GREY, KS, WIDTH, chart, legend
 from model.report.run_files import Run, label
 
 Pair = dict[str, Any]
 # Pixels of a retrieved picture's side, and of the space around it.
 SIDE, GAP = 96, 10
+# Inches of a title, and signs of a caption that a row has room for.
+TITLE, LONGEST = 0.25, 80
 
 
 def retrieval_pictures(run: Run) -> dict[str, Figure | None]:
@@ -85,10 +87,12 @@ def example_grid(run: Run) -> Figure | None:
     columns = max(len(query["hits"]) for query in queries)
     cell, row = SIDE + GAP, SIDE + 3 * GAP
     sheet = np.full((len(queries) * row + GAP, columns * cell + GAP, 3), 255, dtype=np.uint8)
-    figure, axes = canvas(5.2, 5.2 * sheet.shape[0] / sheet.shape[1])
+    height = WIDTH * sheet.shape[0] / sheet.shape[1]
+    figure = Figure(figsize=(WIDTH, height + TITLE))
+    axes = figure.add_axes((0, 0, 1, height / (height + TITLE)))
     for line, query in enumerate(queries):
         top = line * row + 3 * GAP
-        axes.text(GAP, top - 0.6 * GAP, query["caption"], fontsize=7, va="bottom", parse_math=False)
+        axes.text(GAP, top - 0.6 * GAP, shorten(query["caption"], LONGEST), fontsize=7, va="bottom", parse_math=False, clip_on=True)
         for place, hit in enumerate(query["hits"]):
             left = place * cell + GAP
             sheet[top : top + SIDE, left : left + SIDE] = picture(folder / hit["picture"])

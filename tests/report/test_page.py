@@ -129,10 +129,10 @@ def rows_of(page: Page, caption: str) -> list[list[str]]:
 
 def test_tables_hold_the_figures(page):
     assert rows_of(page, "Image to caption 1")[1:] == [
-        ["val (100)", "0.300", "0.600", "0.800", "0.750", "1.25"],
+        ["val (100)", "0.300", "0.600", "0.800", "0.750", "1.250"],
         ["chance", "0.010", "0.050", "0.100", "", ""],
         ["ceiling", "0.997", "1.000", "1.000", "", ""],
-        ["test (200)", "0.315", "0.630", "0.800", "0.750", "1.25"],
+        ["test (200)", "0.315", "0.630", "0.800", "0.750", "1.250"],
         ["chance", "0.005", "0.025", "0.050", "", ""],
         ["ceiling", "0.997", "1.000", "1.000", "", ""],
     ]
@@ -147,7 +147,7 @@ def test_tables_hold_the_figures(page):
     assert ranked[1] == ["decoded 2 → image", "0.1100.090–0.130", "0.2200.200–0.240", "0.3300.310–0.350", "21.5"]
     assert rows_of(page, "Zero-shot")[1] == ["test", "0.7100.650–0.770", "–", "0.260", "4", "200"]
     assert rows_of(page, "Probes")[1] == ["image features", "0.830", "0.260", "train512 samples", "test200 samples"]
-    assert rows_of(page, "Features of every view")[1] == ["image", "-2.5", "40.5", "–"]
+    assert rows_of(page, "Features of every view")[1] == ["image", "-2.500", "40.50", "–"]
     assert rows_of(page, "Furthest")[1] == ["\\n", "-0.300"]
 
 
