@@ -15,8 +15,8 @@ from pytorch_lightning.callbacks import EarlyStopping
 from model.build import make_data, make_module, resolved_sizes
 from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
 from model.checkpoint.files import BEST, checkpoint_path, find_checkpoint, load_weights
-from model.config.compose import config_hash
-from model.config.folder import METRICS, refuse_used_folder
+from model.config.compose import as_dict, config_hash
+from model.config.folder import METRICS, first_process, refuse_used_folder
 from model.config.schema import RunConfig, TrainerConfig
 from model.data import check_source
 from model.data.module import CaptionData
@@ -25,8 +25,10 @@ from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback
 from model.memory import forget_peak, peak_mib
 from model.module import NWayClip
-from model.report.callbacks import JournalCallback, ProgressBar, StepClock, make_loggers
+from model.report.callback_loggers import close_loggers, finish_loggers, make_loggers
+from model.report.callbacks import JournalCallback, ProgressBar, StepClock
 from model.report.closing import print_closing
+from model.report.draw import draw_report
 from model.report.journal import read_rows
 from model.report.summary import EVALUATION, OBJECTIVE, SUMMARY, Summary, record_failure
 
@@ -66,6 +68,9 @@ def run(config: RunConfig, folder: Path) -> Summary:
     except BaseException as error:
         stopped = isinstance(error, (SystemExit, KeyboardInterrupt))  # a signal, after which Lightning leaves in order
         record_failure(folder, "interrupted" if stopped else f"{type(error).__name__}: {error}")
+        close_loggers(config.logger, failed=True)
+        if draws(config) and isinstance(error, Exception) and first_process():
+            draw_report(folder)
         raise
 
 
@@ -88,9 +93,18 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
     summary = summarise(session, seconds)
     if session.trainer.is_global_zero:
         summary.write(SUMMARY if config.train else EVALUATION)
+        pictures = draw_report(folder) if draws(config) else []
+        held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
+        if config.train:
+            finish_loggers(config.logger, session.trainer.loggers, held_out, pictures, session.trainer.global_step)
         if config.trainer.enable_progress_bar:
             print_closing(summary, data.sizes(), summary.notes["ceiling"])
     return summary
+
+
+def draws(config: RunConfig) -> bool:
+    """Whether the run ends with a report."""
+    return config.report and not config.trainer.fast_dev_run
 
 
 def quieten() -> None:
@@ -109,7 +123,7 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
         health = GradientHealthCallback(health_settings(config), folder if writes else None)
         callbacks.append(health)
     if writes:
-        callbacks.append(JournalCallback(folder / METRICS))
+        callbacks.append(JournalCallback(folder / METRICS, as_dict(config)))
     if config.trainer.early_stopping_patience is not None:
         callbacks.append(EarlyStopping("train/epoch_loss", patience=config.trainer.early_stopping_patience, check_on_train_epoch_end=True))
     if config.trainer.enable_progress_bar:

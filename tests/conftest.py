@@ -14,6 +14,7 @@ from model.config.schema import RunConfig
 # The smallest run that has everything: six views, two epochs of three steps.
 SMALL = [
     "trainer=cpu",
+    "report=false",
     "trainer.enable_progress_bar=false",
     "trainer.log_every_n_steps=1",
     "trainer.max_epochs=2",

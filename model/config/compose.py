@@ -17,9 +17,9 @@ from model.errors import ConfigError, not_known
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 # What a continued run may change and still be the same run.
-NOT_HASHED = ("ckpt_path", "train", "evaluate")
+NOT_HASHED = ("ckpt_path", "train", "evaluate", "report")
 # What the jobs of a sweep may change and still mean the same job: other checkpoints to start from are other jobs.
-NOT_IN_JOB_HASH = ("evaluate",)
+NOT_IN_JOB_HASH = ("evaluate", "report")
 
 
 def register_schemas() -> None:

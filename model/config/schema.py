@@ -236,6 +236,7 @@ class RunConfig:
     train: bool = MISSING
     ckpt_path: str | None = MISSING
     evaluate: list[str] = MISSING
+    report: bool = MISSING
 
 
 # Group -> the nodes that conf/<group>/*.yaml build on, by the name in their defaults list.

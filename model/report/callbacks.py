@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import RichProgressBar
-from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
-from model.config.schema import LoggerConfig, WandbConfig
-from model.errors import ConfigError
 from model.report.journal import Journal
 
 
 class JournalCallback(pl.Callback):
-    """Writes what the module has recorded, one row a step, into metrics.csv and to the run's other loggers."""
+    """Writes what the module has recorded, one row a step, into metrics.csv and to the run's other loggers, which also get the configuration."""
 
-    def __init__(self, path: Path) -> None:
-        self.journal = Journal(path)
+    def __init__(self, path: Path, config: dict[str, Any] | None = None) -> None:
+        self.journal, self.config = Journal(path), config or {}
         self._known_rows: int | None = None
 
     def state_dict(self) -> dict[str, int]:
@@ -36,6 +32,8 @@ class JournalCallback(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Drops the rows that came after the checkpoint."""
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self.config)
         if self._known_rows is not None and trainer.is_global_zero:
             self.journal.rewind(self._known_rows)
 
@@ -96,31 +94,3 @@ class ProgressBar(RichProgressBar):
         metrics = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)
         return metrics
-
-
-def make_loggers(config: LoggerConfig, folder: Path) -> list[Logger]:
-    """The loggers beside metrics.csv. Raises ConfigError where a package is missing."""
-    return [make(config, folder) for make in LOGGERS[config.name]]
-
-
-def tensorboard(config: LoggerConfig, folder: Path) -> Logger:
-    """Event files in the run's folder."""
-    try:
-        from pytorch_lightning.loggers import TensorBoardLogger
-
-        return TensorBoardLogger(folder, name="tensorboard", version="")
-    except ModuleNotFoundError as error:
-        raise ConfigError("logger=tensorboard needs a package; allowed: after pip install nway-clip[tensorboard]") from error
-
-
-def wandb(config: WandbConfig, folder: Path) -> Logger:
-    """Weights & Biases; the key comes from the environment."""
-    try:
-        from pytorch_lightning.loggers import WandbLogger
-
-        return WandbLogger(project=config.project, save_dir=folder, offline=config.offline)
-    except ModuleNotFoundError as error:
-        raise ConfigError("logger=wandb needs a package; allowed: after pip install nway-clip[wandb]") from error
-
-
-LOGGERS: dict[str, tuple[Callable[[Any, Path], Logger], ...]] = {"csv": (), "tensorboard": (tensorboard,), "wandb": (wandb,)}

@@ -1,0 +1,44 @@
+"""``python -m model.report <folder>`` makes the report of a run's folder, or the comparison of a sweep's, again from its files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from model.errors import ConfigError
+from model.report.run_files import MARKS, is_run
+
+USAGE = "usage: python -m model.report <folder of a run or of a sweep>"
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the files that were written. Exit codes: 0 done, 2 the folder is neither a run's nor a sweep's."""
+    if len(arguments) != 1 or arguments[0].startswith("-"):
+        print(USAGE, file=sys.stderr)
+        return 0 if {"-h", "--help"} & set(arguments) else 2
+    try:
+        written = make(Path(arguments[0]))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(*written, sep="\n")
+    return 0
+
+
+def make(folder: Path) -> list[Path]:
+    """The files that were written. Raises ConfigError where the folder is neither a run's nor a sweep's."""
+    if is_run(folder):
+        from model.report.page import write_report
+
+        return write_report(folder)
+    try:
+        from model.report.compare import write_comparison
+
+        return write_comparison(folder)
+    except ConfigError as error:
+        marks = ", ".join(MARKS)
+        raise ConfigError(f"{folder} is neither a run's folder nor a sweep's; allowed: one that holds {marks}, or a sweep's jobs that do") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,144 @@
+"""report/index.html: one file that shows what a run was and what it reached, made from the run's files alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+
+from model.report import page_parts as parts
+from model.report.files import write_whole
+from model.report.health_plots import health_figures
+from model.report.page_sections import SECTIONS, Section
+from model.report.plots import HEIGHT, WIDTH, legend, training_pictures
+from model.report.plots_features import feature_pictures
+from model.report.plots_retrieval import retrieval_pictures
+from model.report.run_files import Run, read_run
+
+FOLDER, PAGE = "report", "index.html"
+# Dots an inch: about two of a screen's for one of the page's; of wide pictures fewer.
+RESOLUTION, WIDE_RESOLUTION = 150, 120
+# Pictures wider than this, in inches, are drawn as narrow as the others; where they are also higher than this they keep their size, folded away.
+WIDE, HIGH = 6.0, 6.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture on the page."""
+
+    source: str
+    """A data URI."""
+    title: str
+    alt: str
+    width: int
+    height: int
+    folded: bool
+
+
+def write_report(folder: Path) -> list[Path]:
+    """Writes report/index.html and its pictures as PNG into the run's folder; returns the files. Raises ConfigError where it is no run's."""
+    run = read_run(folder)
+    target = folder / FOLDER
+    target.mkdir(exist_ok=True)
+    figures = draw(run)
+    images = {name: as_png(figure) for name, figure in figures.items()}
+    for name, image in images.items():
+        write_whole(target / f"{name}.png", image)
+    write_whole(target / PAGE, render(run, figures, images))
+    return [target / PAGE, *(target / f"{name}.png" for name in images)]
+
+
+def draw(run: Run) -> dict[str, Figure]:
+    """File name without ending -> picture, of everything that the run can show."""
+    drawn = {**training_pictures(run), **retrieval_pictures(run), **feature_pictures(run), **health_figures(run.folder)}
+    figures = {name: figure for name, figure in drawn.items() if figure is not None}
+    for figure in figures.values():
+        width, height = figure.get_size_inches()
+        if width > WIDE and height <= HIGH:
+            narrow(figure)
+    return figures
+
+
+def narrow(figure: Figure) -> None:
+    """Gives a picture the size of the report's others, its legend below as in those."""
+    figure.set_size_inches(WIDTH, HEIGHT)
+    for axes in figure.axes:
+        if axes.get_legend():
+            axes.get_legend().remove()
+            legend(axes)
+
+
+def as_png(figure: Figure) -> bytes:
+    """The picture's file. Signs that the font lacks are boxes there; the page shows captions as text."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure.savefig(file, format="png", dpi=WIDE_RESOLUTION if figure.get_figwidth() > WIDE else RESOLUTION)
+    return file.getvalue()
+
+
+def render(run: Run, figures: Mapping[str, Figure], images: Mapping[str, bytes]) -> str:
+    """The page's text."""
+    return template().render(
+        title=parts.title(run),
+        status=parts.status(run),
+        problems=parts.problems(run),
+        command=parts.command(run),
+        facts=parts.facts(run),
+        tiles=parts.tiles(run),
+        sections=[section for section in (fill(section, run, figures, images) for section in SECTIONS) if section],
+        config=OmegaConf.to_yaml(OmegaConf.create(run.config)) if run.config else "",
+        versions=(run.summary or run.evaluation).get("versions", {}),
+        folder=run.folder.resolve().name,
+        config_hash=(run.summary or run.evaluation).get("config_hash", ""),
+    )
+
+
+def template() -> Template:
+    """page.html, which escapes what it is given."""
+    files = FileSystemLoader(Path(__file__).parent)
+    return Environment(loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).get_template("page.html")
+
+
+def fill(section: Section, run: Run, figures: Mapping[str, Figure], images: Mapping[str, bytes]) -> dict[str, Any] | None:
+    """What the template needs of a section; None where the run has nothing for it."""
+    shown = [show(alt, figures[name], images[name]) for name, alt in section.shown(images).items()]
+    tables = section.tables(run)
+    queries = with_pictures(run) if section.examples else []
+    if not (shown or tables or queries):
+        return None
+    return {"title": section.title, "anchor": section.anchor, "note": section.note, "pictures": shown, "tables": tables, "queries": queries}
+
+
+def show(alt: str, figure: Figure, image: bytes) -> Shown:
+    """One picture. Its size in pixels of the page keeps its place while it loads."""
+    title = next((axes.get_title() for axes in figure.axes if axes.get_title()), "")
+    width, height = figure.get_size_inches()
+    return Shown(data_uri(image), title, alt, round(96 * width), round(96 * height), width > WIDE)
+
+
+def with_pictures(run: Run) -> Sequence[dict[str, Any]]:
+    """The queries of examples.json, every hit with its picture inlined (empty where the file is gone)."""
+    folder = run.folder / "examples"
+    known: dict[str, str] = {}
+    for hit in (hit for query in run.examples.get("queries", []) for hit in query["hits"]):
+        file = folder / hit["picture"]
+        if hit["picture"] not in known:
+            known[hit["picture"]] = data_uri(file.read_bytes()) if file.is_file() else ""
+    return [
+        {"caption": query["caption"], "hits": [{**hit, "source": known[hit["picture"]]} for hit in query["hits"]]}
+        for query in run.examples.get("queries", [])
+    ]
+
+
+def data_uri(image: bytes) -> str:
+    """A PNG as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"

@@ -1,0 +1,42 @@
+"""A page as tests read it."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Elements in order, each with its attributes and the text inside it. Raises AssertionError for elements that are not closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[dict] = []
+        self._open: list[dict] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = {"tag": tag, "text": "", **dict(attrs)}
+        self.elements.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open, f"</{tag}> closes nothing"
+        assert self._open.pop()["tag"] == tag
+
+    def handle_data(self, data: str) -> None:
+        for element in self._open:
+            element["text"] += data
+
+    def all(self, tag: str, **attributes: str) -> list[dict]:
+        """Elements of a tag with these attributes (`class_` for class)."""
+        wanted = {key.rstrip("_"): value for key, value in attributes.items()}
+        return [element for element in self.elements if element["tag"] == tag and all(element.get(key) == value for key, value in wanted.items())]
+
+    def texts(self, tag: str, **attributes: str) -> list[str]:
+        """Their texts, white space in one."""
+        return [" ".join(element["text"].split()) for element in self.all(tag, **attributes)]
