@@ -49,6 +49,16 @@ def test_a_skipped_step_costs_a_row_and_nothing_else(small, spoil, tmp_path):
     assert set(health_figures(tmp_path)) == {"gradient_norm", "gradient_heatmap", "gradient_flow", "activations"}
 
 
+def test_a_skipped_step_is_no_part_of_what_an_epoch_is_judged_by(small, spoil, tmp_path):
+    spoil({1})
+    overrides = ("loss=normsv5", "trainer.early_stopping_patience=3", "schedule=plateau", "schedule.patience=0", "schedule.warmup=0")
+    summary = run(small(*overrides), tmp_path)
+    assert summary.status == "complete", "not stopped for a loss that is not finite"
+    assert math.isfinite(summary.metrics["train/epoch_loss"])
+    rates = {row["train/lr"] for row in csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()) if row["train/lr"]}
+    assert len(rates) == 1, "the first epoch's mean is a best one"
+
+
 def test_a_halted_run_goes_on_from_its_last_good_weights(small, spoil, tmp_path):
     spoil({4})
     with pytest.raises(TrainingHalted):
