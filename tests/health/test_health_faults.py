@@ -219,6 +219,13 @@ def test_recorded_norms_are_unscaled(optimizer):
     assert module.rows[0]["grad/global_norm"] == pytest.approx(plain.rows[0]["grad/global_norm"], rel=0.05)
 
 
+def test_a_growing_scale_is_no_spike_of_the_loss(caplog):
+    plugin = half_precision(growth_interval=55, growth_factor=100.0)
+    trainer([GradientHealthCallback(HealthSettings(), None)], **plugin).fit(Small(), loader(60 * ROWS))
+    assert plugin["plugins"][0].scaler.get_scale() == 6_400
+    assert "Loss spike" not in caplog.text
+
+
 def test_counts_survive_a_checkpoint(tmp_path):
     _, callback, _ = fit(HealthSettings(max_skips=5), {13, 14, 15})
     torch.save(callback.state_dict(), tmp_path / "state")

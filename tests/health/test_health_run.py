@@ -18,15 +18,15 @@ from model.run import run
 
 @pytest.fixture
 def spoil(monkeypatch):
-    """`spoil({2})`: from then on the losses of these optimizer steps (from 0) are NaN."""
-    good = NWayClip.training_step
+    """`spoil({2})`: from then on the features of these optimizer steps (from 0) are NaN."""
+    good = NWayClip.forward
 
     def make(steps: set[int]) -> None:
-        def training_step(self, batch, batch_index):
-            loss = good(self, batch, batch_index)
-            return loss * math.nan if self.global_step in steps else loss
+        def forward(self, batch):
+            views = good(self, batch)
+            return views * math.nan if self.training and self.global_step in steps else views
 
-        monkeypatch.setattr(NWayClip, "training_step", training_step)
+        monkeypatch.setattr(NWayClip, "forward", forward)
 
     return make
 
