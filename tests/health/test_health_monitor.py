@@ -92,7 +92,7 @@ def test_numbers_out_of_range_are_refused(backward, keys, message):
 
 
 def test_a_negative_norm_would_turn_gradients_round(backward):
-    with pytest.raises(ValueError, match="max_norm=-1.0 is too small; allowed: 0 or more"):
+    with pytest.raises(ValueError, match=r"max_norm=-1\.0 is too small; allowed: 0 or more"):
         GradientHealthMonitor(model=backward).apply_gradient_clipping(max_norm=-1.0)
 
 
