@@ -89,8 +89,10 @@ class NWayClip(pl.LightningModule):
         self._view_squares = None
         window = torch.stack(self._window)
         self._window.clear()
-        self._epoch_loss = self._epoch_loss + window.double().sum()
-        self._epoch_batches += len(window)
+        if not self.step_skipped:
+            # A loss that is not finite would end up in the epoch's mean, and so in early stopping and the plateau schedule.
+            self._epoch_loss = self._epoch_loss + window.double().sum()
+            self._epoch_batches += len(window)
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
             rate = self.optimizers().param_groups[0]["lr"]
             self.record({"train/loss": window.mean(), "train/logit_scale": self.multiplier().detach(), "train/lr": rate})

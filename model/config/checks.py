@@ -58,10 +58,12 @@ def view_count(model: ModelConfig) -> int:
 
 
 def check_monitor(config: RunConfig) -> None:
-    """The monitor checks its own settings."""
-    from model.health import HealthSettings
+    """The monitor checks its own settings, and knows which strategies hide gradients from it."""
+    from model.health.limits import HealthSettings, refuse_strategy
 
     HealthSettings(**{field.name: getattr(config.monitor, field.name) for field in fields(HealthSettings)})
+    if config.monitor.enabled:
+        refuse_strategy(config.trainer.strategy)
 
 
 def check_model(model: ModelConfig, data: DataConfig) -> None:

@@ -16,11 +16,10 @@ from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy, Strate
 from torch import Tensor
 from torch.optim import Optimizer
 
-from model.errors import ConfigError
 from model.health.clipping import coefficient, drop_gradients, scale_gradients
 from model.health.halt import LAST_GOOD, from_all_processes, write_halt
 from model.health.journal import HealthJournal
-from model.health.limits import HealthSettings
+from model.health.limits import HealthSettings, refuse_strategy
 from model.health.noise import add_noise, noise_deviation
 from model.health.policy import Action, Counts, TrainingHalted, decide
 from model.health.reading import Measurement, Reading, measure, read
@@ -79,16 +78,20 @@ class GradientHealthCallback(pl.Callback):
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer) -> None:
         """One step: measure, decide, act, record."""
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        gradients = {self._names[id(p)]: p.grad for p in parameters if p.grad is not None and p.grad.numel()}
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler is not None else None
-        measured = measure(gradients, self.window.loss(pl_module.device) / (scale or 1.0))
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            # Lightning leaves it to a fused optimizer to divide by the scale, which it would do after this hook.
+            scaler.unscale_(optimizer)
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        gradients = {self._names[id(p)]: p.grad for p in parameters if p.grad is not None and p.grad.numel()}
+        loss = self.window.loss(pl_module.device) / (scale or 1.0)
+        measured = measure(gradients, loss, self.settings.clip, self.settings.clip_above)
         due = self._due(trainer)
         if due or scaler is not None or self.settings.decides:
             reading = read(measured, full=due)
             counts = self._settled()
-            action = decide(reading.norm, reading.loss_finite, reading.gradient_finite, scale, counts.in_a_row, self.settings)
+            action = decide(reading.clips, reading.loss_finite, reading.gradient_finite, scale, counts.in_a_row, self.settings)
             counts.add(action)
             self._act(trainer, pl_module, measured, reading, action)
         else:
@@ -97,7 +100,11 @@ class GradientHealthCallback(pl.Callback):
         self.window.clear()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Leaves no hooks behind, however training ended."""
+        """Leaves no hooks behind."""
+        self.journal.unwatch()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Nor where training ended within a step: Lightning calls no teardown then."""
         self.journal.unwatch()
 
     def _due(self, trainer: pl.Trainer) -> bool:
@@ -108,16 +115,15 @@ class GradientHealthCallback(pl.Callback):
         """A step that is taken whatever its figures: clipped without asking for them."""
         self._counts.add(Action.STEP)
         if self.settings.clip is not None:
-            scale = coefficient(measured.total, self.settings.clip, self.settings.clip_above)
-            scale_gradients(list(measured.gradients.values()), scale)
-            self._clipped_on_device = self._clipped_on_device + (scale < 1)
+            scale_gradients(list(measured.gradients.values()), measured.scale)
+            self._clipped_on_device = self._clipped_on_device + (measured.scale < 1)
         self._add_noise(trainer, measured.gradients)
 
     def _act(self, trainer: pl.Trainer, module: pl.LightningModule, measured: Measurement, reading: Reading, action: Action) -> None:
         """Does what was decided, and records it."""
         step, more = trainer.global_step + 1, {"grad/clip_coef": 1.0, **logit_scale_gradient(measured, reading)}
         if action is Action.CLIP:
-            more["grad/clip_coef"] = coefficient(trusted_total(measured, reading), self.settings.clip, self.settings.clip_above)
+            more["grad/clip_coef"] = trusted_scale(measured, reading, self.settings)
             scale_gradients(list(measured.gradients.values()), more["grad/clip_coef"])
         self.journal.step(module, step, reading, action, self._counts, more)
         if action in (Action.STEP, Action.CLIP):
@@ -162,15 +168,17 @@ class GradientHealthCallback(pl.Callback):
 
 def refuse_flat_shards(strategy: Strategy) -> None:
     """Raises ConfigError for a strategy under which each process holds a nameless part of the gradient."""
-    if isinstance(strategy, (FSDPStrategy, DeepSpeedStrategy)):
-        name = "fsdp" if isinstance(strategy, FSDPStrategy) else "deepspeed"
-        raise ConfigError(f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp, ddp_spawn, or any with monitor=off")
+    for kind, name in ((FSDPStrategy, "fsdp"), (DeepSpeedStrategy, "deepspeed")):
+        if isinstance(strategy, kind):
+            refuse_strategy(name)
 
 
-def trusted_total(measured: Measurement, reading: Reading) -> Tensor:
-    """The norm to clip by: torch's own, or where that overflowed the exact one."""
-    total = measured.total
-    return torch.tensor(reading.norm, dtype=torch.float64, device=total.device) if reading.overflowed else total
+def trusted_scale(measured: Measurement, reading: Reading, settings: HealthSettings) -> Tensor:
+    """What clipping multiplies by: from torch's own norm, or where that overflowed from the exact one."""
+    if not reading.overflowed:
+        return measured.scale
+    exact = torch.tensor(reading.norm, dtype=torch.float64, device=measured.total.device)
+    return coefficient(exact, settings.clip, settings.clip_above)
 
 
 def logit_scale_gradient(measured: Measurement, reading: Reading) -> dict[str, Tensor]:

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 TORCH_EPS = 1e-6
 
 
-def coefficient(norm: Tensor, clip: float, above: float | None) -> Tensor:
-    """What gradients of global norm `norm` are multiplied by: clip / (norm + 1e-6), at most 1; 1 where `norm` is not above `above`."""
+def coefficient(norm: Tensor, clip: float | None, above: float | None) -> Tensor:
+    """What gradients of global norm `norm` are multiplied by: clip / (norm + 1e-6), at most 1; 1 where `norm` is not above `above`, or
+    `clip` is None. As torch has it, a norm within 1e-6 below `clip` is scaled too."""
+    if clip is None:
+        return torch.ones_like(norm)
     scale = torch.clamp(clip / (norm + TORCH_EPS), max=1.0)
     return scale if above is None else torch.where(norm > above, scale, torch.ones_like(scale))
 

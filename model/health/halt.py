@@ -8,6 +8,8 @@ from typing import Any
 
 import torch.distributed as dist
 
+from model.report.files import write_whole
+
 FILE = "halt.json"
 LAST_GOOD = Path("checkpoints") / "last_good.ckpt"
 
@@ -24,4 +26,4 @@ def from_all_processes(indices: list[int]) -> list[int]:
 def write_halt(run_dir: Path, *, step: int, reason: str, indices: list[int], layers: list[str]) -> None:
     """halt.json: the optimizer step (counted from 1), why, which samples its batches held, which parameters' gradients are not finite."""
     record = {"step": step, "reason": reason, "indices": indices, "layers": layers, "checkpoint": LAST_GOOD.as_posix()}
-    (run_dir / FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_whole(run_dir / FILE, json.dumps(record, indent=2) + "\n")

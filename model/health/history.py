@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+from model.report.files import write_whole
+
 FILE = "health.jsonl"
 DIGITS = 6
 
@@ -27,7 +29,7 @@ class History:
     def rewind(self, rows: int) -> None:
         """Keeps the first `rows` rows."""
         kept = self.path.read_text(encoding="utf-8").splitlines(keepends=True)[:rows] if self.path.exists() else []
-        self.path.write_text("".join(kept), encoding="utf-8")
+        write_whole(self.path, "".join(kept))
         self.rows = len(kept)
 
 

@@ -38,8 +38,10 @@ class HealthJournal:
     def open(self, module: nn.Module, first: bool, known_rows: int | None) -> None:
         """Before the first step. first: whether this is the first process; known_rows: of the history, by the checkpoint that is continued."""
         self.first = first
-        if known_rows is not None and self.history and first:
-            self.history.rewind(known_rows)
+        if self.history and first:
+            self.history.path.parent.mkdir(parents=True, exist_ok=True)
+            if known_rows is not None:
+                self.history.rewind(known_rows)
         self._towers = tower_names(module)
         self._layers = layer_names(name for name, _ in module.named_parameters())
         self._activations = ActivationMonitor(module) if self.settings.activations else None

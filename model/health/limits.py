@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model.errors import at_least, one_of, require
+from model.errors import ConfigError, at_least, one_of, require
 
 POLICIES = ("warn", "skip", "halt")
+# Names of strategies under which each process holds a nameless part of the gradient.
+FLAT_SHARDS = ("fsdp", "deepspeed")
 
 
 @dataclass(frozen=True)
@@ -73,3 +75,7 @@ def check_clipping(clip: float | None, clip_above: float | None) -> None:
         require(clip is not None and clip_above >= clip, "monitor.clip_above", clip_above, problem, allowed)
 
 
+def refuse_strategy(name: str) -> None:
+    """Raises ConfigError for a value of trainer.strategy under which no process can see a whole gradient."""
+    if name.startswith(FLAT_SHARDS):
+        raise ConfigError(f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp, ddp_spawn, or any with monitor=off")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from model.errors import at_least, require
 from model.health.advice import Adviser, gradient_advice
 from model.health.clipping import coefficient, scale_gradients
 from model.health.details import layer_details
@@ -33,7 +34,13 @@ class GradientHealthMonitor:
     ) -> None:
         """grad_clip_threshold: the norm that `apply_gradient_clipping` scales down to; vanishing_threshold: a parameter's gradient norm below
         this counts as vanishing; exploding_threshold: a norm above this counts as exploding; log_frequency: steps between two summaries.
+        Raises ValueError for a number out of range.
         """
+        at_least("grad_clip_threshold", grad_clip_threshold, 0)
+        at_least("vanishing_threshold", vanishing_threshold, 0)
+        allowed = f"a number above vanishing_threshold={vanishing_threshold}"
+        require(exploding_threshold > vanishing_threshold, "exploding_threshold", exploding_threshold, "is too small", allowed)
+        at_least("log_frequency", log_frequency, 1)
         self.model = model
         self.grad_clip_threshold = grad_clip_threshold
         self.vanishing_threshold = vanishing_threshold
@@ -89,13 +96,15 @@ class GradientHealthMonitor:
         """Scales the gradients down to the global norm `max_norm` (None: `grad_clip_threshold`); returns the norm before, 0-dimensional.
 
         The arithmetic of `torch.nn.utils.clip_grad_norm_`, but right where its squares overflow. Reuses the norm of the last check where the
-        gradients are untouched since (changes made through `.data` are not seen).
+        gradients are untouched since (changes made through `.data` are not seen). Raises ValueError for a negative `max_norm`.
         """
+        limit = self.grad_clip_threshold if max_norm is None else max_norm
+        at_least("max_norm", limit, 0)
         gradients = list(self._gradients().values())
         if self._measured is None or not self._measured.still_holds(gradients):
             self._report()
         total = self._measured.total
-        scale_gradients(gradients, coefficient(total, self.grad_clip_threshold if max_norm is None else max_norm, above=None))
+        scale_gradients(gradients, coefficient(total, limit, above=None))
         return total
 
     def get_gradient_flow_summary(self) -> dict[str, list[tuple[str, float]]]:

@@ -10,17 +10,20 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from model.health.clipping import coefficient
 from model.health.examine import GradientReport, examine
 from model.health.stats import parameter_norms, total_norm
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Still on the device: (P,) norms, their total, this process's loss, and whether a loss was bad in any process (0-dimensional)."""
+    """Still on the device: (P,) norms, their total, what clipping multiplies by, this process's loss, and whether a loss was bad in any
+    process (all 0-dimensional)."""
 
     gradients: Mapping[str, Tensor]
     norms: Tensor
     total: Tensor
+    scale: Tensor
     loss: Tensor
     bad_loss: Tensor
 
@@ -35,6 +38,8 @@ class Reading:
     """As it went into the backward pass."""
     loss_finite: bool
     gradient_finite: bool
+    clips: bool
+    """Whether clipping would change the gradient."""
     overflowed: bool = False
     """Whether squares overflowed in torch's norm although every element is finite."""
     report: GradientReport | None = None
@@ -46,10 +51,11 @@ class Reading:
         return self.loss_finite and self.gradient_finite
 
 
-def measure(gradients: Mapping[str, Tensor], loss: Tensor) -> Measurement:
-    """One fused pass; no host synchronisation. Of several processes, one bad loss counts for all."""
+def measure(gradients: Mapping[str, Tensor], loss: Tensor, clip: float | None = None, above: float | None = None) -> Measurement:
+    """One fused pass; no host synchronisation. Of several processes, one bad loss counts for all. clip, above: as `coefficient` has them."""
     norms = parameter_norms(list(gradients.values()))
-    return Measurement(gradients, norms, total_norm(norms), loss, in_any_process(~torch.isfinite(loss)))
+    total = total_norm(norms)
+    return Measurement(gradients, norms, total, coefficient(total, clip, above), loss, in_any_process(~torch.isfinite(loss)))
 
 
 def in_any_process(flag: Tensor) -> Tensor:
@@ -62,13 +68,13 @@ def in_any_process(flag: Tensor) -> Tensor:
 
 
 def read(measured: Measurement, full: bool) -> Reading:
-    """One transfer to the host: of three numbers, or with `full` of every norm; more only of a bad step."""
+    """One transfer to the host: of four numbers, or with `full` of every norm; more only of a bad step."""
     norms = measured.norms if full else measured.norms[:0]
-    verdict = torch.stack([measured.total, measured.loss.to(measured.total), measured.bad_loss.to(measured.total)])
-    *each, total, loss, bad_loss = torch.cat([norms, verdict]).tolist()
+    verdict = [figure.to(measured.total) for figure in (measured.total, measured.scale, measured.loss, measured.bad_loss)]
+    *each, total, scale, loss, bad_loss = torch.cat([norms, torch.stack(verdict)]).tolist()
     if not full and not bad_loss and math.isfinite(total):
-        return Reading(total, loss, loss_finite=True, gradient_finite=True)
+        return Reading(total, loss, loss_finite=True, gradient_finite=True, clips=scale < 1)
     each = each if full else measured.norms.tolist()
     report = examine(list(measured.gradients), list(measured.gradients.values()), each, total)
     overflowed = report.finite and not math.isfinite(total)
-    return Reading(report.global_norm, loss, not bad_loss, report.finite, overflowed, report)
+    return Reading(report.global_norm, loss, not bad_loss, report.finite, scale < 1, overflowed, report)

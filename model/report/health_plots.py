@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from model.health.history import FILE, read_history
 
 Row = Mapping[str, Any]
-HEALTHY, VANISHING, EXPLODING, NEUTRAL = "#3b7dd8", "#e0a030", "#c83c3c", "#777777"
-# More labels than this cannot be read.
-MOST_LABELS = 60
+HEALTHY, VANISHING, EXPLODING, NEUTRAL = "#3b7dd8", "#e0a030", "#c83c3c", "#555555"
+# Patterns that tell the colours apart in grey print.
+VANISHING_HATCH, EXPLODING_HATCH, NOT_FINITE_HATCH = "////", "xxxx", "xxxxx"
+# More labels, or numbers beside bars, than this cannot be read; nor can a share below the least number.
+MOST_LABELS, MOST_NUMBERS, LEAST_NUMBER = 70, 15, 5e-4
 # Smallest norm that a logarithmic axis shows.
 FLOOR = 1e-12
 
@@ -30,22 +34,46 @@ def health_figures(run_dir: Path) -> dict[str, Figure]:
 
 
 def norm_over_steps(rows: Sequence[Row]) -> Figure | None:
-    """The global gradient norm before clipping, the norm above which is clipped, and where steps were clipped or left out."""
+    """The global gradient norm before clipping, the norm above which is clipped, and where steps were clipped or left out; where there is
+    clipping, below it the share of steps that were clipped since the row before."""
     if not rows:
         return None
-    figure, axes = canvas(9, 4.5)
+    clips = any(row["clip"] is not None for row in rows)
+    figure = Figure(figsize=(9, 5.2 if clips else 4.2), layout="constrained")
+    axes, *below = figure.subplots(2, sharex=True, height_ratios=(4, 1)) if clips else [figure.subplots()]
     shown = [row for row in rows if math.isfinite(row["norm"])]
     axes.plot([row["step"] for row in shown], [max(row["norm"], FLOOR) for row in shown], color=HEALTHY, linewidth=1.2, label="global norm")
-    if any(row["clip"] is not None for row in rows):
+    if clips:
         limits = [math.nan if row["clip"] is None else row["clip"] for row in rows]
         axes.plot([row["step"] for row in rows], limits, color=NEUTRAL, linestyle="--", linewidth=1, label="clipped above")
-    clipped = [row for row in increases(rows, "clipped") if math.isfinite(row["norm"])]
-    axes.plot([row["step"] for row in clipped], [row["norm"] for row in clipped], "v", color=VANISHING, markersize=4, label="clipped")
-    lost = [row["step"] for row in (*increases(rows, "skipped"), *increases(rows, "scaler_skips"))]
-    axes.plot(lost, [0.02] * len(lost), "x", color=EXPLODING, transform=axes.get_xaxis_transform(), label="left out", clip_on=False)
-    axes.set(xlabel="optimizer step", ylabel="gradient norm", yscale="log" if shown else "linear", title="Gradient norm, before clipping")
-    axes.legend(loc="upper right", fontsize=8)
+        draw_clipped_share(below[0], rows)
+    marked = [row for row in shown if row["action"] == "clip"]
+    size = 5 if len(rows) < 200 else 3
+    draw_marks(axes, [row["step"] for row in marked], [row["norm"] for row in marked], "clipped", marker="v", color=VANISHING, markersize=size)
+    edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, "markersize": 7}
+    for count, label, marker, color in (("skipped", "left out", "x", EXPLODING), ("scaler_skips", "dropped by the scaler", "+", NEUTRAL)):
+        lost = [row["step"] for row in increases(rows, count)]
+        draw_marks(axes, lost, [0.03] * len(lost), label, marker=marker, color=color, **edge)
+    axes.set(ylabel="gradient norm", yscale="log" if shown else "linear", title="Gradient norm, before clipping")
+    (below or [axes])[0].set_xlabel("optimizer step")
+    figure.legend(loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     return figure
+
+
+def draw_marks(axes: Axes, x: Sequence[float], y: Sequence[float], label: str, **style: Any) -> None:
+    """Points, and an entry in the legend, where there are any."""
+    if x:
+        axes.plot(x, y, linestyle="none", label=label, **style)
+
+
+def draw_clipped_share(axes: Axes, rows: Sequence[Row]) -> None:
+    """The share of clipped steps since the row before, as steps that end at each row."""
+    edges = [0, *(row["step"] for row in rows)]
+    counts = [0, *(row["clipped"] for row in rows)]
+    spans = [max(1, after - before) for before, after in pairwise(edges)]
+    shares = [(after - before) / span for (before, after), span in zip(pairwise(counts), spans, strict=True)]
+    axes.fill_between(edges, [0, *shares], step="pre", color=VANISHING, linewidth=0)
+    axes.set(ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="share\nclipped")
 
 
 def increases(rows: Sequence[Row], count: str) -> list[Row]:
@@ -65,11 +93,12 @@ def norm_by_layer_and_step(rows: Sequence[Row]) -> Figure | None:
     finite = norms[np.isfinite(norms)]
     scale = LogNorm(finite.min(), max(finite.max(), 1.001 * finite.min())) if finite.size else LogNorm(FLOOR, 1)
     image = axes.imshow(np.ma.masked_invalid(norms), aspect="auto", norm=scale, cmap="viridis", interpolation="nearest")
-    axes.set_facecolor(EXPLODING)
+    axes.patch.set(facecolor="white", edgecolor=EXPLODING, hatch=NOT_FINITE_HATCH, linewidth=0)
     label_layers(axes, layers)
     places = np.unique(np.linspace(0, len(rows) - 1, min(8, len(rows))).astype(int))
-    axes.set_xticks(places, [str(rows[place]["step"]) for place in places])
-    axes.set(xlabel="optimizer step (red: not finite)", title="Gradient norm by layer and step")
+    axes.set_xticks(places, [f"{rows[place]['step']:,}" for place in places])
+    hatched = "" if finite.size == norms.size else " (hatched: not finite, or no gradient)"
+    axes.set(xlabel=f"optimizer step{hatched}", title="Gradient norm by layer and step")
     figure.colorbar(image, ax=axes, label="gradient norm")
     return figure
 
@@ -82,29 +111,40 @@ def gradient_flow(rows: Sequence[Row]) -> Figure | None:
     layers, norms = list(row["layers"]), list(row["layers"].values())
     figure, axes = canvas(9, height_for(layers))
     low, high = row["vanishing"], row["exploding"]
-    colours = [VANISHING if norm < low else EXPLODING if norm > high else HEALTHY for norm in norms]
-    left = min(FLOOR, low) if low > 0 else FLOOR
-    axes.barh(range(len(layers)), [max(norm, left) for norm in norms], color=colours)
-    axes.axvline(max(low, left), color=VANISHING, linestyle="--", label=f"vanishing below {low:g}")
-    axes.axvline(high, color=EXPLODING, linestyle="--", label=f"exploding above {high:g}")
-    label_layers(axes, layers)
-    axes.set_ylim(len(layers) - 0.4, -0.6)
-    axes.set(xscale="log", xlabel="gradient norm", title=f"Gradient flow at step {row['step']}")
-    axes.legend(loc="lower right", fontsize=8)
+    least = min([norm for norm in norms if norm > 0] + [bound for bound in (low,) if bound > 0], default=FLOOR)
+    left = max(FLOOR, least / 10)
+    bars = axes.barh(range(len(layers)), [max(norm, left) for norm in norms], height=bar_height(layers), color=HEALTHY)
+    ill = [place for place, norm in enumerate(norms) if not low <= norm <= high]
+    for place in ill:
+        bars[place].set_facecolor(VANISHING if norms[place] < low else EXPLODING)
+        if len(layers) <= MOST_LABELS:
+            bars[place].set(hatch=VANISHING_HATCH if norms[place] < low else EXPLODING_HATCH, edgecolor="white")
+    if low > 0:
+        axes.axvline(low, color=VANISHING, linestyle=":", linewidth=1.8, label=f"vanishing below {low:g}")
+    axes.axvline(high, color=EXPLODING, linestyle="--", linewidth=1.5, label=f"exploding above {high:g}")
+    label_layers(axes, layers, ill)
+    right = 3 * max(high, *norms)
+    axes.set(xscale="log", xlim=(left, right), xlabel="gradient norm", title=f"Gradient flow at step {row['step']:,}")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     return figure
 
 
 def near_zero_by_layer(rows: Sequence[Row]) -> Figure | None:
-    """The share of activations near zero, layer by layer, at the last row that has them."""
+    """The share of activations near zero, layer by layer, at the last row that has them; the largest shares also in figures."""
     row = next((row for row in reversed(rows) if row.get("near_zero")), None)
     if row is None:
         return None
-    layers = list(row["near_zero"])
+    layers, shares = list(row["near_zero"]), list(row["near_zero"].values())
     figure, axes = canvas(9, height_for(layers))
-    axes.barh(range(len(layers)), list(row["near_zero"].values()), color=HEALTHY)
-    label_layers(axes, layers)
-    axes.set_ylim(len(layers) - 0.4, -0.6)
-    axes.set(xlim=(0, 1), xlabel="share of activations near zero", title=f"Activations near zero at step {row['step']}")
+    axes.barh(range(len(layers)), shares, height=bar_height(layers), color=HEALTHY)
+    largest = sorted(range(len(shares)), key=lambda place: -shares[place])[:MOST_NUMBERS]
+    told = label_layers(axes, layers, [place for place in largest if shares[place] >= LEAST_NUMBER])
+    for place in set(told) & set(largest):
+        if shares[place] >= LEAST_NUMBER:
+            axes.text(shares[place] + 0.005, place, f"{shares[place]:.1%}", fontsize=6, verticalalignment="center")
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set(xlim=(0, 1.06), xticks=np.linspace(0, 1, 6), xlabel="share of activations near zero")
+    axes.set_title(f"Activations near zero at step {row['step']:,}")
     return figure
 
 
@@ -116,14 +156,24 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 def height_for(layers: Sequence[str]) -> float:
     """Inches that so many labelled lines need."""
-    return 1.5 + 0.18 * min(max(len(layers), 8), MOST_LABELS)
+    return 1.5 + 0.17 * min(max(len(layers), 8), MOST_LABELS)
 
 
-def label_layers(axes: Axes, layers: Sequence[str]) -> None:
-    """Names the lines, every so many where there are more than can be read."""
+def bar_height(layers: Sequence[str]) -> float:
+    """Share of its line that a bar fills: all of it where lines are thin."""
+    return 0.8 if len(layers) <= MOST_LABELS else 1.0
+
+
+def label_layers(axes: Axes, layers: Sequence[str], first: Sequence[int] = ()) -> list[int]:
+    """Names the lines from top to bottom, those at the places `first` before others where there are more than can be read; returns which."""
     every = math.ceil(len(layers) / MOST_LABELS)
-    places = range(0, len(layers), every)
+    places: list[int] = []
+    for place in (*first, *range(0, len(layers), every)):
+        if all(abs(place - other) >= every for other in places):
+            places.append(place)
     axes.set_yticks(places, [layers[place] for place in places], fontsize=6)
+    axes.set_ylim(len(layers) - 0.4, -0.6)
+    return places
 
 
 PICTURES: dict[str, Callable[[Sequence[Row]], Figure | None]] = {

@@ -75,8 +75,14 @@ def test_a_seed_of_zero_is_a_seed(composed):
         (["trainer.precision=32"], "trainer.precision=32 is not known"),
         (["schedule=plateau", "schedule.factor=1.5"], "schedule.factor=1.5"),
         (["data.train_size=100"], "data.train_size=100 makes no batch"),
+        (["trainer.strategy=fsdp"], "trainer.strategy=fsdp hides gradients from the monitor; allowed: auto, ddp, ddp_spawn, or any with monitor=off"),
+        (["trainer.strategy=deepspeed_stage_2"], "trainer.strategy=deepspeed_stage_2 hides gradients from the monitor"),
     ],
 )
 def test_values_out_of_range_name_themselves(composed, overrides, text):
     with pytest.raises(ConfigError, match=re.escape(text)):
         composed(*overrides)
+
+
+def test_without_the_monitor_any_strategy_may_be_asked_for(composed):
+    assert composed("trainer.strategy=fsdp", "monitor=off").trainer.strategy == "fsdp"

@@ -55,7 +55,12 @@ def sgd(module: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {"adamw": adamw_groups, "lion": lion, "sgd": sgd}
+def fused(module: nn.Module) -> torch.optim.Optimizer:
+    """AdamW that would divide by a gradient scaler's scale itself."""
+    return torch.optim.AdamW(module.parameters(), lr=0.05, fused=True)
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {"adamw": adamw_groups, "lion": lion, "sgd": sgd, "fused": fused}
 
 
 class Small(pl.LightningModule):

@@ -45,6 +45,6 @@ class Around(Callback):
             self.rates.append(self.before["rates"][0])
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
-        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
+        if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch:
             self.moved.append(not same(self.before, snapshot(trainer, pl_module)))
         self.finite &= all(bool(torch.isfinite(parameter).all()) for parameter in pl_module.parameters())

@@ -81,6 +81,24 @@ def test_a_run_measures_when_a_row_is_due_and_removes_its_hooks(tmp_path, caplog
     assert hooks(module) == 0
 
 
+class Breaks(Small):
+    """Cannot take its second batch."""
+
+    def training_step(self, batch, batch_index):
+        loss = super().training_step(batch, batch_index)
+        if batch_index == 1:
+            raise ArithmeticError("after the forward pass")
+        return loss
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_run_that_breaks_within_a_step_leaves_no_hooks():
+    module = Breaks()
+    with pytest.raises(ArithmeticError):
+        trainer([GradientHealthCallback(HealthSettings(every_n_steps=1, activations=True), None)]).fit(module, loader())
+    assert hooks(module) == 0
+
+
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_dead_units_are_told(caplog):
     module = Small()

@@ -71,6 +71,22 @@ def test_clips_as_lightning_does_bit_for_bit(options, optimizer, on_nonfinite):
     assert not all(torch.equal(a, c) for a, _, c in pairs)
 
 
+class Given(Small):
+    """Its head's weight gets a gradient of the norm `factor`, nothing else gets any."""
+
+    def loss(self, batch):
+        return self.factor * (self.head.weight * torch.tensor([[0.6, 0.8, 0.0]])).sum()
+
+
+@pytest.mark.parametrize("on_nonfinite", ["warn", "skip"])
+@pytest.mark.parametrize("norm", [1 - 2e-6, 1 - 5e-7, 1.0, 1 + 5e-7])
+def test_clips_as_lightning_does_right_at_the_bound(norm, on_nonfinite):
+    ours, theirs = Given("sgd", factor=norm), Given("sgd", factor=norm)
+    trainer([GradientHealthCallback(HealthSettings(clip=1.0, on_nonfinite=on_nonfinite), None)], max_steps=2).fit(ours, loader())
+    trainer([], gradient_clip_val=1.0, max_steps=2).fit(theirs, loader())
+    assert torch.equal(ours.head.weight, theirs.head.weight)
+
+
 def test_clips_above_a_higher_norm_only():
     module, callback, norms = fit(HealthSettings(clip=0.1, clip_above=1.0, every_n_steps=1))
     assert [row["grad/clipped"] for row in module.rows] == [float(norm > 1.0) for norm in norms]
@@ -88,6 +104,12 @@ def test_groups_by_tower_and_layer():
     assert row["grad_tower/head/norm"] == row["grad_layer/head/norm"]
     parts = [row["grad_tower/tower/norm"], row["grad_tower/head/norm"], row["grad/logit_scale"]]
     assert row["grad/global_norm"] == pytest.approx(sum(norm**2 for norm in parts) ** 0.5, rel=1e-6)
+
+
+def test_the_last_window_may_be_incomplete():
+    module, _, norms = fit(HealthSettings(every_n_steps=1), accumulate_grad_batches=5)
+    assert [row["grad/global_norm"] for row in module.rows] == pytest.approx(norms, rel=1e-6)
+    assert len(norms) == 4, "of 5, 5, 5 and 1 batches"
 
 
 def test_history_goes_back_to_the_checkpoint(tmp_path):
@@ -108,3 +130,8 @@ def test_strategies_that_hide_gradients_are_refused(strategy, name):
     with pytest.raises(ConfigError, match=f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp,"):
         refuse_flat_shards(object.__new__(strategy))
     refuse_flat_shards(DDPStrategy())
+
+
+def test_a_history_may_lie_in_a_new_folder(tmp_path):
+    fit(HealthSettings(), run_dir=tmp_path / "not" / "there")
+    assert [row["step"] for row in read_history(tmp_path / "not" / "there" / "health.jsonl")] == [10]

@@ -40,6 +40,7 @@ def nan_gradient_alone(loss: Tensor) -> Tensor:
     return loss + (loss * 0).sqrt()
 
 
+PRECISIONS = ["32-true", "bf16-mixed", "16-mixed"]
 FAULTS = {"nan": nan_loss, "inf": inf_loss, "inf_loss_alone": inf_loss_alone, "nan_gradient_alone": nan_gradient_alone}
 
 
@@ -70,16 +71,31 @@ def test_skipped_steps_move_nothing(fault, optimizer, bad):
     assert callback.counts == {"attempted": 16, "applied": 16 - len(bad), "skipped": len(bad), "clipped": 0, "scaler_skips": 0}
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
-def test_skipped_steps_move_nothing_in_mixed_precision(precision):
-    options = {"precision": precision} if precision == "bf16-mixed" else half_precision()
-    _, callback, around = fit(HealthSettings(), {0, 5, 6}, **options)
+def in_precision(precision: str) -> dict:
+    """Options of the Trainer."""
+    return half_precision() if precision == "16-mixed" else {"precision": precision}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("optimizer", ["adamw", "lion", "fused"])
+@pytest.mark.parametrize("fault", ["nan", "inf", "inf_loss_alone"])
+def test_skipped_steps_move_nothing_in_any_precision(precision, optimizer, fault):
+    _, callback, around = fit(HealthSettings(), {0, 5, 6}, FAULTS[fault], optimizer, **in_precision(precision))
     assert [step for step, moved in enumerate(around.moved) if not moved] == [0, 5, 6]
     assert (callback.counts["skipped"], callback.counts["scaler_skips"]) == (3, 0)
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
+@pytest.mark.parametrize(("bad", "window"), [(0, 0), (7, 1), (14, 2), (15, 3)], ids=["first", "middle", "last of a window", "incomplete window"])
+def test_one_bad_slice_moves_nothing(precision, optimizer, bad, window):
+    _, callback, around = fit(HealthSettings(), {bad}, optimizer=optimizer, accumulate_grad_batches=5, **in_precision(precision))
+    assert around.moved == [step != window for step in range(4)], "windows of 5, 5, 5 and 1 batches"
+    assert callback.counts["skipped"] == 1
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_one_bad_slice_drops_its_whole_window(fault, tmp_path):
+def test_one_bad_slice_drops_its_whole_window(fault):
     _, callback, around = fit(HealthSettings(), {6}, FAULTS[fault], accumulate_grad_batches=4)
     assert around.moved == [True, False, True, True]
     assert callback.counts["skipped"] == 1
@@ -109,18 +125,59 @@ def test_skips_are_counted_in_a_row_only(tmp_path):
     assert json.loads((tmp_path / "halt.json").read_text())["step"] == 14
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
-def test_halt_names_the_batch_and_keeps_the_last_good_weights(tmp_path, precision):
-    options = half_precision() if precision == "16-mixed" else {"precision": precision}
+def halted(settings, batches, folder, fault=nan_loss, optimizer="adamw", **options):
+    """(halt.json, last good checkpoint, snapshot before the bad step) of a run that must halt."""
+    module, around, callback = Small(optimizer, at(batches, fault)), Around(), GradientHealthCallback(settings, folder)
     with pytest.raises(TrainingHalted):
-        fit(HealthSettings(on_nonfinite="halt"), {5}, run_dir=tmp_path, **options)
-    told = json.loads((tmp_path / "halt.json").read_text())
+        trainer([around, callback], **options).fit(module, loader())
+    kept = torch.load(folder / "checkpoints" / "last_good.ckpt", weights_only=True)
+    return json.loads((folder / "halt.json").read_text()), kept, around.before
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
+@pytest.mark.parametrize("fault", ["nan", "inf", "inf_loss_alone"])
+@pytest.mark.parametrize("bad", [0, 7], ids=["first", "middle"])
+def test_halt_keeps_everything_as_it_was(tmp_path, precision, optimizer, fault, bad):
+    told, kept, before = halted(HealthSettings(on_nonfinite="halt"), {bad}, tmp_path, FAULTS[fault], optimizer, **in_precision(precision))
+    assert same(dict(kept["state_dict"]), before["parameters"])
+    assert same(kept["optimizer_states"][0], before["optimizer"]), "moments, and learning rates of all groups"
+    assert (told["step"], told["indices"]) == (bad + 1, list(range(bad * ROWS, (bad + 1) * ROWS)))
+    assert ("tower.0.weight" in told["layers"]) == (fault != "inf_loss_alone")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
+@pytest.mark.parametrize("fault", ["nan", "inf"])
+@pytest.mark.parametrize("first", [0, 6], ids=["first", "middle"])
+def test_many_in_a_row_halt_with_the_weights_before_them(tmp_path, precision, optimizer, fault, first):
+    settings, bad = HealthSettings(max_skips=3), set(range(first, 16))
+    told, kept, _ = halted(settings, bad, tmp_path, FAULTS[fault], optimizer, **in_precision(precision))
+    assert (told["step"], told["indices"]) == (first + 4, list(range((first + 3) * ROWS, (first + 4) * ROWS)))
+    good = Small(optimizer)
+    if first:
+        trainer([], max_steps=first, **in_precision(precision)).fit(good, loader())
+        assert same(kept["optimizer_states"][0]["state"], good.trainer.optimizers[0].state_dict()["state"])
+        assert kept["optimizer_states"][0]["param_groups"][0]["lr"] == good.trainer.optimizers[0].param_groups[0]["lr"]
+    assert same(dict(kept["state_dict"]), {name: p.detach() for name, p in good.named_parameters()})
+
+
+def test_a_bad_gradient_that_no_lower_scale_mends_uses_up_the_skips(tmp_path):
+    settings = HealthSettings(max_skips=2, every_n_steps=1)
+    module, callback = Small(fault=at(set(range(2, 16)), nan_gradient_alone)), GradientHealthCallback(settings, tmp_path)
+    with pytest.raises(TrainingHalted, match="step 11: the gradient is not finite, 2 steps were skipped"):
+        trainer([callback], **half_precision()).fit(module, loader())
+    assert callback.counts == {"attempted": 10, "applied": 2, "skipped": 2, "clipped": 0, "scaler_skips": 6}, "64 is halved six times to 1"
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_halt_names_the_batch_and_keeps_the_last_good_weights(tmp_path, precision):
+    told, kept, _ = halted(HealthSettings(on_nonfinite="halt"), {5}, tmp_path, **in_precision(precision))
     assert told["step"] == 6
     assert told["indices"] == list(range(5 * ROWS, 6 * ROWS))
     assert "tower.0.weight" in told["layers"]
-    kept = torch.load(tmp_path / "checkpoints" / "last_good.ckpt", weights_only=True)
     good = Small()
-    trainer([], max_steps=5, **(half_precision() if precision == "16-mixed" else options)).fit(good, loader())
+    trainer([], max_steps=5, **in_precision(precision)).fit(good, loader())
     assert same(dict(kept["state_dict"]), {name: p.detach() for name, p in good.named_parameters()})
     assert same(kept["optimizer_states"][0]["state"], good.trainer.optimizers[0].state_dict()["state"])
 
@@ -153,12 +210,20 @@ def test_the_scaler_backs_off_from_its_own_overflow(policy, caplog):
     assert "detected in gradients" not in caplog.text, "no cause for advice"
 
 
-def test_recorded_norms_are_unscaled():
-    module, callback = Small(), GradientHealthCallback(HealthSettings(every_n_steps=16), None)
+@pytest.mark.parametrize("optimizer", ["adamw", "fused"])
+def test_recorded_norms_are_unscaled(optimizer):
+    module, callback = Small(optimizer), GradientHealthCallback(HealthSettings(every_n_steps=16), None)
     trainer([callback], max_steps=16, **half_precision(growth_interval=4)).fit(module, loader())
-    plain, again = Small(), GradientHealthCallback(HealthSettings(every_n_steps=16), None)
+    plain, again = Small(optimizer), GradientHealthCallback(HealthSettings(every_n_steps=16), None)
     trainer([again], max_steps=16).fit(plain, loader())
     assert module.rows[0]["grad/global_norm"] == pytest.approx(plain.rows[0]["grad/global_norm"], rel=0.05)
+
+
+def test_a_growing_scale_is_no_spike_of_the_loss(caplog):
+    plugin = half_precision(growth_interval=55, growth_factor=100.0)
+    trainer([GradientHealthCallback(HealthSettings(), None)], **plugin).fit(Small(), loader(60 * ROWS))
+    assert plugin["plugins"][0].scaler.get_scale() == 6_400
+    assert "Loss spike" not in caplog.text
 
 
 def test_counts_survive_a_checkpoint(tmp_path):

@@ -77,6 +77,25 @@ def test_summary_line_and_advice(caplog):
     assert stats["recommendations"] == advice
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"log_frequency": 0}, "log_frequency=0 is too small; allowed: 1 or more"),
+        ({"grad_clip_threshold": -1.0}, "grad_clip_threshold=-1.0 is too small; allowed: 0 or more"),
+        ({"vanishing_threshold": math.nan}, "vanishing_threshold=nan is too small"),
+        ({"exploding_threshold": 1e-9}, "exploding_threshold=1e-09 is too small; allowed: a number above vanishing_threshold=1e-07"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(backward, keys, message):
+    with pytest.raises(ValueError, match=message):
+        GradientHealthMonitor(model=backward, **keys)
+
+
+def test_a_negative_norm_would_turn_gradients_round(backward):
+    with pytest.raises(ValueError, match=r"max_norm=-1\.0 is too small; allowed: 0 or more"):
+        GradientHealthMonitor(model=backward).apply_gradient_clipping(max_norm=-1.0)
+
+
 def test_per_layer_details_on_request(backward):
     details = GradientHealthMonitor(model=backward).check_gradients(per_layer=True)["layer_stats"]["0.weight"]
     values = backward[0].weight.grad.double().flatten()

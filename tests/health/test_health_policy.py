@@ -5,40 +5,56 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 
 from model.errors import ConfigError
 from model.health import HealthSettings
+from model.health.clipping import coefficient
 from model.health.policy import Action, Counts, decide
 
-SKIP = HealthSettings(on_nonfinite="skip", max_skips=2, clip=1.0)
+SKIP = HealthSettings(on_nonfinite="skip", max_skips=2)
 HALT = HealthSettings(on_nonfinite="halt")
 WARN = HealthSettings(on_nonfinite="warn")
-BETWEEN = HealthSettings(clip=1.0, clip_above=5.0)
 
 
 @pytest.mark.parametrize(
-    ("norm", "loss", "gradient", "scale", "in_a_row", "settings", "expected"),
+    ("clips", "loss", "gradient", "scale", "in_a_row", "settings", "expected"),
     [
-        (0.9, True, True, None, 0, SKIP, Action.STEP),
-        (1.1, True, True, None, 0, SKIP, Action.CLIP),
-        (4.9, True, True, None, 0, BETWEEN, Action.STEP),
-        (5.1, True, True, None, 0, BETWEEN, Action.CLIP),
-        (1e30, True, True, None, 0, WARN, Action.STEP),
-        (math.nan, False, False, None, 0, SKIP, Action.SKIP),
-        (math.inf, True, False, None, 1, SKIP, Action.SKIP),
-        (0.5, False, True, None, 1, SKIP, Action.SKIP),
-        (math.nan, False, False, None, 2, SKIP, Action.HALT),
-        (math.nan, False, False, None, 0, HALT, Action.HALT),
-        (math.nan, False, False, None, 9, WARN, Action.STEP),
-        (math.inf, True, False, 1024.0, 2, SKIP, Action.BACK_OFF),
-        (math.inf, True, False, 1024.0, 0, HALT, Action.BACK_OFF),
-        (math.inf, True, False, 1.0, 0, SKIP, Action.SKIP),
-        (math.nan, False, False, 1024.0, 0, SKIP, Action.SKIP),
-        (math.nan, False, False, 1024.0, 0, WARN, Action.BACK_OFF),
+        (False, True, True, None, 0, SKIP, Action.STEP),
+        (True, True, True, None, 0, SKIP, Action.CLIP),
+        (False, True, True, None, 0, WARN, Action.STEP),
+        (True, True, True, 1024.0, 0, HALT, Action.CLIP),
+        (False, False, False, None, 0, SKIP, Action.SKIP),
+        (True, True, False, None, 1, SKIP, Action.SKIP),
+        (False, False, True, None, 1, SKIP, Action.SKIP),
+        (False, False, False, None, 2, SKIP, Action.HALT),
+        (False, False, False, None, 0, HALT, Action.HALT),
+        (False, False, False, None, 9, WARN, Action.STEP),
+        (True, True, False, 1024.0, 2, SKIP, Action.BACK_OFF),
+        (True, True, False, 1024.0, 0, HALT, Action.BACK_OFF),
+        (True, True, False, 1.0, 0, SKIP, Action.SKIP),
+        (False, False, False, 1024.0, 0, SKIP, Action.SKIP),
+        (False, False, False, 1024.0, 0, WARN, Action.BACK_OFF),
     ],
 )
-def test_decision(norm, loss, gradient, scale, in_a_row, settings, expected):
-    assert decide(norm, loss, gradient, scale, in_a_row, settings) is expected
+def test_decision(clips, loss, gradient, scale, in_a_row, settings, expected):
+    assert decide(clips, loss, gradient, scale, in_a_row, settings) is expected
+
+
+@pytest.mark.parametrize(
+    ("norm", "clip", "above", "expected"),
+    [
+        (0.9, 1.0, None, 1.0),
+        (2.0, 1.0, None, 1 / (2 + 1e-6)),
+        (1.0, 1.0, None, 1 / (1 + 1e-6)),
+        (4.9, 1.0, 5.0, 1.0),
+        (5.1, 1.0, 5.0, 1 / (5.1 + 1e-6)),
+        (1e30, None, None, 1.0),
+        (0.0, 1.0, None, 1.0),
+    ],
+)
+def test_what_gradients_are_multiplied_by(norm, clip, above, expected):
+    assert float(coefficient(torch.tensor(norm, dtype=torch.float64), clip, above)) == pytest.approx(expected, rel=1e-12)
 
 
 def test_only_a_taken_step_ends_a_row_of_skips():

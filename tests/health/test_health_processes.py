@@ -37,7 +37,16 @@ def seen(tmp_path_factory):
     return folder, [json.loads((folder / f"seen_{rank}.json").read_text()) for rank in (0, 1)]
 
 
-CASES = [("nan", [0, 3], 8), ("lion", [2], 8), ("loss_alone", [4], 8), ("slice", [1], 2), ("half", [1], 8)]
+CASES = [
+    ("nan", [0, 3], 8),
+    ("inf", [0, 7], 8),
+    ("lion", [2], 8),
+    ("loss_alone", [4], 8),
+    ("gradient_alone", [4], 8),
+    ("slice", [1], 2),
+    ("half", [1], 8),
+    ("bfloat16", [1], 8),
+]
 
 
 @pytest.mark.parametrize(("case", "skipped", "steps"), CASES)
@@ -49,7 +58,7 @@ def test_both_skip_the_same_steps(seen, case, skipped, steps):
         assert process[case]["counts"]["scaler_skips"] == 0
 
 
-@pytest.mark.parametrize("case", ["nan", "lion", "loss_alone", "slice", "half", "halt"])
+@pytest.mark.parametrize("case", [*(case for case, _, _ in CASES), "halt", "halt_gradient", "row"])
 def test_both_keep_the_same_weights(seen, case):
     first, second = (process[case]["weights"] for process in seen[1])
     assert first == second
@@ -64,6 +73,19 @@ def test_both_halt_and_name_the_batches_of_both(seen):
     # Batches of four; processes take turns sample by sample. Only the second one's loss was bad.
     assert told["indices"] == [17, 19, 21, 23]
     assert (folder / "halt" / "checkpoints" / "last_good.ckpt").is_file()
+
+
+def test_a_bad_gradient_under_good_losses_is_laid_to_all_batches(seen):
+    folder, _ = seen
+    told = json.loads((folder / "halt_gradient" / "halt.json").read_text())
+    assert (told["step"], sorted(told["indices"])) == (3, list(range(16, 24)))
+
+
+def test_both_halt_after_too_many_in_a_row(seen):
+    folder, processes = seen
+    assert all(process["row"]["halted"].startswith("step 6: ") and process["row"]["counts"]["skipped"] == 2 for process in processes)
+    assert processes[0]["row"]["counts"]["clipped"] == processes[1]["row"]["counts"]["clipped"]
+    assert json.loads((folder / "row" / "halt.json").read_text())["indices"] == [41, 43, 45, 47]
 
 
 def test_norm_of_a_sharded_gradient_is_global(seen):

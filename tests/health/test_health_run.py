@@ -18,15 +18,15 @@ from model.run import run
 
 @pytest.fixture
 def spoil(monkeypatch):
-    """`spoil({2})`: from then on the losses of these optimizer steps (from 0) are NaN."""
-    good = NWayClip.training_step
+    """`spoil({2})`: from then on the features of these optimizer steps (from 0) are NaN."""
+    good = NWayClip.forward
 
     def make(steps: set[int]) -> None:
-        def training_step(self, batch, batch_index):
-            loss = good(self, batch, batch_index)
-            return loss * math.nan if self.global_step in steps else loss
+        def forward(self, batch):
+            views = good(self, batch)
+            return views * math.nan if self.training and self.global_step in steps else views
 
-        monkeypatch.setattr(NWayClip, "training_step", training_step)
+        monkeypatch.setattr(NWayClip, "forward", forward)
 
     return make
 
@@ -47,6 +47,16 @@ def test_a_skipped_step_costs_a_row_and_nothing_else(small, spoil, tmp_path):
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
     assert [row["step"] for row in read_history(tmp_path / "health.jsonl")] == [1, 2, 3, 4, 5, 6]
     assert set(health_figures(tmp_path)) == {"gradient_norm", "gradient_heatmap", "gradient_flow", "activations"}
+
+
+def test_a_skipped_step_is_no_part_of_what_an_epoch_is_judged_by(small, spoil, tmp_path):
+    spoil({1})
+    overrides = ("loss=normsv5", "trainer.early_stopping_patience=3", "schedule=plateau", "schedule.patience=0", "schedule.warmup=0")
+    summary = run(small(*overrides), tmp_path)
+    assert summary.status == "complete", "not stopped for a loss that is not finite"
+    assert math.isfinite(summary.metrics["train/epoch_loss"])
+    rates = {row["train/lr"] for row in csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()) if row["train/lr"]}
+    assert len(rates) == 1, "the first epoch's mean is a best one"
 
 
 def test_a_halted_run_goes_on_from_its_last_good_weights(small, spoil, tmp_path):

@@ -9,7 +9,7 @@ import torch
 
 from model.health import GradientHealthMonitor, HealthSettings
 from model.health.callback import GradientHealthCallback
-from model.health.clipping import coefficient, scale_gradients
+from model.health.clipping import scale_gradients
 from model.health.reading import measure
 from model.health.window import Window
 from tests.health.gradients import with_gradients
@@ -70,8 +70,8 @@ def test_a_step_between_rows_runs_where_no_value_can_be_read():
     gradients = {"a": torch.ones(3, 2, device="meta"), "b": torch.ones(5, device="meta", dtype=torch.bfloat16)}
     window = Window()
     window.add_loss(torch.ones((), device="meta"))
-    measured = measure(gradients, window.loss(torch.device("meta")))
-    scale_gradients(list(gradients.values()), coefficient(measured.total, 1.0, 2.0))
+    measured = measure(gradients, window.loss(torch.device("meta")), clip=1.0, above=2.0)
+    scale_gradients(list(gradients.values()), measured.scale)
     with pytest.raises(RuntimeError, match="meta"):
         measured.total.item()
 

@@ -28,12 +28,20 @@ def own_half() -> DataLoader:
     return DataLoader(samples, batch_size=ROWS, sampler=DistributedSampler(samples, 2, int(os.environ["LOCAL_RANK"]), shuffle=False))
 
 
-def run(name: str, folder: Path, *, settings: HealthSettings, rank: int, batches: set[int], add: bool, **options) -> dict:
+FAULTS = {
+    "nan": lambda loss: loss * math.nan,
+    "inf": lambda loss: loss * math.inf,
+    "inf_loss_alone": lambda loss: loss + math.inf,
+    "nan_gradient_alone": lambda loss: loss + (loss * 0).sqrt(),
+}
+
+
+def run(name: str, folder: Path, *, settings: HealthSettings, rank: int, batches: set[int], kind: str = "nan", **options) -> dict:
     """What one fit did in this process; the fault sits in `batches` of process `rank` only."""
 
     def fault(index, loss):
         bad = module.trainer.global_rank == rank and index in batches
-        return loss if not bad else loss + math.inf if add else loss * math.nan
+        return FAULTS[kind](loss) if bad else loss
 
     module, around = Small("lion" if name == "lion" else "adamw", fault), Around()
     callback = GradientHealthCallback(settings, folder / name)
@@ -64,15 +72,20 @@ def sharded_norm() -> list[float]:
 def main(folder: Path) -> None:
     """Every case in turn, in the same two processes."""
     torch.set_num_threads(1)
-    skip, halt = HealthSettings(every_n_steps=1), HealthSettings(on_nonfinite="halt")
+    skip, halt, few = HealthSettings(every_n_steps=1), HealthSettings(on_nonfinite="halt"), HealthSettings(max_skips=2, clip=0.5)
     half = {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=64.0))]}
     seen = {
-        "nan": run("nan", folder, settings=skip, rank=1, batches={0, 3}, add=False),
-        "lion": run("lion", folder, settings=skip, rank=0, batches={2}, add=False),
-        "loss_alone": run("loss_alone", folder, settings=skip, rank=1, batches={4}, add=True),
-        "slice": run("slice", folder, settings=skip, rank=1, batches={5}, add=False, accumulate_grad_batches=4),
-        "half": run("half", folder, settings=skip, rank=1, batches={1}, add=False, **half),
-        "halt": run("halt", folder, settings=halt, rank=1, batches={2}, add=False),
+        "nan": run("nan", folder, settings=skip, rank=1, batches={0, 3}),
+        "inf": run("inf", folder, settings=skip, rank=0, batches={0, 7}, kind="inf"),
+        "lion": run("lion", folder, settings=skip, rank=0, batches={2}),
+        "loss_alone": run("loss_alone", folder, settings=skip, rank=1, batches={4}, kind="inf_loss_alone"),
+        "gradient_alone": run("gradient_alone", folder, settings=skip, rank=1, batches={4}, kind="nan_gradient_alone"),
+        "slice": run("slice", folder, settings=skip, rank=1, batches={5}, accumulate_grad_batches=4),
+        "half": run("half", folder, settings=skip, rank=1, batches={1}, **half),
+        "bfloat16": run("bfloat16", folder, settings=skip, rank=0, batches={1}, precision="bf16-mixed"),
+        "halt": run("halt", folder, settings=halt, rank=1, batches={2}),
+        "halt_gradient": run("halt_gradient", folder, settings=halt, rank=0, batches={2}, kind="nan_gradient_alone"),
+        "row": run("row", folder, settings=few, rank=1, batches={3, 4, 5, 6}),
         "sharded": sharded_norm(),
     }
     rank = torch.distributed.get_rank()

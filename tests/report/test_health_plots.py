@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,18 +13,18 @@ import pytest
 from model.report.health_plots import gradient_flow, health_figures, near_zero_by_layer, norm_by_layer_and_step, norm_over_steps
 
 
-def row(step: int, norm: float, clipped: int = 0, skipped: int = 0, **layers: float) -> dict:
+def row(step: int, norm: float, action: str = "step", clipped: int = 0, skipped: int = 0, scaler_skips: int = 0, **layers: float) -> dict:
     """A line of health.jsonl."""
-    counts = {"clipped": clipped, "skipped": skipped, "scaler_skips": 0}
+    counts = {"clipped": clipped, "skipped": skipped, "scaler_skips": scaler_skips}
     limits = {"clip": 2.0, "vanishing": 1e-7, "exploding": 100.0}
-    return {"step": step, "norm": norm, "action": "step", **counts, **limits, "layers": layers}
+    return {"step": step, "norm": norm, "action": action, **counts, **limits, "layers": layers}
 
 
 ROWS = [
     row(10, 1.0, a=1.0, b=1e-9),
-    row(20, 3.0, clipped=4, a=2.0, b=500.0),
-    row(23, math.nan, clipped=4, skipped=1, a=math.nan, b=1.0),
-    row(30, 1.5, clipped=4, skipped=1, a=0.5, b=1e-8),
+    row(20, 3.0, "clip", clipped=4, a=2.0, b=500.0),
+    row(23, math.nan, "skip", clipped=4, skipped=1, a=math.nan, b=1.0),
+    row(30, 1.5, clipped=5, skipped=1, a=0.5, b=1e-8),
 ]
 
 
@@ -34,12 +35,22 @@ def drawn(axes, label: str) -> tuple[list, list]:
 
 
 def test_norm_with_its_clip_line_and_marks():
-    (axes,) = norm_over_steps(ROWS).axes
+    axes, share = norm_over_steps(ROWS).axes
     assert drawn(axes, "global norm") == ([10, 20, 30], [1.0, 3.0, 1.5])
     assert drawn(axes, "clipped above") == ([10, 20, 23, 30], [2.0] * 4)
     assert drawn(axes, "clipped") == ([20], [3.0])
     assert drawn(axes, "left out")[0] == [23]
     assert axes.get_yscale() == "log"
+    assert share.get_xlabel() == "optimizer step"
+    heights = {(int(x), round(float(y), 6)) for x, y in share.collections[0].get_paths()[0].vertices}
+    assert {(10, 0.4), (20, 0.4), (23, round(1 / 7, 6)), (30, round(1 / 7, 6))} <= heights, "4 of steps 11 to 20, 1 of steps 24 to 30"
+
+
+def test_norm_of_a_run_that_does_not_clip_is_one_picture_without_a_clip_line():
+    rows = [*ROWS, row(40, math.inf, "back_off", clipped=5, skipped=1, scaler_skips=1)]
+    (axes,) = norm_over_steps([line | {"clip": None, "action": "step"} for line in rows]).axes
+    assert axes.get_legend_handles_labels()[1] == ["global norm", "left out", "dropped by the scaler"]
+    assert drawn(axes, "dropped by the scaler")[0] == [40]
 
 
 def test_heatmap_has_a_line_per_layer_and_a_column_per_row():
@@ -55,6 +66,7 @@ def test_flow_colours_by_the_bounds_that_it_draws():
     assert [bar.get_width() for bar in axes.patches] == [0.5, 1e-8]
     assert axes.patches[0].get_facecolor() != axes.patches[1].get_facecolor()
     assert [line.get_xdata()[0] for line in axes.get_lines()] == [1e-7, 100.0]
+    assert [bool(bar.get_hatch()) for bar in axes.patches] == [False, True], "told apart without colour too"
     (last_finite,) = gradient_flow(ROWS[:3]).axes
     assert last_finite.get_title().endswith("step 20")
 
@@ -63,6 +75,19 @@ def test_activations_are_drawn_where_they_were_measured():
     assert near_zero_by_layer(ROWS) is None
     (axes,) = near_zero_by_layer([ROWS[0] | {"near_zero": {"a": 0.25, "b": 1.0}}, ROWS[1]]).axes
     assert [bar.get_width() for bar in axes.patches] == [0.25, 1.0]
+    assert [text.get_text() for text in axes.texts] == ["25.0%", "100.0%"]
+
+
+def test_of_many_layers_those_that_are_ill_are_named():
+    layers = {f"layer/{number}": 1.0 for number in range(398)} | {"layer/100": 1e-9, "layer/251": 1e3}
+    figure = gradient_flow([row(10, 1.0, **layers)])
+    (axes,) = figure.axes
+    named = [label.get_text() for label in axes.get_yticklabels()]
+    assert {"layer/0", "layer/100", "layer/251"} <= set(named)
+    assert len(named) <= 70
+    figure.canvas.draw()
+    boxes = sorted((label.get_window_extent() for label in axes.get_yticklabels()), key=lambda box: box.y0)
+    assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(boxes)), "no label lies on another"
 
 
 @pytest.mark.parametrize("rows", [ROWS, ROWS[2:3], [row(1, 0.0, a=0.0)], [row(1, math.inf)]], ids=["run", "only_bad", "zero", "no_layers"])
