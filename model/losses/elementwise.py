@@ -82,6 +82,7 @@ class FeatureScore(TupleScore):
     """`formula` maps FeatureStats to the score; it reads the sums `crossed` and `separable`."""
 
     float64_rows = 64  # roots cost four times as much in float64
+    row_copies = 100
     shares_operands = False  # the operands of one direction are three times as large as a view
 
     def __init__(self, formula: Callable[[FeatureStats], Tensor], crossed: Sequence[CrossedSum], separable: Sequence[SeparableSum] = ()):

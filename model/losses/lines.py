@@ -23,8 +23,9 @@ from model.losses.numerics import result_dtype, saturate
 from model.losses.rows import NATIVE_ROWS, Lines, rows_of
 from model.losses.score import Prepared
 
-# Cells of a block that stays in a core's cache through the passes of a formula (float64).
+# Cells of a block that stays in a core's cache through the passes of a formula (float64), and the bytes that each takes in them.
 CACHED_CELLS = 1 << 16
+CELL_BYTES = 512
 # Rows of a tile at the most: its products are still large enough to be fast.
 TILE_ROWS = 1024
 
@@ -123,7 +124,7 @@ class _Run:
         """Adds the loss and the small gradients of `rows`, and puts the gradients of the tile's cells into their places."""
         kernel = self.kernel(len(tile), self.prepared.rows.shape[1], self.prepared.cols.shape[1])
         if kernel is None:
-            for part in row_blocks(rows.stop - rows.start, max(1, CACHED_CELLS // self.shape[1])):
+            for part in row_blocks(rows.stop - rows.start, self.block_rows()):
                 self.block(d, weight, rows.start, part, tile)
             return
         parts = self.prepared.matched[d, rows], self.prepared.rows[d][:, rows], self.prepared.cols[d]
@@ -143,6 +144,11 @@ class _Run:
         """The compiled pass, on CPUs and for batches that are worth it."""
         n, size, _ = self.shape
         return line_kernel(self.lines.score, n, *counts) if self.loss.device.type == "cpu" and size >= NATIVE_ROWS else None
+
+    def block_rows(self) -> int:
+        """Rows of a block: on a CPU as many as its cache holds, elsewhere, where every operation costs a start, as the budget does."""
+        cells = CACHED_CELLS if self.loss.device.type == "cpu" else self.lines.budget // CELL_BYTES
+        return max(1, cells // self.shape[1])
 
     def block(self, d: int, weight: float, start: int, part: slice, tile: list[Cells]) -> None:
         """The same without a kernel, for a part of the rows of a tile that starts at row `start`."""

@@ -20,10 +20,8 @@ from model.losses.score import Prepared, Score
 
 # Batches from this size on are worth compiling for.
 NATIVE_ROWS = 32
-# Samples whose row-wise statistics are made at once: 6 views of 128 rows and 512 features are 3 MiB.
+# Samples whose row-wise statistics are made at once on a CPU, to stay in its caches: 6 views of 128 rows and 512 features are 3 MiB.
 PREPARED_ROWS = 128
-# Copies of such a block, in the way back through its statistics at the most, that must fit the budget.
-PREPARED_COPIES = 100
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,8 @@ class EagerRows(Rows):
         wide = views.dtype == torch.float64 or views.shape[1] <= lines.score.float64_rows
         self.dtype = torch.float32 if not wide and ordinary_rows(views, lines.normalised, lines.eps) else torch.float64
         self.narrow = views.dtype != torch.float64
-        self.step = max(1, min(PREPARED_ROWS, lines.budget // (PREPARED_COPIES * 8 * views[:, 0].numel())))
+        fits = max(1, lines.budget // (lines.score.row_copies * 8 * views[:, 0].numel()))
+        self.step = min(PREPARED_ROWS, fits) if views.device.type == "cpu" else fits
         own, blocks = torch.empty_like(views, dtype=self.dtype), []
         with torch.no_grad():
             for rows in row_blocks(views.shape[1], self.step):

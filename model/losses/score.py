@@ -32,6 +32,8 @@ class Score(ABC):
     float64_rows = 128
     # Whether the crosses are the products of every view with every other, one direction a view.
     pairs_both_ways = False
+    # Copies of the views, in float64, that the way back through `prepare` holds at the most.
+    row_copies = 16
     # Whether the operands of all directions are made from common parts, and go back through them together.
     shares_operands = True
 
