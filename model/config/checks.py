@@ -58,12 +58,13 @@ def view_count(model: ModelConfig) -> int:
 
 
 def check_monitor(config: RunConfig) -> None:
-    """The monitor checks its own settings, and knows which strategies hide gradients from it."""
-    from model.health.limits import HealthSettings, refuse_strategy
+    """The monitor checks its own settings, and knows what it cannot work beside."""
+    from model.health.limits import HealthSettings, refuse_strategy, refuse_two_clippings
 
     HealthSettings(**{field.name: getattr(config.monitor, field.name) for field in fields(HealthSettings)})
     if config.monitor.enabled:
         refuse_strategy(config.trainer.strategy)
+        refuse_two_clippings(config.monitor.clip, config.trainer.gradient_clip_val)
 
 
 def check_model(model: ModelConfig, data: DataConfig) -> None:
@@ -155,8 +156,5 @@ def check_trainer(trainer: TrainerConfig) -> None:
 
 def check_combinations(config: RunConfig) -> None:
     """Settings that contradict each other."""
-    clip = config.trainer.gradient_clip_val
-    if config.monitor.enabled and config.monitor.clip is not None and clip is not None:
-        raise ConfigError(f"trainer.gradient_clip_val={clip} clips what monitor.clip={config.monitor.clip} clips already; allowed: one of the two")
     if not config.train and config.ckpt_path is None:
         raise ConfigError("ckpt_path=null names nothing to evaluate with train=false; allowed: a file, last or best")

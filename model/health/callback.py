@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 from model.health.clipping import coefficient, drop_gradients, scale_gradients
 from model.health.halt import LAST_GOOD, from_all_processes, write_halt
 from model.health.journal import HealthJournal
-from model.health.limits import HealthSettings, refuse_strategy
+from model.health.limits import HealthSettings, refuse_strategy, refuse_two_clippings
 from model.health.noise import add_noise, noise_deviation
 from model.health.policy import Action, Counts, TrainingHalted, decide
 from model.health.reading import Measurement, Reading, measure, read
@@ -58,8 +58,9 @@ class GradientHealthCallback(pl.Callback):
         self._known_rows = state_dict["rows"]
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Raises ConfigError where no process can see a whole gradient."""
+        """Raises ConfigError where no process can see a whole gradient, or the Trainer clips too."""
         refuse_flat_shards(trainer.strategy)
+        refuse_two_clippings(self.settings.clip, trainer.gradient_clip_val)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Learns the names; goes back to the rows that the checkpoint knows of."""

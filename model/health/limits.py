@@ -75,6 +75,12 @@ def check_clipping(clip: float | None, clip_above: float | None) -> None:
         require(clip is not None and clip_above >= clip, "monitor.clip_above", clip_above, problem, allowed)
 
 
+def refuse_two_clippings(ours: float | None, lightnings: float | None) -> None:
+    """Raises ConfigError where both monitor.clip and trainer.gradient_clip_val are set."""
+    if ours is not None and lightnings is not None:
+        raise ConfigError(f"trainer.gradient_clip_val={lightnings} clips what monitor.clip={ours} clips already; allowed: one of the two")
+
+
 def refuse_strategy(name: str) -> None:
     """Raises ConfigError for a value of trainer.strategy under which no process can see a whole gradient."""
     if name.startswith(FLAT_SHARDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +61,16 @@ def test_the_hash_names_what_a_run_computes(composed):
 def test_the_checks_count_views_as_the_model_makes_them(composed, model, captions):
     config = composed(f"model={model}", f"model.captions={captions}")
     assert view_count(config.model) == len(plan_views(model, captions).names)
+
+
+def test_the_monitors_presets(composed):
+    watch, guard, off = (composed(f"monitor={name}").monitor for name in ("watch", "guard", "off"))
+    assert composed().monitor == watch
+    assert (watch.enabled, watch.clip, watch.clip_above, watch.on_nonfinite, watch.max_skips) == (True, None, None, "skip", 10)
+    assert (watch.every_n_steps, watch.vanishing, watch.exploding) == (10, 1e-7, 100.0)
+    assert replace(guard, name="watch", clip=None) == watch
+    assert guard.clip == 1.0
+    assert not off.enabled
 
 
 def test_a_seed_of_zero_is_a_seed(composed):

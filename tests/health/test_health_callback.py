@@ -132,6 +132,12 @@ def test_strategies_that_hide_gradients_are_refused(strategy, name):
     refuse_flat_shards(DDPStrategy())
 
 
+def test_a_trainer_that_clips_too_is_refused():
+    with pytest.raises(ConfigError, match=r"trainer.gradient_clip_val=0.5 clips what monitor.clip=1.0 clips already; allowed: one of the two"):
+        fit(HealthSettings(clip=1.0), gradient_clip_val=0.5)
+    fit(HealthSettings(), gradient_clip_val=0.5, max_steps=1)
+
+
 def test_a_history_may_lie_in_a_new_folder(tmp_path):
     fit(HealthSettings(), run_dir=tmp_path / "not" / "there")
     assert [row["step"] for row in read_history(tmp_path / "not" / "there" / "health.jsonl")] == [10]

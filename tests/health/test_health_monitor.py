@@ -35,6 +35,15 @@ def test_statistics_are_the_definition(backward):
     assert (stats["param_count"], stats["params_with_grads"]) == (4, 4)
 
 
+def test_the_figures_have_the_names_that_scripts_use(backward):
+    monitor = GradientHealthMonitor(model=backward)
+    norms = {f"{kind}_grad_norm" for kind in ("global", "max", "min", "mean")}
+    assert set(monitor.check_gradients()) == norms | {
+        "has_nan", "has_inf", "layer_stats", "recommendations", "param_count", "params_with_grads",
+    }  # fmt: skip
+    assert set(monitor.get_gradient_flow_summary()) == {f"layers_with_{kind}_grads" for kind in ("vanishing", "exploding", "healthy")}
+
+
 def test_clipping_is_torchs_bit_for_bit(backward):
     twin = [p.grad.clone() for p in backward.parameters()]
     reference = with_gradients(*twin)
