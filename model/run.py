@@ -125,7 +125,9 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
     if writes:
         callbacks.append(JournalCallback(folder / METRICS, as_dict(config)))
     if config.trainer.early_stopping_patience is not None:
-        callbacks.append(EarlyStopping("train/epoch_loss", patience=config.trainer.early_stopping_patience, check_on_train_epoch_end=True))
+        # strict: an epoch in which every step was left out has no loss, which ends no run.
+        patience = config.trainer.early_stopping_patience
+        callbacks.append(EarlyStopping("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False))
     if config.trainer.enable_progress_bar:
         callbacks.append(ProgressBar())
     if config.trainer.enable_checkpointing and writes:

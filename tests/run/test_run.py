@@ -15,6 +15,7 @@ import torch
 
 from model.checkpoint.files import checkpoint_path
 from model.errors import ConfigError
+from model.module import NWayClip
 from model.run import run
 from tests.conftest import SMALL
 
@@ -115,6 +116,14 @@ def test_a_loss_own_parameters_are_trained_and_in_the_checkpoint(small, tmp_path
     assert (weights(tmp_path)[name] != start).all()
     shown = run(small(chosen, "train=false", "ckpt_path=last", "evaluate=[val]"), tmp_path).metrics["val/loss"]
     assert shown == pytest.approx(float(read_csv(tmp_path)[-1]["val/loss"]), rel=1e-6)
+
+
+def test_an_epoch_whose_every_step_is_left_out_ends_no_run(small, tmp_path, monkeypatch):
+    step = NWayClip.training_step
+    monkeypatch.setattr(NWayClip, "training_step", lambda self, *batch: step(self, *batch) * torch.nan)
+    summary = run(small("trainer.early_stopping_patience=2", "trainer.max_epochs=1"), tmp_path)
+    assert summary.status == "complete"
+    assert summary.steps["skipped"] == 3
 
 
 def test_validation_takes_the_permuted_captions_for_strangers(small, tmp_path):
