@@ -9,15 +9,17 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping
 
-from model.build import make_data, make_module, resolved_sizes
+from model.analysis.callbacks import ValidationAnalysis, analyse
+from model.build import check_reference, make_data, make_module, reference_towers, resolved_sizes
 from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
-from model.checkpoint.files import BEST, checkpoint_path, find_checkpoint, load_weights
+from model.checkpoint.files import BEST, checkpoint_path, find_checkpoint, initial_seed, load_weights
 from model.config.compose import config_hash
 from model.config.folder import METRICS, refuse_used_folder
 from model.config.schema import RunConfig, TrainerConfig
@@ -74,6 +76,7 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
     quieten()
     pl.seed_everything(config.seed, verbose=False)
     sizes = resolved_sizes(config.backbone)
+    check_reference(config, sizes)
     data = make_data(config, sizes, folder, start)
     session = make_session(config, folder, data, make_module(config, sizes, data))
     began = time.perf_counter()
@@ -87,6 +90,9 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
     summary = summarise(session, seconds)
     if session.trainer.is_global_zero:
         summary.write("summary.json" if config.train else "evaluation.json")
+        if not config.trainer.fast_dev_run:
+            seed = initial_seed(start, config.seed) if start is not None else config.seed
+            analyse(session.trainer, session.module, data, config, folder, partial(reference_towers, config, sizes, data, seed))
         if config.trainer.enable_progress_bar:
             print_closing(summary, data.sizes(), summary.notes["ceiling"])
     return summary
@@ -107,6 +113,8 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
     if config.monitor.enabled:
         health = GradientHealthCallback(health_settings(config), folder if writes else None)
         callbacks.append(health)
+    if config.analysis.geometry or config.analysis.drift:
+        callbacks.append(ValidationAnalysis(geometry=config.analysis.geometry, drift=config.analysis.drift))
     if writes:
         callbacks.append(JournalCallback(folder / METRICS))
     if config.trainer.early_stopping_patience is not None:

@@ -37,3 +37,8 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
             problem = f"{name} is {shapes.get(name, 'missing')} there and {wanted.get(name, 'missing')} here"
             raise ConfigError(f"ckpt_path={path} belongs to another model: {problem}; allowed: a checkpoint of the same model=, backbone= and loss=")
     return weights
+
+
+def initial_seed(path: Path, default: int) -> int:
+    """The seed that the weights in the checkpoint at `path` were drawn with; `default` where it does not say."""
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("initial_seed", default)

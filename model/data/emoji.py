@@ -27,6 +27,7 @@ class Emoji:
     """See `Source`. Caption k is the name in language k. Which split an emoji is in depends on the sizes, not on the seed."""
 
     class_names = None
+    prompts = None
     normalization = SYMMETRIC
 
     def __init__(self, font_file: Path, languages: Sequence[str], sizes: dict[str, int | None], *, image_size: int, augment: bool, seed: int) -> None:

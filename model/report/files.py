@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replaces `path` by `text`: written beside it, flushed to the disk, then renamed."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Replaces `path` by `content`: written beside it, flushed to the disk, then renamed. Text is written as UTF-8."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(beside, "w", encoding="utf-8", newline="") as file:
-        file.write(text)
+    with open(beside, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(beside, path)
