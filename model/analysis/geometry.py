@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.analysis.retrieval import tiles
+from model.analysis.retrieval import CELLS, tiles
 
 
 def unit(features: Tensor) -> Tensor:
@@ -23,12 +23,12 @@ def alignment(one: Tensor, other: Tensor) -> float:
     return (one - other).square().sum(dim=-1).mean().item()
 
 
-def uniformity(features: Tensor, t: float = 2.0) -> float:
+def uniformity(features: Tensor, t: float = 2.0, cells: int = CELLS) -> float:
     """log E exp(-t |x - y|^2) over pairs of different rows of (N, D) unit features (Wang and Isola 2020). 0 where all rows
-    are equal, towards -2t where all are orthogonal; NaN for fewer than two rows."""
+    are equal, towards -2t where all are orthogonal; NaN for fewer than two rows. Memory: a few times `cells` distances."""
     size, total = len(features), 0.0
     squares = features.square().sum(dim=-1)
-    for rows in tiles(size, size):
+    for rows in tiles(size, size, cells):
         distances = squares[rows, None] + squares - 2 * features[rows] @ features.T
         weights = torch.exp(-t * distances.clamp(min=0))
         weights.diagonal(rows.start).zero_()
@@ -43,7 +43,10 @@ def effective_rank(features: Tensor) -> float:
     """
     if not torch.isfinite(features).all() or not features.any():
         return math.nan
-    values = torch.linalg.svdvals(features)
+    try:
+        values = torch.linalg.svdvals(features)
+    except torch.linalg.LinAlgError:  # it did not converge: no reason to end a run
+        return math.nan
     shares = values / values.sum()
     return math.exp(-torch.special.xlogy(shares, shares).sum().item())
 

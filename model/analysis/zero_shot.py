@@ -25,4 +25,4 @@ def zero_shot_hits(images: Tensor, classes: Tensor, labels: Tensor, k: int) -> T
 
 def majority(labels: Tensor) -> float:
     """Share of the most frequent of (N,) labels."""
-    return (labels.bincount().max() / len(labels)).item()
+    return int(labels.bincount().max()) / len(labels)

@@ -116,7 +116,7 @@ def load_towers(source: str, tokens: SpecialTokens, key: str = "backbone.pretrai
     width, features = clip.config.text_config.hidden_size, clip.config.projection_dim
     if width != features:
         raise ConfigError(f"{key}={source} projects {width} text features to {features}; allowed: CLIP models where both are equal")
-    return Towers(clip)
+    return Towers(clip.train())  # from_pretrained leaves it in evaluation mode
 
 
 def pretrained_sizes(source: str, key: str = "backbone.pretrained") -> dict[str, int | str]:

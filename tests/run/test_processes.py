@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -29,5 +30,16 @@ def test_two_processes_of_8_equal_one_of_16(tmp_path):
     two = rows_of(tmp_path / "two", "trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=8")
     one = rows_of(tmp_path / "one", "data.batch_size=16")
     assert [row["step"] for row in two] == [row["step"] for row in one]
-    for key in ("train/loss", "train/logit_scale", "grad/global_norm", "val/recall@5"):
+    for key in ("train/loss", "train/logit_scale", "grad/global_norm", "val/recall@5", "geometry/uniformity/image", "drift/image/cosine_to_previous"):
         assert [float(row[key]) for row in two if row[key]] == pytest.approx([float(row[key]) for row in one if row[key]], rel=1e-3), key
+
+
+def test_the_first_of_two_processes_analyses_all_samples(tmp_path):
+    """21 samples, which two processes cannot share evenly; the other process ends without waiting."""
+    for name, processes in (("two", ("trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=8")), ("one", ("data.batch_size=16",))):
+        rows_of(tmp_path / name, *processes, "data.test_size=21", "trainer.max_epochs=1")
+    two, one = (json.loads((tmp_path / name / "analysis.json").read_text()) for name in ("two", "one"))
+    assert two.keys() == one.keys()
+    assert two["retrieval"]["test"]["samples"] == 21
+    for name, value in one["geometry"]["test"]["uniformity"].items():
+        assert two["geometry"]["test"]["uniformity"][name] == pytest.approx(value, rel=1e-3), name
