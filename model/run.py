@@ -8,6 +8,7 @@ import resource
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from model.module import NWayClip
 from model.report.callbacks import JournalCallback, ProgressBar, StepClock, make_loggers
 from model.report.closing import print_closing
 from model.report.summary import Summary, record_failure
+from model.views.towers import Towers
 
 # Keys of conf/trainer that Lightning's Trainer does not know.
 OWN_TRAINER_KEYS = ("name", "checkpoint_every_n_steps", "early_stopping_patience")
@@ -92,7 +94,7 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
         summary.write("summary.json" if config.train else "evaluation.json")
         if not config.trainer.fast_dev_run:
             seed = initial_seed(start, config.seed) if start is not None else config.seed
-            analyse(session.trainer, session.module, data, config, folder, partial(reference_towers, config, sizes, data, seed))
+            analyse_run(session, partial(reference_towers, config, sizes, data, seed))
         if config.trainer.enable_progress_bar:
             print_closing(summary, data.sizes(), summary.notes["ceiling"])
     return summary
@@ -185,6 +187,14 @@ def evaluate_splits(session: Session) -> dict[str, float]:
         session.trainer.test(session.module, dataloaders=session.data.eval_dataloader(split), verbose=False)
         figures |= {f"{split}/{name}": float(value) for name, value in session.trainer.callback_metrics.items()}
     return figures
+
+
+def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]]) -> None:
+    """analysis.json and what belongs to it. The run is over and its summary written: nothing that happens here can make it a failed one."""
+    try:
+        analyse(session.trainer, session.module, session.data, session.config, session.folder, make_reference)
+    except (Exception, KeyboardInterrupt) as error:
+        warnings.warn(f"the run has no analysis: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
 
 
 def peak_memory_mib() -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model.analysis.retrieval import Places, joined, places
+from model.analysis.retrieval import Places, places
 from model.losses.loss import TupleLoss
 
 
@@ -14,7 +14,8 @@ def rest_places(loss: nn.Module, views: Tensor) -> list[Places] | None:
     pairs. Memory: a few tiles of `loss`."""
     if not isinstance(loss, TupleLoss):
         return None
-    found: list[list[Places]] = [[] for _ in views]
+    own = torch.arange(views.shape[1], device=views.device)
+    found = own.new_empty(len(views), 3, len(own))
     for view, rows, scores in loss.rest_tiles(views):
-        found[view].append(places(scores, torch.arange(rows.start, rows.stop, device=scores.device)))
-    return [joined(tiles) for tiles in found]
+        found[view, :, rows] = torch.stack(places(scores, own[rows]))
+    return [Places(*of_view) for of_view in found]

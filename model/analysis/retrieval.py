@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 KS = (1, 5, 10)
-# Scores held at a time: 16 MiB of float32.
-CELLS = 1 << 22
+# Scores of a tile: 8 MiB of float32; comparing and counting them takes about four times that.
+CELLS = 1 << 21
 
 
 class Places(NamedTuple):
@@ -35,11 +35,6 @@ def places(scores: Tensor, match: Tensor) -> Places:
     own = scores.gather(1, match.reshape(len(scores), -1))
     best = own.amax(dim=1, keepdim=True)
     return Places((scores > best).sum(dim=1), (scores == best).sum(dim=1), (own == best).sum(dim=1))
-
-
-def joined(tiles: Sequence[Places]) -> Places:
-    """The places of all queries from those of tiles of them."""
-    return Places(*(torch.cat(parts) for parts in zip(*tiles, strict=True)))
 
 
 def hits(found: Places, k: int) -> Tensor:
@@ -89,7 +84,12 @@ def find(queries: Tensor, candidates: Tensor, cells: int = CELLS) -> Places:
     """
     queries, candidates = F.normalize(queries.float(), dim=-1), F.normalize(candidates.float(), dim=-1)
     match = torch.arange(len(candidates), device=queries.device).reshape(len(queries), -1)
-    return joined([places(queries[rows] @ candidates.T, match[rows]) for rows in tiles(len(queries), len(candidates), cells)])
+    # Made at once: small results kept between large tiles would leave gaps that no later tile fits into.
+    found = Places(*match.new_empty(3, len(queries)))
+    for rows in tiles(len(queries), len(candidates), cells):
+        for whole, part in zip(found, places(queries[rows] @ candidates.T, match[rows]), strict=True):
+            whole[rows] = part
+    return found
 
 
 def retrieval(queries: Tensor, candidates: Tensor, ks: Sequence[int] = KS) -> dict[int, float]:

@@ -84,7 +84,7 @@ PEAK = """
 import resource, torch
 from model.analysis.retrieval import find
 torch.set_num_threads(1)
-images, captions = torch.randn(2000, 16), torch.randn(10000, 16)
+images, captions = torch.randn(2000, 16), torch.randn(20000, 16)
 find(images[:8], captions[:8])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 find(images, captions)
@@ -94,10 +94,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="ru_maxrss is in bytes there")
 def test_memory_does_not_grow_with_the_scores():
-    """2,000 pictures against 10,000 captions: all scores, their copy and a mask would take 172 MiB."""
+    """2,000 pictures against 20,000 captions: all scores, their copy and a mask would take 343 MiB."""
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", PEAK], cwd=root, capture_output=True, text=True, check=True, timeout=120)
-    assert int(done.stdout) / 1024 < 80
+    assert int(done.stdout) / 1024 < 200
 
 
 def test_swap_accuracy_by_hand():

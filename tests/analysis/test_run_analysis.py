@@ -177,6 +177,7 @@ def test_cka_with_a_pretrained_folder(small, tmp_path):
     from transformers import CLIPModel
 
     folder = pretrained(tmp_path / "clip")
+    (tmp_path / "run").mkdir()
     arguments = (f"backbone.pretrained={folder}", f"analysis.cka_reference={folder}", f"data.tokenizer={folder}", "model=clip", "data.test_size=40")
     run(small(*arguments, "optimizer.lr=1e-12", "trainer.max_epochs=1"), tmp_path / "run")
     assert analysis_of(tmp_path / "run")["cka"]["reference"] == str(folder)
@@ -223,6 +224,16 @@ def test_a_part_that_fails_is_noted_and_loses_nothing(small, tmp_path, monkeypat
     assert found["notes"] == {"retrieval": "MemoryError: too many captions"}
     assert "geometry" in found
     assert summary.status == json.loads((tmp_path / "summary.json").read_text())["status"] == "complete"
+
+
+def test_a_failure_before_the_parts_loses_nothing(small, tmp_path, monkeypatch):
+    def fails(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run_module, "analyse", fails)
+    with pytest.warns(RuntimeWarning, match="the run has no analysis: KeyboardInterrupt"):
+        run(small(), tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "complete"
 
 
 def test_two_samples_and_few_classes_are_no_failure(small, tmp_path):
