@@ -79,18 +79,20 @@ def analyse(
         return towers.to(device, module.encoder.towers.token_embedding.dtype).eval(), what
 
     with torch.no_grad():
-        material = Material(module.encoder, data, place=place, context=plugin.forward_context, limit=row_limit(trainer, data))
+        limit = row_limit(trainer, data, config.analysis.samples)
+        material = Material(module.encoder, data, place=place, context=plugin.forward_context, limit=limit)
         splits = tuple(dict.fromkeys(config.evaluate))
         write_analysis(material, Settings(config.analysis, splits, config.seed, module.loss.cpu(), reference, folder))
 
 
-def row_limit(trainer: pl.Trainer, data: CaptionData) -> Callable[[str], int | None]:
-    """How many rows of a split trainer.limit_test_batches leaves, in all processes together; None: all."""
+def row_limit(trainer: pl.Trainer, data: CaptionData, most: int | None) -> Callable[[str], int | None]:
+    """How many rows of a split count: at most `most`, and what trainer.limit_test_batches leaves in all processes together; None: all."""
     limit, batch = trainer.limit_test_batches, data.val_batch_size * trainer.world_size
 
     def rows(split: str) -> int | None:
-        if isinstance(limit, float):
-            return None if limit == 1.0 else int(limit * -(-data.source.size(split) // batch)) * batch
-        return limit * batch
+        if isinstance(limit, float) and limit == 1.0:
+            return most
+        batches = limit if isinstance(limit, int) else int(limit * -(-data.source.size(split) // batch))
+        return batches * batch if most is None else min(most, batches * batch)
 
     return rows

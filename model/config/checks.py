@@ -155,7 +155,7 @@ def check_trainer(trainer: TrainerConfig) -> None:
 
 def check_analysis(analysis: AnalysisConfig) -> None:
     """Samples must suffice for what is estimated from them."""
-    for key, least in (("cka_samples", 4), ("probe_samples", 2)):
+    for key, least in (("samples", 2), ("cka_samples", 4), ("probe_samples", 2)):
         value = getattr(analysis, key)
         if value is not None:
             at_least(f"analysis.{key}", value, least)

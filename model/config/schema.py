@@ -231,6 +231,7 @@ class AnalysisConfig:
     drift: bool = MISSING
     tokens: bool = MISSING
     cka: bool = MISSING
+    samples: int | None = MISSING
     cka_reference: str | None = MISSING
     cka_samples: int | None = MISSING
     probe_samples: int | None = MISSING

@@ -256,7 +256,19 @@ def test_other_precisions_are_analysed_in_float32(small, tmp_path, precision, ch
     assert found.keys() == {"views", *PARTS}
 
 
-def test_limits_of_the_evaluation_hold_for_the_analysis(small, tmp_path):
-    run(small("trainer.limit_test_batches=2"), tmp_path)
+@pytest.mark.parametrize(
+    ("limit", "samples"), [("trainer.limit_test_batches=2", 16), ("trainer.limit_test_batches=0.4", 8), ("analysis.samples=5", 5)]
+)
+def test_limits_hold_for_every_part(small, tmp_path, limit, samples):
+    run(small(limit), tmp_path)
     found = analysis_of(tmp_path)
-    assert found["retrieval"]["test"]["samples"] == found["cka"]["samples"] == found["zero_shot"]["test"]["samples"] == 16
+    assert found["retrieval"]["test"]["samples"] == found["cka"]["samples"] == found["zero_shot"]["test"]["samples"] == samples
+    assert found["probes"]["image"]["samples"] == [min(24, samples), samples]
+
+
+def test_a_split_that_was_trained_on_is_not_what_probes_are_scored_on(small, tmp_path):
+    run(small("evaluate=[train]"), tmp_path)
+    found = analysis_of(tmp_path)
+    assert list(found["retrieval"]) == list(found["geometry"]) == ["train"]
+    assert (found["probes"]["text"]["fitted_on"], found["probes"]["text"]["scored_on"]) == ("train", "val")
+    assert json.loads((tmp_path / "examples" / "examples.json").read_text())["split"] == "val"

@@ -53,6 +53,7 @@ def test_every_key_is_described_where_it_gets_its_value():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ("analysis.samples=1", "analysis.samples=1 is too small; allowed: 2 or more"),
         ("analysis.cka_samples=3", "analysis.cka_samples=3 is too small; allowed: 4 or more"),
         ("analysis.probe_samples=1", "analysis.probe_samples=1 is too small; allowed: 2 or more"),
         ("analysis.examples=-1", "analysis.examples=-1 is too small; allowed: 0 or more"),
