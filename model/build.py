@@ -11,20 +11,45 @@ from model.config.schema import BackboneConfig, RunConfig
 from model.data import make_source
 from model.data.module import CaptionData
 from model.data.tokenizer import load_tokenizer, train_tokenizer
+from model.errors import ConfigError
 from model.losses import make_loss
 from model.module import NWayClip
 from model.views import ViewEncoder, plan_views
-from model.views.towers import SpecialTokens, pretrained_sizes
+from model.views.towers import SpecialTokens, Towers, load_towers, pretrained_sizes
 
 # Captions that are enough to find the frequent words of any source here.
 TOKENIZER_SAMPLES = 20_000
 # Keys of conf/loss that the module, not the loss, reads.
 NOT_LOSS_ARGUMENTS = ("scale_init",)
+CKA_REFERENCE = "analysis.cka_reference"
 
 
 def resolved_sizes(backbone: BackboneConfig) -> BackboneConfig:
     """The backbone with the sizes of its pretrained checkpoint, where there is one."""
     return replace(backbone, **pretrained_sizes(backbone.pretrained)) if backbone.pretrained else backbone
+
+
+def check_reference(config: RunConfig, sizes: BackboneConfig) -> None:
+    """Raises ConfigError where analysis.cka_reference cannot read the run's pictures and captions, before anything is trained."""
+    source = config.analysis.cka_reference
+    if source is None or not config.analysis.cka:
+        return
+    found = pretrained_sizes(source, CKA_REFERENCE)
+    for key in ("image_size", "context_length"):
+        wanted = getattr(sizes, key)
+        if found[key] != wanted:
+            raise ConfigError(f"{CKA_REFERENCE}={source} has {key} {found[key]}; allowed: a CLIP model with {wanted}, as backbone={sizes.name}")
+
+
+def reference_towers(config: RunConfig, sizes: BackboneConfig, data: CaptionData, seed: int) -> tuple[Towers, str]:
+    """What analysis.cka compares with, and its name: the checkpoint that the configuration names, or the towers as a run of `seed` starts with
+    them, bit for bit, as nothing between seeding and building draws from torch's generator."""
+    source = config.analysis.cka_reference
+    if source is not None:
+        return load_towers(source, special_tokens(data.tokenizer), CKA_REFERENCE), source
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make_module(config, sizes, data).encoder.towers, "initial weights"
 
 
 def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> CaptionData:

@@ -39,6 +39,8 @@ class NWayClip(pl.LightningModule):
         self._epoch_loss, self._epoch_batches = 0.0, 0
         self._view_squares: Tensor | None = None
         self._collected: list[tuple[Tensor, Tensor]] = []
+        self.validated: Tensor | None = None
+        """(n, N, D) float32 on the CPU: the views of the last validation, in the order of the split."""
         self.plateau = Plateau(schedule.factor, schedule.patience) if isinstance(schedule, PlateauConfig) else None
 
     def record(self, values: dict[str, Tensor | float]) -> None:
@@ -143,7 +145,8 @@ class NWayClip(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """val/* figures, and their row in metrics.csv."""
-        figures = {f"val/{name}": value for name, value in self._figures().items()}
+        self.validated = self._gathered()
+        figures = {f"val/{name}": value for name, value in self._figures(self.validated).items()}
         self.record(figures)
         bar = ("val/recall@1", "val/recall@10")
         self.log_dict({key: value for key, value in figures.items() if key in bar}, prog_bar=True, logger=False, sync_dist=True)
@@ -151,16 +154,19 @@ class NWayClip(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """The figures of a split of `evaluate`, under plain names."""
-        self.log_dict(self._figures(), logger=False, sync_dist=True)
+        self.log_dict(self._figures(self._gathered()), logger=False, sync_dist=True)
 
-    def _figures(self) -> dict[str, float]:
-        """The figures of all views collected by all processes, in the order of the split."""
+    def _gathered(self) -> Tensor:
+        """All views collected by all processes, in the order of the split."""
         views = torch.cat([views for views, _ in self._collected], dim=1)
         indices = torch.cat([indices for _, indices in self._collected])
         self._collected.clear()
         views, indices = gather_rows(views, indices)
-        views = views[:, indices.argsort()].to(self.device)
-        return validation_figures(self.loss, views, self.multiplier(), self.batch_size)
+        return views[:, indices.argsort()]
+
+    def _figures(self, views: Tensor) -> dict[str, float]:
+        """The figures of one evaluation."""
+        return validation_figures(self.loss, views.to(self.device), self.multiplier(), self.batch_size)
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
         """Tower -> its trained parameters, for the gradient monitor."""

@@ -6,15 +6,18 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 
-from model.build import make_data, make_module, resolved_sizes
+from model.analysis.callbacks import ValidationAnalysis, analyse
+from model.build import check_reference, make_data, make_module, reference_towers, resolved_sizes
 from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
-from model.checkpoint.files import BEST, checkpoint_path, find_checkpoint, load_weights
+from model.checkpoint.files import BEST, checkpoint_path, find_checkpoint, initial_seed, load_weights
 from model.config.compose import as_dict, config_hash
 from model.config.folder import METRICS, first_process, refuse_used_folder
 from model.config.schema import RunConfig, TrainerConfig
@@ -31,6 +34,7 @@ from model.report.closing import print_closing
 from model.report.draw import draw_report
 from model.report.journal import read_rows
 from model.report.summary import EVALUATION, OBJECTIVE, SUMMARY, Summary, record_failure
+from model.views.towers import Towers
 
 # Keys of conf/trainer that Lightning's Trainer does not know.
 OWN_TRAINER_KEYS = ("name", "checkpoint_every_n_steps", "early_stopping_patience")
@@ -80,6 +84,7 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
     forget_peak()
     pl.seed_everything(config.seed, verbose=False)
     sizes = resolved_sizes(config.backbone)
+    check_reference(config, sizes)
     data = make_data(config, sizes, folder, start)
     session = make_session(config, folder, data, make_module(config, sizes, data))
     began = time.perf_counter()
@@ -93,6 +98,9 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
     summary = summarise(session, seconds)
     if session.trainer.is_global_zero:
         summary.write(SUMMARY if config.train else EVALUATION)
+        if not config.trainer.fast_dev_run:
+            seed = initial_seed(start, config.seed) if start is not None else config.seed
+            analyse_run(session, partial(reference_towers, config, sizes, data, seed))
         pictures = draw_report(folder) if draws(config) else []
         held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
         if config.train:
@@ -122,6 +130,8 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
     if config.monitor.enabled:
         health = GradientHealthCallback(health_settings(config), folder if writes else None)
         callbacks.append(health)
+    if config.analysis.geometry or config.analysis.drift:
+        callbacks.append(ValidationAnalysis(geometry=config.analysis.geometry, drift=config.analysis.drift))
     if writes:
         callbacks.append(JournalCallback(folder / METRICS, as_dict(config)))
     if config.trainer.early_stopping_patience is not None:
@@ -203,3 +213,11 @@ def evaluate_splits(session: Session) -> dict[str, float]:
         session.trainer.test(session.module, dataloaders=session.data.eval_dataloader(split), verbose=False)
         figures |= {f"{split}/{name}": float(value) for name, value in session.trainer.callback_metrics.items()}
     return figures
+
+
+def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]]) -> None:
+    """analysis.json and what belongs to it. The run is over and its summary written: nothing that happens here can make it a failed one."""
+    try:
+        analyse(session.trainer, session.module, session.data, session.config, session.folder, make_reference)
+    except (Exception, KeyboardInterrupt) as error:
+        warnings.warn(f"the run has no analysis: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)

@@ -7,9 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from model.analysis.retrieval import retrieval
-
-KS = (1, 5, 10)
+from model.analysis.retrieval import KS, retrieval
 
 
 def validation_figures(loss: nn.Module, views: Tensor, scale: Tensor, batch_size: int) -> dict[str, float]:
@@ -22,7 +20,7 @@ def validation_figures(loss: nn.Module, views: Tensor, scale: Tensor, batch_size
     weights = torch.tensor([batch.shape[1] / views.shape[1] for batch in batches], dtype=torch.float64)
     losses = torch.tensor([float(loss(batch, scale)) for batch in batches], dtype=torch.float64)
     swaps = torch.tensor([swap_accuracy(loss.lines(batch)) for batch in batches], dtype=torch.float64)
-    by_text, by_image = retrieval(views[1], views[0], KS), retrieval(views[0], views[1], KS)
+    by_text, by_image = retrieval(views[1], views[0]), retrieval(views[0], views[1])
     return {
         "loss": float(losses @ weights),
         **{f"recall@{k}": (by_text[k] + by_image[k]) / 2 for k in KS},

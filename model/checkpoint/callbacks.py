@@ -93,7 +93,7 @@ class RandomState(pl.Callback):
     """Carries the random state of every process in the checkpoint, and gives it back before the first batch of a continued run."""
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
+        self.seed, self.initial_seed = seed, seed
         self.restored: list[dict[str, Any]] = []
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -107,10 +107,12 @@ class RandomState(pl.Callback):
             states = [None] * dist.get_world_size()
             dist.all_gather_object(states, random_state())
         checkpoint["random_states"] = states
+        checkpoint["initial_seed"] = self.initial_seed
 
     def on_load_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Kept until the run has done everything that draws numbers before its first batch."""
         self.restored = checkpoint.get("random_states", [])
+        self.initial_seed = checkpoint.get("initial_seed", self.initial_seed)
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         """Once."""

@@ -43,3 +43,8 @@ def hash_in_checkpoint(path: Path) -> str | None:
     """Hash of the configuration that the checkpoint at `path` was made with; its tensors are not read."""
     callbacks = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["callbacks"]
     return next((state["config_hash"] for state in callbacks.values() if "config_hash" in state), None)
+
+
+def initial_seed(path: Path, default: int) -> int:
+    """The seed that the weights in the checkpoint at `path` were drawn with; `default` where it does not say."""
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("initial_seed", default)

@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 
 from model.config.schema import (
     AdamWConfig,
+    AnalysisConfig,
     BackboneConfig,
     CosineConfig,
     DataConfig,
@@ -38,6 +39,7 @@ def check_run(config: RunConfig) -> None:
     check_optimizer(config.optimizer)
     check_schedule(config.schedule)
     check_trainer(config.trainer)
+    check_analysis(config.analysis)
     check_combinations(config)
     check_loss(config)
     check_monitor(config)
@@ -152,6 +154,16 @@ def check_trainer(trainer: TrainerConfig) -> None:
         at_least("trainer.early_stopping_patience", trainer.early_stopping_patience, 0)
     if trainer.max_steps == -1 and trainer.max_epochs in (None, -1) and trainer.max_time is None:
         raise ConfigError(f"trainer.max_epochs={trainer.max_epochs} never ends; allowed: a number, or trainer.max_steps or trainer.max_time")
+
+
+def check_analysis(analysis: AnalysisConfig) -> None:
+    """Samples must suffice for what is estimated from them."""
+    for key, least in (("samples", 2), ("cka_samples", 4), ("probe_samples", 2)):
+        value = getattr(analysis, key)
+        if value is not None:
+            at_least(f"analysis.{key}", value, least)
+    at_least("analysis.examples", analysis.examples, 0)
+    at_least("analysis.resamples", analysis.resamples, 1)
 
 
 def check_combinations(config: RunConfig) -> None:

@@ -220,6 +220,26 @@ class WandbConfig(LoggerConfig):
 
 
 @dataclass
+class AnalysisConfig:
+    """conf/analysis: what is measured at validations and at the end of a run."""
+
+    name: str = MISSING
+    retrieval: bool = MISSING
+    zero_shot: bool = MISSING
+    probes: bool = MISSING
+    geometry: bool = MISSING
+    drift: bool = MISSING
+    tokens: bool = MISSING
+    cka: bool = MISSING
+    samples: int | None = MISSING
+    cka_reference: str | None = MISSING
+    cka_samples: int | None = MISSING
+    probe_samples: int | None = MISSING
+    examples: int = MISSING
+    resamples: int = MISSING
+
+
+@dataclass
 class RunConfig:
     """Everything one run needs; what `model.run.run` takes."""
 
@@ -232,6 +252,7 @@ class RunConfig:
     schedule: ScheduleConfig = MISSING
     trainer: TrainerConfig = MISSING
     logger: LoggerConfig = MISSING
+    analysis: AnalysisConfig = MISSING
     seed: int = MISSING
     train: bool = MISSING
     ckpt_path: str | None = MISSING
@@ -250,4 +271,5 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "schedule": {"_schema": ScheduleConfig, "_schema_cosine": CosineConfig, "_schema_plateau": PlateauConfig},
     "trainer": {"_schema": TrainerConfig},
     "logger": {"_schema": LoggerConfig, "_schema_wandb": WandbConfig},
+    "analysis": {"_schema": AnalysisConfig},
 }

@@ -16,6 +16,8 @@ from model.errors import at_least, one_of
 YEARS = ("2014", "2017")
 # Mean and deviation of the pixels that the published CLIP models were trained on.
 CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+# What a photograph of a thing may be called, as captions do.
+PROMPTS = ("a photo of {}", "{}", "there is {} in this picture", "a close up of {}", "a picture with {} in the background")
 
 
 class Coco:
@@ -33,6 +35,7 @@ class Coco:
         """
         self.captions, self.image_size = captions, image_size
         self.class_names = class_names(folder["val"])
+        self.prompts = self.class_names and tuple(map(prompts_of, self.class_names))
         self._labelled = {"train": folder["train"].instances().is_file(), "val": self.class_names is not None}
         self._labelled["test"] = self._labelled["val"]
         val, test = sizes["val"], sizes["test"]
@@ -66,6 +69,12 @@ class Coco:
 
     def fits(self, split: str) -> None:
         """Of how many images a caption is true, only people can tell."""
+
+
+def prompts_of(name: str) -> tuple[str, ...]:
+    """Texts that say a thing, with its article."""
+    thing = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return tuple(template.format(thing) for template in PROMPTS)
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:

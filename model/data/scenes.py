@@ -17,6 +17,8 @@ from model.errors import ConfigError, require
 
 # Random streams, beside those of the scenes themselves.
 PICTURE, WORDING = 11, 12
+# What a picture with a shape may be called.
+PROMPTS = ("a {}", "{}", "just one {}")
 
 
 class Scenes:
@@ -24,6 +26,7 @@ class Scenes:
 
     captions = 5
     class_names = SHAPES
+    prompts = tuple(tuple(template.format(shape) for template in PROMPTS) for shape in SHAPES)
     normalization = SYMMETRIC
 
     def __init__(self, sizes: dict[str, int], *, image_size: int, seed: int) -> None:

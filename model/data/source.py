@@ -20,6 +20,8 @@ class Source(Protocol):
     """Captions there are for each picture."""
     class_names: tuple[str, ...] | None
     """What `labels` index; None where the data has no classes."""
+    prompts: tuple[tuple[str, ...], ...] | None
+    """For each class texts that say it, in the words of the captions; None where the data has no classes, or no words for them."""
     normalization: tuple[tuple[float, float, float], tuple[float, float, float]]
     """Mean and deviation of each colour, as fractions of 255."""
 

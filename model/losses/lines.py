@@ -9,7 +9,7 @@ Shapes: n views, B rows, F features, D directions, T rows of a tile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -40,6 +40,17 @@ def line_scores(lines: Lines, views: Tensor) -> Tensor:
         line = lines.score.line(cells, prepared.rows[d].unsqueeze(2), prepared.cols[d].unsqueeze(1), n, features)
         scores.append(torch.diagonal_scatter(line, prepared.matched[d]))
     return torch.stack(scores)
+
+
+@torch.no_grad()
+def line_tiles(lines: Lines, views: Tensor) -> Iterator[tuple[int, slice, Tensor]]:
+    """(n, B, F) -> direction, rows and their line scores (T, B), float64, tile by tile: for batches whose lines are too many to hold."""
+    n, size, features = views.shape
+    made = rows_of(lines, views, want=False)
+    for d, crosses in enumerate(made.crosses()):
+        for rows in row_blocks(size, max(1, lines.budget // (16 * 8 * (len(crosses) + 1) * size))):
+            cells = [cross.cells(rows).double() for cross in crosses]
+            yield d, rows, lines.score.line(cells, made.prepared.rows[d][:, rows].unsqueeze(2), made.prepared.cols[d].unsqueeze(1), n, features)
 
 
 class _LineLoss(torch.autograd.Function):

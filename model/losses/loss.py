@@ -5,14 +5,14 @@ Shapes: n views, B rows, F features, D directions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from model.losses.dense import dense_scores
 from model.losses.inputs import Views, check_views, stacked
-from model.losses.lines import line_loss, line_scores
+from model.losses.lines import line_loss, line_scores, line_tiles
 from model.losses.masks import Mask
 from model.losses.numerics import full_precision, normalise, result_dtype, widen
 from model.losses.objective import cross_entropy, mean_of_axes, sigmoid_loss
@@ -104,6 +104,16 @@ class TupleLoss(ContrastiveLoss):
 
     def _rows(self, n: int, size: int) -> float:
         return self.mask.rows(n, size)
+
+    def rest_tiles(self, views: Views) -> Iterator[tuple[int, slice, Tensor]]:
+        """View a, rows, and the scores (T, B), float64, of every row of a as the candidate beside the other views of those rows: what
+        finds a view from the n - 1 others. Without gradient, in tiles of the memory budget; the matching candidate of row i is i."""
+        with full_precision():
+            yield from line_tiles(self._rest_lines(), stacked(check_views(views, self.reads)))
+
+    def _rest_lines(self) -> Lines:
+        """Lines on which one view varies and the others stay."""
+        return self._lines
 
     def score(self, views: Views) -> Tensor:
         """Scores of all tuples, (B,)*n, unscaled."""

@@ -6,6 +6,7 @@ Shapes: n views, B rows, F features.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import mul
 
@@ -58,6 +59,10 @@ class SymileLoss(TupleLoss):
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
         self._seed = seed
         lines.score.draw = self._draw
+
+    def _rest_lines(self) -> Lines:
+        """Those of `einsum`: in training the rows beside a candidate are drawn anew."""
+        return replace(self._lines, score=ProductScore(einsum))
 
     def _draw(self, n: int, size: int) -> Tensor:
         generator = torch.Generator().manual_seed((self._seed << 32) + int(self.draws))

@@ -77,6 +77,16 @@ class ViewEncoder(nn.Module):
             rows.append(self._decoded_and_encoded(captions))
         return self.projection(torch.cat([row.to(rows[0].dtype) for row in rows]))
 
+    def image_features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D): the image view alone."""
+        rows = self.towers.image(images)
+        return self.projection(torch.stack([rows, torch.zeros_like(rows)]))[0]
+
+    def caption_features(self, tokens: Tensor) -> Tensor:
+        """(B, T) tokens of any text -> (B, D): as the view of caption 1 is made, by the text tower."""
+        rows = self.towers.caption(tokens, end_positions(tokens, self.tokens.end))
+        return self.projection(torch.stack([torch.zeros_like(rows), rows]))[1]
+
     def _select(self, captions: Tensor, chosen: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """(K', B) captions laid out as (K' * B, T) tokens, and the (K' * B,) position of their end token."""
         tokens = captions[:, list(chosen)].transpose(0, 1).flatten(0, 1)

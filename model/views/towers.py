@@ -101,30 +101,30 @@ def build_towers(sizes, tokens: SpecialTokens) -> Towers:
     return Towers(CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=sizes.text_width)))
 
 
-def load_towers(source: str, tokens: SpecialTokens) -> Towers:
-    """Towers with the weights of the CLIP checkpoint at `source` (hub id or folder).
+def load_towers(source: str, tokens: SpecialTokens, key: str = "backbone.pretrained") -> Towers:
+    """Towers with the weights of the CLIP checkpoint at `source` (hub id or folder), which stands in the configuration under `key`.
 
     Raises ConfigError when it cannot be read, when the tokeniser is not its own, or when its common space is not as wide as its text tower.
     """
     try:
         clip = CLIPModel.from_pretrained(source)
     except OSError as error:
-        raise unreadable(source, error) from error
+        raise unreadable(source, error, key) from error
     vocabulary = clip.config.text_config.vocab_size
     if tokens.vocabulary > vocabulary:
-        raise ConfigError(f"data.tokenizer has {tokens.vocabulary} tokens, backbone.pretrained={source} {vocabulary}; allowed: its own tokeniser")
+        raise ConfigError(f"data.tokenizer has {tokens.vocabulary} tokens, {key}={source} {vocabulary}; allowed: its own tokeniser")
     width, features = clip.config.text_config.hidden_size, clip.config.projection_dim
     if width != features:
-        raise ConfigError(f"backbone.pretrained={source} projects {width} text features to {features}; allowed: CLIP models where both are equal")
-    return Towers(clip)
+        raise ConfigError(f"{key}={source} projects {width} text features to {features}; allowed: CLIP models where both are equal")
+    return Towers(clip.train())  # from_pretrained leaves it in evaluation mode
 
 
-def pretrained_sizes(source: str) -> dict[str, int | str]:
+def pretrained_sizes(source: str, key: str = "backbone.pretrained") -> dict[str, int | str]:
     """The fields of BackboneConfig that the checkpoint at `source` decides. Raises ConfigError when it cannot be read."""
     try:
         config = CLIPConfig.from_pretrained(source)
     except OSError as error:
-        raise unreadable(source, error) from error
+        raise unreadable(source, error, key) from error
     text, vision = config.text_config, config.vision_config
     return {
         "image_size": vision.image_size,
@@ -140,7 +140,7 @@ def pretrained_sizes(source: str) -> dict[str, int | str]:
     }
 
 
-def unreadable(source: str, error: Exception) -> ConfigError:
+def unreadable(source: str, error: Exception, key: str) -> ConfigError:
     """The error for a checkpoint that transformers cannot open; of its own text only the first line helps."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return ConfigError(f"backbone.pretrained={source} cannot be read ({reason}); allowed: a hub id or folder of a CLIP model")
+    return ConfigError(f"{key}={source} cannot be read ({reason}); allowed: a hub id or folder of a CLIP model")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from itertools import pairwise, permutations
+from pathlib import Path
+
 import pytest
 import torch
 
-from model.analysis.retrieval import recall_at, retrieval
+from model.analysis.retrieval import find, hits, places, ranks, recall_at, recall_of
 from model.analysis.validation import even_sizes, swap_accuracy
 
 
@@ -38,10 +43,61 @@ def test_retrieval_in_tiles_equals_a_loop_over_queries():
     queries = torch.randn(37, 8, generator=generator)
     candidates = queries + torch.randn(37, 8, generator=generator)
     cosine = (queries / queries.norm(dim=1, keepdim=True)).double() @ (candidates / candidates.norm(dim=1, keepdim=True)).double().T
-    ranks = [sorted(row.tolist(), reverse=True).index(row[i].item()) for i, row in enumerate(cosine)]
-    found = retrieval(queries, candidates, (1, 5, 10), rows=10)
-    assert found == pytest.approx({k: sum(rank < k for rank in ranks) / 37 for k in (1, 5, 10)})
-    assert 0.1 < found[1] < 1
+    expected = [sorted(row.tolist(), reverse=True).index(row[i].item()) for i, row in enumerate(cosine)]
+    found = find(queries, candidates, cells=10 * 37)
+    assert [recall_of(found, k) for k in (1, 5, 10)] == pytest.approx([sum(rank < k for rank in expected) / 37 for k in (1, 5, 10)])
+    assert 0.1 < recall_of(found, 1) < 1
+    assert ranks(found).tolist() == [rank + 1 for rank in expected]
+
+
+@pytest.mark.parametrize(
+    ("scores", "match"),
+    [
+        ([3.0, 3.0, 3.0, 1.0, 5.0], [0, 1]),  # one better, three equal, two of them matches
+        ([2.0, 2.0, 2.0, 2.0], [1, 2, 3]),
+        ([1.0, 4.0, 4.0, 0.0], [0, 3]),  # the worse match does not count
+        ([1.0, 1.0, 2.0], [2]),
+    ],
+)
+def test_several_matches_among_ties_as_the_mean_over_all_orders(scores, match):
+    """Against every order of the candidates that their scores allow."""
+    found = places(torch.tensor([scores]), torch.tensor([match]))
+    orders = [order for order in permutations(range(len(scores))) if all(scores[a] >= scores[b] for a, b in pairwise(order))]
+    first = [min(order.index(i) for i in match) for order in orders]
+    for k in range(1, len(scores) + 1):
+        assert hits(found, k).item() == pytest.approx(sum(place < k for place in first) / len(first)), k
+    assert ranks(found).item() == pytest.approx(1 + sum(first) / len(first))
+
+
+def test_any_of_three_captions_counts():
+    """Against a loop in float64; captions of a sample stand side by side."""
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(23, 6, generator=generator)
+    captions = images.repeat_interleave(3, dim=0) + 2 * torch.randn(69, 6, generator=generator)
+    cosine = torch.nn.functional.cosine_similarity(images.double()[:, None], captions.double()[None], dim=-1)
+    best = [1 + min(row.argsort(descending=True).tolist().index(3 * i + j) for j in range(3)) for i, row in enumerate(cosine)]
+    assert ranks(find(images, captions, cells=200)).tolist() == best
+    assert 1 < sorted(best)[11] < 23
+
+
+PEAK = """
+import resource, torch
+from model.analysis.retrieval import find
+torch.set_num_threads(1)
+images, captions = torch.randn(2000, 16), torch.randn(20000, 16)
+find(images[:8], captions[:8])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+find(images, captions)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="ru_maxrss is in bytes there")
+def test_memory_does_not_grow_with_the_scores():
+    """2,000 pictures against 20,000 captions: all scores, their copy and a mask would take 343 MiB."""
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", PEAK], cwd=root, capture_output=True, text=True, check=True, timeout=120)
+    assert int(done.stdout) / 1024 < 200
 
 
 def test_swap_accuracy_by_hand():

@@ -51,6 +51,22 @@ def test_every_key_is_described_where_it_gets_its_value():
     assert missing == []
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("analysis.samples=1", "analysis.samples=1 is too small; allowed: 2 or more"),
+        ("analysis.cka_samples=3", "analysis.cka_samples=3 is too small; allowed: 4 or more"),
+        ("analysis.probe_samples=1", "analysis.probe_samples=1 is too small; allowed: 2 or more"),
+        ("analysis.examples=-1", "analysis.examples=-1 is too small; allowed: 0 or more"),
+        ("analysis.resamples=0", "analysis.resamples=0 is too small; allowed: 1 or more"),
+    ],
+)
+def test_an_analysis_of_too_little_is_refused(composed, change, words):
+    with pytest.raises(ConfigError) as error:
+        composed(change)
+    assert str(error.value) == words
+
+
 def test_the_hash_names_what_a_run_computes(composed):
     assert config_hash(composed()) == config_hash(composed("ckpt_path=last", "evaluate=[val]"))
     assert len({config_hash(composed(*change)) for change in ([], ["seed=1"], ["loss=norms"], ["optimizer.lr=0.5"])}) == 4

@@ -75,6 +75,7 @@ def test_fewer_captions_let_more_images_in(folder):
 def test_labels_are_those_of_the_largest_instance(folder):
     source = make(folder)
     assert source.class_names == ("thing", "animal")
+    assert [prompts[:2] for prompts in source.prompts] == [("a photo of a thing", "a thing"), ("a photo of an animal", "an animal")]
     # Images 1, 3: the animal has area 60, the thing 50; image 2: 40 and 50; image 4 has none.
     assert source.labels("train", range(4)).tolist() == [1, 0, 1, -1]
 
@@ -83,7 +84,7 @@ def test_without_instances_there_are_no_labels(tmp_path):
     write_part(tmp_path, "train2014", 6, instances=False)
     write_part(tmp_path, "val2014", 9, instances=False)
     source = make(tmp_path, "2014")
-    assert source.class_names is None
+    assert source.class_names is source.prompts is None
     assert source.labels("train", [0]) is None
     assert next(iter(small_data(source).val_dataloader())).labels is None
 

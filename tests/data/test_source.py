@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from model.data.source import recall_ceiling
+from tests.data.helpers import small_scenes
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,14 @@ def test_ceiling_by_hand(fits, k, expected):
 def test_ceiling_of_no_counts_is_refused(fits):
     with pytest.raises(ValueError, match=r"fits=.*allowed"):
         recall_ceiling(torch.tensor(fits), 1)
+
+
+def test_prompts_use_the_words_of_the_captions():
+    """So that a tokeniser and a model that were trained on these know them."""
+    source = small_scenes(train=300)
+    words = {word.strip(",;:") for captions in source.texts("train", range(300)) for text in captions for word in text.split()}
+    assert len(source.prompts) == len(source.class_names)
+    for name, prompts in zip(source.class_names, source.prompts, strict=True):
+        for prompt in prompts:
+            assert name in prompt
+            assert set(prompt.split()) <= words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -25,9 +26,19 @@ def rows_of(folder: Path, *overrides: str) -> list[dict[str, str]]:
 
 
 def test_two_processes_of_8_equal_one_of_16(tmp_path):
-    """Losses, gradient norms and recall of every row; float32 sums are taken in another order."""
-    two = rows_of(tmp_path / "two", "trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=8")
-    one = rows_of(tmp_path / "one", "data.batch_size=16")
+    """Losses, gradient norms and recall of every row; float32 sums are taken in another order. 21 test samples cannot be shared evenly;
+    the first process analyses all of them alone, and the other ends without waiting."""
+    two = rows_of(tmp_path / "two", "trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=8", "data.test_size=21")
+    one = rows_of(tmp_path / "one", "data.batch_size=16", "data.test_size=21")
     assert [row["step"] for row in two] == [row["step"] for row in one]
-    for key in ("train/loss", "train/logit_scale", "grad/global_norm", "val/recall@5"):
+    for key in ("train/loss", "train/logit_scale", "grad/global_norm", "val/recall@5", "geometry/uniformity/image", "drift/image/cosine_to_previous"):
         assert [float(row[key]) for row in two if row[key]] == pytest.approx([float(row[key]) for row in one if row[key]], rel=1e-3), key
+    assert_same_analysis(*(json.loads((tmp_path / name / "analysis.json").read_text()) for name in ("two", "one")))
+
+
+def assert_same_analysis(two: dict, one: dict) -> None:
+    """The same parts of the same samples."""
+    assert two.keys() == one.keys()
+    assert two["retrieval"]["test"]["samples"] == 21
+    for name, value in one["geometry"]["test"]["uniformity"].items():
+        assert two["geometry"]["test"]["uniformity"][name] == pytest.approx(value, rel=1e-3), name
