@@ -106,7 +106,17 @@ def test_evaluating_training_rows_shows_them_unmoved(source):
     torch.testing.assert_close(batch.images, source.images("train", batch.indices.tolist()) / 127.5 - 1)
     moved = next(iter(data.train_dataloader()))
     assert not torch.allclose(moved.images, source.images("train", moved.indices.tolist()) / 127.5 - 1)
-    assert batch.labels is None
+    assert batch.labels.tolist() == source.labels("train", batch.indices.tolist()).tolist()
+
+
+def test_labels_are_unicode_s_groups(source):
+    groups = {}
+    for split in SPLITS:
+        rows = range(source.size(split))
+        groups |= {texts[0]: source.class_names[label] for texts, label in zip(source.texts(split, rows), source.labels(split, rows), strict=True)}
+    wanted = {"red apple": "Food & Drink", "bicycle": "Travel & Places", "dog face": "Animals & Nature", "alarm clock": "Travel & Places"}
+    assert {name: groups[name] for name in wanted if name in groups} == {name: group for name, group in wanted.items() if name in groups}
+    assert len(wanted.keys() & groups.keys()) >= 2
 
 
 @pytest.mark.parametrize(("key", "size"), [("train", 1800), ("val", 1900), ("test", 1800)])
