@@ -51,9 +51,9 @@ class Summary:
         write_summary(self.folder / name, {**body, **self.notes, "versions": versions()})
 
 
-def record_failure(folder: Path, reason: str) -> None:
-    """The summary of a run that did not end well; `reason` in words."""
-    write_summary(folder / SUMMARY, {"status": "failed", "reason": reason, "versions": versions()})
+def record_failure(folder: Path, reason: str, name: str = SUMMARY) -> None:
+    """The summary of a run, or with EVALUATION of an evaluation, that did not end well; `reason` in words."""
+    write_summary(folder / name, {"status": "failed", "reason": reason, "versions": versions()})
 
 
 def read_summary(folder: Path, name: str = SUMMARY) -> dict:

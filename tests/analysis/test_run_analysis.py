@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import model.run as run_module
+from model import ending
 from model.analysis.parts import PARTS
 from model.build import make_data, reference_towers, resolved_sizes
 from model.checkpoint.files import checkpoint_path, initial_seed
@@ -230,7 +231,7 @@ def test_a_failure_before_the_parts_loses_nothing(small, tmp_path, monkeypatch):
     def fails(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run_module, "analyse", fails)
+    monkeypatch.setattr(ending, "analyse", fails)
     with pytest.warns(RuntimeWarning, match="the run has no analysis: KeyboardInterrupt"):
         run(small(), tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "complete"

@@ -118,6 +118,16 @@ def test_a_loss_own_parameters_are_trained_and_in_the_checkpoint(small, tmp_path
     assert shown == pytest.approx(float(read_csv(tmp_path)[-1]["val/loss"]), rel=1e-6)
 
 
+def test_a_failed_evaluation_leaves_the_runs_summary_alone(small, tmp_path, monkeypatch):
+    run(small("trainer.max_epochs=1"), tmp_path)
+    before = (tmp_path / "summary.json").read_bytes()
+    monkeypatch.setattr(NWayClip, "test_step", lambda self, *batch: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(small("trainer.max_epochs=1", "train=false", "ckpt_path=best"), tmp_path)
+    assert (tmp_path / "summary.json").read_bytes() == before
+    assert json.loads((tmp_path / "evaluation.json").read_text())["reason"] == "ZeroDivisionError: division by zero"
+
+
 def test_an_epoch_whose_every_step_is_left_out_ends_no_run(small, tmp_path, monkeypatch):
     step = NWayClip.training_step
     monkeypatch.setattr(NWayClip, "training_step", lambda self, *batch: step(self, *batch) * torch.nan)

@@ -1,0 +1,100 @@
+"""What follows the last step: splits measured with the best weights, the summary, the analysis, the report."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from model.analysis.callbacks import analyse
+from model.checkpoint.files import BEST, checkpoint_path, load_weights
+from model.config.compose import config_hash
+from model.config.folder import METRICS
+from model.config.schema import RunConfig
+from model.memory import peak_mib
+from model.report.callback_loggers import finish_loggers
+from model.report.closing import print_closing
+from model.report.draw import draw_report
+from model.report.journal import read_rows
+from model.report.summary import EVALUATION, OBJECTIVE, SUMMARY, Summary
+from model.session import Session
+from model.views.towers import Towers
+
+
+def write_results(session: Session, summary: Summary, make_reference: Callable[[], tuple[Towers, str]]) -> None:
+    """The summary first, then what is made of it: analysis, report, the loggers' pictures, the closing table. For the first process."""
+    config, folder = session.config, session.folder
+    summary.write(SUMMARY if config.train else EVALUATION)
+    if not config.trainer.fast_dev_run:
+        analyse_run(session, make_reference)
+    pictures = draw_report(folder) if draws(config) else []
+    held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
+    if config.train:
+        finish_loggers(config.logger, session.trainer.loggers, held_out, pictures, session.trainer.global_step)
+    if config.trainer.enable_progress_bar:
+        print_closing(summary, session.data.sizes(), summary.notes["ceiling"])
+
+
+def draws(config: RunConfig) -> bool:
+    """Whether the run ends with a report."""
+    return config.report and not config.trainer.fast_dev_run
+
+
+def summarise(session: Session, seconds: float) -> Summary:
+    """Evaluates the splits that are asked for and gathers everything the run has to say."""
+    config, trainer, module = session.config, session.trainer, session.module
+    attempted = trainer.global_step
+    status = "complete" if not (trainer.should_stop or trainer.interrupted) else "stopped"
+    metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith(("val/", "train/"))}
+    metrics |= last_validation(session.folder / METRICS) if config.train else {}
+    metrics |= evaluate_splits(session)
+    counts = session.health.counts if session.health else {}
+    skipped = counts.get("skipped", 0) + counts.get("scaler_skips", 0)
+    return Summary(
+        folder=session.folder,
+        status=status,
+        metrics=metrics,
+        config_hash=config_hash(config),
+        steps={"attempted": attempted, "applied": attempted - skipped, "skipped": skipped, "clipped": counts.get("clipped", 0)},
+        seconds=seconds,
+        step_seconds=session.clock.median(config.trainer.accumulate_grad_batches),
+        peak_memory_mib=peak_mib(),
+        notes={
+            "views": list(module.encoder.plan.names),
+            "parameters": sum(p.numel() for p in module.parameters()),
+            "batch_size": config.data.batch_size * trainer.world_size,
+            "samples": session.data.sizes(),
+            "ceiling": {split: session.data.ceiling(split) for split in ("val", *config.evaluate) if session.data.ceiling(split)},
+        },
+    )
+
+
+def last_validation(path: Path) -> dict[str, float]:
+    """`val/*` figures of the last validation, from the file: a run continued from its very end does not validate again."""
+    rows = [row for row in read_rows(path) if OBJECTIVE in row]
+    return {key: float(value) for key, value in rows[-1].items() if key.startswith("val/")} if rows else {}
+
+
+def evaluate_splits(session: Session) -> dict[str, float]:
+    """`<split>/<figure>` of every split of `evaluate`, with the best weights where there are some."""
+    config, folder = session.config, session.folder
+    best = checkpoint_path(folder, BEST)
+    if not config.evaluate or config.trainer.fast_dev_run:
+        return {}
+    if config.train and config.trainer.enable_checkpointing and best.is_file():
+        session.module.load_state_dict(load_weights(best, session.module))
+    # Without a fit the data do not know yet which process they are in.
+    session.data.trainer = session.trainer
+    figures = {}
+    for split in dict.fromkeys(config.evaluate):
+        session.trainer.test(session.module, dataloaders=session.data.eval_dataloader(split), verbose=False)
+        figures |= {f"{split}/{name}": float(value) for name, value in session.trainer.callback_metrics.items()}
+    return figures
+
+
+def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]]) -> None:
+    """analysis.json and what belongs to it. The run is over and its summary written: nothing that happens here can make it a failed one."""
+    try:
+        analyse(session.trainer, session.module, session.data, session.config, session.folder, make_reference)
+    except (Exception, KeyboardInterrupt) as error:
+        warnings.warn(f"the run has no analysis: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)

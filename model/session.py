@@ -1,0 +1,78 @@
+"""What one run works with: the trainer and everything that hangs on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping
+
+from model.analysis.callbacks import ValidationAnalysis
+from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
+from model.config.compose import as_dict, config_hash
+from model.config.folder import METRICS
+from model.config.schema import RunConfig, TrainerConfig
+from model.data.module import CaptionData
+from model.health import HealthSettings
+from model.health.callback import GradientHealthCallback
+from model.module import NWayClip
+from model.report.callback_loggers import make_loggers
+from model.report.callbacks import JournalCallback, ProgressBar, StepClock
+
+# Keys of conf/trainer that Lightning's Trainer does not know.
+OWN_TRAINER_KEYS = ("name", "checkpoint_every_n_steps", "early_stopping_patience")
+
+
+@dataclass
+class Session:
+    """What one run works with."""
+
+    config: RunConfig
+    folder: Path
+    data: CaptionData
+    module: NWayClip
+    trainer: pl.Trainer
+    clock: StepClock
+    health: GradientHealthCallback | None
+
+
+def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWayClip) -> Session:
+    """Order matters: what records comes before what writes checkpoints."""
+    writes = not config.trainer.fast_dev_run
+    clock, health = StepClock(), None
+    callbacks: list[pl.Callback] = [RandomState(config.seed), clock]
+    if config.monitor.enabled:
+        health = GradientHealthCallback(health_settings(config), folder if writes else None)
+        callbacks.append(health)
+    if config.analysis.geometry or config.analysis.drift:
+        callbacks.append(ValidationAnalysis(geometry=config.analysis.geometry, drift=config.analysis.drift))
+    if writes:
+        callbacks.append(JournalCallback(folder / METRICS, as_dict(config)))
+    if config.trainer.early_stopping_patience is not None:
+        # strict: an epoch in which every step was left out has no loss, which ends no run.
+        patience = config.trainer.early_stopping_patience
+        callbacks.append(EarlyStopping("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False))
+    if config.trainer.enable_progress_bar:
+        callbacks.append(ProgressBar())
+    if config.trainer.enable_checkpointing and writes:
+        callbacks.append(RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, config_hash(config)))
+    trainer = pl.Trainer(
+        **lightning_arguments(config.trainer),
+        callbacks=callbacks,
+        logger=make_loggers(config.logger, folder) if writes else False,
+        plugins=[WholeFileIO()],
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    return Session(config, folder, data, module, trainer, clock, health)
+
+
+def health_settings(config: RunConfig) -> HealthSettings:
+    """The monitor's own settings: the keys of conf/monitor that it knows."""
+    return HealthSettings(**{field.name: getattr(config.monitor, field.name) for field in fields(HealthSettings)})
+
+
+def lightning_arguments(trainer: TrainerConfig) -> dict:
+    """What conf/trainer hands to Lightning's Trainer."""
+    return {field.name: getattr(trainer, field.name) for field in fields(trainer) if field.name not in OWN_TRAINER_KEYS}
