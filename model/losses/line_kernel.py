@@ -14,7 +14,7 @@ from torch import Tensor
 
 from model.losses.native import library
 from model.losses.score import Score
-from model.losses.symbols import Program, Symbol, named
+from model.losses.symbols import HELPERS, Program, Symbol, named
 
 # Over `cells` the kernel writes their gradients; sums: loss, derivative by off, derivative by diagonal.
 SOURCE = """
@@ -27,6 +27,7 @@ typedef int64_t I;
 
 static inline T inverse_root(T x) { return x > 0 ? T(1) / std::sqrt(x) : T(0); }
 
+%(helpers)s
 // exp(x) for x <= 0, 0 below -700: Cody and Waite's reduction and a polynomial of degree 11.
 static inline T exponential(T x) {
     const T y = x < -700 ? T(-700) : x;
@@ -122,7 +123,7 @@ def source(formula: Formula, cells: int, rows: int, cols: int) -> str:
     features = named("features")
     program = Program(formula(g, r, c, features), [*g, *r, *c, features])
     used = [[(k, symbol.data[0]) for k, symbol in enumerate(group) if program.uses(symbol)] for group in (g, r, c)]
-    return SOURCE % ({"cols": cols, "value": program.value(), "derivatives": program.derivatives()} | _plumbing(*used))
+    return SOURCE % ({"helpers": HELPERS, "cols": cols, "value": program.value(), "derivatives": program.derivatives()} | _plumbing(*used))
 
 
 Inputs = list[tuple[int, str]]

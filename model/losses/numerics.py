@@ -38,6 +38,11 @@ def safe_sqrt(x: Value) -> Value:
     return x.safe_sqrt() if isinstance(x, Symbol) else _SafeRoot.apply(x)
 
 
+def above_zero(x: Tensor) -> Tensor:
+    """`x` >= 0, raised by so little that no other root notices, so that no root of it has an infinite slope."""
+    return x + 1000 * torch.finfo(x.dtype).tiny
+
+
 class _SafePower(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, exponent: float) -> Tensor:

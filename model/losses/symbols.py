@@ -6,10 +6,12 @@ So a formula stands once, in Python, and still runs in one pass over a tile wher
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Number = int | float
+# A factor and the C++ that it multiplies.
+Term = tuple[float, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +38,8 @@ class Symbol:
         return Symbol("div", (self, lift(other))) if isinstance(other, Symbol) else self * (1 / other)
 
     def __pow__(self, exponent: int) -> Symbol:
-        half = self ** (exponent // 2) if exponent > 1 else self
-        return self if exponent == 1 else half * half * self if exponent % 2 else half * half
+        """For a positive exponent."""
+        return Symbol("raise", (self,), (exponent,)) if exponent > 1 else self
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -73,15 +75,26 @@ def _literal(value: object) -> str:
     return {float("inf"): "HUGE_VAL", float("-inf"): "-HUGE_VAL"}.get(value, f"T({value!r})")
 
 
+# What the C++ below calls, beside <cmath> and `inverse_root`.
+HELPERS = """
+template <int N, class V> static inline V raised(V a) {
+    if constexpr (N == 1) return a;
+    else if constexpr (N % 2) return raised<N - 1>(a) * a;
+    else { const V half = raised<N / 2>(a); return half * half; }
+}
+template <class V> static inline V sign(V a) { return a > 0 ? V{} + 1 : a < 0 ? V{} - 1 : V{}; }
+"""
+
 # Operation -> value and, for each argument, the share of the result's derivative `d`, as C++ with a, b the arguments,
-# t the result, i an auxiliary value and p, q the data.
+# t the result, i an auxiliary value and p, q the data. An exponent is also a factor of the share.
 VALUES = {
     "add": "a + b",
     "sub": "a - b",
     "mul": "a * b",
     "div": "a * i",
     "clamp": "a < p ? p : a > q ? q : a",
-    "abs": "std::fabs(a)",
+    "abs": "fabs(a)",
+    "raise": "raised<p>(a)",
     "sqrt": "a * i",
     "power": "std::pow(std::fabs(a), p)",
 }
@@ -92,7 +105,8 @@ SHARES = {
     "mul": ("d * b", "d * a"),
     "div": ("d * i", "-d * t * i"),
     "clamp": ("a < p || a > q ? T(0) : d",),
-    "abs": ("a > 0 ? d : a < 0 ? -d : T(0)",),
+    "abs": ("d * sign(a)",),
+    "raise": ("d * raised<p - 1>(a)",),
     "sqrt": ("d * i * T(0.5)",),
     "power": ("a == 0 ? T(0) : d * p * t / a",),
 }
@@ -116,7 +130,7 @@ class Program:
 
     def _fill(self, template: str, symbol: Symbol) -> str:
         words = {name: self.names[id(argument)] for name, argument in zip("ab", symbol.arguments, strict=False)}
-        words |= {name: _literal(value) for name, value in zip("pq", symbol.data, strict=False)}
+        words |= {name: str(value) if symbol.operation == "raise" else _literal(value) for name, value in zip("pq", symbol.data, strict=False)}
         own = self.names[id(symbol)]
         words |= {"t": own, "i": f"i_{own}", "d": f"d_{own}"}
         return "".join(words.get(word, word) for word in _words(template))
@@ -127,29 +141,46 @@ class Program:
         for symbol in self.order:
             own = self.names[id(symbol)]
             if symbol.operation == "constant":
-                lines.append(f"const T {own} = {_literal(symbol.data[0])};")
+                lines.append(f"const auto {own} = {_literal(symbol.data[0])};")
             elif symbol.operation in VALUES:
                 if symbol.operation in AUXILIARY:
-                    lines.append(f"const T i_{own} = {self._fill(AUXILIARY[symbol.operation], symbol)};")
-                lines.append(f"const T {own} = {self._fill(VALUES[symbol.operation], symbol)};")
-        return "\n".join([*lines, f"const T result = {self.names[id(self.result)]};"])
+                    lines.append(f"const auto i_{own} = {self._fill(AUXILIARY[symbol.operation], symbol)};")
+                lines.append(f"const auto {own} = {self._fill(VALUES[symbol.operation], symbol)};")
+        return "\n".join([*lines, f"const auto result = {self.names[id(self.result)]};"])
 
     def derivatives(self) -> str:
         """After `value`: declares d_<name> for every input, the derivative of the result times `seed`."""
-        terms: dict[int, list[str]] = {id(symbol): [] for symbol in (*self.order, *self.inputs)}
-        terms[id(self.result)].append("seed")
-        lines = []
+        return self._back(lambda code, factor: (1.0, f"({code}) * {_literal(factor)}"))[0]
+
+    def unscaled_derivatives(self) -> tuple[str, dict[Symbol, float]]:
+        """The same but for a constant factor of each, which the caller applies where that costs nothing."""
+        return self._back(lambda code, factor: (factor, code))
+
+    def _back(self, scaled: Callable[[str, float], Term]) -> tuple[str, dict[Symbol, float]]:
+        terms: dict[Symbol, list[Term]] = {symbol: [] for symbol in (*self.order, *self.inputs)}
+        terms[self.result].append((1.0, "seed"))
+        lines, factors = [], {}
         for symbol in reversed(self.order):
             if symbol.operation == "constant":
                 continue
-            lines.append(f"const T d_{self.names[id(symbol)]} = {' + '.join(terms[id(symbol)])};")
+            factors[symbol], code = _sum(terms[symbol])
+            lines.append(f"const auto d_{self.names[id(symbol)]} = {code};")
             for argument, share in zip(symbol.arguments, SHARES.get(symbol.operation, ()), strict=True):
-                terms[id(argument)].append(f"({self._fill(share, symbol)})")
-        return "\n".join(lines)
+                term = f"({self._fill(share, symbol)})"
+                factor, term = scaled(term, float(symbol.data[0])) if symbol.operation == "raise" else (1.0, term)
+                terms[argument].append((factors[symbol] * factor, term))
+        return "\n".join(lines), factors
 
     def uses(self, symbol: Symbol) -> bool:
         """Whether the result depends on an input."""
         return id(symbol) in self.names
+
+
+def _sum(terms: Sequence[Term]) -> Term:
+    """A sum with a factor in front, if all its terms have the same."""
+    if len({factor for factor, _ in terms}) == 1:
+        return terms[0][0], " + ".join(code for _, code in terms)
+    return 1.0, " + ".join(f"{code} * {_literal(factor)}" for factor, code in terms)
 
 
 def _words(template: str) -> list[str]:
