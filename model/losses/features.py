@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from model.losses.integrands import Integrand, absolute, power, root_distance, root_sum, squared_distance
+from model.losses.integrands import Integrand, power, root_distance, root_less_distance, root_sum, squared_distance
 from model.losses.numerics import above_zero, safe_sqrt
 from model.losses.score import others
 
@@ -66,13 +66,19 @@ def _spread_operands(integrand: Integrand) -> Callable[[Tensors, int], Operands]
     return operands
 
 
+def _root_square(views: Tensors) -> Tensor:
+    return safe_sqrt(reduce(add, [x.square() for x in views]))
+
+
 def _square_operands(views: Tensors, d: int) -> Operands:
     v = above_zero(reduce(add, [x.square() for x in others(views, d)]))
     return Operands(root_sum, (v,), (views[d].square(),))
 
 
-def _total_operands(views: Tensors, d: int) -> Operands:
-    return Operands(absolute, (-reduce(add, others(views, d)),), (views[d],))
+def _less_total_operands(views: Tensors, d: int) -> Operands:
+    _, (v,), (w,) = _square_operands(views, d)
+    factor = 4 * len(views) ** -1.5
+    return Operands(root_less_distance, (v, -factor * reduce(add, others(views, d))), (w, factor * views[d]))
 
 
 def _magnitude(views: Tensors) -> Tensor:
@@ -87,8 +93,10 @@ def _power_operands(views: Tensors, d: int) -> Operands:
 
 ROOT_SPREAD = CrossedSum(lambda x: safe_sqrt(_spread(x)), _spread_operands(root_distance))  # sum_z sqrt(V)
 SQUARED_SPREAD = CrossedSum(lambda x: _spread(x).square(), _spread_operands(squared_distance))  # sum_z V^2
-ROOT_SQUARE = CrossedSum(lambda x: safe_sqrt(reduce(add, [view.square() for view in x])), _square_operands)  # sum_z sqrt(Q)
-ABSOLUTE = CrossedSum(lambda x: reduce(add, x).abs(), _total_operands)  # sum_z |S|
+ROOT_SQUARE = CrossedSum(_root_square, _square_operands)  # sum_z sqrt(Q)
+ROOT_LESS_TOTAL = CrossedSum(  # sum_z [sqrt(Q) - |S| / n^1.5]
+    lambda x: _root_square(x) - reduce(add, x).abs() / len(x) ** 1.5, _less_total_operands
+)
 POWER = CrossedSum(lambda x: _magnitude(x) ** len(x), _power_operands)  # sum_z m^n
 TOTAL = SeparableSum(lambda n, x: x.sum(-1))  # sum_z S
 MAGNITUDE = SeparableSum(lambda n, x: x.abs().sum(-1) / n)  # sum_z m

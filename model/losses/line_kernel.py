@@ -25,7 +25,9 @@ SOURCE = """
 typedef double T;
 typedef int64_t I;
 
-static inline T inverse_root(T x) { return x > 0 ? T(1) / std::sqrt(x) : T(0); }
+static inline T near_inverse_root(T x) { return x > 0 ? T(1) / std::sqrt(x) : T(0); }
+static inline T root(T x, T near) { return x * near; }
+static inline T slope(T x, T near) { return (void)x, 2 * near; }
 
 %(helpers)s
 // exp(x) for x <= 0, 0 below -700: Cody and Waite's reduction and a polynomial of degree 11.

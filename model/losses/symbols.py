@@ -26,7 +26,7 @@ class Symbol:
         return Symbol("add", (self, lift(other)))
 
     def __mul__(self, other: Symbol | Number) -> Symbol:
-        return Symbol("mul", (self, lift(other)))
+        return Symbol("mul", (self, other)) if isinstance(other, Symbol) else Symbol("scale", (self,), (other,))
 
     def __sub__(self, other: Symbol | Number) -> Symbol:
         return Symbol("sub", (self, lift(other)))
@@ -75,18 +75,19 @@ def _literal(value: object) -> str:
     return {float("inf"): "HUGE_VAL", float("-inf"): "-HUGE_VAL"}.get(value, f"T({value!r})")
 
 
-# What the C++ below calls, beside <cmath> and `inverse_root`.
+# What the C++ below calls, beside <cmath> and, each kernel's own, near_inverse_root(x), about 1 / sqrt(x), with which
+# root(x, near) makes sqrt(x) and slope(x, near) makes 2 / sqrt(x).
 HELPERS = """
-template <int N, class V> static inline V raised(V a) {
+template <int N, class X> static inline X raised(X a) {
     if constexpr (N == 1) return a;
     else if constexpr (N % 2) return raised<N - 1>(a) * a;
-    else { const V half = raised<N / 2>(a); return half * half; }
+    else { const X half = raised<N / 2>(a); return half * half; }
 }
-template <class V> static inline V sign(V a) { return a > 0 ? V{} + 1 : a < 0 ? V{} - 1 : V{}; }
+template <class X> static inline X sign(X a) { return a > 0 ? X{} + 1 : a < 0 ? X{} - 1 : X{}; }
 """
 
 # Operation -> value and, for each argument, the share of the result's derivative `d`, as C++ with a, b the arguments,
-# t the result, i an auxiliary value and p, q the data. An exponent is also a factor of the share.
+# t the result, i an auxiliary value and p, q the data. `_factor` is a factor of the share beside it.
 VALUES = {
     "add": "a + b",
     "sub": "a - b",
@@ -95,10 +96,11 @@ VALUES = {
     "clamp": "a < p ? p : a > q ? q : a",
     "abs": "fabs(a)",
     "raise": "raised<p>(a)",
-    "sqrt": "a * i",
+    "scale": "a * p",
+    "sqrt": "root(a, i)",
     "power": "std::pow(std::fabs(a), p)",
 }
-AUXILIARY = {"div": "T(1) / b", "sqrt": "inverse_root(a)"}
+AUXILIARY = {"div": "T(1) / b", "sqrt": "near_inverse_root(a)"}
 SHARES = {
     "add": ("d", "d"),
     "sub": ("d", "-d"),
@@ -107,7 +109,8 @@ SHARES = {
     "clamp": ("a < p || a > q ? T(0) : d",),
     "abs": ("d * sign(a)",),
     "raise": ("d * raised<p - 1>(a)",),
-    "sqrt": ("d * i * T(0.5)",),
+    "scale": ("d",),
+    "sqrt": ("d * slope(a, i)",),
     "power": ("a == 0 ? T(0) : d * p * t / a",),
 }
 
@@ -150,13 +153,13 @@ class Program:
 
     def derivatives(self) -> str:
         """After `value`: declares d_<name> for every input, the derivative of the result times `seed`."""
-        return self._back(lambda code, factor: (1.0, f"({code}) * {_literal(factor)}"))[0]
+        return self._back(lambda factor, code: (1.0, f"{code} * {_literal(factor)}") if factor != 1 else (factor, code))[0]
 
     def unscaled_derivatives(self) -> tuple[str, dict[Symbol, float]]:
         """The same but for a constant factor of each, which the caller applies where that costs nothing."""
-        return self._back(lambda code, factor: (factor, code))
+        return self._back(lambda factor, code: (factor, code))
 
-    def _back(self, scaled: Callable[[str, float], Term]) -> tuple[str, dict[Symbol, float]]:
+    def _back(self, scaled: Callable[[float, str], Term]) -> tuple[str, dict[Symbol, float]]:
         terms: dict[Symbol, list[Term]] = {symbol: [] for symbol in (*self.order, *self.inputs)}
         terms[self.result].append((1.0, "seed"))
         lines, factors = [], {}
@@ -166,14 +169,20 @@ class Program:
             factors[symbol], code = _sum(terms[symbol])
             lines.append(f"const auto d_{self.names[id(symbol)]} = {code};")
             for argument, share in zip(symbol.arguments, SHARES.get(symbol.operation, ()), strict=True):
-                term = f"({self._fill(share, symbol)})"
-                factor, term = scaled(term, float(symbol.data[0])) if symbol.operation == "raise" else (1.0, term)
+                factor, term = scaled(_factor(symbol), f"({self._fill(share, symbol)})")
                 terms[argument].append((factors[symbol] * factor, term))
         return "\n".join(lines), factors
 
     def uses(self, symbol: Symbol) -> bool:
         """Whether the result depends on an input."""
         return id(symbol) in self.names
+
+
+def _factor(symbol: Symbol) -> float:
+    """What the shares of a symbol leave out."""
+    if symbol.operation in ("raise", "scale"):
+        return float(symbol.data[0])
+    return 0.25 if symbol.operation == "sqrt" else 1.0
 
 
 def _sum(terms: Sequence[Term]) -> Term:
