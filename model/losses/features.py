@@ -15,7 +15,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from model.losses.integrands import Integrand, power, root_distance, root_less_distance, root_sum, squared_distance
-from model.losses.numerics import above_zero, safe_sqrt
+from model.losses.numerics import safe_sqrt, square_sum, tiny
 from model.losses.score import others
 
 Tensors = Sequence[Tensor]
@@ -51,7 +51,7 @@ class CrossedSum:
 def _spread(views: Tensors) -> Tensor:
     # Shifted by the first view, which changes no V: views that are equal, or nearly so, lose no digits.
     shifted = [view - views[0] for view in views[1:]]
-    return reduce(add, [x.square() for x in shifted]) - reduce(add, shifted).square() / len(views)
+    return square_sum(shifted) - square_sum([reduce(add, shifted)]) / len(views)
 
 
 def _spread_operands(integrand: Integrand) -> Callable[[Tensors, int], Operands]:
@@ -60,19 +60,18 @@ def _spread_operands(integrand: Integrand) -> Callable[[Tensors, int], Operands]
     def operands(views: Tensors, d: int) -> Operands:
         rest, share = others(views, d), math.sqrt(1 - 1 / len(views))
         mean = reduce(add, rest) / len(rest)
-        v = above_zero(reduce(add, [(x - mean).square() for x in rest]))
+        v = square_sum([x - mean for x in rest], above=tiny(mean))
         return Operands(integrand, (v, share * mean), (share * views[d],))
 
     return operands
 
 
 def _root_square(views: Tensors) -> Tensor:
-    return safe_sqrt(reduce(add, [x.square() for x in views]))
+    return safe_sqrt(square_sum(views))
 
 
 def _square_operands(views: Tensors, d: int) -> Operands:
-    v = above_zero(reduce(add, [x.square() for x in others(views, d)]))
-    return Operands(root_sum, (v,), (views[d].square(),))
+    return Operands(root_sum, (square_sum(others(views, d), above=tiny(views[d])),), (square_sum([views[d]]),))
 
 
 def _less_total_operands(views: Tensors, d: int) -> Operands:

@@ -1,6 +1,6 @@
 """Functions under a feature sum, of numbers of row i (v, u) and of candidate c (w, y). Called with tensors or with symbols.
 
-A radicand is positive: whoever makes v keeps it above 0, see `numerics.above_zero`.
+A radicand is positive: whoever makes v keeps it above 0, see `numerics.tiny`.
 """
 
 from __future__ import annotations
