@@ -11,8 +11,8 @@ from model.losses.integrands import Integrand
 from model.losses.symbols import HELPERS, Program, Symbol, named
 
 # Blocks of TALL rows by WIDE candidates: what is loaded for one feature serves all their cells, so that the loops are
-# bound by arithmetic. Forward: threads share the rows. Backward: they share the features, so that no two write to one
-# number. CLOSE candidates stay in the second cache while all rows pass.
+# bound by arithmetic. Threads share the rows; backward they also take turns at the candidates, so that no two write to one
+# number. CLOSE candidates stay in the second cache while all rows of a thread pass.
 # An integrand sqrt(x) or sqrt(x) + plain is summed as head + plain + tail: head = x * near, near about 1 / sqrt(x), is
 # exact less that at the match, and tail, the rest of a Newton step, is small: no root is rounded to its own digits.
 SOURCE = """
@@ -99,11 +99,14 @@ template <class T> static inline V<T> plain(const V<T>* row, const V<T>* col) {
 }
 
 // TALL rows of some arrays, side by side by vectors: [feature / lanes][array][row][lane]. Rows beyond the last repeat it.
-template <class T> static void pack(T** from, I arrays, I stride, I count, I low, I high, I room, T* to) {
-    for (I z = low; z < high; z += LANES<T>, to += room * TALL * LANES<T>)
+template <class T> static void pack(T** from, I arrays, I count, I features, I room, T* to) {
+    for (I z = 0; z < features; z += LANES<T>, to += room * TALL * LANES<T>)
         for (I j = 0; j < arrays; ++j)
-            for (I k = 0; k < TALL; ++k) store<T>(to + (j * TALL + k) * LANES<T>, load<T>(from[j] + std::min(k, count - 1) * stride + z));
+            for (I k = 0; k < TALL; ++k) store<T>(to + (j * TALL + k) * LANES<T>, load<T>(from[j] + std::min(k, count - 1) * features + z));
 }
+
+// How many of `count` each thread takes, in whole blocks.
+template <I BLOCK> static I share(I count, I threads) { return (count + BLOCK * threads - 1) / (BLOCK * threads) * BLOCK; }
 
 // The sums of a block of cells, but for what belongs to its rows. packed: rows and anchors. y: WIDE candidates an array.
 template <class T> static inline void sum_block(const T* packed, T** y, I features, V<T> sums[TALL][WIDE]) {
@@ -164,10 +167,10 @@ template <class T> static void candidates(T** from, I arrays, I c, I count, I fe
 
 template <class T>
 static void cells(T** rows, T** cols, I count, I size, I features, I first, I threads, T* out) {
-    const I groups = (count + TALL - 1) / TALL, share = (groups + threads - 1) / threads;
+    const I tall_share = share<TALL>(count, threads);
     #pragma omp parallel for num_threads(threads) schedule(static, 1)
     for (I part = 0; part < threads; ++part) {
-        const I low = part * share * TALL, high = std::min(count, low + share * TALL);
+        const I low = part * tall_share, high = std::min(count, low + tall_share);
         std::vector<T> packed((ROWS + 1) * TALL * features), copy;
         for (I start = 0; start < size; start += CLOSE)
             for (I i = low; i < high; i += TALL) {
@@ -176,7 +179,7 @@ static void cells(T** rows, T** cols, I count, I size, I features, I first, I th
                 double tails[TALL];
                 for (I j = 0; j < ROWS; ++j) r[j] = rows[j] + i * features;
                 for (I j = 0; j < COLS; ++j) y[j] = cols[j] + (first + i) * features;
-                pack(r, ROWS, features, tall, 0, features, ROWS + 1, packed.data());
+                pack(r, ROWS, tall, features, ROWS + 1, packed.data());
                 anchor_rows(packed.data(), y, tall, features, tails);
                 for (I c = start; c < std::min(size, start + CLOSE); c += WIDE) {
                     const I wide = std::min(WIDE, size - c);
@@ -192,8 +195,8 @@ static void cells(T** rows, T** cols, I count, I size, I features, I first, I th
 }
 
 // The derivatives of a block of cells, added to d_y and to those beside the packed rows.
-template <class T> static inline void pull_block(T* packed, T** y, T** d_y, I features, I low, I high, const T weight[TALL][WIDE]) {
-    for (I z = low; z < high; z += LANES<T>, packed += 2 * ROWS * TALL * LANES<T>) {
+template <class T> static inline void pull_block(T* packed, T** y, T** d_y, I features, const T weight[TALL][WIDE]) {
+    for (I z = 0; z < features; z += LANES<T>, packed += 2 * ROWS * TALL * LANES<T>) {
         V<T> d_all[TALL][ROWS];
         for (I k = 0; k < TALL; ++k)
             for (I j = 0; j < ROWS; ++j) d_all[k][j] = load<T>(packed + ((ROWS + j) * TALL + k) * LANES<T>);
@@ -229,34 +232,41 @@ template <class T> static bool weigh(const T* grad, I size, I tall, I wide, T we
     return any;
 }
 
+// The derivatives of some rows by some candidates.
+template <class T>
+static void pull_part(T** rows, T** cols, const T* grad, I low, I high, I from, I to, I size, I features, T** d_rows, T** d_cols) {
+    const I room = 2 * ROWS;
+    std::vector<T> packed(room * TALL * features), copy, d_copy;
+    for (I start = from; start < to; start += CLOSE)
+        for (I i = low; i < high; i += TALL) {
+            const I tall = std::min(TALL, high - i);
+            T *r[2 * ROWS], *y[COLS], *d_y[COLS], weight[TALL][WIDE];
+            for (I j = 0; j < ROWS; ++j) r[j] = rows[j] + i * features, r[ROWS + j] = d_rows[j] + i * features;
+            pack(r, room, tall, features, room, packed.data());
+            for (I c = start; c < std::min(to, start + CLOSE); c += WIDE) {
+                const I wide = std::min(WIDE, to - c);
+                if (!weigh(grad + i * size + c, size, tall, wide, weight)) continue;
+                candidates(cols, COLS, c, wide, features, copy, y);
+                candidates(d_cols, COLS, c, wide, features, d_copy, d_y);
+                pull_block(packed.data(), y, d_y, features, weight);
+                for (I j = 0; wide < WIDE && j < COLS; ++j) std::copy_n(d_y[j], wide * features, d_cols[j] + c * features);
+            }
+            const T* at = packed.data();
+            for (I z = 0; z < features; z += LANES<T>, at += room * TALL * LANES<T>)
+                for (I j = 0; j < ROWS; ++j)
+                    for (I k = 0; k < tall; ++k) store<T>(r[ROWS + j] + k * features + z, load<T>(at + ((ROWS + j) * TALL + k) * LANES<T>));
+        }
+}
+
 template <class T>
 static void pull(T** rows, T** cols, const T* grad, I count, I size, I features, I threads, T** d_rows, T** d_cols) {
-    const I share = ((features + threads - 1) / threads + 15) / 16 * 16;
-    #pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (I part = 0; part < threads; ++part) {
-        const I low = std::min(features, part * share), high = std::min(features, low + share), room = 2 * ROWS;
-        std::vector<T> packed(room * TALL * (high - low)), copy, d_copy;
-        for (I start = 0; start < size; start += CLOSE)
-            for (I i = 0; i < count; i += TALL) {
-                const I tall = std::min(TALL, count - i);
-                T *r[2 * ROWS], *y[COLS], *d_y[COLS], weight[TALL][WIDE];
-                for (I j = 0; j < ROWS; ++j) r[j] = rows[j] + i * features, r[ROWS + j] = d_rows[j] + i * features;
-                pack(r, room, features, tall, low, high, room, packed.data());
-                for (I c = start; c < std::min(size, start + CLOSE); c += WIDE) {
-                    const I wide = std::min(WIDE, size - c);
-                    if (!weigh(grad + i * size + c, size, tall, wide, weight)) continue;
-                    candidates(cols, COLS, c, wide, features, copy, y);
-                    candidates(d_cols, COLS, c, wide, features, d_copy, d_y);
-                    pull_block(packed.data(), y, d_y, features, low, high, weight);
-                    for (I j = 0; wide < WIDE && j < COLS; ++j)
-                        for (I m = 0; m < wide; ++m)
-                            std::copy(d_y[j] + m * features + low, d_y[j] + m * features + high, d_cols[j] + (c + m) * features + low);
-                }
-                const T* at = packed.data();
-                for (I z = low; z < high; z += LANES<T>, at += room * TALL * LANES<T>)
-                    for (I j = 0; j < ROWS; ++j)
-                        for (I k = 0; k < tall; ++k) store<T>(r[ROWS + j] + k * features + z, load<T>(at + ((ROWS + j) * TALL + k) * LANES<T>));
-            }
+    const I tall = share<TALL>(count, threads), wide = share<WIDE>(size, threads);
+    for (I turn = 0; turn < threads; ++turn) {
+        #pragma omp parallel for num_threads(threads) schedule(static, 1)
+        for (I part = 0; part < threads; ++part) {
+            const I low = part * tall, from = (part + turn) %% threads * wide;
+            pull_part(rows, cols, grad, low, std::min(count, low + tall), from, std::min(size, from + wide), size, features, d_rows, d_cols);
+        }
     }
 }
 
