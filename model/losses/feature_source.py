@@ -31,7 +31,7 @@ typedef int64_t I;
 #else
 #define BYTES 16
 #endif
-const I TALL = 4, WIDE = 4, CLOSE = 64, ROWS = %(row_count)s, COLS = %(col_count)s;
+const I TALL = 4, WIDE = 4, CLOSE = 128, ROWS = %(row_count)s, COLS = %(col_count)s;
 const bool ROOTED = %(rooted)s, PLAIN = %(with_plain)s;
 
 template <class T, int N> struct Vector {
@@ -194,19 +194,22 @@ static void cells(T** rows, T** cols, I count, I size, I features, I first, I th
     }
 }
 
-// The derivatives of a block of cells, added to d_y and to those beside the packed rows.
+// The derivatives of a block of cells, added to d_y and to those beside the packed rows. Stores come last: a load that
+// follows a store a multiple of 4096 bytes away waits for it, and rows of candidates often are that far apart.
 template <class T> static inline void pull_block(T* packed, T** y, T** d_y, I features, const T weight[TALL][WIDE]) {
     for (I z = 0; z < features; z += LANES<T>, packed += 2 * ROWS * TALL * LANES<T>) {
-        V<T> d_all[TALL][ROWS];
-        for (I k = 0; k < TALL; ++k)
-            for (I j = 0; j < ROWS; ++j) d_all[k][j] = load<T>(packed + ((ROWS + j) * TALL + k) * LANES<T>);
+        V<T> d_rows[TALL][ROWS], d_cols[WIDE][COLS];
+        for (I j = 0; j < ROWS; ++j)
+            for (I k = 0; k < TALL; ++k) d_rows[k][j] = load<T>(packed + ((ROWS + j) * TALL + k) * LANES<T>);
+        for (I j = 0; j < COLS; ++j)
+            for (I m = 0; m < WIDE; ++m) d_cols[m][j] = load<T>(d_y[j] + m * features + z);
         #pragma GCC unroll 8
         for (I m = 0; m < WIDE; ++m) {
-            V<T> col[COLS], d_col[COLS];
-            for (I j = 0; j < COLS; ++j) col[j] = load<T>(y[j] + m * features + z), d_col[j] = load<T>(d_y[j] + m * features + z);
+            V<T> col[COLS], *d_col = d_cols[m];
+            for (I j = 0; j < COLS; ++j) col[j] = load<T>(y[j] + m * features + z);
             #pragma GCC unroll 8
             for (I k = 0; k < TALL; ++k) {
-                V<T> row[ROWS], *d_row = d_all[k];
+                V<T> row[ROWS], *d_row = d_rows[k];
                 for (I j = 0; j < ROWS; ++j) row[j] = load<T>(packed + (j * TALL + k) * LANES<T>);
                 const V<T> seed = V<T>{} + weight[k][m];
                 %(inputs)s
@@ -214,10 +217,11 @@ template <class T> static inline void pull_block(T* packed, T** y, T** d_y, I fe
                 %(derivatives)s
                 %(outputs)s
             }
-            for (I j = 0; j < COLS; ++j) store<T>(d_y[j] + m * features + z, d_col[j]);
         }
-        for (I k = 0; k < TALL; ++k)
-            for (I j = 0; j < ROWS; ++j) store<T>(packed + ((ROWS + j) * TALL + k) * LANES<T>, d_all[k][j]);
+        for (I j = 0; j < ROWS; ++j)
+            for (I k = 0; k < TALL; ++k) store<T>(packed + ((ROWS + j) * TALL + k) * LANES<T>, d_rows[k][j]);
+        for (I j = 0; j < COLS; ++j)
+            for (I m = 0; m < WIDE; ++m) store<T>(d_y[j] + m * features + z, d_cols[m][j]);
     }
 }
 
