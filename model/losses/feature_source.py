@@ -211,7 +211,7 @@ template <class T> static inline void pull_block(T* packed, T** y, T** d_y, I fe
             for (I k = 0; k < TALL; ++k) {
                 V<T> row[ROWS], *d_row = d_rows[k];
                 for (I j = 0; j < ROWS; ++j) row[j] = load<T>(packed + (j * TALL + k) * LANES<T>);
-                const V<T> seed = V<T>{} + weight[k][m];
+                const V<T> seed = weight[k][m] - V<T>{};
                 %(inputs)s
                 %(value)s
                 %(derivatives)s
@@ -329,8 +329,8 @@ def _inputs(side: str, symbols: Sequence[Symbol]) -> str:
 
 
 def _outputs(side: str, symbols: Sequence[Symbol], factors: dict[Symbol, float], scale: float) -> str:
-    ratios = [factors[symbol] / scale for symbol in symbols]
-    return "".join(
-        f"d_{side}[{j}] += d_{symbol.data[0]}{'' if ratio == 1 else f' * T({ratio!r})'}; "
-        for j, (symbol, ratio) in enumerate(zip(symbols, ratios, strict=True))
-    )
+    return "".join(_output(f"d_{side}[{j}]", f"d_{symbol.data[0]}", factors[symbol] / scale) for j, symbol in enumerate(symbols))
+
+
+def _output(total: str, term: str, ratio: float) -> str:
+    return f"{total} {'-' if ratio < 0 else '+'}= {term}{'' if abs(ratio) == 1 else f' * T({abs(ratio)!r})'}; "

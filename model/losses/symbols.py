@@ -103,7 +103,7 @@ VALUES = {
 AUXILIARY = {"div": "T(1) / b", "sqrt": "near_inverse_root(a)"}
 SHARES = {
     "add": ("d", "d"),
-    "sub": ("d", "-d"),
+    "sub": ("d", "d"),
     "mul": ("d * b", "d * a"),
     "div": ("d * i", "-d * t * i"),
     "clamp": ("a < p || a > q ? T(0) : d",),
@@ -168,8 +168,8 @@ class Program:
                 continue
             factors[symbol], code = _sum(terms[symbol])
             lines.append(f"const auto d_{self.names[id(symbol)]} = {code};")
-            for argument, share in zip(symbol.arguments, SHARES.get(symbol.operation, ()), strict=True):
-                factor, term = scaled(_factor(symbol), f"({self._fill(share, symbol)})")
+            for k, (argument, share) in enumerate(zip(symbol.arguments, SHARES.get(symbol.operation, ()), strict=True)):
+                factor, term = scaled(_factor(symbol, k), f"({self._fill(share, symbol)})")
                 terms[argument].append((factors[symbol] * factor, term))
         return "\n".join(lines), factors
 
@@ -178,11 +178,11 @@ class Program:
         return id(symbol) in self.names
 
 
-def _factor(symbol: Symbol) -> float:
-    """What the shares of a symbol leave out."""
+def _factor(symbol: Symbol, argument: int) -> float:
+    """What the share of an argument leaves out."""
     if symbol.operation in ("raise", "scale"):
         return float(symbol.data[0])
-    return 0.25 if symbol.operation == "sqrt" else 1.0
+    return {("sub", 1): -1.0, ("sqrt", 0): 0.25}.get((symbol.operation, argument), 1.0)
 
 
 def _sum(terms: Sequence[Term]) -> Term:
