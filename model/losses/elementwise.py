@@ -16,9 +16,9 @@ from torch import Tensor
 from model.losses.crosses import Cross
 from model.losses.feature_sum import FeatureSum
 from model.losses.features import (
-    ABSOLUTE,
     MAGNITUDE,
     POWER,
+    ROOT_LESS_TOTAL,
     ROOT_SPREAD,
     ROOT_SQUARE,
     SQUARED_SPREAD,
@@ -75,7 +75,7 @@ def normsv8(s: FeatureStats) -> Tensor:
 
 def normsv9(s: FeatureStats) -> Tensor:
     """sum_z [|S| / n^1.5 + m - sqrt(Q)] (old logitsversion 18)."""
-    return s.sums[ABSOLUTE] / s.n**1.5 + s.sums[MAGNITUDE] - s.sums[ROOT_SQUARE]
+    return s.sums[MAGNITUDE] - s.sums[ROOT_LESS_TOTAL]
 
 
 class FeatureScore(TupleScore):

@@ -1,117 +1,23 @@
-"""Feature sums in compiled loops: the integrand, called with symbols, becomes the inner loop. Shapes: T rows, B candidates, F features."""
+"""Feature sums in compiled loops. Shapes: T rows, B candidates, F features."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from model.losses.feature_source import source
 from model.losses.integrands import Integrand
 from model.losses.native import library
-from model.losses.symbols import Program, named
 
-# Forward: blocks of rows, so that a candidate's features are read from the first cache. Backward: threads share the
-# features, so that no two write to one number, and blocks of candidates stay in the second cache while all rows pass.
-SOURCE = """
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <vector>
-typedef int64_t I;
+# The loops take features by vectors, of 16 at the most.
+LANES = 16
 
-static inline float inverse_root(float x) { return 1.0f / std::sqrt(x > 1e-35f ? x : 1e-35f); }
-static inline float reciprocal(float x) { return 1.0f / x; }
-static inline double reciprocal(double x) { return 1.0 / x; }
-static inline double inverse_root(double x) { return 1.0 / std::sqrt(x > 1e-290 ? x : 1e-290); }
-
-template <class T>
-static void cells(const T* v, const T* u, const T* y, I rows, I size, I features, I first, I threads, T* out) {
-    const I block = 8;
-    #pragma omp parallel for num_threads(threads) schedule(static)
-    for (I start = 0; start < rows; start += block) {
-        const I stop = std::min(rows, start + block);
-        std::vector<T> anchors((stop - start) * features);
-        for (I i = start; i < stop; ++i) {
-            const T *vi = v + i * features, *ui = u + i * features, *yi = y + (first + i) * features;
-            T* anchor = anchors.data() + (i - start) * features;
-            #pragma omp simd
-            for (I z = 0; z < features; ++z) {
-                const T a0 = vi[z], a1 = yi[z] - ui[z];
-                (void)a0;
-                %(value)s
-                anchor[z] = result;
-            }
-        }
-        for (I c = 0; c < size; ++c) {
-            const T* yc = y + c * features;
-            for (I i = start; i < stop; ++i) {
-                const T *vi = v + i * features, *ui = u + i * features, *anchor = anchors.data() + (i - start) * features;
-                T sum = 0;
-                #pragma omp simd reduction(+ : sum)
-                for (I z = 0; z < features; ++z) {
-                    const T a0 = vi[z], a1 = yc[z] - ui[z];
-                    (void)a0;
-                    %(value)s
-                    sum += result - anchor[z];
-                }
-                out[i * size + c] = sum;
-            }
-        }
-    }
-}
-
-template <class T>
-static void pull(const T* v, const T* u, const T* y, const T* grad, I rows, I size, I features, I threads, T* d_v, T* d_u, T* d_y) {
-    const I block = 32, share = ((features + threads - 1) / threads + 15) / 16 * 16;
-    #pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (I part = 0; part < threads; ++part) {
-        const I low = std::min(features, part * share), high = std::min(features, low + share);
-        for (I start = 0; start < size; start += block) {
-            const I stop = std::min(size, start + block);
-            for (I i = 0; i < rows; ++i) {
-                const T *vi = v + i * features, *ui = u + i * features;
-                T *d_vi = d_v + i * features, *d_ui = d_u + i * features;
-                for (I c = start; c < stop; ++c) {
-                    const T seed = grad[i * size + c];
-                    if (seed == 0) continue;
-                    const T* yc = y + c * features;
-                    T* d_yc = d_y + c * features;
-                    #pragma omp simd
-                    for (I z = low; z < high; ++z) {
-                        const T a0 = vi[z], a1 = yc[z] - ui[z];
-                        (void)a0;
-                        %(value)s
-                        %(derivatives)s
-                        %(row)s
-                        d_ui[z] -= d_a1;
-                        d_yc[z] += d_a1;
-                    }
-                }
-            }
-        }
-    }
-}
-
-#define EXPORT(T) \\
-    extern "C" void cells_##T(const T* v, const T* u, const T* y, I rows, I size, I features, I first, I threads, T* out) { \\
-        cells<T>(v, u, y, rows, size, features, first, threads, out); \\
-    } \\
-    extern "C" void pull_##T(const T* v, const T* u, const T* y, const T* grad, I rows, I size, I features, I threads, T* d_v, T* d_u, T* d_y) { \\
-        pull<T>(v, u, y, grad, rows, size, features, threads, d_v, d_u, d_y); \\
-    }
-EXPORT(float)
-EXPORT(double)
-"""
-
-
-def source(integrand: Integrand) -> str:
-    """C++ of both loops."""
-    v, t = named("a0"), named("a1")
-    program = Program(integrand(v, t), [v, t])
-    row = "d_vi[z] += d_a0;" if program.uses(v) else ""
-    return SOURCE % {"value": program.value(), "derivatives": program.derivatives(), "row": row}
+Tensors = Sequence[Tensor]
 
 
 class FeatureKernel:
@@ -121,20 +27,36 @@ class FeatureKernel:
         self._cells = {torch.float32: made.cells_float, torch.float64: made.cells_double}
         self._pull = {torch.float32: made.pull_float, torch.float64: made.pull_double}
 
-    def cells(self, v: Tensor, u: Tensor, y: Tensor, first: int) -> Tensor:
-        """v, u (T, F), y (B, F) -> (T, B) sums less those at the match, which row r has at first + r."""
-        out = v.new_empty(len(v), len(y))
-        self._cells[v.dtype](*_addresses(v, u, y), *_sizes(*out.shape, y.shape[1], first, torch.get_num_threads()), *_addresses(out))
+    def cells(self, rows: Tensors, cols: Tensors, first: int) -> Tensor:
+        """rows (T, F), cols (B, F) -> (T, B) sums less those at the match, which row r has at first + r."""
+        rows, cols = _whole_vectors(rows), _whole_vectors(cols)
+        out = rows[0].new_empty(len(rows[0]), len(cols[0]))
+        sizes = _sizes(*out.shape, cols[0].shape[1], first, torch.get_num_threads())
+        self._cells[out.dtype](_addresses(rows), _addresses(cols), *sizes, ctypes.c_void_p(out.data_ptr()))
         return out
 
-    def pull(self, v: Tensor, u: Tensor, y: Tensor, grad: Tensor, d_v: Tensor, d_u: Tensor, d_y: Tensor) -> None:
-        """Adds to d_v, d_u (T, F) and d_y (B, F) what the gradient (T, B) of `cells` means for v, u and y."""
-        sizes = _sizes(*grad.shape, y.shape[1], torch.get_num_threads())
-        self._pull[v.dtype](*_addresses(v, u, y, grad), *sizes, *_addresses(d_v, d_u, d_y))
+    def pull(self, rows: Tensors, cols: Tensors, grad: Tensor, d_rows: Tensors, d_cols: Tensors) -> None:
+        """Adds to d_rows (T, F) and d_cols (B, F) what the gradient (T, B) of `cells` means for rows and cols."""
+        features = cols[0].shape[1]
+        if features % LANES:
+            padded = [[pad(x, (0, -features % LANES), value=1) for x in group] for group in (rows, cols, d_rows, d_cols)]
+            self.pull(*padded[:2], grad, *padded[2:])
+            for sums, made in zip((*d_rows, *d_cols), (*padded[2], *padded[3]), strict=True):
+                sums.copy_(made[:, :features])
+            return
+        sizes = _sizes(*grad.shape, features, torch.get_num_threads())
+        addresses = [_addresses(group) for group in (rows, cols, d_rows, d_cols)]
+        self._pull[grad.dtype](*addresses[:2], ctypes.c_void_p(grad.data_ptr()), *sizes, *addresses[2:])
 
 
-def _addresses(*tensors: Tensor) -> list[ctypes.c_void_p]:
-    return [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+def _whole_vectors(tensors: Tensors) -> Tensors:
+    """Features filled up to whole vectors. What they add to a sum is taken off with the match; with ones, every integrand is smooth."""
+    missing = -tensors[0].shape[1] % LANES
+    return [pad(tensor, (0, missing), value=1) for tensor in tensors] if missing else tensors
+
+
+def _addresses(tensors: Tensors) -> ctypes.Array:
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
 def _sizes(*sizes: int) -> list[ctypes.c_int64]:
@@ -142,7 +64,7 @@ def _sizes(*sizes: int) -> list[ctypes.c_int64]:
 
 
 @cache
-def feature_kernel(integrand: Integrand) -> FeatureKernel | None:
-    """The loops of an integrand; None where nothing can compile them."""
-    made = library(source(integrand), fast=True)
+def feature_kernel(integrand: Integrand, rows: int, cols: int) -> FeatureKernel | None:
+    """The loops of an integrand of so many numbers of a row and of a candidate; None where nothing can compile them."""
+    made = library(source(integrand, rows, cols))
     return FeatureKernel(made) if made is not None else None

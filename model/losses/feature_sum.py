@@ -23,57 +23,62 @@ NATIVE_ROWS = 48
 
 @dataclass(frozen=True)
 class FeatureSum(Cross):
-    """sum_z integrand(v[i, z], y[c, z] - u[i, z]) minus its value at c = i; v, u and y are (B, F).
+    """sum_z integrand(numbers of row i, numbers of candidate c) minus its value at c = i; rows and cols are (B, F) each.
 
     The value at c = i is taken off feature by feature, so that a sum of hundreds of numbers keeps the digits of its
     differences. It is a constant here: the caller adds the exact one.
     """
 
     integrand: Integrand
-    v: Tensor
-    u: Tensor
-    y: Tensor
+    rows: tuple[Tensor, ...]
+    cols: tuple[Tensor, ...]
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
-        return self.v, self.u, self.y
+        return *self.rows, *self.cols
 
     def kernel(self) -> FeatureKernel | None:
         """The compiled loops, on CPUs and for batches that are worth it."""
-        return feature_kernel(self.integrand) if self.y.device.type == "cpu" and len(self.y) >= NATIVE_ROWS else None
+        worth = self.cols[0].device.type == "cpu" and len(self.cols[0]) >= NATIVE_ROWS
+        return feature_kernel(self.integrand, len(self.rows), len(self.cols)) if worth else None
+
+    def values(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Rows and cols as numbers alone."""
+        return [x.detach().contiguous() for x in self.rows], [x.detach().contiguous() for x in self.cols]
 
     def cells(self, rows: slice) -> Tensor:
-        v, u, y = (x.detach().contiguous() for x in self.operands)
+        own, cols = self.values()
         kernel = self.kernel()
         if kernel is not None:
-            return kernel.cells(v[rows], u[rows], y, rows.start)
-        out = v.new_empty(rows.stop - rows.start, len(y))
-        anchor = self.integrand(v[rows], y[rows] - u[rows])
-        for i, part, cols in self._tiles(rows):
-            values = self.integrand(v[i].unsqueeze(1), y[cols] - u[i].unsqueeze(1))
-            torch.sum(values - anchor[part].unsqueeze(1), dim=-1, out=out[part, cols])
+            return kernel.cells([x[rows] for x in own], cols, rows.start)
+        out = own[0].new_empty(rows.stop - rows.start, len(cols[0]))
+        anchor = self.integrand(*(x[rows] for x in (*own, *cols)))
+        for i, part, c in self._tiles(rows):
+            values = self.integrand(*(x[i].unsqueeze(1) for x in own), *(x[c] for x in cols))
+            torch.sum(values - anchor[part].unsqueeze(1), dim=-1, out=out[part, c])
         return out
 
     def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
-        v, u, y = (x.detach().contiguous() for x in self.operands)
-        d_v, d_u, d_y = (sums.of(x) for x in self.operands)
+        own, cols = self.values()
+        d_own, d_cols = [sums.of(x) for x in self.rows], [sums.of(x) for x in self.cols]
         kernel = self.kernel()
         if kernel is not None:
-            kernel.pull(v[rows], u[rows], y, grad, d_v[rows], d_u[rows], d_y)
+            kernel.pull([x[rows] for x in own], cols, grad, [x[rows] for x in d_own], d_cols)
             return
-        for i, part, cols in self._tiles(rows):
-            leaves = [x.requires_grad_() for x in (v[i].unsqueeze(1), u[i].unsqueeze(1), y[cols])]
+        for i, part, c in self._tiles(rows):
+            leaves = [x.requires_grad_() for x in (*(x[i].unsqueeze(1) for x in own), *(x[c] for x in cols))]
             with torch.enable_grad():
-                total = self.integrand(leaves[0], leaves[2] - leaves[1]).sum(-1)
-            by_v, by_u, by_y = torch.autograd.grad(total, leaves, grad[part, cols], allow_unused=True)
-            if by_v is not None:
-                d_v[i] += by_v.squeeze(1)
-            d_u[i] += by_u.squeeze(1)
-            d_y[cols] += by_y
+                total = self.integrand(*leaves).sum(-1)
+            made = torch.autograd.grad(total, leaves, grad[part, c])
+            for d_x, by_x in zip(d_own, made, strict=False):
+                d_x[i] += by_x.squeeze(1)
+            for d_x, by_x in zip(d_cols, made[len(own) :], strict=True):
+                d_x[c] += by_x
 
     def _tiles(self, rows: slice) -> Iterator[tuple[slice, slice, slice]]:
         """Blocks of the tile's rows, in the batch and in the tile, and of the candidates, square as far as they go."""
-        side = max(1, int((EAGER_TILE / self.y.shape[1]) ** 0.5))
+        size, features = self.cols[0].shape
+        side = max(1, int((EAGER_TILE / features) ** 0.5))
         for part in row_blocks(rows.stop - rows.start, side):
-            for cols in row_blocks(len(self.y), side):
+            for cols in row_blocks(size, side):
                 yield slice(rows.start + part.start, rows.start + part.stop), part, cols

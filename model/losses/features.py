@@ -12,11 +12,10 @@ from functools import reduce
 from operator import add
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
-from model.losses.integrands import Integrand, absolute, power, root, squared
-from model.losses.numerics import safe_sqrt
+from model.losses.integrands import Integrand, power, root_distance, root_less_distance, root_sum, squared_distance
+from model.losses.numerics import safe_sqrt, square_sum, tiny
 from model.losses.score import others
 
 Tensors = Sequence[Tensor]
@@ -30,12 +29,11 @@ class SeparableSum:
 
 
 class Operands(NamedTuple):
-    """A line's sum over features of integrand(v[i], y[c] - u[i]); each (B, F)."""
+    """A line's sum over features of integrand(*rows, *cols), of numbers of row i and of candidate c; each (B, F)."""
 
     integrand: Integrand
-    v: Tensor
-    u: Tensor
-    y: Tensor
+    rows: tuple[Tensor, ...]
+    cols: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -53,24 +51,33 @@ class CrossedSum:
 def _spread(views: Tensors) -> Tensor:
     # Shifted by the first view, which changes no V: views that are equal, or nearly so, lose no digits.
     shifted = [view - views[0] for view in views[1:]]
-    return reduce(add, [x.square() for x in shifted]) - reduce(add, shifted).square() / len(views)
+    return square_sum(shifted) - square_sum([reduce(add, shifted)]) / len(views)
 
 
-def _spread_operands(views: Tensors, d: int) -> tuple[Tensor, Tensor, Tensor]:
+def _spread_operands(integrand: Integrand) -> Callable[[Tensors, int], Operands]:
     """V = sum_{k != d} (x_k - mean)^2 + (1 - 1/n) (x_d - mean)^2, mean of the other views: no difference of large numbers."""
-    rest, share = others(views, d), math.sqrt(1 - 1 / len(views))
-    mean = reduce(add, rest) / len(rest)
-    return reduce(add, [(x - mean).square() for x in rest]), share * mean, share * views[d]
+
+    def operands(views: Tensors, d: int) -> Operands:
+        rest, share = others(views, d), math.sqrt(1 - 1 / len(views))
+        mean = reduce(add, rest) / len(rest)
+        v = square_sum([x - mean for x in rest], above=tiny(mean))
+        return Operands(integrand, (v, share * mean), (share * views[d],))
+
+    return operands
+
+
+def _root_square(views: Tensors) -> Tensor:
+    return safe_sqrt(square_sum(views))
 
 
 def _square_operands(views: Tensors, d: int) -> Operands:
-    v = reduce(add, [x.square() for x in others(views, d)])
-    return Operands(root, v, torch.zeros_like(v), views[d])
+    return Operands(root_sum, (square_sum(others(views, d), above=tiny(views[d])),), (square_sum([views[d]]),))
 
 
-def _total_operands(views: Tensors, d: int) -> Operands:
-    u = -reduce(add, others(views, d))
-    return Operands(absolute, torch.zeros_like(u), u, views[d])
+def _less_total_operands(views: Tensors, d: int) -> Operands:
+    _, (v,), (w,) = _square_operands(views, d)
+    factor = 4 * len(views) ** -1.5
+    return Operands(root_less_distance, (v, -factor * reduce(add, others(views, d))), (w, factor * views[d]))
 
 
 def _magnitude(views: Tensors) -> Tensor:
@@ -80,13 +87,15 @@ def _magnitude(views: Tensors) -> Tensor:
 def _power_operands(views: Tensors, d: int) -> Operands:
     n = len(views)
     u = -reduce(add, [x.abs() for x in others(views, d)]) / n
-    return Operands(power(n), torch.zeros_like(u), u, views[d].abs() / n)
+    return Operands(power(n), (u,), (views[d].abs() / n,))
 
 
-ROOT_SPREAD = CrossedSum(lambda x: safe_sqrt(_spread(x)), lambda x, d: Operands(root, *_spread_operands(x, d)))  # sum_z sqrt(V)
-SQUARED_SPREAD = CrossedSum(lambda x: _spread(x).square(), lambda x, d: Operands(squared, *_spread_operands(x, d)))  # sum_z V^2
-ROOT_SQUARE = CrossedSum(lambda x: safe_sqrt(reduce(add, [view.square() for view in x])), _square_operands)  # sum_z sqrt(Q)
-ABSOLUTE = CrossedSum(lambda x: reduce(add, x).abs(), _total_operands)  # sum_z |S|
+ROOT_SPREAD = CrossedSum(lambda x: safe_sqrt(_spread(x)), _spread_operands(root_distance))  # sum_z sqrt(V)
+SQUARED_SPREAD = CrossedSum(lambda x: _spread(x).square(), _spread_operands(squared_distance))  # sum_z V^2
+ROOT_SQUARE = CrossedSum(_root_square, _square_operands)  # sum_z sqrt(Q)
+ROOT_LESS_TOTAL = CrossedSum(  # sum_z [sqrt(Q) - |S| / n^1.5]
+    lambda x: _root_square(x) - reduce(add, x).abs() / len(x) ** 1.5, _less_total_operands
+)
 POWER = CrossedSum(lambda x: _magnitude(x) ** len(x), _power_operands)  # sum_z m^n
 TOTAL = SeparableSum(lambda n, x: x.sum(-1))  # sum_z S
 MAGNITUDE = SeparableSum(lambda n, x: x.abs().sum(-1) / n)  # sum_z m

@@ -1,4 +1,7 @@
-"""Functions under a feature sum, of v (row i) and t = y (candidate c) - u (row i). Called with tensors or with symbols."""
+"""Functions under a feature sum, of numbers of row i (v, u) and of candidate c (w, y). Called with tensors or with symbols.
+
+A radicand is positive: whoever makes v keeps it above 0, see `numerics.tiny`.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,30 @@ from functools import cache
 
 from model.losses.numerics import Value, safe_sqrt
 
-Integrand = Callable[[Value, Value], Value]
+Integrand = Callable[..., Value]
 
 
-def root(v: Value, t: Value) -> Value:
-    """sqrt(v + t^2), slope 0 where that is 0."""
-    return safe_sqrt(v + t * t)
+def root_sum(v: Value, w: Value) -> Value:
+    """sqrt(v + w)."""
+    return safe_sqrt(v + w)
 
 
-def squared(v: Value, t: Value) -> Value:
-    """(v + t^2)^2."""
-    return (v + t * t) ** 2
+def root_distance(v: Value, u: Value, y: Value) -> Value:
+    """sqrt(v + (y - u)^2)."""
+    return safe_sqrt(v + (y - u) ** 2)
 
 
-def absolute(v: Value, t: Value) -> Value:
-    """|t|, slope 0 where that is 0; v takes no part."""
-    return t.abs()
+def squared_distance(v: Value, u: Value, y: Value) -> Value:
+    """(v + (y - u)^2)^2."""
+    return (v + (y - u) ** 2) ** 2
+
+
+def root_less_distance(v: Value, u: Value, w: Value, y: Value) -> Value:
+    """sqrt(v + w) - |y - u| / 4, slope of |.| 0 at 0. The quarter is also in the slope of a root, so it costs nothing."""
+    return safe_sqrt(v + w) - (y - u).abs() / 4
 
 
 @cache
 def power(exponent: int) -> Integrand:
-    """t^exponent; v takes no part. The same function for the same exponent."""
-    return lambda v, t: t**exponent
+    """(y - u)^exponent. The same function for the same exponent."""
+    return lambda u, y: (y - u) ** exponent

@@ -15,7 +15,7 @@ from torch import Tensor
 from model.losses.crosses import Cells
 from model.losses.native import library
 from model.losses.score import Score
-from model.losses.symbols import Program, Symbol, named
+from model.losses.symbols import HELPERS, Program, Symbol, named
 
 # Over `cells` the kernel writes their gradients; sums: loss, derivative by off, derivative by diagonal.
 SOURCE = """
@@ -46,6 +46,9 @@ template <> struct Inverse<float> {
     }
 };
 
+static inline T root(T x, T near) { return x * near; }
+static inline T slope(T, T near) { return 2 * near; }
+%(helpers)s
 // exp(x) for x <= 0, 0 below -700: Cody and Waite's reduction and a polynomial of degree 11.
 static inline T exponential(T x) {
     const T y = x < -700 ? T(-700) : x;
@@ -135,9 +138,9 @@ static void line(const Tile& tile) {
     const T *matched = tile.matched, *row = tile.row, *col = tile.col;
     C *const *cells = reinterpret_cast<C* const*>(tile.cells), *const *grads = reinterpret_cast<C* const*>(tile.grads);
     T *d_matched = tile.d_matched, *d_row = tile.d_row, *d_col = tile.d_col;
-    const auto inverse_root = [](T x) { return Inverse<C>::root(x); };
+    const auto near_inverse_root = [](T x) { return Inverse<C>::root(x); };
     const auto reciprocal = [](T x) { return Inverse<C>::of(x); };
-    (void)inverse_root; (void)reciprocal; (void)row; (void)col; (void)d_row; (void)d_col; (void)features;
+    (void)near_inverse_root; (void)reciprocal; (void)row; (void)col; (void)d_row; (void)d_col; (void)features;
     T loss = 0, d_off = 0, d_diagonal = 0;
     I any_flipped = 0;
     for (I k = 0; k < %(cells)s; ++k) any_flipped |= flipped[k];
@@ -224,7 +227,14 @@ def source(formula: Formula, cells: int, rows: int, cols: int) -> str:
     features = named("features")
     program = Program(formula(g, r, c, features), [*g, *r, *c, features])
     used = [[(k, symbol.data[0]) for k, symbol in enumerate(group) if program.uses(symbol)] for group in (g, r, c)]
-    parts = {"cells": cells, "cols": cols, "value": program.value(), "kept_value": program.value(kept=True), "derivatives": program.derivatives()}
+    parts = {
+        "helpers": HELPERS,
+        "cells": cells,
+        "cols": cols,
+        "value": program.value(),
+        "kept_value": program.value(kept=True),
+        "derivatives": program.derivatives(),
+    }
     return SOURCE % (parts | _plumbing(*used) | _keeping(program.auxiliaries()))
 
 

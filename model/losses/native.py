@@ -13,12 +13,9 @@ from functools import cache
 from pathlib import Path
 
 # -fno-math-errno and -fno-trapping-math let square roots and choices become vector instructions.
-FLAGS = ("-O3", "-std=c++17", "-fPIC", "-march=native", "-fno-math-errno", "-fno-trapping-math")
-# Compilers prefer half of AVX-512's width, which costs these loops a third of their speed.
+FLAGS = ("-O3", "-std=c++17", "-fPIC", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+# Compilers prefer half of AVX-512's width, which costs the loops over lines a third of their speed.
 X86 = ("-mprefer-vector-width=512",)
-# Feature sums may also reorder, and take 1 / sqrt from the reciprocal instruction and a Newton step (GCC: for 256 bits only).
-FAST = ("-funsafe-math-optimizations", "-ffinite-math-only")
-FAST_X86 = ("-mrecip", "-mprefer-vector-width=256")
 PARALLEL = "-fopenmp"
 
 
@@ -30,34 +27,30 @@ def compiler() -> str | None:
 
 
 @cache
-def library(source: str, fast: bool = False) -> ctypes.CDLL | None:
+def library(source: str) -> ctypes.CDLL | None:
     """The compiled source, or None where there is no compiler, or one that cannot compile it."""
     if compiler() is None:
         return None
-    flags = FLAGS + (FAST if fast else ())
-    if platform.machine() in ("x86_64", "AMD64"):
-        flags += FAST_X86 if fast else X86
-    key = hashlib.sha256("\0".join((source, compiler(), *flags, _processor())).encode()).hexdigest()[:24]
+    flags = (*FLAGS, *X86) if platform.machine() in ("x86_64", "AMD64") else FLAGS
+    key = hashlib.sha256("\0".join((source, compiler(), *flags, PARALLEL, _processor())).encode()).hexdigest()[:24]
     path = _folder() / f"{key}.so"
     try:
         if not path.exists():
-            _compile(source, flags, path)
+            _compile(source, path)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-def _compile(source: str, flags: tuple[str, ...], path: Path) -> None:
+def _compile(source: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        code, made, linked = (Path(folder) / name for name in ("kernel.cpp", "kernel.o", "kernel.so"))
+        code, made = (Path(folder) / name for name in ("kernel.cpp", "kernel.so"))
         code.write_text(source)
         try:
-            _call(*flags, PARALLEL, "-c", code, "-o", made)
+            _call(*FLAGS, PARALLEL, "-shared", code, "-o", made)
         except subprocess.CalledProcessError:  # a compiler without OpenMP: one thread
-            _call(*flags, "-c", code, "-o", made)
-        # Linked without the flags of FAST: with them a process would flush subnormal numbers to zero from here on.
-        _call("-shared", PARALLEL, made, "-o", linked) if b"GOMP_parallel" in made.read_bytes() else _call("-shared", made, "-o", linked)
-        linked.replace(path)  # whole or not at all, whoever else is compiling it
+            _call(*FLAGS, "-shared", code, "-o", made)
+        made.replace(path)  # whole or not at all, whoever else is compiling it
 
 
 def _call(*arguments: object) -> None:

@@ -5,7 +5,7 @@ Shapes: n views, B rows, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -36,6 +36,31 @@ class _SafeRoot(torch.autograd.Function):
 def safe_sqrt(x: Value) -> Value:
     """sqrt(max(x, 0)), any shape, with gradient 0 where x <= 0; the true slope there is infinite, and inf * 0 is NaN."""
     return x.safe_sqrt() if isinstance(x, Symbol) else _SafeRoot.apply(x)
+
+
+class _SquareSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, above: float, *tensors: Tensor) -> Tensor:
+        ctx.save_for_backward(*tensors)
+        total = torch.addcmul(tensors[0].new_tensor(above), tensors[0], tensors[0])
+        for x in tensors[1:]:
+            total = total.addcmul_(x, x) if total.shape == x.shape else torch.addcmul(total, x, x)
+        return total
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        twice = 2 * grad
+        return None, *((twice * x).sum_to_size(x.shape) for x in ctx.saved_tensors)
+
+
+def square_sum(tensors: Sequence[Tensor], above: float = 0.0) -> Tensor:
+    """above + the sum of the squares of tensors that broadcast; fewer passes than the plain expression, mostly on the way back."""
+    return _SquareSum.apply(above, *tensors)
+
+
+def tiny(x: Tensor) -> float:
+    """So little that no sum of squares of `x` notices, but for one of zeros: no root of it has an infinite slope."""
+    return 1000 * torch.finfo(x.dtype).tiny
 
 
 class _SafePower(torch.autograd.Function):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from model.losses import elementwise, gram, gram_pairs, pair, product
 from model.losses.elementwise import FeatureScore
-from model.losses.features import ABSOLUTE, MAGNITUDE, POWER, ROOT_SPREAD, ROOT_SQUARE, SQUARED_SPREAD, TOTAL
+from model.losses.features import MAGNITUDE, POWER, ROOT_LESS_TOTAL, ROOT_SPREAD, ROOT_SQUARE, SQUARED_SPREAD, TOTAL
 from model.losses.gram import GramScore
 from model.losses.gram_pairs import PairScore
 from model.losses.loss import ContrastiveLoss
@@ -47,7 +47,7 @@ ENTRIES: dict[str, Entry] = {
     "normsv6": Entry(lambda eps: FeatureScore(elementwise.normsv6, [ROOT_SQUARE], [MAGNITUDE])),
     "normsv7": Entry(lambda eps: FeatureScore(elementwise.normsv7, [ROOT_SQUARE], [MAGNITUDE])),
     "normsv8": Entry(lambda eps: FeatureScore(elementwise.normsv8, [POWER], [TOTAL])),
-    "normsv9": Entry(lambda eps: FeatureScore(elementwise.normsv9, [ABSOLUTE, ROOT_SQUARE], [MAGNITUDE])),
+    "normsv9": Entry(lambda eps: FeatureScore(elementwise.normsv9, [ROOT_LESS_TOTAL], [MAGNITUDE])),
     "stock": Entry(lambda eps: pair.Stock(), reads=2),
     "base": Entry(lambda eps: pair.Base(), reads=2),
     "normsvc": Entry(lambda eps: pair.FirstAndRest()),

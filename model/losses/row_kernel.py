@@ -17,7 +17,7 @@ from torch import Tensor
 from model.losses.crosses import Product
 from model.losses.native import library
 from model.losses.score import Score
-from model.losses.symbols import Program, Symbol, named
+from model.losses.symbols import HELPERS, Program, Symbol, named
 
 SOURCE = """
 #include <cmath>
@@ -26,8 +26,10 @@ SOURCE = """
 typedef double T;
 typedef int64_t I;
 
-static inline T inverse_root(T x) { return x > 0 ? T(1) / std::sqrt(x) : T(0); }
-static inline T reciprocal(T x) { return T(1) / x; }
+static inline T near_inverse_root(T x) { return x > 0 ? T(1) / std::sqrt(x) : T(0); }
+static inline T root(T x, T near) { return x * near; }
+static inline T slope(T, T near) { return 2 * near; }
+%(helpers)s
 static const I VIEWS = %(views)s, SUMS = %(sums)s;
 
 // norms (n, B) and sums (SUMS, B); the operands, each (B, F), are written in type O.
@@ -122,6 +124,7 @@ def source(views: int, sums: Sequence[Symbol], operands: Sequence[Symbol], input
     s, o, x = range(len(sums)), range(len(operands)), [k for k in range(views) if program.uses(inputs[k])]
     first = len(sums)
     return SOURCE % {
+        "helpers": HELPERS,
         "views": views,
         "sums": first,
         "inputs": " ".join(f"const float* v{k} = views[{k}] + b * features; const T n{k} = inverse[{k}];" for k in x),

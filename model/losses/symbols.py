@@ -6,10 +6,12 @@ So a formula stands once, in Python, and still runs in one pass over a tile wher
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Number = int | float
+# A factor and the C++ that it multiplies.
+Term = tuple[float, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,7 @@ class Symbol:
         return Symbol("add", (self, lift(other)))
 
     def __mul__(self, other: Symbol | Number) -> Symbol:
-        return Symbol("mul", (self, lift(other)))
+        return Symbol("mul", (self, other)) if isinstance(other, Symbol) else Symbol("scale", (self,), (other,))
 
     def __sub__(self, other: Symbol | Number) -> Symbol:
         return Symbol("sub", (self, lift(other)))
@@ -36,8 +38,8 @@ class Symbol:
         return Symbol("div", (self, lift(other))) if isinstance(other, Symbol) else self * (1 / other)
 
     def __pow__(self, exponent: int) -> Symbol:
-        half = self ** (exponent // 2) if exponent > 1 else self
-        return self if exponent == 1 else half * half * self if exponent % 2 else half * half
+        """For a positive exponent."""
+        return Symbol("raise", (self,), (exponent,)) if exponent > 1 else self
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -73,27 +75,43 @@ def _literal(value: object) -> str:
     return {float("inf"): "HUGE_VAL", float("-inf"): "-HUGE_VAL"}.get(value, f"T({value!r})")
 
 
+# What the C++ below calls, beside <cmath> and, each kernel's own, near_inverse_root(x), about 1 / sqrt(x), with which
+# root(x, near) makes sqrt(x) and slope(x, near) makes 2 / sqrt(x).
+HELPERS = """
+template <int N, class X> static inline X raised(X a) {
+    if constexpr (N == 1) return a;
+    else if constexpr (N % 2) return raised<N - 1>(a) * a;
+    else { const X half = raised<N / 2>(a); return half * half; }
+}
+template <class X> static inline X sign(X a) { return a > 0 ? X{} + 1 : a < 0 ? X{} - 1 : X{}; }
+template <class X> static inline X reciprocal(X a) { return 1 / a; }
+"""
+
 # Operation -> value and, for each argument, the share of the result's derivative `d`, as C++ with a, b the arguments,
-# t the result, i an auxiliary value and p, q the data.
+# t the result, i an auxiliary value and p, q the data. `_factor` is a factor of the share beside it.
 VALUES = {
     "add": "a + b",
     "sub": "a - b",
     "mul": "a * b",
     "div": "a * i",
     "clamp": "a < p ? p : a > q ? q : a",
-    "abs": "std::fabs(a)",
-    "sqrt": "a * i",
+    "abs": "fabs(a)",
+    "raise": "raised<p>(a)",
+    "scale": "a * p",
+    "sqrt": "root(a, i)",
     "power": "std::pow(std::fabs(a), p)",
 }
-AUXILIARY = {"div": "reciprocal(b)", "sqrt": "inverse_root(a)"}
+AUXILIARY = {"div": "reciprocal(b)", "sqrt": "near_inverse_root(a)"}
 SHARES = {
     "add": ("d", "d"),
-    "sub": ("d", "-d"),
+    "sub": ("d", "d"),
     "mul": ("d * b", "d * a"),
     "div": ("d * i", "-d * t * i"),
     "clamp": ("a < p || a > q ? T(0) : d",),
-    "abs": ("a > 0 ? d : a < 0 ? -d : T(0)",),
-    "sqrt": ("d * i * T(0.5)",),
+    "abs": ("d * sign(a)",),
+    "raise": ("d * raised<p - 1>(a)",),
+    "scale": ("d",),
+    "sqrt": ("d * slope(a, i)",),
     "power": ("a == 0 ? T(0) : d * p * t / a",),
 }
 
@@ -123,7 +141,7 @@ class Program:
 
     def _fill(self, template: str, symbol: Symbol) -> str:
         words = {name: self.names[id(argument)] for name, argument in zip("ab", symbol.arguments, strict=False)}
-        words |= {name: _literal(value) for name, value in zip("pq", symbol.data, strict=False)}
+        words |= {name: str(value) if symbol.operation == "raise" else _literal(value) for name, value in zip("pq", symbol.data, strict=False)}
         own = self.names[id(symbol)]
         words |= {"t": own, "i": f"i_{own}", "d": f"d_{own}"}
         return "".join(words.get(word, word) for word in _words(template))
@@ -138,31 +156,54 @@ class Program:
         for symbol in self.order:
             own = self.names[id(symbol)]
             if symbol.operation == "constant":
-                lines.append(f"const T {own} = {_literal(symbol.data[0])};")
+                lines.append(f"const auto {own} = {_literal(symbol.data[0])};")
             elif symbol.operation in VALUES:
                 if symbol.operation in AUXILIARY and not kept:
-                    lines.append(f"const T i_{own} = {self._fill(AUXILIARY[symbol.operation], symbol)};")
-                lines.append(f"const T {own} = {self._fill(VALUES[symbol.operation], symbol)};")
-        lines += [f"const T result{k} = {self.names[id(result)]};" for k, result in self.results.items()]
+                    lines.append(f"const auto i_{own} = {self._fill(AUXILIARY[symbol.operation], symbol)};")
+                lines.append(f"const auto {own} = {self._fill(VALUES[symbol.operation], symbol)};")
+        lines += [f"const auto result{k} = {self.names[id(result)]};" for k, result in self.results.items()]
         return "\n".join(lines)
 
     def derivatives(self) -> str:
         """After `value`: declares d_<name> for every input, the derivative of the results times their seeds, added up."""
-        terms: dict[int, list[str]] = {id(symbol): [] for symbol in (*self.order, *self.inputs)}
+        return self._back(lambda factor, code: (1.0, f"{code} * {_literal(factor)}") if factor != 1 else (factor, code))[0]
+
+    def unscaled_derivatives(self) -> tuple[str, dict[Symbol, float]]:
+        """The same but for a constant factor of each, which the caller applies where that costs nothing."""
+        return self._back(lambda factor, code: (factor, code))
+
+    def _back(self, scaled: Callable[[float, str], Term]) -> tuple[str, dict[Symbol, float]]:
+        terms: dict[Symbol, list[Term]] = {symbol: [] for symbol in (*self.order, *self.inputs)}
         for k, result in self.results.items():
-            terms[id(result)].append(f"seed{k}")
-        lines = []
+            terms[result].append((1.0, f"seed{k}"))
+        lines, factors = [], {}
         for symbol in reversed(self.order):
             if symbol.operation == "constant":
                 continue
-            lines.append(f"const T d_{self.names[id(symbol)]} = {' + '.join(terms[id(symbol)])};")
-            for argument, share in zip(symbol.arguments, SHARES.get(symbol.operation, ()), strict=True):
-                terms[id(argument)].append(f"({self._fill(share, symbol)})")
-        return "\n".join(lines)
+            factors[symbol], code = _sum(terms[symbol])
+            lines.append(f"const auto d_{self.names[id(symbol)]} = {code};")
+            for k, (argument, share) in enumerate(zip(symbol.arguments, SHARES.get(symbol.operation, ()), strict=True)):
+                factor, term = scaled(_factor(symbol, k), f"({self._fill(share, symbol)})")
+                terms[argument].append((factors[symbol] * factor, term))
+        return "\n".join(lines), factors
 
     def uses(self, symbol: Symbol) -> bool:
         """Whether a result depends on an input."""
         return id(symbol) in self.names
+
+
+def _factor(symbol: Symbol, argument: int) -> float:
+    """What the share of an argument leaves out."""
+    if symbol.operation in ("raise", "scale"):
+        return float(symbol.data[0])
+    return {("sub", 1): -1.0, ("sqrt", 0): 0.25}.get((symbol.operation, argument), 1.0)
+
+
+def _sum(terms: Sequence[Term]) -> Term:
+    """A sum with a factor in front, if all its terms have the same."""
+    if len({factor for factor, _ in terms}) == 1:
+        return terms[0][0], " + ".join(code for _, code in terms)
+    return 1.0, " + ".join(f"{code} * {_literal(factor)}" for factor, code in terms)
 
 
 def _words(template: str) -> list[str]:
