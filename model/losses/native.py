@@ -36,20 +36,20 @@ def library(source: str) -> ctypes.CDLL | None:
     path = _folder() / f"{key}.so"
     try:
         if not path.exists():
-            _compile(source, path)
+            _compile(source, flags, path)
         return ctypes.CDLL(str(path))
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-def _compile(source: str, path: Path) -> None:
+def _compile(source: str, flags: tuple[str, ...], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         code, made = (Path(folder) / name for name in ("kernel.cpp", "kernel.so"))
         code.write_text(source)
         try:
-            _call(*FLAGS, PARALLEL, "-shared", code, "-o", made)
+            _call(*flags, PARALLEL, "-shared", code, "-o", made)
         except subprocess.CalledProcessError:  # a compiler without OpenMP: one thread
-            _call(*FLAGS, "-shared", code, "-o", made)
+            _call(*flags, "-shared", code, "-o", made)
         made.replace(path)  # whole or not at all, whoever else is compiling it
 
 
