@@ -1,10 +1,14 @@
 """Feature sums in compiled loops, against autograd in float64 on the same numbers; and the sums that their operands are made of."""
 
+import platform
+from pathlib import Path
+
 import pytest
 import torch
 
 from model.losses import integrands, native
-from model.losses.feature_kernel import feature_kernel
+from model.losses.feature_kernel import FeatureKernel, feature_kernel
+from model.losses.feature_source import source
 from model.losses.numerics import moments, square_sum
 
 # Integrand, and how many numbers of a row and of a candidate it takes.
@@ -36,31 +40,47 @@ def reference(integrand, rows, cols, first, seed):
     return (sums - match.unsqueeze(1)).detach(), torch.autograd.grad(sums, [*rows, *cols], seed.double())
 
 
+def check(kernel, kind, dtype):
+    """Asserts that sums and gradients are the reference's."""
+    integrand, row_count, col_count = KINDS[kind]
+    tolerance = 2e-6 if dtype == torch.float32 else 1e-13
+    for count, size, features in SHAPES:
+        first, count = min(1, size - 1), min(count, size - 1)
+        rows, cols = draw(row_count, count, features, dtype=dtype), draw(col_count, size, features, dtype=dtype)
+        cols[-1][size - 1] = rows[-1][0]  # where |.| has no slope
+        seed = torch.randn(count, size, generator=torch.Generator().manual_seed(3), dtype=dtype)
+        want, want_grads = reference(integrand, rows, cols, first, seed)
+        sums = [torch.zeros_like(x) for x in (*rows, *cols)]
+        got = kernel.cells(rows, cols, first)
+        for _ in range(2):  # it adds
+            kernel.pull(rows, cols, seed, sums[:row_count], sums[row_count:])
+        torch.testing.assert_close(got.double(), want, rtol=tolerance, atol=tolerance * features**0.5)
+        for made, grad in zip(sums, want_grads, strict=True):
+            torch.testing.assert_close(made.double() / 2, grad, rtol=0, atol=10 * tolerance * grad.abs().max().item())
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("kind", KINDS)
 def test_compiled_sums_and_their_gradients(kind, dtype, threads):
-    integrand, row_count, col_count = KINDS[kind]
-    kernel = feature_kernel(integrand, row_count, col_count)
-    tolerance = 2e-6 if dtype == torch.float32 else 1e-13
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        for count, size, features in SHAPES:
-            first, count = min(1, size - 1), min(count, size - 1)
-            rows, cols = draw(row_count, count, features, dtype=dtype), draw(col_count, size, features, dtype=dtype)
-            cols[-1][size - 1] = rows[-1][0]  # where |.| has no slope
-            seed = torch.randn(count, size, generator=torch.Generator().manual_seed(3), dtype=dtype)
-            want, want_grads = reference(integrand, rows, cols, first, seed)
-            sums = [torch.zeros_like(x) for x in (*rows, *cols)]
-            got = kernel.cells(rows, cols, first)
-            for _ in range(2):  # it adds
-                kernel.pull(rows, cols, seed, sums[:row_count], sums[row_count:])
-            torch.testing.assert_close(got.double(), want, rtol=tolerance, atol=tolerance * features**0.5)
-            for made, grad in zip(sums, want_grads, strict=True):
-                torch.testing.assert_close(made.double() / 2, grad, rtol=0, atol=10 * tolerance * grad.abs().max().item())
+        check(feature_kernel(*KINDS[kind]), kind, dtype)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("target", ["-march=x86-64", "-march=x86-64-v3"])
+def test_older_processors(target, monkeypatch):
+    info = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not info.exists() or " avx2 " not in info.read_text():
+        pytest.skip("needs an x86 processor with AVX2")
+    flags = tuple(target if flag == "-march=native" else flag for flag in native.FLAGS)
+    monkeypatch.setattr(native, "FLAGS", flags)
+    made = native.library.__wrapped__(source(*KINDS["root_less_distance"]))
+    for dtype in (torch.float32, torch.float64):
+        check(FeatureKernel(made), "root_less_distance", dtype)
 
 
 def test_differences_of_roots_keep_more_digits_than_roots():
