@@ -12,10 +12,11 @@ from functools import reduce
 from operator import add
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from model.losses.integrands import Integrand, power, root_distance, root_less_distance, root_sum, squared_distance
-from model.losses.numerics import safe_sqrt, square_sum, tiny
+from model.losses.numerics import moments, safe_sqrt, square_sum, tiny
 from model.losses.score import others
 
 Tensors = Sequence[Tensor]
@@ -74,10 +75,15 @@ def _square_operands(views: Tensors, d: int) -> Operands:
     return Operands(root_sum, (square_sum(others(views, d), above=tiny(views[d])),), (square_sum([views[d]]),))
 
 
+def _root_less_total(views: Tensors) -> Tensor:
+    total, squares = moments(views)
+    return safe_sqrt(squares) - total.abs() / len(views) ** 1.5
+
+
 def _less_total_operands(views: Tensors, d: int) -> Operands:
-    _, (v,), (w,) = _square_operands(views, d)
+    total, v = moments(others(views, d), above=tiny(views[d]))
     factor = 4 * len(views) ** -1.5
-    return Operands(root_less_distance, (v, -factor * reduce(add, others(views, d))), (w, factor * views[d]))
+    return Operands(root_less_distance, (v, -factor * total), (square_sum([views[d]]), factor * views[d]))
 
 
 def _magnitude(views: Tensors) -> Tensor:
@@ -93,9 +99,7 @@ def _power_operands(views: Tensors, d: int) -> Operands:
 ROOT_SPREAD = CrossedSum(lambda x: safe_sqrt(_spread(x)), _spread_operands(root_distance))  # sum_z sqrt(V)
 SQUARED_SPREAD = CrossedSum(lambda x: _spread(x).square(), _spread_operands(squared_distance))  # sum_z V^2
 ROOT_SQUARE = CrossedSum(_root_square, _square_operands)  # sum_z sqrt(Q)
-ROOT_LESS_TOTAL = CrossedSum(  # sum_z [sqrt(Q) - |S| / n^1.5]
-    lambda x: _root_square(x) - reduce(add, x).abs() / len(x) ** 1.5, _less_total_operands
-)
+ROOT_LESS_TOTAL = CrossedSum(_root_less_total, _less_total_operands)  # sum_z [sqrt(Q) - |S| / n^1.5]
 POWER = CrossedSum(lambda x: _magnitude(x) ** len(x), _power_operands)  # sum_z m^n
 TOTAL = SeparableSum(lambda n, x: x.sum(-1))  # sum_z S
-MAGNITUDE = SeparableSum(lambda n, x: x.abs().sum(-1) / n)  # sum_z m
+MAGNITUDE = SeparableSum(lambda n, x: torch.linalg.vector_norm(x, 1, dim=-1) / n)  # sum_z m

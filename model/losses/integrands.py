@@ -1,4 +1,5 @@
-"""Functions under a feature sum, of numbers of row i (v, u) and of candidate c (w, y). Called with tensors or with symbols.
+"""Functions under a feature sum, of numbers of row i (v, u) and of candidate c (w, y). Called with tensors or with symbols,
+so made of operators, integer powers, `abs` and `numerics.safe_sqrt`.
 
 A radicand is positive: whoever makes v keeps it above 0, see `numerics.tiny`.
 """

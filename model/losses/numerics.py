@@ -38,6 +38,27 @@ def safe_sqrt(x: Value) -> Value:
     return x.safe_sqrt() if isinstance(x, Symbol) else _SafeRoot.apply(x)
 
 
+class _Moments(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, above: float, *tensors: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(*tensors)
+        total, squares = tensors[0], torch.addcmul(tensors[0].new_tensor(above), tensors[0], tensors[0])
+        for x in tensors[1:]:
+            squares = squares.addcmul_(x, x) if squares.shape == x.shape else torch.addcmul(squares, x, x)
+            total = total + x if total is tensors[0] or total.shape != x.shape else total.add_(x)
+        return total.clone() if total is tensors[0] else total, squares
+
+    @staticmethod
+    def backward(ctx, d_total: Tensor, d_squares: Tensor):
+        twice = 2 * d_squares
+        return None, *(torch.addcmul(d_total, twice, x).sum_to_size(x.shape) for x in ctx.saved_tensors)
+
+
+def moments(tensors: Sequence[Tensor], above: float = 0.0) -> tuple[Tensor, Tensor]:
+    """The sum of tensors that broadcast, and above + the sum of their squares; in few passes, above all on the way back."""
+    return _Moments.apply(above, *tensors)
+
+
 class _SquareSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx, above: float, *tensors: Tensor) -> Tensor:
@@ -54,7 +75,7 @@ class _SquareSum(torch.autograd.Function):
 
 
 def square_sum(tensors: Sequence[Tensor], above: float = 0.0) -> Tensor:
-    """above + the sum of the squares of tensors that broadcast; fewer passes than the plain expression, mostly on the way back."""
+    """The second of `moments` alone."""
     return _SquareSum.apply(above, *tensors)
 
 
@@ -148,7 +169,7 @@ def gram_matrix(x: Tensor) -> Tensor:
 def saturate(x: Tensor, dtype: torch.dtype) -> Tensor:
     """`x` as `dtype`; values beyond its range become its largest finite value (NaN stays NaN)."""
     limit = torch.finfo(dtype).max
-    return x.clamp(-limit, limit).to(dtype)
+    return x.clamp(-limit, limit) if x.dtype == dtype else x.to(dtype).clamp_(-limit, limit)
 
 
 def to_float64(x: Tensor) -> Tensor:
