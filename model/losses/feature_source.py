@@ -41,6 +41,13 @@ template <class T> static void pack(T** from, I arrays, I count, I features, I r
             for (I k = 0; k < TALL; ++k) store<T>(to + (j * TALL + k) * LANES<T>, load<T>(from[j] + std::min(k, count - 1) * features + z));
 }
 
+// Asks for a share of the TALL rows after those at r: all of them, by the time that CLOSE candidates are done.
+template <class T> static inline void fetch_next(T** r, I arrays, I features, I done) {
+    const I share = TALL * features * I(sizeof(T)) * WIDE / CLOSE;
+    for (I j = 0; j < arrays; ++j)
+        for (I k = 0; k < share; k += 64) __builtin_prefetch((const char*)(r[j] + TALL * features) + done / WIDE * share + k);
+}
+
 // How many of `count` each thread takes, in whole blocks.
 template <I BLOCK> static I share(I count, I threads) { return (count + BLOCK * threads - 1) / (BLOCK * threads) * BLOCK; }
 
@@ -120,6 +127,7 @@ static void cells(T** rows, T** cols, I count, I size, I features, I first, I th
                 for (I c = start; c < std::min(size, start + CLOSE); c += WIDE) {
                     const I wide = std::min(WIDE, size - c);
                     candidates(cols, COLS, c, wide, features, copy, y);
+                    fetch_next(r, ROWS, features, c - start);
                     V<T> sums[TALL][WIDE] = {};
                     sum_block(packed.data(), y, features, sums);
                     for (I k = 0; k < tall; ++k)
@@ -188,6 +196,7 @@ static void pull_part(T** rows, T** cols, const T* grad, I low, I high, I from, 
                 if (!weigh(grad + i * size + c, size, tall, wide, weight)) continue;
                 candidates(cols, COLS, c, wide, features, copy, y);
                 candidates(d_cols, COLS, c, wide, features, d_copy, d_y);
+                fetch_next(r, room, features, c - start);
                 pull_block(packed.data(), y, d_y, features, weight);
                 for (I j = 0; wide < WIDE && j < COLS; ++j) std::copy_n(d_y[j], wide * features, d_cols[j] + c * features);
             }

@@ -21,12 +21,15 @@ def root_sum(v: Value, w: Value) -> Value:
 
 def root_distance(v: Value, u: Value, y: Value) -> Value:
     """sqrt(v + (y - u)^2)."""
-    return safe_sqrt(v + (y - u) ** 2)
+    t = y - u
+    return safe_sqrt(v + t * t)
 
 
 def squared_distance(v: Value, u: Value, y: Value) -> Value:
     """(v + (y - u)^2)^2."""
-    return (v + (y - u) ** 2) ** 2
+    t = y - u
+    square = v + t * t
+    return square * square
 
 
 def root_less_distance(v: Value, u: Value, w: Value, y: Value) -> Value:

@@ -26,7 +26,9 @@ class Symbol:
         return Symbol("add", (self, lift(other)))
 
     def __mul__(self, other: Symbol | Number) -> Symbol:
-        return Symbol("mul", (self, other)) if isinstance(other, Symbol) else Symbol("scale", (self,), (other,))
+        if not isinstance(other, Symbol):
+            return Symbol("scale", (self,), (other,))
+        return self**2 if other is self else Symbol("mul", (self, other))
 
     def __sub__(self, other: Symbol | Number) -> Symbol:
         return Symbol("sub", (self, lift(other)))
