@@ -6,7 +6,7 @@ Shapes: B rows, F features, T rows of a tile.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,19 +22,22 @@ def row_blocks(size: int, step: int) -> Iterator[slice]:
 class Gradients:
     """Sums of gradients by tensor; one tensor may take part in many crosses."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: Mapping[int, Tensor] | None = None) -> None:
+        """places: id of a tensor -> memory for its gradient, with any content."""
         self.by_tensor: dict[int, tuple[Tensor, Tensor]] = {}
+        self._places = places or {}
 
     def of(self, tensor: Tensor) -> Tensor:
         """The sum so far, to be added to in place."""
         if id(tensor) not in self.by_tensor:
-            self.by_tensor[id(tensor)] = tensor, torch.zeros_like(tensor, requires_grad=False)
+            place = self._places.get(id(tensor))
+            self.by_tensor[id(tensor)] = tensor, torch.zeros_like(tensor, requires_grad=False) if place is None else place.zero_()
         return self.by_tensor[id(tensor)][1]
 
     def add_product(self, tensor: Tensor, rows: slice, left: Tensor, right: Tensor) -> None:
         """Adds left @ right to the gradient of some rows of a tensor; the first that covers it whole is not added to zeros."""
         if id(tensor) not in self.by_tensor and len(left) == len(tensor):
-            self.by_tensor[id(tensor)] = tensor, left @ right
+            self.by_tensor[id(tensor)] = tensor, torch.mm(left, right, out=self._places.get(id(tensor)))
         else:
             self.of(tensor)[rows].addmm_(left, right)
 
@@ -82,8 +85,8 @@ class Cross(ABC):
         """The tensors that the values depend on."""
 
     @abstractmethod
-    def cells(self, rows: slice) -> Tensor:
-        """Values (T, B) for a slice of rows, outside autograd."""
+    def cells(self, rows: slice, out: Tensor | None = None) -> Tensor:
+        """Values (T, B) for a slice of rows, outside autograd; `out`: memory that may be used for them."""
 
     @abstractmethod
     def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
@@ -101,8 +104,8 @@ class Product(Cross):
     def operands(self) -> tuple[Tensor, ...]:
         return self.rows, self.cols
 
-    def cells(self, rows: slice) -> Tensor:
-        return self.rows.detach()[rows] @ self.cols.detach().T
+    def cells(self, rows: slice, out: Tensor | None = None) -> Tensor:
+        return torch.mm(self.rows.detach()[rows], self.cols.detach().T, out=out)
 
     def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
         sums.add_product(self.rows, rows, grad, self.cols.detach())

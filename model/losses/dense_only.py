@@ -36,7 +36,7 @@ class DenseCross(Cross):
     def operands(self) -> tuple[Tensor, ...]:
         return self.views
 
-    def cells(self, rows: slice) -> Tensor:
+    def cells(self, rows: slice, out: Tensor | None = None) -> Tensor:
         with torch.no_grad():
             return torch.stack([_line(self.function, self.views, self.d, i) for i in range(rows.start, rows.stop)])
 

@@ -46,7 +46,7 @@ class FeatureSum(Cross):
         """Rows and cols as numbers alone."""
         return [x.detach().contiguous() for x in self.rows], [x.detach().contiguous() for x in self.cols]
 
-    def cells(self, rows: slice) -> Tensor:
+    def cells(self, rows: slice, out: Tensor | None = None) -> Tensor:
         own, cols = self.values()
         kernel = self.kernel()
         if kernel is not None:

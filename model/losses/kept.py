@@ -5,9 +5,8 @@ Shapes: n views, B rows.
 
 from __future__ import annotations
 
-import torch
-
 from model.losses.crosses import Cells, Gradients, Product
+from model.losses.scratch import Scratch
 
 
 def kept_bytes(n: int, size: int, element: int) -> int:
@@ -18,15 +17,17 @@ def kept_bytes(n: int, size: int, element: int) -> int:
 class KeptProducts:
     """Cells by pair. The second direction of a pair finds them flipped, and sends the sum of both gradients back."""
 
-    def __init__(self) -> None:
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
         self._cells: dict[frozenset[int], tuple[Product, Cells]] = {}
 
     def open(self, product: Product) -> Cells:
         """All cells of a product."""
         if _key(product) in self._cells:
             return self._cells[_key(product)][1].flip()
-        values = product.cells(slice(0, len(product.rows)))
-        self._cells[_key(product)] = product, Cells(values, torch.empty_like(values))
+        size = len(product.rows)
+        values, grad = (self._scratch.take((size, size), product.rows.dtype, product.rows.device) for _ in range(2))
+        self._cells[_key(product)] = product, Cells(product.cells(slice(0, size), values), grad)
         return self._cells[_key(product)][1]
 
     def close(self, product: Product, cells: Cells, sums: Gradients | None) -> None:
@@ -35,6 +36,7 @@ class KeptProducts:
             first, _ = self._cells.pop(_key(product))
             if sums is not None:
                 first.pull(slice(0, len(first.rows)), cells.grad, sums)
+            self._scratch.give([cells.values, cells.grad])
 
 
 def _key(product: Product) -> frozenset[int]:

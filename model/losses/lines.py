@@ -63,6 +63,7 @@ class _LineLoss(torch.autograd.Function):
             ctx.rows, ctx.dtype, ctx.stacked = run.rows, views[0].dtype, views[0].dim() == 3
             ctx.save_for_backward(run.d_off.to(off.dtype), run.d_diagonal.to(diagonal.dtype), *parts, *views)
             ctx.parts = len(parts)
+        run.rows.release()
         return run.loss.to(result_dtype(views[0]))
 
     @staticmethod
@@ -70,7 +71,8 @@ class _LineLoss(torch.autograd.Function):
         d_off, d_diagonal, *saved = ctx.saved_tensors
         parts, views = saved[: ctx.parts], saved[ctx.parts :]
         d_views = ctx.rows.pull(views[0] if ctx.stacked else views, parts, grad)
-        d_views = saturate(d_views, ctx.dtype)
+        if d_views.dtype != ctx.dtype:
+            d_views = saturate(d_views, ctx.dtype)
         return None, None, None, d_off * grad, d_diagonal * grad, *((d_views,) if ctx.stacked else d_views)
 
 
@@ -95,9 +97,9 @@ class _Run:
         self.rows = rows_of(lines, views, want)
         self.prepared = self.rows.prepared
         self.d_prepared = Prepared(*map(torch.zeros_like, self.prepared))
-        self.kept = KeptProducts() if self.keeps() else None
+        self.kept = KeptProducts(lines.scratch) if self.keeps() else None
         self.loss, self.d_off, self.d_diagonal = (self.off.new_zeros(()) for _ in range(3))
-        self.sums = Gradients()
+        self.sums = self.rows.gradients() if want else Gradients()
 
     def keeps(self) -> bool:
         """Whether the blocks of all pairs of views, beside three copies of the views, fit the budget."""
@@ -124,12 +126,14 @@ class _Run:
             return
         width = self.rows.dtype.itemsize * len(crosses)
         step = max(1, min(TILE_ROWS, self.lines.budget // (16 * width * size)))
+        memory = [self.lines.scratch.take((min(step, size), size), self.rows.dtype, self.loss.device) for _ in crosses]
         for rows in row_blocks(size, step):
-            tile = [Cells(values, values) for values in (cross.cells(rows) for cross in crosses)]
-            self.tile(d, weight, rows, tile)
+            tile = [cross.cells(rows, part[: rows.stop - rows.start]) for cross, part in zip(crosses, memory, strict=True)]
+            self.tile(d, weight, rows, [Cells(values, values) for values in tile])
             if self.want:
-                for cross, cells in zip(crosses, tile, strict=True):
-                    cross.pull(rows, cells.grad, self.sums)
+                for cross, values in zip(crosses, tile, strict=True):
+                    cross.pull(rows, values, self.sums)
+        self.lines.scratch.give(memory)
 
     def tile(self, d: int, weight: float, rows: slice, tile: list[Cells]) -> None:
         """Adds the loss and the small gradients of `rows`, and puts the gradients of the tile's cells into their places."""

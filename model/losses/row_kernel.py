@@ -154,13 +154,12 @@ class RowKernel:
         self._backward = {torch.float32: made.backward_float, torch.float64: made.backward_double}
         self.sums, self.operands, self.products = sums, operands, products
 
-    def forward(self, views: Sequence[Tensor], eps: float, normalised: bool, dtype: torch.dtype) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """n views (B, F), float32 and contiguous -> lengths (n, B) and sums (s, B), float64, and the operands (B, F) in `dtype`."""
+    def forward(self, views: Sequence[Tensor], eps: float, normalised: bool, operands: Tensor) -> tuple[Tensor, Tensor]:
+        """n views (B, F), float32 and contiguous -> lengths (n, B) and sums (s, B), float64; writes the operands (m, B, F)."""
         size = len(views[0])
         norms, sums = (torch.empty(count, size, dtype=torch.float64) for count in (len(views), self.sums))
-        operands = list(torch.empty(self.operands, *views[0].shape, dtype=dtype))
-        self._forward[dtype](*self._shared(views, eps, normalised), _address(norms), _address(sums), _pointers(operands))
-        return norms, sums, operands
+        self._forward[operands.dtype](*self._shared(views, eps, normalised), _address(norms), _address(sums), _pointers(operands))
+        return norms, sums
 
     def backward(self, views: Sequence[Tensor], eps: float, normalised: bool, parts: Sequence[Tensor], factor: float) -> Tensor:
         """The gradient of the views, (n, B, F) float32, times `factor`. parts: lengths, and the gradients of sums and operands."""

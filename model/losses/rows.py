@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from model.losses.inputs import Views, stacked
 from model.losses.numerics import normalise, ordinary_lengths, ordinary_rows, result_dtype, saturate, to_float32, to_float64
 from model.losses.row_kernel import RowKernel, row_kernel
 from model.losses.score import Prepared, Score
+from model.losses.scratch import Scratch
 
 # Batches from this size on are worth compiling for.
 NATIVE_ROWS = 32
@@ -32,6 +33,10 @@ class Lines:
     normalised: bool
     eps: float
     budget: int
+    scratch: Scratch = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scratch", Scratch(self.budget))
 
     def prepare(self, views: Tensor, narrow: bool = False) -> tuple[Tensor, Prepared]:
         """(n, b, F) float64 -> normalised rows, and their statistics. narrow: whether they come from another dtype."""
@@ -49,17 +54,24 @@ class Rows(ABC):
     def crosses(self) -> Iterator[list[Cross]]:
         """For each direction the sums over features that its cells need."""
 
+    def gradients(self) -> Gradients:
+        """Sums of gradients, empty."""
+        return Gradients()
+
     def carry(self, sums: Gradients) -> Gradients:
         """After a direction: takes what must not be held until the end; returns the sums to add the next direction's to."""
         return sums
 
     @abstractmethod
     def finish(self, sums: Gradients, d_prepared: Prepared) -> list[Tensor]:
-        """After the last direction: what `pull` needs of the gradients of operands and statistics. Lets go of everything else."""
+        """After the last direction: what `pull` needs of the gradients of operands and statistics."""
+
+    def release(self) -> None:  # noqa: B027 - most have nothing
+        """Gives back what only an evaluation needs. After it only `pull` may be called."""
 
     @abstractmethod
     def pull(self, views: Views, parts: Sequence[Tensor], grad: Tensor) -> Tensor:
-        """The gradient of the views, (n, B, F), float64 for float64 and float32 otherwise, times `grad`, a scalar."""
+        """The gradient of the views, (n, B, F), float64 for float64 and float32 otherwise, times `grad`, a scalar, within its range."""
 
 
 def rows_of(lines: Lines, views: Views, want: bool) -> Rows:
@@ -78,10 +90,14 @@ class NativeRows(Rows):
         size, features = views[0].shape
         plain = float32_rows(views)
         self.dtype = torch.float64 if size <= lines.score.float64_rows else torch.float32
-        self.norms, self.sums, self.operands = kernel.forward(plain, lines.eps, lines.normalised, self.dtype)
+        self.block = lines.scratch.take((kernel.operands, size, features), self.dtype, plain[0].device)
+        self.norms, self.sums = kernel.forward(plain, lines.eps, lines.normalised, self.block)
         if self.dtype == torch.float32 and not ordinary_lengths(self.norms, lines.normalised, lines.eps):
+            lines.scratch.give([self.block])
             self.dtype = torch.float64
-            self.norms, self.sums, self.operands = kernel.forward(plain, lines.eps, lines.normalised, self.dtype)
+            self.block = lines.scratch.take((kernel.operands, size, features), self.dtype, plain[0].device)
+            self.norms, self.sums = kernel.forward(plain, lines.eps, lines.normalised, self.block)
+        self.operands = list(self.block)
         with torch.set_grad_enabled(want):
             self.made = lines.score.from_sums(self.sums.requires_grad_(want), len(views), features)
         self.prepared = Prepared(*(part.detach() for part in self.made))
@@ -90,12 +106,18 @@ class NativeRows(Rows):
         for direction in self.kernel.products:
             yield [Product(self.operands[rows], self.operands[cols]) for rows, cols in direction]
 
+    def gradients(self) -> Gradients:
+        places = torch.empty_like(self.block)
+        return Gradients({id(operand): place for operand, place in zip(self.operands, places, strict=True)})
+
+    def release(self) -> None:
+        self.lines.scratch.give([self.block])
+        del self.norms, self.sums, self.made, self.operands, self.block
+
     def finish(self, sums: Gradients, d_prepared: Prepared) -> list[Tensor]:
         kept = [(part, grad) for part, grad in zip(self.made, d_prepared, strict=True) if part.requires_grad]
         (d_sums,) = torch.autograd.grad([part for part, _ in kept], self.sums, [grad for _, grad in kept])
-        parts = [self.norms, d_sums.contiguous(), *(sums.of(operand) for operand in self.operands)]
-        del self.norms, self.sums, self.made, self.operands
-        return parts
+        return [self.norms, d_sums.contiguous(), *(sums.of(operand) for operand in self.operands)]
 
     def pull(self, views: Views, parts: Sequence[Tensor], grad: Tensor) -> Tensor:
         return self.kernel.backward(float32_rows(views), self.lines.eps, self.lines.normalised, parts, grad.item())
@@ -134,6 +156,10 @@ class EagerRows(Rows):
             made = self.lines.score.crosses(self.leaves)
             yield from list(made) if self.lines.score.shares_operands else made
 
+    def gradients(self) -> Gradients:
+        """Sums of gradients, empty."""
+        return Gradients()
+
     def carry(self, sums: Gradients) -> Gradients:
         return sums if self.lines.score.shares_operands else self._add_own(sums)
 
@@ -161,8 +187,10 @@ class EagerRows(Rows):
             kept = [(x, grad) for x, grad in zip((own, *prepared), grads, strict=True) if x.requires_grad]
             (pulled,) = torch.autograd.grad([x for x, _ in kept], views, [grad for _, grad in kept])
             out[:, rows] = saturate(pulled, out.dtype)
-        del self.views, self.d_own
         return [out]
 
+    def release(self) -> None:
+        del self.views, self.leaves, self.d_own
+
     def pull(self, views: Views, parts: Sequence[Tensor], grad: Tensor) -> Tensor:
-        return parts[0] * grad
+        return saturate(parts[0] * grad, parts[0].dtype)

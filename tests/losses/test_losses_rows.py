@@ -108,3 +108,20 @@ def test_views_that_need_no_gradient_get_none():
     make_loss("norms")(views, torch.tensor(10.0)).backward()
     assert views[0].grad.abs().sum() > 0
     assert views[1].grad is None
+
+
+@pytest.mark.parametrize("name", ["einsum", "normsv5", "loss4"])
+def test_memory_kept_between_steps_changes_nothing(name):
+    """Two losses alive at once, another batch size, inference between: the gradients are those of a fresh loss."""
+    views, others = draw(3, 140, 16), draw(3, 90, 16, seed=1)
+    loss, scale = make_loss(name), torch.tensor(10.0)
+    first, second = (x.clone().requires_grad_() for x in (views, others))
+    totals = [loss(first, scale), loss(second, scale)]
+    with torch.inference_mode():
+        loss(views, scale)
+    loss(others.clone().requires_grad_(), scale).backward()
+    sum(totals).backward()
+    for x in (first, second):
+        fresh = x.detach().clone().requires_grad_()
+        make_loss(name)(fresh, scale).backward()
+        assert torch.equal(x.grad, fresh.grad)
