@@ -18,7 +18,7 @@ from model.losses.integrands import Integrand
 # Numbers of a (rows, candidates, F) tile of the eager evaluation: it stays in a core's cache.
 EAGER_TILE = 1 << 17
 # Batches from this size on are worth compiling for.
-NATIVE_ROWS = 48
+NATIVE_ROWS = 32
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ class _Run:
                 self.kept.close(cross, cells, self.sums if self.want else None)
             return
         width = self.rows.dtype.itemsize * len(crosses)
-        step = max(1, min(TILE_ROWS, self.lines.budget // (16 * width * size)))
+        step = max(1, min(TILE_ROWS, self.lines.budget // (8 * width * size)))
         memory = [self.lines.scratch.take((min(step, size), size), self.rows.dtype, self.loss.device) for _ in crosses]
         for rows in row_blocks(size, step):
             tile = [cross.cells(rows, part[: rows.stop - rows.start]) for cross, part in zip(crosses, memory, strict=True)]

@@ -87,13 +87,14 @@ def ratio(names, rows=1024, repeats=7):
     for name in names:
         name, _, memory = name.partition(":")
         views = draw(rows)
-        ours = step(make_loss(name, memory_mib=int(memory or 200)), views)
+        ours, fresh = (step(make_loss(name, memory_mib=int(memory or 200)), views) for _ in range(2))  # fresh: has kept no memory yet
         least = floor(rows, VIEWS * (VIEWS - 1) // 2 if name in BY_PAIRS else VIEWS)
         ours(), least(), ours()
         pairs = [(timed(least), timed(ours)) for _ in range(repeats)]
+        del ours
         products, loss = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
         share = statistics.median(b / a for a, b in pairs)
-        print(f"{name + (' lean' if memory else ''):24} {products:12.0f} {loss:9.0f} {share:6.2f} {peak(ours, views):9.0f}", flush=True)
+        print(f"{name + (' lean' if memory else ''):24} {products:12.0f} {loss:9.0f} {share:6.2f} {peak(fresh, views):9.0f}", flush=True)
 
 
 def symile_package():
