@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from model.health.history import FILE, read_history
 
@@ -55,7 +55,9 @@ def norm_over_steps(rows: Sequence[Row]) -> Figure | None:
         lost = [row["step"] for row in increases(rows, count)]
         draw_marks(axes, lost, [0.03] * len(lost), label, marker=marker, color=color, **edge)
     axes.set(ylabel="gradient norm", yscale="log" if shown else "linear", title="Gradient norm, before clipping")
-    (below or [axes])[0].set_xlabel("optimizer step")
+    lowest = (below or [axes])[0]
+    lowest.set_xlabel("optimizer step")
+    lowest.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside lower center", ncols=5, fontsize=8, frameon=False)
     return figure
 
