@@ -28,6 +28,7 @@ class Scratch:
 
     def give(self, tensors: Sequence[Tensor]) -> None:
         """Takes tensors back. The oldest are let go first: those of another batch size."""
-        self._free.extend(tensor for tensor in tensors if not tensor.is_inference())  # those cannot be written to outside inference mode
+        # torch keeps the memory of other devices itself; what was made in inference mode cannot be written to outside it.
+        self._free.extend(tensor for tensor in tensors if tensor.device.type == "cpu" and not tensor.is_inference())
         while sum(tensor.nbytes for tensor in self._free) > self.limit:
             self._free.pop(0)
