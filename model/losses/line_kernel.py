@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from model.losses.crosses import Cells
-from model.losses.native import library
+from model.losses.native import library, pointers
 from model.losses.score import Score
 from model.losses.symbols import HELPERS, Program, Symbol, named
 
@@ -293,16 +293,12 @@ class LineKernel:
     ) -> None:
         """tile: contiguous cells; stats: matched (T,), rows (r, T), cols (q, B); factors: off, diagonal, weight, F;
         sums: (3,) of loss and derivatives by off and diagonal, then the gradients of the stats. Stats and sums are float64."""
-        values, grads = _pointers([cells.values for cells in tile]), _pointers([cells.grad for cells in tile])
+        values, grads = pointers([cells.values for cells in tile]), pointers([cells.grad for cells in tile])
         flipped = (ctypes.c_int64 * len(tile))(*(cells.flipped for cells in tile))
         sizes = stats[1].shape[1], stats[2].shape[1], first, want, torch.get_num_threads()
         addresses = [tensor.data_ptr() for tensor in (*stats, *sums)]
         call = _Tile(*(ctypes.addressof(array) for array in (values, grads, flipped)), *sizes, *factors, *addresses)
         self._calls[tile[0].values.dtype](ctypes.byref(call))
-
-
-def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
 @lru_cache(maxsize=64)

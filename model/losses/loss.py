@@ -5,6 +5,7 @@ Shapes: n views, B rows, F features, D directions.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -24,7 +25,7 @@ AxisWeights = Callable[[int], Sequence[float]]
 Targets = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
 
 
-class ContrastiveLoss(nn.Module):
+class ContrastiveLoss(nn.Module, ABC):
     """What every loss has: the check of its input, the island of full precision, the reduction, the lines."""
 
     uses_scale = True
@@ -55,17 +56,17 @@ class ContrastiveLoss(nn.Module):
             views = stacked(check_views(views, self.reads))
             return line_scores(self._lines, widen(views)).to(result_dtype(views))
 
+    @abstractmethod
     def score(self, views: Views) -> Tensor | tuple[Tensor, ...]:
         """The scores, unscaled, in the layout of the original."""
-        raise NotImplementedError
 
     def off_weight(self, n: int, size: int) -> float:
         """What the mask multiplies the scores off the match with, beside the scale."""
         return 1.0
 
+    @abstractmethod
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
         """n tensors (B, F) or one (n, B, F) -> the loss summed over rows."""
-        raise NotImplementedError
 
     def _rows(self, n: int, size: int) -> float:
         """What the mean divides the sum by."""

@@ -9,8 +9,11 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+
+from torch import Tensor
 
 # -fno-math-errno and -fno-trapping-math let square roots and choices become vector instructions.
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
@@ -77,3 +80,8 @@ def _processor() -> str:
     info = Path("/proc/cpuinfo")
     flags = [line for line in info.read_text().splitlines() if line.startswith(("flags", "Features", "model name"))][:2] if info.exists() else []
     return "|".join([platform.machine(), platform.processor(), *flags])
+
+
+def pointers(tensors: Sequence[Tensor]) -> ctypes.Array:
+    """Addresses of the tensors' memory, as C's array of pointers. The tensors must outlive its use."""
+    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))

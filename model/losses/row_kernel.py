@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model.losses.crosses import Product
-from model.losses.native import library
+from model.losses.native import library, pointers
 from model.losses.score import Score
 from model.losses.symbols import HELPERS, Program, Symbol, named
 
@@ -158,7 +158,7 @@ class RowKernel:
         """n views (B, F), float32 and contiguous -> lengths (n, B) and sums (s, B), float64; writes the operands (m, B, F)."""
         size = len(views[0])
         norms, sums = (torch.empty(count, size, dtype=torch.float64) for count in (len(views), self.sums))
-        self._forward[operands.dtype](*self._shared(views, eps, normalised), _address(norms), _address(sums), _pointers(operands))
+        self._forward[operands.dtype](*self._shared(views, eps, normalised), _address(norms), _address(sums), pointers(operands))
         return norms, sums
 
     def backward(self, views: Sequence[Tensor], eps: float, normalised: bool, parts: Sequence[Tensor], factor: float) -> Tensor:
@@ -166,22 +166,18 @@ class RowKernel:
         norms, d_sums, *d_operands = parts
         out = torch.empty(len(views), *views[0].shape)
         shared = self._shared(views, eps, normalised)
-        addresses = _address(norms), _address(d_sums), _pointers(d_operands), _address(out)
+        addresses = _address(norms), _address(d_sums), pointers(d_operands), _address(out)
         self._backward[d_operands[0].dtype](*shared, ctypes.c_double(factor), *addresses)
         return out
 
     @staticmethod
     def _shared(views: Sequence[Tensor], eps: float, normalised: bool) -> list[object]:
         sizes = [ctypes.c_int64(size) for size in views[0].shape]
-        return [_pointers(views), *sizes, ctypes.c_double(eps), ctypes.c_int64(normalised), ctypes.c_int64(torch.get_num_threads())]
+        return [pointers(views), *sizes, ctypes.c_double(eps), ctypes.c_int64(normalised), ctypes.c_int64(torch.get_num_threads())]
 
 
 def _address(tensor: Tensor) -> ctypes.c_void_p:
     return ctypes.c_void_p(tensor.data_ptr())
-
-
-def _pointers(tensors: Sequence[Tensor]) -> ctypes.Array:
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
 @lru_cache(maxsize=64)
