@@ -122,7 +122,8 @@ class NWayClip(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": make_schedule(optimizer, factor), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What lies between steps: the running epoch mean, the plateau, and whether the scale has been chosen."""
+        """What the weights alone do not say, and what lies between steps: the running epoch mean, the plateau, whether the scale has been chosen."""
+        checkpoint["architecture"] = dict(self.encoder.architecture)
         checkpoint["scale_due"] = self._scale_due
         checkpoint["epoch_loss"] = {"total": float(self._epoch_loss), "batches": self._epoch_batches}
         if self.plateau:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from model.config.identity import INTRODUCED
 from model.errors import ConfigError
 
 LAST = "last"
@@ -28,8 +29,10 @@ def find_checkpoint(folder: Path, asked: str) -> Path:
 
 
 def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
-    """The weights in the checkpoint at `path`. Raises ConfigError where they are not those of `module`, naming the first difference."""
-    weights = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    """The weights in the checkpoint at `path`. Raises ConfigError where they are not those of `module`, an NWayClip, naming the first difference."""
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    weights = checkpoint["state_dict"]
+    refuse_other_norm(path, checkpoint.get("architecture", {}), module.encoder.architecture)
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     for name in [*wanted, *shapes]:
@@ -37,6 +40,15 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
             problem = f"{name} is {shapes.get(name, 'missing')} there and {wanted.get(name, 'missing')} here"
             raise ConfigError(f"ckpt_path={path} belongs to another model: {problem}; allowed: a checkpoint of the same model=, backbone= and loss=")
     return weights
+
+
+def refuse_other_norm(path: Path, there: dict[str, str], here: dict[str, str]) -> None:
+    """Raises ConfigError where both have an encoder-decoder and it normalises elsewhere; a checkpoint that does not say has `post`."""
+    key = "translator_norm"
+    found = there.get(key, INTRODUCED[f"backbone.{key}"])
+    if key in here and here[key] != found:
+        problem = f"ckpt_path={path} was trained with backbone.{key}={found}, here it is {here[key]}"
+        raise ConfigError(f"{problem}; allowed: backbone.{key}={found} beside this checkpoint")
 
 
 def hash_in_checkpoint(path: Path) -> str | None:

@@ -24,7 +24,11 @@ from model.errors import ConfigError, at_least, fraction, one_of, positive, requ
 
 PROJECTIONS = ("identity", "none", "inv", "iinv")
 SELECTIONS = {"eot_select": ("argmax", "gumbel"), "token_select": ("softmax", "gumbel")}
+NORMS, INITS = ("pre", "post"), ("fan_in", "marian")
 SPLITS = ("train", "val", "test")
+# Figures of an evaluation where higher is better.
+RECALLS = ("recall", "joint_recall", "joint_recall_all", "text_to_image_recall", "image_to_text_recall")
+OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in (1, 5, 10)), "val/swap_acc")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
 
 
@@ -33,6 +37,7 @@ def check_run(config: RunConfig) -> None:
     at_least("seed", config.seed, 0)
     for split in config.evaluate:
         one_of("evaluate", split, SPLITS)
+    one_of("objective", config.objective, OBJECTIVES)
     check_model(config.model, config.data)
     check_backbone(config.backbone)
     check_data(config.data)
@@ -92,6 +97,8 @@ def check_backbone(backbone: BackboneConfig) -> None:
         at_least(f"backbone.{key}", getattr(backbone, key), 1)
     at_least("backbone.context_length", backbone.context_length, 4)
     fraction("backbone.translator_dropout", backbone.translator_dropout)
+    one_of("backbone.translator_norm", backbone.translator_norm, NORMS)
+    one_of("backbone.translator_init", backbone.translator_init, INITS)
     positive("backbone.lr", backbone.lr)
     pairs = (("image_size", "patch_size"), ("vision_width", "vision_heads"), ("text_width", "text_heads"), ("text_width", "translator_heads"))
     for key, divisor_key in pairs:

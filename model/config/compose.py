@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -12,14 +10,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from model.config.checks import check_run
+from model.config.identity import job_hash_of, run_hash
 from model.config.schema import SCHEMAS, RunConfig
 from model.errors import ConfigError, not_known
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
-# What a continued run may change and still be the same run.
-NOT_HASHED = ("ckpt_path", "train", "evaluate", "report")
-# What the jobs of a sweep may change and still mean the same job: other checkpoints to start from are other jobs.
-NOT_IN_JOB_HASH = ("evaluate", "report")
 
 
 def register_schemas() -> None:
@@ -79,16 +74,10 @@ def as_dict(config: RunConfig) -> dict:
 
 def config_hash(config: RunConfig) -> str:
     """12 hexadecimal digits that name the configuration; equal for runs that differ only in how they are continued."""
-    return digest(as_dict(config), NOT_HASHED)
+    return run_hash(as_dict(config))
 
 
 def job_hash(*, _root_: DictConfig) -> str:
     """`${job_hash:}`, which names the folder of a sweep's job; reads the composed root with Hydra's own part, right or not."""
     own = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
-    return digest(OmegaConf.to_container(own, resolve=True), NOT_IN_JOB_HASH)
-
-
-def digest(values: dict, left_out: tuple[str, ...]) -> str:
-    """12 hexadecimal digits of `values` without the keys that are left out."""
-    kept = {key: value for key, value in values.items() if key not in left_out}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    return job_hash_of(OmegaConf.to_container(own, resolve=True))

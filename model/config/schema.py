@@ -91,6 +91,8 @@ class BackboneConfig:
     translator_ffn: int = MISSING
     translator_activation: str = MISSING
     translator_dropout: float = MISSING
+    translator_norm: str = MISSING
+    translator_init: str = MISSING
     lr: float = MISSING
 
 
@@ -258,6 +260,7 @@ class RunConfig:
     ckpt_path: str | None = MISSING
     evaluate: list[str] = MISSING
     report: bool = MISSING
+    objective: str = MISSING
 
 
 # Group -> the nodes that conf/<group>/*.yaml build on, by the name in their defaults list.

@@ -53,6 +53,11 @@ def plan_views(model: str, captions: int, reads: int | None = None) -> ViewPlan:
     return plan
 
 
+def translator_choices(sizes) -> dict[str, str]:
+    """Where the encoder-decoder normalises, and how its first weights were drawn."""
+    return {key: getattr(sizes, key) for key in ("translator_norm", "translator_init")}
+
+
 class ViewEncoder(nn.Module):
     """Images and captions -> (n, B, D) views, as `plan` says, projected by P, not normalised."""
 
@@ -64,6 +69,8 @@ class ViewEncoder(nn.Module):
         self.towers: Towers = load_towers(sizes.pretrained, tokens) if sizes.pretrained else build_towers(sizes, tokens)
         self.states = StateTranslator(sizes, tokens) if plan.decoded or plan.encoded else None
         self.translator = TokenTranslator(sizes, tokens) if plan.translated else None
+        self.architecture = translator_choices(sizes) if self.states or self.translator else {}
+        """What decides how weights are read, beside their shapes; part of a checkpoint."""
         self.projection = make_projection(projection, self.towers.features)
         self.choose_tokens: Choice = TOKEN_CHOICES[token_select]
         self.choose_end: Choice = END_CHOICES[eot_select]

@@ -1,17 +1,49 @@
-"""The encoder-decoder ("translation") network, from transformers' Marian classes. Shapes: B rows, T tokens, D features, V vocabulary."""
+"""The encoder-decoder ("translation") network, from transformers' Marian and Pegasus classes: both are BART's layers with sinusoidal positions,
+Marian normalises after each sum, Pegasus before each block and once at the end. Shapes: B rows, T tokens, D features, V vocabulary."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
-from transformers import MarianConfig, MarianModel, MarianMTModel
+from transformers import (
+    MarianConfig,
+    MarianModel,
+    MarianMTModel,
+    PegasusConfig,
+    PegasusForConditionalGeneration,
+    PegasusModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from model.views.towers import SpecialTokens, end_positions
 
+# What `fan_in` multiplies the deviation of query and key weights by.
+SHARPNESS = 2.0
 
-def marian_config(sizes, tokens: SpecialTokens) -> MarianConfig:
+
+@dataclass(frozen=True)
+class Networks:
+    """The classes of one value of backbone.translator_norm."""
+
+    config: type[PreTrainedConfig]
+    states: type[PreTrainedModel]
+    """Gives hidden states."""
+    tokens: type[PreTrainedModel]
+    """Gives logits of the vocabulary."""
+
+
+NETWORKS = {
+    "post": Networks(MarianConfig, MarianModel, MarianMTModel),
+    "pre": Networks(PegasusConfig, PegasusModel, PegasusForConditionalGeneration),
+}
+
+
+def translator_config(sizes, tokens: SpecialTokens) -> PreTrainedConfig:
     """`sizes` has the fields of BackboneConfig; width and vocabulary are the text tower's, whose transformer reads the output."""
-    return MarianConfig(
+    return NETWORKS[sizes.translator_norm].config(
         vocab_size=tokens.vocabulary,
         d_model=sizes.text_width,
         encoder_layers=sizes.translator_layers,
@@ -33,10 +65,35 @@ def marian_config(sizes, tokens: SpecialTokens) -> MarianConfig:
     )
 
 
-def freeze_positions(marian: MarianModel) -> None:
+def make_network(kind: str, sizes, tokens: SpecialTokens) -> PreTrainedModel:
+    """`kind`: `states` or `tokens`, a field of Networks. With its first weights, and with its constants frozen."""
+    network = getattr(NETWORKS[sizes.translator_norm], kind)(translator_config(sizes, tokens))
+    if sizes.translator_init == "fan_in":  # `marian` is what transformers has drawn: N(0, 0.02²) at every width
+        fan_in_init(network)
+    freeze_positions(network.base_model)
+    return network
+
+
+@torch.no_grad()
+def fan_in_init(network: PreTrainedModel) -> None:
+    """`fan_in`: weights of variance 1 / inputs (LeCun et al. 1998), embeddings of variance 1 / D, biases 0; queries and keys SHARPNESS times that.
+
+    TABLE
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear) and not name.endswith("lm_head"):
+            gain = SHARPNESS if name.endswith(("q_proj", "k_proj")) else 1.0
+            nn.init.normal_(module.weight, std=gain * module.in_features**-0.5)
+            nn.init.zeros_(module.bias)
+    embedding = network.get_input_embeddings()
+    nn.init.normal_(embedding.weight, std=embedding.embedding_dim**-0.5)
+    embedding.weight[embedding.padding_idx].zero_()
+
+
+def freeze_positions(network: PreTrainedModel) -> None:
     """The sinusoidal positions are constants: without a gradient they would stall several processes that wait for one."""
-    for network in (marian.encoder, marian.decoder):
-        network.embed_positions.weight.requires_grad_(False)
+    for part in (network.encoder, network.decoder):
+        part.embed_positions.weight.requires_grad_(False)
 
 
 def is_text(tokens: Tensor, end: int) -> Tensor:
@@ -50,8 +107,7 @@ class StateTranslator(nn.Module):
     def __init__(self, sizes, tokens: SpecialTokens) -> None:
         super().__init__()
         self.tokens = tokens
-        self.marian = MarianModel(marian_config(sizes, tokens))
-        freeze_positions(self.marian)
+        self.marian = make_network("states", sizes, tokens)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) tokens -> (B, T, D) last encoder states and (B, T, D) last decoder states."""
@@ -66,8 +122,7 @@ class TokenTranslator(nn.Module):
     def __init__(self, sizes, tokens: SpecialTokens) -> None:
         super().__init__()
         self.tokens = tokens
-        self.marian = MarianMTModel(marian_config(sizes, tokens))
-        freeze_positions(self.marian.model)
+        self.marian = make_network("tokens", sizes, tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) tokens -> (B, T, V) logits."""

@@ -31,6 +31,8 @@ SIZES = SimpleNamespace(
     translator_ffn=32,
     translator_activation="gelu",
     translator_dropout=0.0,
+    translator_norm="pre",
+    translator_init="fan_in",
 )
 MODELS = ("clip", "v534dim", "v5335dim")
 

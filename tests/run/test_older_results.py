@@ -1,0 +1,82 @@
+"""Results of version 0.1's commit b09aa08 keep their place: its sweeps are found done, its checkpoints give their figures or are refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model.checkpoint.files import checkpoint_path
+from model.config.compose import config_hash
+from model.errors import ConfigError
+from model.run import run
+from tests.run.sweeps import contents, sweep
+
+__all__ = ["sweep"]
+OLD = Path(__file__).parents[1] / "golden" / "sweep_b09aa08"
+# The command of that sweep, with the defaults that have changed since as they were then.
+ARGUMENTS = ("model.captions=2", "seed=1", "backbone.lr=4e-3")
+THEN = ("backbone.translator_norm=post", "backbone.translator_init=marian")
+V534DIM = "norms_seed1_ba41367dc419"
+
+
+@pytest.fixture
+def old(tmp_path) -> Path:
+    """A copy of the sweep's folder; Hydra's files are kept without the dot that hides them."""
+    folder = shutil.copytree(OLD, tmp_path / "sweep")
+    for hydra in folder.glob("*/hydra"):
+        hydra.rename(hydra.with_name(".hydra"))
+    return folder
+
+
+@pytest.mark.parametrize(("model", "more"), [("clip", ()), ("v534dim", THEN), ("clip", ("backbone.translator_norm=post",))])
+def test_a_sweep_is_found_done(sweep, old, model, more):
+    before = {name: content for name, content in contents(old).items() if "seed1" in name}
+    assert sweep("loss=stock,norms", f"model={model}", *ARGUMENTS, *more) == 0
+    after = contents(old)
+    assert {name: content for name, content in after.items() if "seed1" in name} == before
+    assert len(list(old.glob("*_seed1_*"))) == 4
+
+
+def test_a_changed_default_is_another_job_and_a_column(sweep, old):
+    """Without the old norm and first weights the six views are other ones."""
+    assert sweep("loss=norms", "model=v534dim", *ARGUMENTS) == 0
+    assert len(list(old.glob("norms_seed1_*"))) == 3
+    header = (old / "comparison.csv").read_text().splitlines()[0].split(",")
+    assert {"backbone.translator_norm", "backbone.translator_init"} <= set(header)
+
+
+def test_hashes_are_those_of_then(composed):
+    """As commit b09aa08 computed them from the whole configuration."""
+    assert config_hash(composed("model=clip", "backbone.lr=4e-3")) == "e6d8f58e0746"
+    assert config_hash(composed("model=v534dim", "backbone.lr=4e-3", *THEN)) == "e402de207933"
+    assert config_hash(composed("model=v5335dim", "loss=norms", "seed=3", "backbone.lr=4e-3", *THEN)) == "59c2e925c9c0"
+
+
+def test_a_later_key_counts_where_it_changes_something(composed):
+    changes = [(), ("objective=val/swap_acc",), (THEN[0],), (THEN[1],)]
+    assert len({config_hash(composed(*change)) for change in changes}) == 4
+    assert len({config_hash(composed("model=clip", *change)) for change in changes}) == 2
+
+
+def test_a_checkpoint_gives_the_figures_that_it_gave(old, small, tmp_path):
+    """Evaluated with the norm that it was trained with, whatever first weights the configuration names."""
+    job = old / V534DIM
+    known = json.loads((job / "summary.json").read_text())["metrics"]
+    (tmp_path / "run").mkdir()
+    config = small(
+        "loss=norms", "model=v534dim", *ARGUMENTS, THEN[0], "train=false", f"ckpt_path={checkpoint_path(job, 'best')}", "evaluate=[test]", "analysis=off"
+    )
+    figures = run(config, tmp_path / "run").metrics
+    for name in ("loss", "recall@1", "recall@5", "recall@10", "swap_acc"):
+        assert figures[f"test/{name}"] == pytest.approx(known[f"test/{name}"], rel=1e-5)
+
+
+@pytest.mark.parametrize("more", [("train=false", "evaluate=[test]"), ()])
+def test_a_checkpoint_with_another_norm_is_refused(old, small, tmp_path, more):
+    """The message names the key and the value that fits."""
+    config = small("loss=norms", "model=v534dim", *ARGUMENTS, f"ckpt_path={checkpoint_path(old / V534DIM, 'best')}", *more)
+    with pytest.raises(ConfigError, match=r"translator_norm=post, here it is pre; allowed: backbone\.translator_norm=post"):
+        run(config, tmp_path)
