@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from model.report import page_parts as parts
+from model.report.commands import run_command
 from model.report.files import write_whole
 from model.report.health_plots import health_figures
 from model.report.page_sections import SECTIONS, Section
@@ -91,7 +92,7 @@ def render(run: Run, figures: Mapping[str, Figure], images: Mapping[str, bytes])
         title=parts.title(run),
         status=parts.status(run),
         problems=parts.problems(run),
-        command=parts.command(run),
+        command=run_command(run),
         facts=parts.facts(run),
         tiles=parts.tiles(run),
         sections=[section for section in (fill(section, run, figures, images) for section in SECTIONS) if section],
@@ -115,7 +116,8 @@ def fill(section: Section, run: Run, figures: Mapping[str, Figure], images: Mapp
     queries = with_pictures(run) if section.examples else []
     if not (shown or tables or queries):
         return None
-    return {"title": section.title, "anchor": section.anchor, "note": section.note, "pictures": shown, "tables": tables, "queries": queries}
+    note = f"{section.note} {parts.examples_note(run)}".strip() if section.examples else section.note
+    return {"title": section.title, "anchor": section.anchor, "note": note, "pictures": shown, "tables": tables, "queries": queries}
 
 
 def show(alt: str, figure: Figure, image: bytes) -> Shown:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,8 @@ from model.report.plots_retrieval import rankings
 from model.report.run_files import Run, label
 
 CHOSEN = ("loss", "model", "backbone", "data", "monitor", "optimizer", "schedule", "trainer")
+# Of these splits, the first that was measured stands at the head of the page.
+HEADLINES = ("test", "val")
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,6 @@ def problems(run: Run) -> list[str]:
     return told + [f"analysis.{part} is missing: {reason}" for part, reason in run.analysis.get("notes", {}).items()]
 
 
-def command(run: Run) -> str:
-    """The line that made the run; empty where its overrides were not kept."""
-    return shlex.join(["python", "train.py", *run.overrides]) if run.overrides or run.config else ""
-
-
 def facts(run: Run) -> list[tuple[str, str]]:
     """The choices that made the run, with the seed and the views."""
     told = [(group, str(run.setting(f"{group}.name"))) for group in CHOSEN if run.setting(f"{group}.name")]
@@ -74,18 +70,29 @@ def facts(run: Run) -> list[tuple[str, str]]:
 
 
 def tiles(run: Run) -> list[Tile]:
-    """Key numbers: recall of the first split that was evaluated, then what it cost."""
-    body = run.summary if run.summary.get("metrics") else run.evaluation
-    metrics = body.get("metrics", {})
-    split = next((split for split in splits(metrics) if split != "val"), "val")
-    shown = []
+    """Key numbers: recall of the split that tells most, then what the run cost."""
+    return [*headline(run), *costs(run.summary if run.summary.get("metrics") else run.evaluation)]
+
+
+def headline(run: Run) -> list[Tile]:
+    """Figures of the test split, else of validation; those of the training split are no result."""
+    for split in HEADLINES:
+        for body in (run.summary, run.evaluation):
+            if body.get("metrics", {}).get(f"{split}/recall@1") is not None:
+                return split_tiles(run, body, split)
+    return []
+
+
+def split_tiles(run: Run, body: dict[str, Any], split: str) -> list[Tile]:
+    """Recall and swap accuracy of a split of a summary."""
+    metrics, shown = body["metrics"], []
     for k in KS:
         value = metrics.get(f"{split}/recall@{k}")
         if value is not None:
             shown.append(Tile(f"{split} recall@{k}", share(value), against(run, body, split, k)))
     if metrics.get(f"{split}/swap_acc") is not None:
         shown.append(Tile(f"{split} swap acc.", share(metrics[f"{split}/swap_acc"]), "matches that win their line"))
-    return [*shown, *costs(body)]
+    return shown
 
 
 def costs(body: dict[str, Any]) -> list[Tile]:
@@ -114,8 +121,8 @@ def against(run: Run, body: dict[str, Any], split: str, k: int) -> str:
 
 def split_size(run: Run, split: str) -> int | None:
     """Samples of a split: as counted, or as configured."""
-    body = run.summary if run.summary.get("samples") else run.evaluation
-    return body.get("samples", {}).get(split) or run.setting(f"data.{split}_size")
+    counted = [body.get("samples", {}).get(split) for body in (run.summary, run.evaluation)]
+    return counted[0] or counted[1] or run.setting(f"data.{split}_size")
 
 
 def splits(metrics: dict[str, Any]) -> list[str]:
@@ -151,6 +158,12 @@ def by_split(run: Run, body: dict[str, Any], caption: str) -> Table:
         if ceiling:
             rows.append(["ceiling", *(share(ceiling.get(f"recall@{k}")) for k in KS), "", ""])
     return Table(caption, ["split", *(f"recall@{k}" for k in KS), "swap acc.", "loss"], rows)
+
+
+def examples_note(run: Run) -> str:
+    """Where the retrieved examples come from."""
+    split = run.examples.get("split")
+    return f"They are of the {label(split)} split." if split else ""
 
 
 def class_tables(run: Run) -> list[Table]:

@@ -34,7 +34,9 @@ class Run:
     config: dict[str, Any] = field(default_factory=dict)
     """The composed configuration, interpolations resolved."""
     overrides: list[str] = field(default_factory=list)
-    """What was typed after `train.py`."""
+    """What was typed after `train.py`; of a sweep's job, one value for each key."""
+    hydra_overrides: list[str] = field(default_factory=list)
+    """The same of `hydra.…` and `hydra/…`, as typed for the whole sweep."""
     summary: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     """Of the last `train=false` in this folder."""
@@ -66,6 +68,7 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         config=read_yaml(folder / ".hydra" / "config.yaml", {}),
         overrides=read_yaml(folder / ".hydra" / "overrides.yaml", []),
+        hydra_overrides=read_overrides(folder / ".hydra" / "hydra.yaml", "hydra"),
         summary=read_json(folder / "summary.json"),
         evaluation=read_json(folder / "evaluation.json"),
         analysis=read_json(folder / "analysis.json"),
@@ -87,12 +90,24 @@ def read_json(path: Path) -> dict[str, Any]:
         return {}
 
 
-def read_yaml(path: Path, default: Any) -> Any:
-    """A file that Hydra wrote, as plain dictionaries and lists; `default` where there is none, or, with a warning, where it cannot be read."""
+def read_overrides(path: Path, part: str) -> list[str]:
+    """What a command line said, for the `task` or for `hydra`, of a file with Hydra's own settings. They refer to what only a running Hydra knows."""
+    settings = read_yaml(path, {}, resolve=False)
+    try:
+        return settings["hydra"]["overrides"][part] or []
+    except (KeyError, TypeError):
+        return []
+
+
+def read_yaml(path: Path, default: Any, *, resolve: bool = True) -> Any:
+    """A file that Hydra wrote, as plain dictionaries and lists; `default` where there is none, or, with a warning, where it cannot be read.
+
+    resolve: whether references to other keys are replaced by their values.
+    """
     if not path.is_file():
         return default
     try:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=resolve)
     except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
         log.warning("%s is left out of the report: %s", path, error)
         return default

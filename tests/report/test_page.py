@@ -210,6 +210,36 @@ def test_an_evaluation_alone_has_a_page(bare):
     assert "0.315" in page.texts("header")[0]
 
 
+def measured(**recalls: float) -> dict:
+    """The summary of a run with this recall@1 of every split, in this order."""
+    return {"status": "complete", "metrics": {f"{split}/{name}": value for split, value in recalls.items() for name in ("recall@1", "swap_acc")}}
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("summary", "evaluation", "shown"),
+    [
+        (measured(val=0.2, train=0.9, test=0.3), {}, {"test recall@1": "0.300", "test swap acc.": "0.300"}),
+        (measured(train=0.9, val=0.2), {}, {"val recall@1": "0.200", "val swap acc.": "0.200"}),
+        (measured(train=0.9), {}, {}),
+        (measured(val=0.2), measured(train=0.9, test=0.4), {"test recall@1": "0.400", "test swap acc.": "0.400"}),
+    ],
+    ids=["test", "val", "train", "evaluated_later"],
+)
+def test_the_heading_never_has_figures_of_the_training_split(bare, summary, evaluation, shown):
+    page = page_of(bare(summary__json=summary, evaluation__json=evaluation))
+    assert dict(zip(page.texts("dt"), page.texts("dd", class_=None), strict=False)) == shown
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_examples_say_which_split_they_are_of(folder, tmp_path, split):
+    shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
+    file = tmp_path / "run" / "examples" / "examples.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "split": split}))
+    assert f"They are of the {split} split." in page_of(tmp_path / "run").texts("section", id="examples")[0]
+
+
 def test_parts_that_failed_are_told(bare):
     page = page_of(bare(summary__json=SUMMARY, analysis__json={"views": [], "notes": {"probes": "ValueError: one class"}}))
     assert "analysis.probes is missing: ValueError: one class" in page.texts("div", class_="problems")[0]
@@ -225,7 +255,7 @@ def test_a_run_of_hardly_any_rows_has_a_page(bare, metrics):
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("name", ["analysis.json", "cka.npz", ".hydra/config.yaml"])
+@pytest.mark.parametrize("name", ["analysis.json", "cka.npz", ".hydra/config.yaml", ".hydra/hydra.yaml"])
 def test_a_broken_file_is_left_out_with_a_warning(folder, tmp_path, caplog, name):
     shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
     (tmp_path / "run" / name).write_bytes(b"{'broken: [")
