@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from model.errors import ConfigError
+from model.report.commands import sweep_command
 from model.report.compare_text import csv_text, markdown
 from model.report.files import write_whole
 from model.report.jobs import read_jobs
@@ -24,7 +25,7 @@ def write_comparison(folder: Path) -> list[Path]:
     comparison = compare_jobs(jobs)
     csv, table, picture = (folder / f"{NAME}.{ending}" for ending in ("csv", "md", "png"))
     write_whole(csv, csv_text(comparison))
-    write_whole(table, markdown(comparison))
+    write_whole(table, markdown(comparison, sweep_command(folder)))
     beside = picture.with_name(f".{picture.name}")
     comparison_figure(comparison).savefig(beside, format="png", dpi=DOTS_PER_INCH)
     beside.replace(picture)

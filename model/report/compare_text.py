@@ -38,8 +38,8 @@ def csv_record(comparison: Comparison, row: Row) -> dict[str, Any]:
     return record
 
 
-def markdown(comparison: Comparison) -> str:
-    """The table, ready to paste, what was common to all jobs, and the failures."""
+def markdown(comparison: Comparison, command: str = "") -> str:
+    """The table, ready to paste, what was common to all jobs, the command that ran them where it is known, and the failures."""
     metrics = [metric for metric in SHOWN if metric in comparison.metrics]
     header = ["rank", *comparison.keys, "seeds", *metrics, "chance", "ms a step", "MiB", "clipped", "skipped"]
     lines = [table_line(header), table_line(["---:"] + ["---"] * len(comparison.keys) + ["---:"] * (len(header) - 1 - len(comparison.keys)))]
@@ -48,6 +48,8 @@ def markdown(comparison: Comparison) -> str:
     lines += ["MiB the largest of the seeds, clipped and skipped are optimizer steps of a run."]
     if comparison.common:
         lines += ["", f"All jobs: `{' '.join(comparison.common)}`"]
+    if command:
+        lines += ["", "The command (of several for this folder, the last):", "", "```sh", command, "```"]
     return "\n".join([*lines, *failures(comparison)]) + "\n"
 
 

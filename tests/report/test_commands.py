@@ -1,0 +1,96 @@
+"""The commands on a run's page and on a sweep's comparison: pasted, they make the same run and the same sweep again."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from model.config.compose import CONF
+from model.report.commands import as_value, run_command, sweep_command
+from model.report.run_files import Run, read_run
+from tests.run.sweeps import sweep_here
+
+OWN = {
+    "one": "defaults: [{override /loss: einsum}]\nloss: {scale_init: auto}\ntrainer: {max_epochs: 1}\n",
+    "two": "defaults: [{override /loss: stock}]\ntrainer: {max_epochs: 1}\n",
+}
+TYPED = ("experiment=one,two", "model=clip", "analysis=off", "trainer.max_epochs=1", "data.tokenizer=null", "loss.eps=1e-7", "monitor.clip=0.5,1.0")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with own experiments and a sweep over them, both of names that a shell would split."""
+    place = tmp_path_factory.mktemp("commands")
+    experiments = place / "own files" / "experiment"
+    experiments.mkdir(parents=True)
+    for name, text in OWN.items():
+        (experiments / f"{name}.yaml").write_text(f"# @package _global_\n{text}")
+    assert sweep_here(place, "the sweep", *TYPED, f"hydra.searchpath=[file://{place}/own files]") == 0
+    return place
+
+
+def test_the_command_of_a_job_makes_that_job_alone(place):
+    jobs = [read_run(path.parents[1]) for path in place.glob("the sweep/*/.hydra/config.yaml")]
+    assert len(jobs) == 4
+    for job in jobs:
+        program, script, *arguments = shlex.split(run_command(job))
+        assert (program, script) == ("python", "train.py")
+        assert [argument for argument in arguments if "hydra" in argument] == [f"hydra.searchpath=[file://{place}/own files]"]
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+            assert OmegaConf.to_container(compose("train", arguments), resolve=True) == job.config
+
+
+def test_the_command_of_a_sweep_goes_on_with_it(place, monkeypatch):
+    monkeypatch.chdir(place)
+    text = (place / "the sweep" / "comparison.md").read_text()
+    command = sweep_command(place / "the sweep")
+    assert f"```sh\n{command}\n```\n" in text
+    program, script, sweeping, *arguments = shlex.split(command)
+    assert (program, script, sweeping) == ("python", "train.py", "-m")
+    assert set(TYPED) < set(arguments)
+    folders = {path.name for path in (place / "the sweep").iterdir()}
+    assert sweep_here(place, "the sweep", *arguments) == 0
+    assert {path.name for path in (place / "the sweep").iterdir()} == folders
+    assert (place / "the sweep" / "comparison.md").read_text().partition("```sh")[0] == text.partition("```sh")[0]
+
+
+def write_sweep(folder: Path, task: list[str], hydra: list[str]) -> Path:
+    """What Hydra keeps of a sweep's command."""
+    folder.mkdir()
+    (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"sweep": {"dir": "${now:%Y}"}, "overrides": {"task": task, "hydra": hydra}}}))
+    return folder
+
+
+def test_the_folder_of_a_sweep_is_the_one_that_it_is_in(tmp_path, monkeypatch):
+    """Also where it was named by the time of day, or moved since."""
+    folder = write_sweep(tmp_path / "here", ["loss=a,b"], ["hydra/launcher=joblib", "hydra.sweep.dir=there", "hydra.mode=MULTIRUN"])
+    assert sweep_command(folder) == f"python train.py -m loss=a,b hydra/launcher=joblib hydra.sweep.dir={folder}"
+    monkeypatch.chdir(tmp_path)
+    assert sweep_command(folder).endswith(" hydra.sweep.dir=here")
+
+
+def test_a_folder_with_signs_of_hydras_is_quoted():
+    assert [as_value(text) for text in ("multirun/a-b_1", "a,b", 'a "b" c')] == ["multirun/a-b_1", '"a,b"', '"a \\"b\\" c"']
+
+
+@pytest.mark.parametrize("text", [None, "", "[", "hydra: {}", "hydra: {overrides: {task: null}}", "- a"])
+def test_a_sweep_whose_command_was_not_kept_has_none(tmp_path, text):
+    if text is not None:
+        (tmp_path / "multirun.yaml").write_text(text)
+    assert sweep_command(tmp_path) == ""
+
+
+def test_a_command_that_goes_on_names_the_folder_that_it_goes_on_in():
+    hydra = ["hydra.run.dir=a", "hydra/job_logging=none"]
+    assert run_command(Run(Path("a"), overrides=["loss=b"], hydra_overrides=hydra)) == "python train.py loss=b"
+    assert run_command(Run(Path("a"), overrides=["ckpt_path=last"], hydra_overrides=hydra)) == "python train.py ckpt_path=last hydra.run.dir=a"
+
+
+def test_a_run_without_its_configuration_has_no_command():
+    assert run_command(Run(Path("a"))) == ""
+    assert run_command(Run(Path("a"), config={"seed": 0})) == "python train.py"
