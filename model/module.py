@@ -15,6 +15,7 @@ from model.data.batch import Batch
 from model.distributed import gather_rows, gather_views
 from model.losses.conditioning import ORIGINAL_CAP, ORIGINAL_SCALE, initial_scale, reach_warning
 from model.optim import Plateau, make_optimizer, make_schedule, rate_factor
+from model.steps import due
 from model.views import ViewEncoder
 
 
@@ -95,7 +96,7 @@ class NWayClip(pl.LightningModule):
             # A loss that is not finite would end up in the epoch's mean, and so in early stopping and the plateau schedule.
             self._epoch_loss = self._epoch_loss + window.double().sum()
             self._epoch_batches += len(window)
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:
+        if due(self.global_step + 1, self.trainer.log_every_n_steps, self.trainer.estimated_stepping_batches):
             rate = self.optimizers().param_groups[0]["lr"]
             self.record({"train/loss": window.mean(), "train/logit_scale": self.multiplier().detach(), "train/lr": rate})
 

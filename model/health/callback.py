@@ -24,6 +24,7 @@ from model.health.noise import add_noise, noise_deviation
 from model.health.policy import Action, Counts, TrainingHalted, decide
 from model.health.reading import Measurement, Reading, measure, read
 from model.health.window import Window
+from model.steps import due
 
 log = logging.getLogger(__name__)
 
@@ -88,9 +89,9 @@ class GradientHealthCallback(pl.Callback):
         gradients = {self._names[id(p)]: p.grad for p in parameters if p.grad is not None and p.grad.numel()}
         loss = self.window.loss(pl_module.device) / (scale or 1.0)
         measured = measure(gradients, loss, self.settings.clip, self.settings.clip_above)
-        due = self._due(trainer)
-        if due or scaler is not None or self.settings.decides:
-            reading = read(measured, full=due)
+        has_row = self._due(trainer)
+        if has_row or scaler is not None or self.settings.decides:
+            reading = read(measured, full=has_row)
             counts = self._settled()
             action = decide(reading.clips, reading.loss_finite, reading.gradient_finite, scale, counts.in_a_row, self.settings)
             counts.add(action)
@@ -110,7 +111,7 @@ class GradientHealthCallback(pl.Callback):
 
     def _due(self, trainer: pl.Trainer) -> bool:
         """Whether the step at hand gets a row."""
-        return (trainer.global_step + 1) % self.settings.every_n_steps == 0
+        return due(trainer.global_step + 1, self.settings.every_n_steps, trainer.estimated_stepping_batches)
 
     def _undecided(self, trainer: pl.Trainer, measured: Measurement) -> None:
         """A step that is taken whatever its figures: clipped without asking for them."""

@@ -74,9 +74,10 @@ def test_a_run_measures_when_a_row_is_due_and_removes_its_hooks(tmp_path, caplog
     module.tower[0].bias.data.zero_()
     callback = GradientHealthCallback(HealthSettings(every_n_steps=4, activations=True, per_layer=True), tmp_path)
     trainer([callback], max_steps=4, accumulate_grad_batches=2).fit(module, loader())
-    (row,) = module.rows
+    first, row = module.rows
+    assert first["activation_layer/tower/1/near_zero"] == 1
     assert row["activation_layer/tower/1/near_zero"] < 1, "three steps have moved the weights"
-    (line,) = read_history(tmp_path / "health.jsonl")
+    _, line = read_history(tmp_path / "health.jsonl")
     assert set(line["near_zero"]) == {"tower/0", "tower/1", "tower/2", "head"}
     assert hooks(module) == 0
 

@@ -52,9 +52,39 @@ def test_accumulated_norm_is_that_of_the_mean_gradient():
     assert module.rows[0]["grad/global_norm"] == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_records_when_due_only():
-    module, _, _ = fit(HealthSettings(every_n_steps=5))
-    assert [row["step"] for row in module.rows] == [5, 10, 15]
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        ({}, [1, 5, 10, 15, 16]),
+        ({"max_epochs": 2}, [1, 5, 10, 15, 20, 25, 30, 32]),
+        ({"max_steps": 7}, [1, 5, 7]),
+        ({"max_steps": 3}, [1, 3]),
+        ({"max_steps": 1}, [1]),
+        ({"accumulate_grad_batches": 3}, [1, 5, 6]),
+        ({"limit_train_batches": 0.5}, [1, 5, 8]),
+        ({"max_epochs": -1, "max_steps": 6}, [1, 5, 6]),
+    ],
+)
+def test_records_the_first_step_every_so_many_and_the_last(options, steps):
+    module, _, _ = fit(HealthSettings(every_n_steps=5), **options)
+    assert [row["step"] for row in module.rows] == steps
+
+
+class Stops(Callback):
+    """Ends a run after so many steps, as a limit of time or early stopping does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_end(self, trainer, *arguments) -> None:
+        trainer.should_stop = trainer.global_step >= self.step
+
+
+def test_a_run_that_is_cut_adds_no_last_row():
+    module = Small()
+    trainer([Stops(7), GradientHealthCallback(HealthSettings(every_n_steps=5), None)]).fit(module, loader())
+    assert module.trainer.global_step == 7
+    assert [row["step"] for row in module.rows] == [1, 5]
 
 
 @pytest.mark.parametrize("on_nonfinite", ["warn", "skip"])
@@ -98,7 +128,7 @@ def test_clips_above_a_higher_norm_only():
 
 def test_groups_by_tower_and_layer():
     module, _, _ = fit(HealthSettings(every_n_steps=16, per_layer=True))
-    (row,) = module.rows
+    row = module.rows[-1]
     tower = [row["grad_layer/tower/0/norm"], row["grad_layer/tower/2/norm"]]
     assert row["grad_tower/tower/norm"] == pytest.approx(sum(norm**2 for norm in tower) ** 0.5, rel=1e-6)
     assert row["grad_tower/head/norm"] == row["grad_layer/head/norm"]
@@ -115,14 +145,14 @@ def test_the_last_window_may_be_incomplete():
 def test_history_goes_back_to_the_checkpoint(tmp_path):
     _, callback, norms = fit(HealthSettings(every_n_steps=4), run_dir=tmp_path)
     rows = read_history(tmp_path / "health.jsonl")
-    assert [row["step"] for row in rows] == [4, 8, 12, 16]
-    assert rows[1]["norm"] == pytest.approx(norms[7], rel=1e-5)
-    state = callback.state_dict() | {"rows": 2}
+    assert [row["step"] for row in rows] == [1, 4, 8, 12, 16]
+    assert rows[2]["norm"] == pytest.approx(norms[7], rel=1e-5)
+    state = callback.state_dict() | {"rows": 3}
     resumed = GradientHealthCallback(HealthSettings(every_n_steps=4), tmp_path)
     resumed.load_state_dict(state)
     assert resumed.counts["attempted"] == 16
     trainer([resumed], max_steps=4).fit(Small(), loader())
-    assert [row["step"] for row in read_history(tmp_path / "health.jsonl")] == [4, 8, 4]
+    assert [row["step"] for row in read_history(tmp_path / "health.jsonl")] == [1, 4, 8, 1, 4]
 
 
 @pytest.mark.parametrize(("strategy", "name"), [(FSDPStrategy, "fsdp"), (DeepSpeedStrategy, "deepspeed")])
@@ -140,4 +170,4 @@ def test_a_trainer_that_clips_too_is_refused():
 
 def test_a_history_may_lie_in_a_new_folder(tmp_path):
     fit(HealthSettings(), run_dir=tmp_path / "not" / "there")
-    assert [row["step"] for row in read_history(tmp_path / "not" / "there" / "health.jsonl")] == [10]
+    assert [row["step"] for row in read_history(tmp_path / "not" / "there" / "health.jsonl")] == [1, 10, 16]

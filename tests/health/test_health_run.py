@@ -71,6 +71,34 @@ def test_a_halted_run_goes_on_from_its_last_good_weights(small, spoil, tmp_path)
     assert summary.steps == {"attempted": 5, "applied": 5, "skipped": 0, "clipped": 0}, "four before, and the batch after the bad one"
 
 
+def rows_with(folder, column: str) -> list[int]:
+    """The steps at which metrics.csv has a value of `column`."""
+    return [int(row["step"]) for row in csv.DictReader((folder / "metrics.csv").read_text().splitlines()) if row[column]]
+
+
+def test_a_short_run_shows_its_first_and_last_step_and_a_continued_one_the_same(small, tmp_path, monkeypatch):
+    shared = ("loss=normsv5", "trainer.log_every_n_steps=4", "trainer.checkpoint_every_n_steps=2")
+    run(small(*shared), tmp_path / "whole")
+    assert rows_with(tmp_path / "whole", "train/loss") == [1, 4, 6]
+    assert rows_with(tmp_path / "whole", "grad/global_norm") == [1, 6]
+    assert [row["step"] for row in read_history(tmp_path / "whole" / "health.jsonl")] == [1, 6]
+    good = NWayClip.training_step
+
+    def breaks(self, *batch):
+        if self.global_step == 5:
+            raise RuntimeError("cut")
+        return good(self, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NWayClip, "training_step", breaks)
+        with pytest.raises(RuntimeError, match="cut"):
+            run(small(*shared), tmp_path / "cut")
+    assert rows_with(tmp_path / "cut", "train/loss") == [1, 4]
+    run(small(*shared, "ckpt_path=last"), tmp_path / "cut")
+    for name in ("metrics.csv", "health.jsonl"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_clipping_is_lightnings_bit_for_bit(small, tmp_path, precision):
     shared = ["loss=norms", "trainer.max_epochs=1", f"trainer.precision={precision}"]
