@@ -1,4 +1,4 @@
-"""A sweep's folder -> its jobs, each with its configuration and what became of it. Standard library and PyYAML only."""
+"""A sweep's folder -> its jobs, each with its configuration and what became of it. Imports nothing that trains or draws."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 
 import yaml
 
+from model.config.identity import INTRODUCED, NOT_IN_JOB_HASH, OF_TRANSLATOR
+from model.report.choices import choice_defaults
 from model.report.summary import ENDED, EVALUATION, SUMMARY, read_summary
 
-# Seeds of one setting are pooled; what is measured makes no other setting.
+# Seeds of one setting are pooled; what is measured and drawn makes no other setting.
 SEED = "seed"
-NOT_A_SETTING = (SEED, "evaluate")
+NOT_A_SETTING = (SEED, *NOT_IN_JOB_HASH)
 # The value of another key.
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
@@ -60,7 +62,7 @@ def read_jobs(sweep: Path) -> list[Job]:
     found: dict[str, Job] = {}
     for path in sorted(sweep.glob("*/.hydra/config.yaml")):
         job = read_job(path.parents[1])
-        identity = json.dumps({key: value for key, value in job.config.items() if key != "evaluate"}, sort_keys=True)
+        identity = json.dumps({key: value for key, value in job.config.items() if key not in NOT_IN_JOB_HASH}, sort_keys=True)
         if identity not in found or (job.ended and not found[identity].ended):
             found[identity] = job
     return list(found.values())
@@ -73,7 +75,13 @@ def read_job(folder: Path) -> Job:
     given = yaml.safe_load(overrides.read_text(encoding="utf-8")) if overrides.exists() else []
     summary = read_summary(folder, SUMMARY) or read_summary(folder, EVALUATION)
     values, references = resolved(flat(config))
-    return Job(folder, values, references, tuple(argument.lstrip("+") for argument in given or ()), summary)
+    return Job(folder, complete(values), references, tuple(argument.lstrip("+") for argument in given or ()), summary)
+
+
+def complete(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with the keys that came after the job was run, at what they stand for then; without those of a part that its model does not have."""
+    whole = {**values, **{key: before for key, before in INTRODUCED.items() if key not in values}}
+    return {key: value for key, value in whole.items() if key not in OF_TRANSLATOR} if values.get("model.name") == "clip" else whole
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -96,20 +104,41 @@ def resolved(values: dict[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
 def varying_keys(jobs: list[Job]) -> list[str]:
     """The keys that tell the settings apart, in the order of the configuration; not those, never given, that follow from others."""
     keys = list(dict.fromkeys(key for job in jobs for key in job.config if key not in NOT_A_SETTING))
-    varied = [key for key in keys if len({repr(job.config.get(key)) for job in jobs}) > 1]
+    varied = [key for key in keys if varies(key, jobs)]
     given = {argument.split("=", 1)[0] for job in jobs for argument in job.overridden}
     return [key for key in varied if key in given or not follows(key, varied, jobs)]
 
 
+def varies(key: str, jobs: list[Job]) -> bool:
+    """Whether jobs differ in a key; not in whether their model has the part that it is of."""
+    concerned = [job for job in jobs if key in job.config or key not in OF_TRANSLATOR]
+    return len({repr(job.config.get(key)) for job in concerned}) > 1
+
+
 def follows(key: str, varied: list[str], jobs: list[Job]) -> bool:
-    """Whether `group.key` is another key's value, or has one value for each value of a `group.name` that varies."""
+    """Whether `group.key` is another key's value, or everywhere the default of a `group.name` that varies."""
     if all(key in job.references for job in jobs):
         return True
-    choice = f"{key.split('.')[0]}.name"
+    group, _, name = key.partition(".")
+    choice = f"{group}.name"
     if key == choice or choice not in varied:
         return False
+    defaults = [choice_defaults(group, str(job.config.get(choice))) for job in jobs]
+    if None in defaults:
+        return one_for_each(choice, key, jobs)
+    return all(is_default(job, key, flat(default).get(name)) for job, default in zip(jobs, defaults, strict=True))
+
+
+def one_for_each(choice: str, key: str, jobs: list[Job]) -> bool:
+    """Whether a key has one value for each choice: what can be said where defaults are not known."""
     pairs = {(repr(job.config.get(choice)), repr(job.config.get(key))) for job in jobs}
     return len(pairs) == len({pair[0] for pair in pairs})
+
+
+def is_default(job: Job, key: str, default: Any) -> bool:
+    """Whether a job has a choice's default, which may be the value of another key of the job."""
+    reference = REFERENCE.fullmatch(default) if isinstance(default, str) else None
+    return job.config.get(key) == (job.config.get(reference.group(1)) if reference else default)
 
 
 def column_name(key: str) -> str:

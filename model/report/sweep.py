@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from model.config.folder import first_process
 
@@ -28,7 +28,15 @@ class SweepComparison(Callback):
 
     def on_multirun_end(self, config: DictConfig, **keywords: Any) -> None:
         """Not called after an exception: `end_sweep` then writes the comparison."""
-        compare(Path(config.hydra.sweep.dir))
+        folder = Path(config.hydra.sweep.dir)
+        keep_command(config, folder)
+        compare(folder)
+
+
+def keep_command(config: DictConfig, folder: Path) -> None:
+    """multirun.yaml, from which the comparison has the sweep's command: Hydra's own sweeper has written it, others do not."""
+    if first_process() and folder.is_dir():
+        OmegaConf.save(config, folder / "multirun.yaml")
 
 
 def compare(folder: Path) -> None:

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from model.config.compose import CONF
 from model.report.commands import as_value, run_command, sweep_command
 from model.report.run_files import Run, read_run
+from model.report.sweep import SweepComparison
 from tests.run.sweeps import sweep_here
 
 OWN = {
@@ -48,6 +49,7 @@ def test_the_command_of_a_job_makes_that_job_alone(place):
 def test_the_command_of_a_sweep_goes_on_with_it(place, monkeypatch):
     monkeypatch.chdir(place)
     text = (place / "the sweep" / "comparison.md").read_text()
+    assert text.startswith("| rank | loss | loss.scale_init | monitor.clip |"), "also what only an own experiment says"
     command = sweep_command(place / "the sweep")
     assert f"```sh\n{command}\n```\n" in text
     program, script, sweeping, *arguments = shlex.split(command)
@@ -76,6 +78,14 @@ def test_the_folder_of_a_sweep_is_the_one_that_it_is_in(tmp_path, monkeypatch):
 
 def test_a_folder_with_signs_of_hydras_is_quoted():
     assert [as_value(text) for text in ("multirun/a-b_1", "a,b", 'a "b" c')] == ["multirun/a-b_1", '"a,b"', '"a \\"b\\" c"']
+
+
+def test_the_command_is_kept_also_where_the_sweeper_does_not(tmp_path, monkeypatch):
+    """As that of a search."""
+    monkeypatch.setattr("model.report.sweep.compare", lambda folder: None)
+    overrides = {"task": ["experiment=search"], "hydra": ["hydra.sweeper.n_trials=3"]}
+    SweepComparison().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "overrides": overrides}}))
+    assert sweep_command(tmp_path) == f"python train.py -m experiment=search hydra.sweeper.n_trials=3 hydra.sweep.dir={tmp_path}"
 
 
 @pytest.mark.parametrize("text", [None, "", "[", "hydra: {}", "hydra: {overrides: {task: null}}", "- a"])

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from model.config.compose import as_dict
 from model.errors import ConfigError
+from model.report.choices import choice_defaults
 from model.report.compare import write_comparison
 from model.report.compare_text import markdown
 from model.report.intervals import t_interval
-from model.report.jobs import read_jobs
+from model.report.jobs import flat, read_jobs
 from model.report.rows import compare_jobs
 
 # Student's t for 95 %, in closed form: 1 and 2 degrees of freedom.
@@ -109,7 +111,72 @@ def test_only_what_varies_is_a_column(tmp_path):
     assert columns[:4] == ["rank", "optimizer.lr", "seeds", "ok"]
 
 
-def test_what_follows_from_a_choice_is_no_column_unless_it_was_given(tmp_path):
+def columns_of(sweep: Path, *configs: dict[str, Any]) -> set[str]:
+    """The settings that the comparison of these jobs tells apart."""
+    for place, config in enumerate(configs):
+        write_job(sweep, str(place), config, done(0.5))
+    columns = list(rows_of(sweep)[0])
+    return set(columns[1 : columns.index("seeds")])
+
+
+def with_loss(name: str, **keys: Any) -> dict[str, Any]:
+    """The configuration of a loss with these keys."""
+    return {**settings(), "loss": {"name": name, **keys}}
+
+
+def test_defaults_of_a_choice_are_no_columns(tmp_path):
+    guard, watch = ({"monitor": {"name": name, "clip": clip}} for name, clip in (("guard", 1.0), ("watch", None)))
+    assert columns_of(tmp_path / "a", settings(**guard), settings(**watch)) == {"monitor"}
+    cosine, constant = {"name": "cosine", "warmup": 0.1, "final": 0.0}, {"name": "constant", "warmup": 0.0}
+    assert columns_of(tmp_path / "b", settings(schedule=cosine), settings(schedule=constant)) == {"schedule"}
+    adamw, lion = {"name": "adamw", "lr": "${backbone.lr}", "betas": [0.9, 0.98]}, {"name": "lion", "lr": 5e-4, "betas": [0.9, 0.99]}
+    assert columns_of(tmp_path / "c", settings(optimizer=adamw), settings(optimizer=lion)) == {"optimizer"}
+
+
+def test_what_an_experiment_set_is_a_column_also_where_one_choice_only_has_it(tmp_path):
+    """Nothing on the command line says it."""
+    assert columns_of(tmp_path / "a", with_loss("einsum", scale_init="auto"), with_loss("stock", scale_init="original")) == {
+        "loss",
+        "loss.scale_init",
+    }
+    final, constant = {"name": "cosine", "warmup": 0.1, "final": 0.5}, {"name": "constant", "warmup": 0.0}
+    assert columns_of(tmp_path / "b", settings(schedule=final), settings(schedule=constant)) == {"schedule", "schedule.final"}
+    adamw, lion = {"name": "adamw", "lr": 0.25}, {"name": "lion", "lr": 5e-4}
+    assert columns_of(tmp_path / "c", settings(optimizer=adamw), settings(optimizer=lion)) == {"optimizer", "optimizer.lr"}
+
+
+def test_a_default_that_changed_between_jobs_is_a_column(tmp_path):
+    tiny, large = ({"name": name, "lr": lr} for name, lr in (("tiny", 0.004), ("vit_b_32", 1e-4)))
+    assert columns_of(tmp_path / "a", settings(backbone=tiny), settings(backbone={**tiny, "lr": 0.001})) == {"backbone.lr"}
+    assert columns_of(tmp_path / "b", settings(backbone={**tiny, "lr": 0.001}), settings(backbone=large)) == {"backbone", "backbone.lr"}
+
+
+@pytest.mark.parametrize(("init", "columns"), [("marian", set()), ("fan_in", {"backbone.translator_init"})])
+def test_a_key_that_came_later_is_a_column_where_it_changes_what_was_done_before(tmp_path, init, columns):
+    older, newer = {"name": "tiny", "lr": 0.004}, {"name": "tiny", "lr": 0.004, "translator_init": init, "translator_norm": "post"}
+    assert columns_of(tmp_path, settings(seed=1, backbone=older), settings(seed=2, backbone=newer, objective="val/recall@1")) == columns
+
+
+def test_a_model_without_translator_has_no_setting_of_it(tmp_path):
+    older, newer = {"name": "tiny", "lr": 0.004}, {"name": "tiny", "lr": 0.004, "translator_init": "fan_in", "translator_norm": "pre"}
+    clip, decoded = {"name": "clip"}, {"name": "v534dim"}
+    assert columns_of(tmp_path / "a", settings(seed=1, backbone=older, model=clip), settings(seed=2, backbone=newer, model=clip)) == set()
+    assert columns_of(tmp_path / "b", settings(backbone=newer, model=clip), settings(backbone=newer, model=decoded)) == {"model"}
+
+
+def test_whether_a_report_was_drawn_is_no_setting(tmp_path):
+    assert columns_of(tmp_path, settings(seed=1, report=True), settings(seed=2, report=False)) == set()
+
+
+@pytest.mark.parametrize("chosen", ["loss=normsv5", "backbone=vit_b_32", "optimizer=adamw", "trainer=ddp", "data=emoji"])
+def test_defaults_are_those_that_hydra_composes(composed, chosen):
+    group, _, name = chosen.partition("=")
+    composition, found = flat(as_dict(composed(chosen))[group]), flat(choice_defaults(group, name))
+    assert set(found) == set(composition)
+    assert all(value in (composition[key], "${backbone.lr}") for key, value in found.items())
+
+
+def test_what_follows_from_an_unknown_choice_is_no_column_unless_it_was_given(tmp_path):
     for loss, eps in (("a", 0.1), ("b", 0.2)):
         write_job(tmp_path / "follows", loss, {**settings(loss), "loss": {"name": loss, "eps": eps}}, done(0.5))
         write_job(tmp_path / "given", loss, {**settings(loss), "loss": {"name": loss, "eps": eps}}, done(0.5), (f"loss={loss}", f"loss.eps={eps}"))
