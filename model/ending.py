@@ -59,7 +59,9 @@ def summarise(session: Session, seconds: float) -> Summary:
         seconds=seconds,
         step_seconds=session.clock.median(config.trainer.accumulate_grad_batches),
         peak_memory_mib=peak_mib(),
+        objective_name=config.objective,
         notes={
+            **({"advice": session.view_health.advice if session.view_health else []} if config.train else {}),
             "views": list(module.encoder.plan.names),
             "parameters": sum(p.numel() for p in module.parameters()),
             "batch_size": config.data.batch_size * trainer.world_size,

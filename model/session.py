@@ -15,7 +15,7 @@ from model.config.folder import METRICS
 from model.config.schema import RunConfig, TrainerConfig
 from model.data.module import CaptionData
 from model.health import HealthSettings
-from model.health.callback import GradientHealthCallback
+from model.health.callback import GradientHealthCallback, ViewHealthCallback
 from model.module import NWayClip
 from model.report.callback_loggers import make_loggers
 from model.report.callbacks import JournalCallback, ProgressBar, StepClock
@@ -35,16 +35,18 @@ class Session:
     trainer: pl.Trainer
     clock: StepClock
     health: GradientHealthCallback | None
+    view_health: ViewHealthCallback | None
 
 
 def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWayClip) -> Session:
     """Order matters: what records comes before what writes checkpoints."""
     writes = not config.trainer.fast_dev_run
-    clock, health = StepClock(), None
+    clock, health, view_health = StepClock(), None, None
     callbacks: list[pl.Callback] = [RandomState(config.seed), clock]
     if config.monitor.enabled:
         health = GradientHealthCallback(health_settings(config), folder if writes else None)
-        callbacks.append(health)
+        view_health = ViewHealthCallback()
+        callbacks += [health, view_health]
     if config.analysis.geometry or config.analysis.drift:
         callbacks.append(ValidationAnalysis(geometry=config.analysis.geometry, drift=config.analysis.drift))
     if writes:
@@ -56,7 +58,7 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
     if config.trainer.enable_progress_bar:
         callbacks.append(ProgressBar())
     if config.trainer.enable_checkpointing and writes:
-        callbacks.append(RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, config_hash(config)))
+        callbacks.append(RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, config_hash(config), config.objective))
     trainer = pl.Trainer(
         **lightning_arguments(config.trainer),
         callbacks=callbacks,
@@ -65,7 +67,7 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-    return Session(config, folder, data, module, trainer, clock, health)
+    return Session(config, folder, data, module, trainer, clock, health, view_health)
 
 
 def health_settings(config: RunConfig) -> HealthSettings:

@@ -65,8 +65,7 @@ def split_retrieval(material: Material, settings: Settings, split: str) -> dict:
         pairs.append(row(find(image, view), view=name, direction="image_to_text"))
     part = {"samples": samples, "captions": len(captions) // samples, "pairs": pairs, "any_caption": row(find(image, captions))}
     rest = rest_places(settings.loss, views)
-    if rest is not None:
-        part["rest"] = [row(found, view=name) for name, found in zip(material.names, rest, strict=True)]
+    part["rest"] = [row(found, view=name) for name, found in zip(material.names, rest, strict=True)]
     return part
 
 

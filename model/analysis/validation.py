@@ -7,14 +7,15 @@ import math
 import torch
 from torch import Tensor, nn
 
+from model.analysis.rest import joint_recall
 from model.analysis.retrieval import KS, retrieval
 
 
 def validation_figures(loss: nn.Module, views: Tensor, scale: Tensor, batch_size: int) -> dict[str, float]:
-    """`loss`, `swap_acc`, `recall@k` and the recall of both directions, as fractions; the loss in nats.
+    """`loss`, `swap_acc`, `recall@k`, the recall of both directions, `joint_recall@k` and `joint_recall_all@k`, as fractions; the loss in nats.
 
     `views` (n, N, D), the image first, caption 1 second; `scale` the multiplier of the logits. The loss and the swap accuracy contrast
-    batches of about `batch_size` samples, as training does; recall ranks all N: compare equal sizes only, chance is k / N.
+    batches of about `batch_size` samples, as training does; every recall ranks all N: compare equal sizes only, chance is k / N.
     """
     batches = views.split(even_sizes(views.shape[1], batch_size), dim=1)
     weights = torch.tensor([batch.shape[1] / views.shape[1] for batch in batches], dtype=torch.float64)
@@ -26,6 +27,7 @@ def validation_figures(loss: nn.Module, views: Tensor, scale: Tensor, batch_size
         **{f"recall@{k}": (by_text[k] + by_image[k]) / 2 for k in KS},
         **{f"text_to_image_recall@{k}": by_text[k] for k in KS},
         **{f"image_to_text_recall@{k}": by_image[k] for k in KS},
+        **joint_recall(loss, views),
         "swap_acc": float(swaps @ weights),
     }
 

@@ -18,7 +18,6 @@ from model.checkpoint.random_state import random_state, restore_random_state
 from model.distributed import several_processes
 
 log = logging.getLogger(__name__)
-OBJECTIVE = "val/recall@1"
 
 
 class WholeFileIO(TorchCheckpointIO):
@@ -41,10 +40,11 @@ class WholeFileIO(TorchCheckpointIO):
 
 
 class RunCheckpoints(Checkpoint):
-    """last.ckpt every so many steps and after every epoch, best.ckpt whenever val/recall@1 is higher than ever (the earlier one on a tie)."""
+    """last.ckpt every so many steps and after every epoch, best.ckpt whenever the objective is higher than ever (the earlier one on a tie)."""
 
-    def __init__(self, folder: Path, every_n_steps: int, config_hash: str) -> None:
-        self.folder, self.every_n_steps, self.config_hash = folder, every_n_steps, config_hash
+    def __init__(self, folder: Path, every_n_steps: int, config_hash: str, objective: str) -> None:
+        """objective: the figure of a validation that best.ckpt is chosen by, `val/<figure>`."""
+        self.folder, self.every_n_steps, self.config_hash, self.objective = folder, every_n_steps, config_hash, objective
         self.best: float | None = None
         self.saved_step = 0
 
@@ -67,7 +67,7 @@ class RunCheckpoints(Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Keeps the best so far."""
-        score = trainer.callback_metrics.get(OBJECTIVE)
+        score = trainer.callback_metrics.get(self.objective)
         if trainer.state.fn != "fit" or trainer.sanity_checking or score is None:
             return
         if self.best is None or float(score) > self.best:

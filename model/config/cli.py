@@ -34,7 +34,7 @@ Groups (choose with group=choice; every key inside is group.key=value, described
 FLAGS = "\nFlags: -m (sweep; put it before the overrides), --cfg job, --hydra-help (Hydra's own)."
 
 
-# What a sweeper gets for a job that failed or measured nothing: the least that val/recall@1 can be. NaN would end an Optuna study.
+# What a sweeper gets for a job that failed or measured nothing: the least that an objective can be. NaN would end an Optuna study.
 WORST = 0.0
 # Here, as the worker processes of parallel launchers import this module and do not come through `command_line`.
 OmegaConf.register_new_resolver("job_hash", job_hash, replace=True)
@@ -48,7 +48,7 @@ class Outcomes:
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def job(composed: DictConfig) -> float | None:
-    """One run; its objective is what Hydra's sweepers optimise (val/recall@1)."""
+    """One run; its objective is what Hydra's sweepers optimise (val/recall@1, or what `objective` names)."""
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     if settings.mode == RunMode.MULTIRUN:
@@ -88,13 +88,12 @@ def sweep_job(composed: DictConfig, folder: Path) -> float:
 def unfinished_job(composed: DictConfig, folder: Path) -> float:
     """The objective, recorded or reached now."""
     from model.config.resume import continued, recorded_metrics
-    from model.report.summary import OBJECTIVE
 
     config = from_hydra(composed)
     done = recorded_metrics(folder, config)
     if done is not None:
         log.info("job in %s is done already", folder)
-        return done.get(OBJECTIVE, math.nan)
+        return done.get(config.objective, math.nan)
     from model.run import run
 
     return run(continued(folder, config), folder).objective
@@ -104,7 +103,7 @@ def finite_objective(value: float | None, folder: Path) -> float:
     """What a sweeper can work with."""
     if value is not None and math.isfinite(value):
         return value
-    log.warning("job in %s has no val/recall@1; it counts as %g", folder, WORST)
+    log.warning("job in %s has no objective; it counts as %g", folder, WORST)
     return WORST
 
 

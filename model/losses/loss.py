@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from model.losses.crosses import row_blocks
 from model.losses.dense import dense_scores
 from model.losses.inputs import Views, check_views, stacked
 from model.losses.lines import line_loss, line_scores, line_tiles
@@ -60,6 +61,19 @@ class ContrastiveLoss(nn.Module, ABC):
     def score(self, views: Views) -> Tensor | tuple[Tensor, ...]:
         """The scores, unscaled, in the layout of the original."""
 
+    @torch.no_grad()
+    def rest_tiles(self, views: Views) -> Iterator[tuple[int, slice, Tensor]]:
+        """View a, rows, and the scores (T, B), float64, of every row of a as the candidate beside the other views of those rows: what
+        finds a view from the n - 1 others. Without gradient, in tiles of the memory budget; the matching candidate of row i is i.
+
+        A loss of pairs scores a sample by the sum of its pair scores."""
+        with full_precision():
+            yield from self._rest_tiles(stacked(check_views(views, self.reads)))
+
+    @abstractmethod
+    def _rest_tiles(self, views: Tensor) -> Iterator[tuple[int, slice, Tensor]]:
+        """The same of (n, B, F)."""
+
     def off_weight(self, n: int, size: int) -> float:
         """What the mask multiplies the scores off the match with, beside the scale."""
         return 1.0
@@ -82,6 +96,13 @@ class PairLoss(ContrastiveLoss):
     def score(self, views: Views) -> Tensor | tuple[Tensor, ...]:
         """The scores in the original's layout, unscaled: (B, B), a pair of (B, B), or (B, B, n^2) for `pairwise`."""
         return self._lines.score.layout(self.lines(views))
+
+    def _rest_tiles(self, views: Tensor) -> Iterator[tuple[int, slice, Tensor]]:
+        n, size, _ = views.shape
+        normalised = normalise(widen(views), self._lines.eps)
+        for a in range(n):
+            for rows in row_blocks(size, max(1, self._lines.budget // (16 * 8 * n * size))):
+                yield a, rows, self._lines.score.joined(normalised, a, rows)
 
 
 class TupleLoss(ContrastiveLoss):
@@ -106,11 +127,8 @@ class TupleLoss(ContrastiveLoss):
     def _rows(self, n: int, size: int) -> float:
         return self.mask.rows(n, size)
 
-    def rest_tiles(self, views: Views) -> Iterator[tuple[int, slice, Tensor]]:
-        """View a, rows, and the scores (T, B), float64, of every row of a as the candidate beside the other views of those rows: what
-        finds a view from the n - 1 others. Without gradient, in tiles of the memory budget; the matching candidate of row i is i."""
-        with full_precision():
-            yield from line_tiles(self._rest_lines(), stacked(check_views(views, self.reads)))
+    def _rest_tiles(self, views: Tensor) -> Iterator[tuple[int, slice, Tensor]]:
+        yield from line_tiles(self._rest_lines(), views)
 
     def _rest_lines(self) -> Lines:
         """Lines on which one view varies and the others stay."""

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.losses.crosses import Cross, Product
 from model.losses.numerics import Value, row_norm, safe_power, safe_sqrt
-from model.losses.score import Prepared, Score
+from model.losses.score import Prepared, Score, others
 
 
 class MatrixScore(Score):
@@ -26,6 +26,11 @@ class MatrixScore(Score):
     @abstractmethod
     def layout(self, lines: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Line scores (D, B, B) in the shape in which the original returned its logits."""
+
+    @abstractmethod
+    def joined(self, views: Tensor, a: int, rows: slice) -> Tensor:
+        """(n, B, F) normalised rows -> (T, B): the score of the samples whose view a is row c and whose other views are row i of `rows`, as the
+        loss scores a match, summed over directions."""
 
 
 class InnerProducts(MatrixScore):
@@ -42,6 +47,20 @@ class InnerProducts(MatrixScore):
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         return reduce(add, cells)
+
+    def pair_weights(self, n: int) -> Tensor:
+        """(n, n): a sample's score is the sum over j and k of [j, k] x_j.x_k; read off the crosses of n views that are the axes of n features."""
+        axes = torch.eye(n, dtype=torch.float64).unsqueeze(1)
+        return reduce(add, [cross.rows.T @ cross.cols for crosses in self.crosses(axes.unbind()) for cross in crosses])
+
+    def joined(self, views: Tensor, a: int, rows: slice) -> Tensor:
+        weights = self.pair_weights(len(views)).to(views)
+        between = weights - weights.diagonal().diag()
+        rest = views[:, rows].clone()
+        rest[a] = 0
+        own = torch.einsum("jk,jbf,kbf->b", weights, rest, rest)
+        toward = torch.einsum("k,kbf->bf", between[a] + between[:, a], rest)
+        return own[:, None] + toward @ views[a].T + weights[a, a] * views[a].square().sum(-1)
 
     def layout(self, lines: Tensor) -> Tensor | tuple[Tensor, ...]:
         """A pair of (B, B)."""
@@ -143,6 +162,18 @@ class ToMean(MatrixScore):
     def centre(self, views: Sequence[Tensor]) -> Tensor:
         """n tensors (B, F) -> what stands for a sample, (B, F)."""
 
+    @abstractmethod
+    def of_products(self, dots: Sequence[Tensor], squares: Sequence[Tensor], mean_square: Tensor) -> Tensor:
+        """The score of a sample from x_k.u and |x_k|^2, for each k, and |u|^2, u the mean of its views."""
+
+    def joined(self, views: Tensor, a: int, rows: slice) -> Tensor:
+        n, rest = len(views), others(views[:, rows].unbind(), a)
+        total, free = reduce(add, rest), views[a]
+        toward, free_square = total @ free.T, free.square().sum(-1)
+        dots = [((x * total).sum(-1, keepdim=True) + x @ free.T) / n for x in rest] + [(toward + free_square) / n]
+        mean_square = (total.square().sum(-1, keepdim=True) + 2 * toward + free_square) / n**2
+        return 2 * self.of_products(dots, [*(x.square().sum(-1, keepdim=True) for x in rest), free_square], mean_square.clamp(0))
+
     def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
         centre = self.centre(views)
         yield [Product(view, centre) for view in views]
@@ -166,6 +197,10 @@ class CosineToMean(ToMean):
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         return stable_cosine(cells, n)
 
+    def of_products(self, dots: Sequence[Tensor], squares: Sequence[Tensor], mean_square: Tensor) -> Tensor:
+        length = mean_square.sqrt() + self.eps
+        return stable_cosine([dot / length for dot in dots], len(dots))
+
 
 class DistanceToMean(ToMean):
     """`stable_distance`."""
@@ -182,3 +217,6 @@ class DistanceToMean(ToMean):
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         return stable_distance([rows[k] + cols[k] - 2 * cell for k, cell in enumerate(cells)], n, self.eps)
+
+    def of_products(self, dots: Sequence[Tensor], squares: Sequence[Tensor], mean_square: Tensor) -> Tensor:
+        return stable_distance([square - 2 * dot + mean_square for square, dot in zip(squares, dots, strict=True)], len(dots), self.eps)

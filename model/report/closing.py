@@ -5,23 +5,24 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from model.report.summary import Summary
+from model.report.summary import JOINT_MEANING, RECALL_MEANING, Summary
 
 RECALLS = ("recall@1", "recall@5", "recall@10")
+JOINT = "joint_recall@1"
 
 
 def closing_table(summary: Summary, sizes: dict[str, int], ceilings: dict[str, dict[str, float]]) -> Table:
     """`sizes`: split -> samples, from which chance follows; `ceilings`: split -> the most that its captions allow, where it is known."""
     table = Table(title=f"{summary.status} in {summary.seconds:.0f} s, {summary.steps['applied']} steps", title_justify="left")
     table.add_column("split")
-    for name in (*RECALLS, "swap_acc", "loss"):
+    for name in (*RECALLS, JOINT, "swap_acc", "loss"):
         table.add_column(name, justify="right")
     for split, size in sizes.items():
         if f"{split}/recall@1" not in summary.metrics:
             continue
-        figures = [f"{summary.metrics[f'{split}/{name}']:.3f}" for name in (*RECALLS, "swap_acc", "loss")]
+        figures = [f"{summary.metrics[f'{split}/{name}']:.3f}" for name in (*RECALLS, JOINT, "swap_acc", "loss")]
         table.add_row(f"{split} ({size:,})", *figures)
-        table.add_row("  chance", *[f"{min(1.0, k / size):.3f}" for k in (1, 5, 10)], style="dim")
+        table.add_row("  chance", *[f"{min(1.0, k / size):.3f}" for k in (1, 5, 10, 1)], style="dim")
         if split in ceilings:
             table.add_row("  ceiling", *[f"{ceilings[split][name]:.3f}" for name in RECALLS], style="dim")
     return table
@@ -32,5 +33,7 @@ def print_closing(summary: Summary, sizes: dict[str, int], ceilings: dict[str, d
     console = Console()
     table = closing_table(summary, sizes, ceilings)
     console.print(table if table.rows else table.title)
+    if table.rows:
+        console.print(RECALL_MEANING, JOINT_MEANING, style="dim")
     step = f"{1000 * summary.step_seconds:.0f} ms a step, " if summary.step_seconds else ""
     console.print(f"{step}{summary.peak_memory_mib:,.0f} MiB at most; files in [bold]{summary.folder}[/bold]", soft_wrap=True)

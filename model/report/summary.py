@@ -15,7 +15,11 @@ SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
 # The status of a run that came to its end; the third one is `failed`.
 ENDED = ("complete", "stopped")
+# The default of `objective`.
 OBJECTIVE = "val/recall@1"
+# What the two kinds of recall mean, for readers of tables.
+RECALL_MEANING = "recall@k: image and caption 1 find each other among the first k by cosine, the mean of both directions."
+JOINT_MEANING = "joint_recall@k: the image is among the first k that the sample's other views find by the trained score."
 PACKAGES = ("nway-clip", "torch", "pytorch-lightning", "hydra-core", "transformers")
 
 
@@ -37,17 +41,19 @@ class Summary:
     """Median wall-clock time of an optimizer step, in seconds."""
     peak_memory_mib: float
     """Largest resident size of the process (or allocation of the GPU) during this run, in MiB."""
+    objective_name: str = OBJECTIVE
+    """The figure that sweeps maximise."""
     notes: dict[str, object] = field(default_factory=dict)
     """What else the run has to say: number of parameters, number of views, samples of each split, the ceiling of recall."""
 
     @property
     def objective(self) -> float:
-        """What a sweeper maximises: val/recall@1, NaN where there was no validation."""
-        return self.metrics.get(OBJECTIVE, math.nan)
+        """What a sweeper maximises, NaN where there was no validation."""
+        return self.metrics.get(self.objective_name, math.nan)
 
     def write(self, name: str) -> None:
         """Writes `name` (summary.json, or evaluation.json where nothing was trained) into the run's folder."""
-        body = {key: value for key, value in vars(self).items() if key not in ("folder", "notes")}
+        body = {key: value for key, value in vars(self).items() if key not in ("folder", "notes", "objective_name")}
         write_summary(self.folder / name, {**body, **self.notes, "versions": versions()})
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.analysis.rest import rest_places
+from model.analysis.rest import joint_recall, rest_places
 from model.analysis.retrieval import ranks
 from model.losses import available, make_loss
 from model.losses.loss import TupleLoss
+from tests import oracles
 
 TUPLE_LOSSES = [name for name in available() if isinstance(make_loss(name), TupleLoss)]
 
@@ -42,9 +43,67 @@ def test_tiles_of_a_small_budget_change_nothing():
         assert torch.equal(ranks(one), ranks(other))
 
 
-@pytest.mark.parametrize("name", ["stock", "pairwise", "siglip", "stable_cosine"])
-def test_scores_of_pairs_find_no_view(name):
-    assert rest_places(make_loss(name), views_of(3, 4)) is None
+def pair_score(name: str, sample: torch.Tensor) -> float:
+    """(n, F) normalised views of one sample -> the sum over directions of its score against itself."""
+    return float(sum(direction[0, 0] for direction in oracles.matrices(name, sample[:, None])))
+
+
+def brute_force(name: str, views: torch.Tensor) -> torch.Tensor:
+    """(n, N, F) -> (n, N): for each view, the expected rank of each row among all, every candidate scored by itself."""
+    rows = oracles.rows_of(views)
+    n, size, _ = rows.shape
+    ranks_of_views = torch.empty(n, size, dtype=torch.float64)
+    for a in range(n):
+        for i in range(size):
+            samples = rows[:, i].expand(size, n, -1).clone()
+            samples[:, a] = rows[a]
+            if name in oracles.PAIRS:
+                scores = torch.tensor([pair_score(name, sample) for sample in samples], dtype=torch.float64)
+            else:
+                scores = oracles.SCORES["einsum" if name == "symile" else name](samples)
+            better, equal = (scores > scores[i] + 1e-10).sum(), ((scores - scores[i]).abs() <= 1e-10).sum()
+            ranks_of_views[a, i] = better + (equal + 1) / 2
+    return ranks_of_views
+
+
+@pytest.mark.parametrize(
+    "name", ["einsum", "symile", "gram", "normsv5", "norms", "loss1", "normsv9", "stock", "pairwise_clip", "normsvc", "siglip", "stable_cosine"]
+)
+def test_joint_recall_is_that_of_a_brute_force_evaluation(name):
+    """50 samples, a loss of each family and kind."""
+    views = views_of(2 if name in oracles.TWO_VIEWS else 4, 50)
+    ranked = brute_force(name, views)
+    figures = joint_recall(make_loss(name), views)
+    for k in (1, 5, 10):
+        hit = (ranked <= k).double().mean(dim=1)
+        assert figures[f"joint_recall@{k}"] == pytest.approx(hit[0].item(), abs=1e-12)
+        assert figures[f"joint_recall_all@{k}"] == pytest.approx(hit.mean().item(), abs=1e-12)
+    assert 0 < figures["joint_recall@10"] < 1
+
+
+@pytest.mark.parametrize("name", oracles.PAIRS)
+def test_scores_of_pairs_are_summed(name):
+    """Every tile's score against that of the sample by itself."""
+    views = views_of(2 if name in oracles.TWO_VIEWS else 3, 7)
+    rows = oracles.rows_of(views)
+    for a, tile, scores in make_loss(name).rest_tiles(views):
+        for i in range(tile.start, tile.stop):
+            for c in range(7):
+                sample = rows[:, i].clone()
+                sample[a] = rows[a, c]
+                assert scores[i - tile.start, c].item() == pytest.approx(pair_score(name, sample), rel=1e-7, abs=1e-7), (a, i, c)
+
+
+def test_ties_count_as_the_mean_over_their_orders():
+    """All rows alike: each of 8 is first in one order of eight."""
+    figures = joint_recall(make_loss("norms"), torch.ones(3, 8, 5))
+    assert figures["joint_recall@1"] == pytest.approx(1 / 8)
+    assert figures["joint_recall_all@5"] == pytest.approx(5 / 8)
+
+
+def test_views_that_the_loss_does_not_read_do_not_count():
+    views = views_of(4, 20)
+    assert joint_recall(make_loss("stock"), views) == joint_recall(make_loss("stock"), views[:2])
 
 
 def test_options_of_the_loss_do_not_matter():
