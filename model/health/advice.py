@@ -97,6 +97,41 @@ TABLE: dict[str, Advice] = {
         "Loss spike: {loss:.4g} after a running mean of {mean:.4g}!",
         ("clipping with monitor.clip=1.0", "a lower optimizer.lr or longer schedule.warmup", "a smaller second beta, optimizer.betas=[0.9,0.95]"),
     ),
+    "blind_view": Advice(
+        "Blind view: nearly the same for different texts of equal length, mean cosine {views}!",
+        (
+            "backbone.translator_init=fan_in for views of the encoder-decoder (all but image and caption)",
+            "backbone.translator_norm=pre for them",
+            "a larger backbone.text_width",
+            "a lower optimizer.lr or longer schedule.warmup if the view stays so",
+        ),
+    ),
+    "collapsed_view": Advice(
+        "Collapsed view: nearly the same for different samples, mean cosine {views}!",
+        (
+            "a lower optimizer.lr or longer schedule.warmup",
+            "backbone.translator_init=fan_in for views of the encoder-decoder",
+            "a larger data.batch_size",
+            "another loss",
+        ),
+    ),
+    "equal_views": Advice(
+        "Equal views: nearly the same for every sample, mean cosine {views}!",
+        (
+            "backbone.translator_init=fan_in for views of the encoder-decoder",
+            "fewer captions with model.captions if the captions of a sample say the same",
+            "a lower optimizer.lr or longer schedule.warmup",
+        ),
+    ),
+    "line_at_chance": Advice(
+        "Line at chance: its match ranks as if by guessing, median rank over guessing's {views}!",
+        (
+            "loss.scale_init=auto",
+            "checking that the captions belong to their images",
+            "a lower optimizer.lr or longer schedule.warmup if the loss does not fall",
+            "another loss, such as loss=normsv5",
+        ),
+    ),
 }
 
 

@@ -15,6 +15,8 @@ CHOSEN = ("loss", "model", "backbone", "data", "monitor", "optimizer", "schedule
 # Of these splits, the first that was measured stands at the head of the page.
 HEADLINES = ("test", "val")
 
+JOINT = "joint_recall@1"
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -46,7 +48,7 @@ def status(run: Run) -> str:
 
 
 def problems(run: Run) -> list[str]:
-    """What went wrong, the reason first."""
+    """What went wrong, the reason first, with what the monitor advises."""
     told = [run.summary["reason"]] if run.summary.get("reason") else []
     if run.halt:
         layers = run.halt.get("layers") or []
@@ -57,6 +59,7 @@ def problems(run: Run) -> list[str]:
     lost = steps.get("attempted", 0) - steps.get("applied", 0)
     if lost:
         told.append(f"{lost} of {steps['attempted']} steps were left out because loss or gradient was not finite.")
+    told += [f"Step {found['step']}: {' '.join(found['text'].split())}" for found in run.summary.get("advice", [])]
     return told + [f"analysis.{part} is missing: {reason}" for part, reason in run.analysis.get("notes", {}).items()]
 
 
@@ -90,6 +93,8 @@ def split_tiles(run: Run, body: dict[str, Any], split: str) -> list[Tile]:
         value = metrics.get(f"{split}/recall@{k}")
         if value is not None:
             shown.append(Tile(f"{split} recall@{k}", share(value), against(run, body, split, k)))
+    if metrics.get(f"{split}/{JOINT}") is not None:
+        shown.append(Tile(f"{split} joint recall@1", share(metrics[f"{split}/{JOINT}"]), "the image from all other views"))
     if metrics.get(f"{split}/swap_acc") is not None:
         shown.append(Tile(f"{split} swap acc.", share(metrics[f"{split}/swap_acc"]), "matches that win their line"))
     return shown
@@ -150,14 +155,14 @@ def by_split(run: Run, body: dict[str, Any], caption: str) -> Table:
     metrics, rows = body.get("metrics", {}), []
     for split in splits(metrics):
         samples = split_size(run, split)
-        figures = [share(metrics.get(f"{split}/{name}")) for name in (*(f"recall@{k}" for k in KS), "swap_acc")]
+        figures = [share(metrics.get(f"{split}/{name}")) for name in (*(f"recall@{k}" for k in KS), JOINT, "swap_acc")]
         rows.append([f"{split} ({samples:,})" if samples else split, *figures, number(metrics.get(f"{split}/loss"))])
         if samples:
-            rows.append(["chance", *(share(min(1.0, k / samples)) for k in KS), "", ""])
+            rows.append(["chance", *(share(min(1.0, k / samples)) for k in (*KS, 1)), "", ""])
         ceiling = body.get("ceiling", {}).get(split, {})
         if ceiling:
-            rows.append(["ceiling", *(share(ceiling.get(f"recall@{k}")) for k in KS), "", ""])
-    return Table(caption, ["split", *(f"recall@{k}" for k in KS), "swap acc.", "loss"], rows)
+            rows.append(["ceiling", *(share(ceiling.get(f"recall@{k}")) for k in KS), "", "", ""])
+    return Table(caption, ["split", *(f"recall@{k}" for k in KS), "joint recall@1", "swap acc.", "loss"], rows)
 
 
 def examples_note(run: Run) -> str:

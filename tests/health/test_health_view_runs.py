@@ -1,0 +1,189 @@
+"""What runs say of their views: nothing where all is well, each fault by name, and the same after a resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.health import callback
+from model.module import NWayClip
+from model.report.page_parts import problems
+from model.report.run_files import read_run
+from model.run import run
+from model.views import ViewEncoder
+from tests.conftest import SMALL
+from tests.data.helpers import needs_font
+
+ROOT = Path(__file__).resolve().parents[2]
+# Nothing after the last step.
+FAST = ("analysis=off", "evaluate=[]")
+# The widths of backbone=tiny, at which new views tell texts apart; three steps and a validation.
+WIDE = (
+    "trainer=cpu",
+    "report=false",
+    *FAST,
+    "trainer.enable_progress_bar=false",
+    "trainer.max_epochs=1",
+    "data.batch_size=32",
+    "data.train_size=96",
+    "data.val_size=64",
+    "data.test_size=64",
+)
+
+
+@pytest.fixture
+def plant(monkeypatch):
+    """`plant(change)`: from now on encoders give `change(encoder, views)`."""
+    good = ViewEncoder.forward
+
+    def make(change) -> None:
+        monkeypatch.setattr(ViewEncoder, "forward", lambda self, *inputs: change(self, good(self, *inputs)))
+
+    return make
+
+
+def advice(folder: Path) -> list[dict]:
+    """Of the run's summary."""
+    return json.loads((folder / "summary.json").read_text())["advice"]
+
+
+def told(folder: Path) -> list[tuple[str, int, list[str]]]:
+    """The same without figures and words."""
+    return [(entry["kind"], entry["step"], entry["views"]) for entry in advice(folder)]
+
+
+def constant(encoder, views):
+    """The third view is the same for all samples."""
+    return torch.cat([views[:2], 0 * views[2:3] + 1, views[3:]])
+
+
+def doubled(encoder, views):
+    """The fourth view is the third."""
+    return torch.cat([views[:3], 2 * views[2:3], views[4:]])
+
+
+HEALTHY = [
+    ("model=clip", "loss=stock"),
+    ("model=v534dim",),
+    ("model=v5335dim",),
+    ("model=v534dim", "loss=einsum", "loss.scale_init=auto"),
+    pytest.param(("data=emoji",), marks=needs_font),
+]
+
+
+@pytest.mark.parametrize("chosen", HEALTHY, ids=" ".join)
+def test_a_healthy_run_gets_no_advice_on_views(composed, tmp_path, caplog, chosen):
+    run(composed(*WIDE, *chosen), tmp_path)
+    assert advice(tmp_path) == []
+    assert "view" not in caplog.text.lower()
+
+
+def test_a_run_that_learns_gets_none_once_views_and_lines_are_judged(composed, tmp_path, monkeypatch):
+    """This one has learned enough after half of the steps that others are given."""
+    monkeypatch.setattr(callback, "FIRST_STEPS", 100)
+    run(composed(*WIDE, "model=v5335dim", "data.train_size=3200"), tmp_path)
+    assert advice(tmp_path) == []
+
+
+@pytest.mark.parametrize("extra", [(), ("trainer.precision=bf16-mixed",), ("trainer.accumulate_grad_batches=3",)], ids=" ".join)
+def test_a_constant_view_is_told_at_the_start_and_at_validation(small, tmp_path, caplog, plant, extra):
+    plant(constant)
+    run(small(*FAST, f"report={str(not extra).lower()}", *extra), tmp_path)
+    validated = 1 if "trainer.accumulate_grad_batches=3" in extra else 3
+    assert told(tmp_path) == [("blind_view", 1, ["decoded_2"]), ("collapsed_view", validated, ["decoded_2"])]
+    said = [record.message for record in caplog.records if "⚠️ Blind" in record.message or "⚠️ Collapsed" in record.message]
+    assert [message.partition(":")[0] for message in said] == ["step 1", f"step {validated}"], "not at the second validation"
+    for message, entry in zip(said, advice(tmp_path), strict=True):
+        assert message == f"step {entry['step']}: {entry['text']}"
+        assert "1.0000 of decoded_2" in message
+        assert "Consider: (1)" in message
+    assert problems(read_run(tmp_path)) == [f"Step {entry['step']}: {' '.join(entry['text'].split())}" for entry in advice(tmp_path)]
+    assert extra or "1.0000 of decoded_2" in (tmp_path / "report" / "index.html").read_text()
+
+
+def test_two_equal_views_are_told_by_both_names(small, tmp_path, plant):
+    plant(doubled)
+    run(small(*FAST, "trainer.max_epochs=1"), tmp_path)
+    assert told(tmp_path) == [("equal_views", 1, ["decoded_2~decoded_3"])]
+
+
+def test_the_small_first_weights_of_old_make_blind_views(composed, tmp_path):
+    run(composed(*WIDE, "model=v534dim", "backbone.translator_init=marian", "backbone.translator_norm=post"), tmp_path)
+    blind = next(entry for entry in advice(tmp_path) if entry["kind"] == "blind_view")
+    assert blind["step"] == 1
+    assert {"decoded_2", "decoded_3"} <= set(blind["views"])
+    assert "(1) backbone.translator_init=fan_in" in blind["text"]
+
+
+@pytest.mark.parametrize(("chosen", "names"), [("loss=normsv5", ["caption_1"]), ("loss=stock", ["direction 1", "direction 2"])])
+@pytest.mark.parametrize("shuffled", [False, True], ids=["matching", "shuffled"])
+def test_a_line_whose_matches_are_shuffled_is_at_chance(small, tmp_path, plant, monkeypatch, chosen, names, shuffled):
+    def known(encoder, views):
+        """In validation all views of a sample point one way, but for caption 1's of the next one where that is planted."""
+        if encoder.training:
+            return views
+        alike = torch.randn(views.shape[1:], generator=torch.Generator().manual_seed(0)).expand_as(views).clone()
+        alike += 0.1 * torch.randn(views.shape, generator=torch.Generator().manual_seed(1))
+        alike[1] = alike[1].roll(3, dims=0) if shuffled else alike[1]
+        return alike
+
+    monkeypatch.setattr(callback, "FIRST_STEPS", 3)
+    plant(known)
+    run(small(*FAST, chosen, "trainer.max_epochs=1", "data.val_size=128", "data.batch_size=32", "data.train_size=96"), tmp_path)
+    found = [view for entry in advice(tmp_path) if entry["kind"] == "line_at_chance" for view in entry["views"]]
+    assert (set(names) <= set(found)) == shuffled
+    assert bool(found) == shuffled
+
+
+def test_a_continued_run_has_the_advice_of_one_that_was_not_cut(small, tmp_path, plant, monkeypatch, caplog):
+    plant(constant)
+    shared = (*FAST, "trainer.checkpoint_every_n_steps=2")
+    run(small(*shared), tmp_path / "whole")
+    good = NWayClip.training_step
+
+    def breaks(self, *batch):
+        if self.global_step == 5:
+            raise RuntimeError("cut")
+        return good(self, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NWayClip, "training_step", breaks)
+        with pytest.raises(RuntimeError, match="cut"):
+            run(small(*shared), tmp_path / "cut")
+    caplog.clear()
+    run(small(*shared, "ckpt_path=last"), tmp_path / "cut")
+    assert len(advice(tmp_path / "whole")) == 2
+    assert advice(tmp_path / "cut") == advice(tmp_path / "whole")
+    assert "step 1:" not in caplog.text, "its first batch is not the run's"
+    assert "Collapsed view" not in caplog.text, "said before it was cut"
+
+
+def test_monitor_off_looks_at_nothing(small, tmp_path, caplog, plant):
+    plant(constant)
+    run(small(*FAST, "monitor=off"), tmp_path)
+    assert advice(tmp_path) == []
+    assert "⚠️" not in caplog.text
+
+
+def test_an_evaluation_has_no_advice_of_its_own(small, tmp_path, plant):
+    plant(constant)
+    run(small(*FAST, "trainer.max_epochs=1"), tmp_path)
+    before = advice(tmp_path)
+    run(small("analysis=off", "trainer.max_epochs=1", "train=false", "ckpt_path=last"), tmp_path)
+    assert advice(tmp_path) == before
+    assert "advice" not in json.loads((tmp_path / "evaluation.json").read_text())
+
+
+def test_of_two_processes_the_first_speaks(tmp_path):
+    planted = ("backbone.translator_init=marian", "backbone.translator_norm=post", "trainer.strategy=ddp", "trainer.devices=2")
+    command = [sys.executable, str(ROOT / "train.py"), *SMALL, *FAST, "data.train_size=48", *planted, f"hydra.run.dir={tmp_path}"]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ("blind_view", 1) in [(entry["kind"], entry["step"]) for entry in advice(tmp_path)]
+    assert (done.stdout + done.stderr).count("Blind view") == 1
