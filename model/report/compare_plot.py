@@ -11,9 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from model.report.jobs import ceiling, chance
 from model.report.rows import Comparison, Row, shown
-from model.report.summary import OBJECTIVE
 
-PANELS = (OBJECTIVE, "test/recall@1")
+PANELS = ("test/recall@1", "test/joint_recall@1")
 # Dark, middle and light in print too.
 MEAN, SEED, BOUND, FAINT = "#12355b", "#6b8fb5", "#8a8a8a", "#e6e6e6"
 LINE_HEIGHT, MARGIN, PANEL_WIDTH, LETTER_WIDTH = 0.28, 1.5, 2.9, 0.075
@@ -28,7 +27,7 @@ LEAST_SPAN = 0.02
 def comparison_figure(comparison: Comparison) -> Figure:
     """Best setting at the top. Settings without figures stand at the bottom, in words."""
     rows = comparison.rows
-    panels = [metric for metric in PANELS if metric in comparison.metrics] or [OBJECTIVE]
+    panels = [metric for metric in dict.fromkeys((comparison.objective, *PANELS)) if metric in comparison.metrics] or [comparison.objective]
     labels = [row_label(row) for row in rows]
     width = 0.7 + LETTER_WIDTH * max(map(len, labels)) + PANEL_WIDTH * len(panels)
     figure = Figure(figsize=(max(width, 5.0), MARGIN + LINE_HEIGHT * len(labels)), layout="constrained")

@@ -8,10 +8,10 @@ from model.report.intervals import Interval
 from model.report.jobs import ceiling, chance
 from model.report.journal import as_csv
 from model.report.rows import Comparison, Row, costs, shown
-from model.report.summary import OBJECTIVE
+from model.report.summary import JOINT_MEANING, RECALL_MEANING
 
 # What the table shows of the many figures that the CSV file has.
-SHOWN = (OBJECTIVE, "test/recall@1", "test/recall@5", "test/recall@10", "test/swap_acc")
+SHOWN = ("val/recall@1", "val/joint_recall@1", "test/recall@1", "test/recall@5", "test/recall@10", "test/joint_recall@1", "test/swap_acc")
 
 
 def csv_text(comparison: Comparison) -> str:
@@ -40,12 +40,13 @@ def csv_record(comparison: Comparison, row: Row) -> dict[str, Any]:
 
 def markdown(comparison: Comparison, command: str = "") -> str:
     """The table, ready to paste, what was common to all jobs, the command that ran them where it is known, and the failures."""
-    metrics = [metric for metric in SHOWN if metric in comparison.metrics]
+    metrics = [metric for metric in dict.fromkeys((comparison.objective, *SHOWN)) if metric in comparison.metrics]
     header = ["rank", *comparison.keys, "seeds", *metrics, "chance", "ms a step", "MiB", "clipped", "skipped"]
     lines = [table_line(header), table_line(["---:"] + ["---"] * len(comparison.keys) + ["---:"] * (len(header) - 1 - len(comparison.keys)))]
-    lines += [table_line(table_cells(row, metrics)) for row in comparison.rows]
-    lines += ["", "Mean over seeds ± half of its 95 % t-interval (—: one seed has none), ranked by val/recall@1; chance is that of val/recall@1,"]
-    lines += ["MiB the largest of the seeds, clipped and skipped are optimizer steps of a run."]
+    lines += [table_line(table_cells(row, metrics, comparison.objective)) for row in comparison.rows]
+    ranking = f"ranked by {comparison.objective}; chance is that of the ranking's figure,"
+    lines += ["", f"Mean over seeds ± half of its 95 % t-interval (—: one seed has none), {ranking}"]
+    lines += ["MiB the largest of the seeds, clipped and skipped are optimizer steps of a run.", "", RECALL_MEANING, JOINT_MEANING]
     if comparison.common:
         lines += ["", f"All jobs: `{' '.join(comparison.common)}`"]
     if command:
@@ -53,7 +54,7 @@ def markdown(comparison: Comparison, command: str = "") -> str:
     return "\n".join([*lines, *failures(comparison)]) + "\n"
 
 
-def table_cells(row: Row, metrics: list[str]) -> list[str]:
+def table_cells(row: Row, metrics: list[str], objective: str) -> list[str]:
     """A row of the table."""
     cost, total, ended = costs(row), len(row.jobs), len(row.ended)
     seeds = f"{ended}" if ended == total else f"{ended} of {total}"
@@ -64,7 +65,7 @@ def table_cells(row: Row, metrics: list[str]) -> list[str]:
         *[shown(value) for value in row.setting],
         seeds,
         *[with_interval(row.interval(metric)) for metric in metrics],
-        number(row.one(chance, OBJECTIVE), ".3f"),
+        number(row.one(chance, objective), ".3f"),
         number(None if seconds is None else 1000 * seconds, ".0f"),
         *[number(value, ",.0f") for value in counts],
     ]

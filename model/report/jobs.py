@@ -152,10 +152,10 @@ def common_arguments(jobs: list[Job]) -> list[str]:
 
 
 def chance(job: Job, metric: str) -> float | None:
-    """What guessing reaches at `<split>/recall@k`; None for other figures and where the size of the split is not known."""
+    """What guessing reaches at `<split>/<kind of recall>@k`; None for other figures and where the size of the split is not known."""
     split, _, name = metric.partition("/")
-    size = job.summary.get("samples", {}).get(split)
-    return min(1.0, int(name.removeprefix("recall@")) / size) if size and name.startswith("recall@") else None
+    size, k = job.summary.get("samples", {}).get(split), name.partition("@")[2]
+    return min(1.0, int(k) / size) if size and k else None
 
 
 def ceiling(job: Job, metric: str) -> float | None:

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 
 from model.report import page_parts as parts
 from model.report.run_files import Run
+from model.report.summary import JOINT_MEANING, RECALL_MEANING
 
 
 def no_tables(run: Run) -> list[parts.Table]:
@@ -40,7 +41,7 @@ SECTIONS = (
     Section(
         "Recall",
         "recall",
-        "The share of samples whose match is among the first k. It depends on how many samples are ranked: compare equal sizes only.",
+        f"{RECALL_MEANING} {JOINT_MEANING} Both depend on how many samples are ranked: compare equal sizes only.",
         {
             "recall": "Line chart of recall at 1, 5 and 10 at every validation during training.",
             "retrieval_*": "Dots with intervals, a row for every caption view and direction; the table below has the figures.",

@@ -13,7 +13,10 @@ from model.report.summary import OBJECTIVE
 
 # What is compared; figures of the training split are no result.
 SPLITS = ("val", "test")
-FIGURES = ("recall@1", "recall@5", "recall@10", "swap_acc", "loss")
+FIGURES = (
+    *("recall@1", "recall@5", "recall@10", "joint_recall@1", "joint_recall@5", "joint_recall@10"),
+    *("joint_recall_all@1", "joint_recall_all@5", "joint_recall_all@10", "swap_acc", "loss"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Row:
     """Values of the comparison's keys."""
     jobs: tuple[Job, ...]
     rank: int | None = None
-    """1 is the highest mean of val/recall@1, equal means share a rank; None where it was not measured."""
+    """1 is the highest mean of the objective, equal means share a rank; None where it was not measured."""
 
     @property
     def ended(self) -> list[Job]:
@@ -63,6 +66,8 @@ class Comparison:
     rows: tuple[Row, ...]
     metrics: tuple[str, ...]
     common: tuple[str, ...]
+    objective: str = OBJECTIVE
+    """What the settings are ranked by."""
 
 
 def compare_jobs(jobs: list[Job]) -> Comparison:
@@ -74,12 +79,19 @@ def compare_jobs(jobs: list[Job]) -> Comparison:
     rows = [Row(tuple(members[0].config.get(key) for key in keys), tuple(sorted(members, key=lambda job: job.seed))) for members in settings.values()]
     found = {metric for job in jobs for metric in job.figures}
     metrics = [f"{split}/{figure}" for split in SPLITS for figure in FIGURES if f"{split}/{figure}" in found]
-    return Comparison(tuple(map(column_name, keys)), tuple(ranked(rows)), tuple(metrics), tuple(common_arguments(jobs)))
+    objective = objective_of(jobs)
+    return Comparison(tuple(map(column_name, keys)), tuple(ranked(rows, objective)), tuple(metrics), tuple(common_arguments(jobs)), objective)
 
 
-def ranked(rows: list[Row]) -> list[Row]:
-    """By the mean of val/recall@1, highest first, then those without it, at the end those where every job failed."""
-    means = {row.setting: interval.mean for row in rows if (interval := row.interval(OBJECTIVE)) is not None}
+def objective_of(jobs: list[Job]) -> str:
+    """The `objective` of all jobs; val/recall@1 where they differ."""
+    named = {job.config.get("objective", OBJECTIVE) for job in jobs}
+    return named.pop() if len(named) == 1 else OBJECTIVE
+
+
+def ranked(rows: list[Row], objective: str) -> list[Row]:
+    """By the mean of the objective, highest first, then those without it, at the end those where every job failed."""
+    means = {row.setting: interval.mean for row in rows if (interval := row.interval(objective)) is not None}
     order = sorted(rows, key=lambda row: (-means.get(row.setting, -1.0), not row.ended, str(row.setting)))
     best_first = sorted(means.values(), reverse=True)
     return [replace(row, rank=1 + best_first.index(means[row.setting]) if row.setting in means else None) for row in order]

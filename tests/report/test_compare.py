@@ -19,6 +19,7 @@ from model.report.compare_text import markdown
 from model.report.intervals import t_interval
 from model.report.jobs import flat, read_jobs
 from model.report.rows import compare_jobs
+from model.report.summary import JOINT_MEANING, RECALL_MEANING
 
 # Student's t for 95 %, in closed form: 1 and 2 degrees of freedom.
 T1, T2 = math.tan(0.475 * math.pi), 0.95 / math.sqrt(2 * 0.975 * 0.025)
@@ -102,6 +103,27 @@ def test_equal_means_share_a_rank(tmp_path):
     for loss, recall in (("a", 0.5), ("b", 0.25), ("c", 0.5), ("d", None)):
         write_job(tmp_path, loss, settings(loss), done(recall))
     assert [(row["loss"], row["rank"]) for row in rows_of(tmp_path)] == [("a", "1"), ("c", "1"), ("b", "3"), ("d", "")]
+
+
+def test_settings_are_ranked_by_the_objective_that_all_jobs_have(tmp_path):
+    """Where it differs by val/recall@1."""
+    for name, loss, recall, joint in (("a", "stock", 0.9, 0.1), ("b", "norms", 0.5, 0.6)):
+        write_job(tmp_path, name, settings(loss, objective="val/joint_recall@1"), joint_job(recall, joint))
+    write_comparison(tmp_path)
+    assert [row["loss"] for row in rows_of(tmp_path)] == ["norms", "stock"]
+    text = (tmp_path / "comparison.md").read_text()
+    assert "ranked by val/joint_recall@1" in text
+    assert RECALL_MEANING in text
+    assert JOINT_MEANING in text
+    assert float(rows_of(tmp_path)[0]["val/joint_recall@1 chance"]) == 0.01
+    write_job(tmp_path, "c", settings("einsum"), joint_job(0.7, 0.7))
+    write_comparison(tmp_path)
+    assert [row["loss"] for row in rows_of(tmp_path)] == ["stock", "einsum", "norms"]
+
+
+def joint_job(recall: float, joint: float) -> dict[str, Any]:
+    """A job with both kinds of recall, of 100 samples."""
+    return {"status": "complete", "metrics": {"val/recall@1": recall, "val/joint_recall@1": joint}, "samples": {"val": 100}}
 
 
 def test_only_what_varies_is_a_column(tmp_path):

@@ -67,7 +67,14 @@ def test_a_checkpoint_gives_the_figures_that_it_gave(old, small, tmp_path):
     known = json.loads((job / "summary.json").read_text())["metrics"]
     (tmp_path / "run").mkdir()
     config = small(
-        "loss=norms", "model=v534dim", *ARGUMENTS, THEN[0], "train=false", f"ckpt_path={checkpoint_path(job, 'best')}", "evaluate=[test]", "analysis=off"
+        "loss=norms",
+        "model=v534dim",
+        *ARGUMENTS,
+        THEN[0],
+        "train=false",
+        f"ckpt_path={checkpoint_path(job, 'best')}",
+        "evaluate=[test]",
+        "analysis=off",
     )
     figures = run(config, tmp_path / "run").metrics
     for name in ("loss", "recall@1", "recall@5", "recall@10", "swap_acc"):
