@@ -20,7 +20,7 @@ from model.views.towers import SpecialTokens, Towers, load_towers, pretrained_si
 # Captions that are enough to find the frequent words of any source here.
 TOKENIZER_SAMPLES = 20_000
 # Keys of conf/loss that the module, not the loss, reads.
-NOT_LOSS_ARGUMENTS = ("scale_init",)
+NOT_LOSS_ARGUMENTS = ("scale_init", "scale_cap")
 CKA_REFERENCE = "analysis.cka_reference"
 
 
@@ -95,8 +95,8 @@ def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> 
         token_select=getattr(model, "token_select", "softmax"),
         eot_select=getattr(model, "eot_select", "argmax"),
     )
-    init = config.loss.scale_init
-    return NWayClip(encoder, loss, config.optimizer, config.schedule, scale_init=init, batch_size=config.data.batch_size)
+    scale = {"scale_init": config.loss.scale_init, "scale_cap": config.loss.scale_cap}
+    return NWayClip(encoder, loss, config.optimizer, config.schedule, **scale, batch_size=config.data.batch_size)
 
 
 def special_tokens(tokenizer) -> SpecialTokens:

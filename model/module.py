@@ -23,14 +23,25 @@ class NWayClip(pl.LightningModule):
     """Contrasts the views of a batch jointly; both original trainers and plain CLIP, depending on the encoder's plan."""
 
     def __init__(
-        self, encoder: ViewEncoder, loss: nn.Module, optimizer: OptimizerConfig, schedule: ScheduleConfig, *, scale_init: str, batch_size: int
+        self,
+        encoder: ViewEncoder,
+        loss: nn.Module,
+        optimizer: OptimizerConfig,
+        schedule: ScheduleConfig,
+        *,
+        scale_init: str,
+        scale_cap: float | None,
+        batch_size: int,
     ) -> None:
-        """`scale_init`: value of loss.scale_init; `batch_size`: samples that one evaluation of the validation loss contrasts."""
+        """`scale_init`, `scale_cap`: values of these keys of conf/loss; `batch_size`: samples that one evaluation of the loss contrasts."""
         super().__init__()
         self.encoder = encoder
         self.loss = loss
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(ORIGINAL_SCALE)), requires_grad=loss.uses_scale)
-        self.register_buffer("scale_cap", torch.tensor(ORIGINAL_CAP))
+        self.chosen_cap = scale_cap
+        """What loss.scale_cap says: None where the cap is the loss's own."""
+        start, cap = self._capped(math.log(ORIGINAL_SCALE), ORIGINAL_CAP)
+        self.logit_scale = nn.Parameter(torch.tensor(start), requires_grad=loss.uses_scale)
+        self.register_buffer("scale_cap", torch.tensor(cap))
         self._scale_due, self._reach_due = scale_init == "auto", True
         self.optimizer_config, self.schedule_config = optimizer, schedule
         self.batch_size = batch_size
@@ -70,7 +81,7 @@ class NWayClip(pl.LightningModule):
     def _condition(self, views: Tensor) -> None:
         """On the first batch: loss.scale_init=auto chooses where the scale starts and its cap; a warning where logits cannot leave chance."""
         if self._scale_due:
-            log_scale, cap = initial_scale(self.loss, views)
+            log_scale, cap = self._capped(*initial_scale(self.loss, views))
             self.logit_scale.data.fill_(log_scale)
             self.scale_cap.fill_(cap)
             self.record({"train/logit_scale_start": math.exp(log_scale), "train/logit_scale_cap": cap})
@@ -78,6 +89,12 @@ class NWayClip(pl.LightningModule):
         if warning:
             self.print(f"warning: {warning}")
         self._scale_due = self._reach_due = False
+
+    def _capped(self, log_scale: float, cap: float) -> tuple[float, float]:
+        """The start of the scale (a logarithm) and its cap, under loss.scale_cap where that is given."""
+        if self.chosen_cap is None:
+            return log_scale, cap
+        return min(log_scale, math.log(self.chosen_cap)), self.chosen_cap
 
     def on_train_start(self) -> None:
         """Says once what this loss leaves out."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, fields
 
 from model.config.schema import (
@@ -55,6 +56,8 @@ def check_loss(config: RunConfig) -> None:
     from model.losses.options import check_options
 
     options = asdict(config.loss)
+    cap = options.pop("scale_cap")
+    require(cap is None or 0 < cap < math.inf, "loss.scale_cap", cap, "is not positive", "null or a number above 0")
     check_options(options.pop("name"), views=view_count(config.model), batch_size=config.data.batch_size, **options)
 
 

@@ -16,6 +16,7 @@ NOT_IN_JOB_HASH = ("evaluate", "report")
 INTRODUCED: dict[str, Any] = {
     "backbone.translator_init": "marian",
     "backbone.translator_norm": "post",
+    "loss.scale_cap": None,
     "objective": "val/recall@1",
 }
 # Keys of the encoder-decoder, which model=clip does not have.

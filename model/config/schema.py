@@ -25,6 +25,7 @@ class LossConfig:
     reduction: str = MISSING
     evaluation: str = MISSING
     scale_init: str = MISSING
+    scale_cap: float | None = MISSING
     memory_mib: int = MISSING
 
 

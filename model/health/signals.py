@@ -28,9 +28,10 @@ def step_advice(module: nn.Module, report: GradientReport, layers: Mapping[str, 
 
 
 def scale_advice(module: nn.Module) -> list[Recommendation]:
-    """Advice where the module's `logit_scale` (a logarithm) has reached its `scale_cap`; none where it has no such pair. Synchronises."""
+    """Advice where the module's `logit_scale` (a logarithm) has reached its `scale_cap`; none where it has no such pair, or where the cap is meant
+    to be reached (`chosen_cap`). Synchronises."""
     scale, cap = getattr(module, "logit_scale", None), getattr(module, "scale_cap", None)
-    if scale is None or cap is None or not bool(torch.exp(scale.detach()) >= AT_CAP * cap):
+    if scale is None or cap is None or getattr(module, "chosen_cap", None) is not None or not bool(torch.exp(scale.detach()) >= AT_CAP * cap):
         return []
     return [recommend("scale_cap", cap=float(cap))]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from omegaconf import OmegaConf
+import yaml
 
 from model.config.compose import CONF
 
@@ -16,7 +16,7 @@ def choice_defaults(group: str, choice: str) -> dict[str, Any] | None:
     path = CONF / group / f"{choice}.yaml"
     if not path.is_file():
         return None
-    own = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    own = yaml.safe_load(path.read_text(encoding="utf-8"))
     found: dict[str, Any] = {}
     for part in own.pop("defaults", ["_self_"]):
         # A typed `_schema` lies in no file and sets nothing.
