@@ -28,19 +28,10 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "losses": (("loss=stock,pairwise_clip,norms,normsv5,gram,einsum", "seed=1,2,3", "model=clip", *SHORT, "loss.scale_init=auto", FIRST[1]),),
     "emoji": ((*EMOJI, "model=clip", "loss=stock"), (*EMOJI, "loss=normsv5")),
     "ten_views": (("model=v534dim", "model.captions=5", "data.batch_size=256", "trainer.max_steps=20", "analysis=off"),),
-    "search": tuple(
-        (*SEARCH, change)
-        for change in (
-            "optimizer.lr=5e-4,1e-3,2e-3,4e-3",
-            "backbone.translator_norm=post",
-            "backbone.translator_init=marian",
-            "loss.scale_cap=5,20,100",
-            "schedule.final=0.1",
-            "optimizer.weight_decay=0",
-            "model.projection=identity",
-            "model.eot_select=gumbel",
-            "backbone.text_layers=2",
-        )
+    "search": (
+        (*SEARCH, "optimizer.lr=1e-3,2e-3,4e-3"),
+        (*SEARCH, "backbone.translator_norm=pre,post", "backbone.translator_init=fan_in,marian"),
+        (*SEARCH, "loss.scale_cap=5,20,100"),
     ),
 }
 

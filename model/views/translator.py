@@ -78,8 +78,9 @@ def make_network(kind: str, sizes, tokens: SpecialTokens) -> PreTrainedModel:
 def fan_in_init(network: PreTrainedModel) -> None:
     """`fan_in`: biases 0, weights of variance 1 / inputs (LeCun et al. 1998), embeddings of variance 1 / D, and on that the gains above.
 
-    A view of text is an average over tokens, which attention makes small against what all texts share (positions, begin tokens): the gains make up for
-    it. docs/results.md has the figures.
+    Attention averages over tokens, which makes what differs between texts small against what they share (positions, begin tokens): the gains make up
+    for it. Largest mean cosine of 64 different texts of 14 tokens, seeds 0 to 2, decoded / encoded / translated view:
+    FIGURES
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear) and not name.endswith("lm_head"):
