@@ -12,6 +12,8 @@ from model.errors import ConfigError
 
 LAST = "last"
 BEST = "best"
+# In the names of an encoder-decoder's weights.
+TRANSLATOR_PART = ".marian."
 
 
 def checkpoint_path(folder: Path, name: str) -> Path:
@@ -32,7 +34,8 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
     """The weights in the checkpoint at `path`. Raises ConfigError where they are not those of `module`, an NWayClip, naming the first difference."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     weights = checkpoint["state_dict"]
-    refuse_other_norm(path, checkpoint.get("architecture", {}), module.encoder.architecture)
+    if any(TRANSLATOR_PART in name for name in weights.keys() & module.state_dict().keys()):
+        refuse_other_norm(path, checkpoint.get("architecture", {}), module.encoder.architecture)
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     for name in [*wanted, *shapes]:
@@ -43,10 +46,10 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
 
 
 def refuse_other_norm(path: Path, there: dict[str, str], here: dict[str, str]) -> None:
-    """Raises ConfigError where both have an encoder-decoder and it normalises elsewhere; a checkpoint that does not say has `post`."""
+    """Raises ConfigError where the encoder-decoder of the checkpoint normalises elsewhere; a checkpoint that does not say has `post`."""
     key = "translator_norm"
     found = there.get(key, INTRODUCED[f"backbone.{key}"])
-    if key in here and here[key] != found:
+    if here[key] != found:
         problem = f"ckpt_path={path} was trained with backbone.{key}={found}, here it is {here[key]}"
         raise ConfigError(f"{problem}; allowed: backbone.{key}={found} beside this checkpoint")
 
