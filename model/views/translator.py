@@ -78,9 +78,18 @@ def make_network(kind: str, sizes, tokens: SpecialTokens) -> PreTrainedModel:
 def fan_in_init(network: PreTrainedModel) -> None:
     """`fan_in`: biases 0, weights of variance 1 / inputs (LeCun et al. 1998), embeddings of variance 1 / D, and on that the gains above.
 
-    Attention averages over tokens, which makes what differs between texts small against what they share (positions, begin tokens): the gains make up
-    for it. Largest mean cosine of 64 different texts of 14 tokens, seeds 0 to 2, decoded / encoded / translated view:
-    FIGURES
+    Attention averages over tokens, which makes what differs between texts small against what they share (positions, begin tokens); the gains make up
+    for it. Largest mean cosine of two of 64 different texts of 14 tokens, seeds 0 to 2, by view:
+
+    ============================  =======  =======  ==========  =========
+    norm=pre, else as said        decoded  encoded  translated  caption_1
+    ============================  =======  =======  ==========  =========
+    tiny                            0.859    0.630       0.760      0.609
+    tiny, all gains 1               0.974    0.964       0.945      0.609
+    tiny, norm=post                 0.567    0.292       0.867      0.609
+    tiny, norm=post, init=marian    1.000    1.000       1.000      0.609
+    vit_b_32                        0.718    0.408       0.840      0.798
+    ============================  =======  =======  ==========  =========
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear) and not name.endswith("lm_head"):
