@@ -46,7 +46,7 @@ def measure(part: str, folder: Path) -> None:
     for arguments in PARTS[part]:
         line = command(part, arguments, folder)
         print(f"\n$ python {shlex.join(line)}", file=sys.stderr)
-        subprocess.run([sys.executable, *line], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, *line], cwd=ROOT, check=True, stdout=sys.stderr)
     print(f"\n## {part}\n")
     print((folder / part / "comparison.md").read_text(encoding="utf-8"))
     print(by_job(folder / part))
