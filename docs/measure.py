@@ -1,7 +1,7 @@
-"""Measures every figure of docs/results.md and draws its pictures: ``python docs/measure.py <folder> [part ...]``.
+"""Measures the tables of docs/results.md and draws their pictures: ``python docs/measure.py <folder> [part ...]``.
 
 Each part is a sweep in a folder of its own below <folder>; a part that was cut goes on, and what is done is not run again. Tables are printed as
-Markdown. Without parts all are run, on two cores in about two hours; `--list` names them with their commands.
+Markdown. Without parts all are run, which takes hours; `--list` names them with their commands.
 """
 
 from __future__ import annotations
