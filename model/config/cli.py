@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from model.config.compose import CONF, from_hydra, groups, job_hash, register_schemas
-from model.config.folder import UsedFolder, refuse_used_folder
+from model.config.folder import CONFIG_NAME, UsedFolder, refuse_used_folder
 from model.config.messages import CONFIG_ERRORS, two_lines
 from model.errors import ConfigError, not_known
 from model.report.sweep import SweepComparison, end_sweep
@@ -46,7 +46,7 @@ class Outcomes:
     mistakes: list[Exception] = []  # noqa: RUF012 - one command line a process
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)
 def job(composed: DictConfig) -> float | None:
     """One run; its objective is what Hydra's sweepers optimise (val/recall@1, or what `objective` names)."""
     settings = HydraConfig.get()

@@ -8,6 +8,8 @@ from pathlib import Path
 from model.errors import ConfigError
 
 METRICS = "metrics.csv"
+CONFIG_NAME = "train"
+"""Of the file in conf/ that a run is composed from, unless `--config-name` names another."""
 
 
 class UsedFolder(ConfigError):

@@ -7,7 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
-from model.report.run_files import Run, read_overrides
+from model.report.run_files import Run, read_config_options, read_overrides
 
 COMMAND = ("python", "train.py")
 SWEEP_FILE = "multirun.yaml"
@@ -27,7 +27,7 @@ def run_command(run: Run) -> str:
     if not (run.overrides or run.config):
         return ""
     needed = (SEARCH_PATH, RUN_FOLDER) if any(argument in OWN_CHECKPOINTS for argument in run.overrides) else (SEARCH_PATH,)
-    return shlex.join([*COMMAND, *run.overrides, *(argument for argument in run.hydra_overrides if key_of(argument) in needed)])
+    return shlex.join([*COMMAND, *run.config_options, *run.overrides, *(argument for argument in run.hydra_overrides if key_of(argument) in needed)])
 
 
 def sweep_command(folder: Path) -> str:
@@ -36,7 +36,7 @@ def sweep_command(folder: Path) -> str:
     if not (task or hydra):
         return ""
     own = [argument for argument in hydra if key_of(argument) not in SAID_OTHERWISE]
-    return shlex.join([*COMMAND, "-m", *task, *own, f"hydra.sweep.dir={as_value(from_here(folder))}"])
+    return shlex.join([*COMMAND, "-m", *read_config_options(folder / SWEEP_FILE), *task, *own, f"hydra.sweep.dir={as_value(from_here(folder))}"])
 
 
 def key_of(argument: str) -> str:

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from model.config.folder import METRICS
+from model.config.folder import CONFIG_NAME, METRICS
 from model.errors import ConfigError
 from model.report.journal import read_rows
 
@@ -37,6 +37,8 @@ class Run:
     """What was typed after `train.py`; of a sweep's job, one value for each key."""
     hydra_overrides: list[str] = field(default_factory=list)
     """The same of `hydra.…` and `hydra/…`, as typed for the whole sweep."""
+    config_options: list[str] = field(default_factory=list)
+    """`--config-dir=…` and `--config-name=…`, where they were given."""
     summary: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     """Of the last `train=false` in this folder."""
@@ -69,6 +71,7 @@ def read_run(folder: Path) -> Run:
         config=read_yaml(folder / ".hydra" / "config.yaml", {}),
         overrides=read_yaml(folder / ".hydra" / "overrides.yaml", []),
         hydra_overrides=read_overrides(folder / ".hydra" / "hydra.yaml", "hydra"),
+        config_options=read_config_options(folder / ".hydra" / "hydra.yaml"),
         summary=read_json(folder / "summary.json"),
         evaluation=read_json(folder / "evaluation.json"),
         analysis=read_json(folder / "analysis.json"),
@@ -97,6 +100,17 @@ def read_overrides(path: Path, part: str) -> list[str]:
         return settings["hydra"]["overrides"][part] or []
     except (KeyError, TypeError):
         return []
+
+
+def read_config_options(path: Path) -> list[str]:
+    """The options that named a further folder of configuration files, or another file than conf/train.yaml, of a file with Hydra's own settings."""
+    settings = read_yaml(path, {}, resolve=False)
+    try:
+        sources, name = settings["hydra"]["runtime"]["config_sources"], settings["hydra"]["job"]["config_name"]
+    except (KeyError, TypeError):
+        return []
+    folders = [f"--config-dir={source['path']}" for source in sources if source["provider"] == "command-line"]
+    return [*folders, *([f"--config-name={name}"] if name != CONFIG_NAME else [])]
 
 
 def read_yaml(path: Path, default: Any, *, resolve: bool = True) -> Any:

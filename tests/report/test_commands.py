@@ -46,6 +46,19 @@ def test_the_command_of_a_job_makes_that_job_alone(place):
             assert OmegaConf.to_container(compose("train", arguments), resolve=True) == job.config
 
 
+def test_a_folder_and_a_file_named_by_options_are_in_both_commands(tmp_path):
+    own = tmp_path / "own files"
+    (own / "experiment").mkdir(parents=True)
+    (own / "experiment" / "one.yaml").write_text(f"# @package _global_\n{OWN['one']}")
+    (own / "mine.yaml").write_text("defaults: [train, _self_]\ntrainer: {max_epochs: 1}\n")
+    options = [f"--config-dir={own}", "--config-name=mine"]
+    assert sweep_here(tmp_path, "sweep", "experiment=one", "model=clip", "analysis=off", "report=false", options=options) == 0
+    (job,) = (read_run(path.parents[1]) for path in tmp_path.glob("sweep/*/.hydra/config.yaml"))
+    for command in (shlex.split(run_command(job))[2:], shlex.split(sweep_command(tmp_path / "sweep"))[3:]):
+        assert command[:2] == options
+        assert "experiment=one" in command
+
+
 def test_the_command_of_a_sweep_goes_on_with_it(place, monkeypatch):
     monkeypatch.chdir(place)
     text = (place / "the sweep" / "comparison.md").read_text()

@@ -6,7 +6,7 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,12 +28,12 @@ def sweep(tmp_path) -> Sweep:
     return lambda *arguments, folder="sweep": sweep_here(tmp_path, folder, *arguments)
 
 
-def sweep_here(place: Path, folder: str, *arguments: str) -> int:
-    """In this process, as one that starts anew spends seconds on imports; `folder` in `place`."""
+def sweep_here(place: Path, folder: str, *arguments: str, options: Sequence[str] = ()) -> int:
+    """In this process, as one that starts anew spends seconds on imports; `folder` in `place`. Options go before the arguments."""
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        patch.setattr(sys, "argv", command := ["train.py", "-m", *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments])
+        patch.setattr(sys, "argv", command := ["train.py", "-m", *options, *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments])
         code = command_line()
         TOLD[:] = command[-1:]
     return code
