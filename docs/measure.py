@@ -29,12 +29,13 @@ OTHERS = (
     ("backbone.text_layers=2",),
     ("backbone.text_width=128", "backbone.vision_width=128"),
 )
+LOSSES = ("stock", "pairwise_clip", "norms", "normsv5", "gram", "einsum")
 EMOJI = ("experiment=emoji", "monitor.clip=1.0")
 # Part -> the arguments of its sweeps; the commands of a part share a folder.
 PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "first": ((*FIRST, "seed=0,1,2,3,4"),),
     "short": tuple((*FIRST, *SHORT, f"model={model}", "seed=0,1,2") for model in ("v534dim", "v5335dim", "clip")),
-    "losses": (("loss=stock,pairwise_clip,norms,normsv5,gram,einsum", "seed=1,2,3", "model=clip", "model.captions=2", "loss.scale_init=auto", FIRST[1]),),
+    "losses": ((f"loss={','.join(LOSSES)}", "seed=1,2,3", "model=clip", "model.captions=2", "loss.scale_init=auto", FIRST[1]),),
     "emoji": ((*EMOJI, "model=clip", "loss=stock"), (*EMOJI, "loss=normsv5")),
     "ten_views": (("model=v534dim", "model.captions=5", "data.batch_size=256", "trainer.max_steps=20", "analysis=off"),),
     "search": (

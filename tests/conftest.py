@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -31,10 +32,9 @@ SMALL = [
 ]
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> None:
-    """Small tensors: threads cost more than they bring, and two cores may be shared with subprocesses."""
-    torch.set_num_threads(1)
+# Small tensors: threads cost more than they bring, and every core has a process of the suite. Processes that tests start read the variable.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture

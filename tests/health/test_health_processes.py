@@ -23,7 +23,7 @@ def seen(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0", "PYTHONPATH": str(ROOT)}
-    shared |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    shared |= {"CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "tests.health.two_processes", str(folder)]
     environments = [os.environ | shared | {"LOCAL_RANK": str(rank)} for rank in (0, 1)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

@@ -42,7 +42,7 @@ def sweep_here(place: Path, folder: str, *arguments: str, options: Sequence[str]
 def sweep_apart(folder: Path, *arguments: str, script: str | None = None, **environment: str) -> subprocess.CompletedProcess:
     """The same in a process of its own; `script`: instead of train.py."""
     command = [sys.executable, *(["-c", script] if script else [str(ROOT / "train.py")]), "-m", *SMALL, f"hydra.sweep.dir={folder}", *arguments]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **environment}
+    variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(command, cwd=folder.parent, env=variables, capture_output=True, text=True, timeout=200, check=False)
 
 
