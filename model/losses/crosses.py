@@ -48,6 +48,8 @@ class Gradients:
     def pull_to(self, leaves: Sequence[Tensor]) -> list[Tensor | None]:
         """Back through the graphs that made the tensors, to `leaves`; None where nothing arrives."""
         kept = [(tensor, grad) for tensor, grad in self.by_tensor.values() if tensor.requires_grad]
+        if not kept:  # no score depends on a view
+            return [None] * len(leaves)
         tensors, grads = zip(*kept, strict=True)
         return list(torch.autograd.grad(tensors, leaves, grads, allow_unused=True))
 

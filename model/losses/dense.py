@@ -42,9 +42,12 @@ class _Dense(torch.autograd.Function):
             leaves = [rows.detach().requires_grad_() for rows in _rows(views, index)]
             with torch.enable_grad():
                 scores = ctx.score.dense(leaves)
-            pulled = torch.autograd.grad(scores, leaves, grad[index].to(scores.dtype))
+            if not scores.requires_grad:  # a constant
+                continue
+            pulled = torch.autograd.grad(scores, leaves, grad[index].to(scores.dtype), allow_unused=True)
             for k, (rows, part) in enumerate(zip(index, pulled, strict=True)):
-                total[k, rows] += part
+                if part is not None:
+                    total[k, rows] += part
         return None, None, None, total
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from model.losses.crosses import Cells
-from model.losses.native import library, pointers
+from model.losses.native import address, cached_with_owner, entry, library, match_range
 from model.losses.score import Score
 from model.losses.symbols import HELPERS, Program, Symbol, named
 
@@ -285,24 +284,33 @@ class _Tile(ctypes.Structure):
 class LineKernel:
     """The compiled kernel. Called with a tile, it adds to the sums and puts the cells' gradients into their places."""
 
-    def __init__(self, made: ctypes.CDLL):
+    def __init__(self, made: ctypes.CDLL, cells: int, rows: int, cols: int):
         self._calls = {torch.float32: made.line_float, torch.float64: made.line_double}
+        self._counts = cells, rows, cols
 
     def __call__(
         self, tile: Sequence[Cells], first: int, stats: Sequence[Tensor], factors: Sequence[float], want: bool, sums: Sequence[Tensor]
     ) -> None:
         """tile: contiguous cells; stats: matched (T,), rows (r, T), cols (q, B); factors: off, diagonal, weight, F;
-        sums: (3,) of loss and derivatives by off and diagonal, then the gradients of the stats. Stats and sums are float64."""
-        values, grads = pointers([cells.values for cells in tile]), pointers([cells.grad for cells in tile])
-        flipped = (ctypes.c_int64 * len(tile))(*(cells.flipped for cells in tile))
-        sizes = stats[1].shape[1], stats[2].shape[1], first, want, torch.get_num_threads()
-        addresses = [tensor.data_ptr() for tensor in (*stats, *sums)]
-        call = _Tile(*(ctypes.addressof(array) for array in (values, grads, flipped)), *sizes, *factors, *addresses)
-        self._calls[tile[0].values.dtype](ctypes.byref(call))
+        sums: (3,) of loss and derivatives by off and diagonal, then the gradients of the stats. Stats and sums are float64.
+
+        Raises ValueError where a tensor has another shape, dtype or layout than that."""
+        count, r, q = self._counts
+        rows, size, dtype = len(stats[0]), stats[2].shape[-1], tile[0].values.dtype
+        values, grads = (
+            (ctypes.c_void_p * count)(*(address(part(cells), (size, rows) if cells.flipped else (rows, size), dtype) for cells in tile))
+            for part in (lambda cells: cells.values, lambda cells: cells.grad)
+        )
+        flipped = (ctypes.c_int64 * count)(*(cells.flipped for cells in tile))
+        sizes = rows, size, match_range(first, rows, size), want, torch.get_num_threads()
+        shapes = (rows,), (r, rows), (q, size)
+        places = [address(tensor, shape, torch.float64) for tensor, shape in zip((*stats, *sums), (*shapes, (3,), *shapes), strict=True)]
+        call = _Tile(*(ctypes.addressof(array) for array in (values, grads, flipped)), *sizes, *factors, *places)
+        entry(self._calls, dtype)(ctypes.byref(call))
 
 
-@lru_cache(maxsize=64)
+@cached_with_owner
 def line_kernel(score: Score, n: int, cells: int, rows: int, cols: int) -> LineKernel | None:
     """The kernel of a score of n views, whose lines have so many cells and statistics; None where nothing can compile it."""
     made = library(source(lambda g, r, c, features: score.line(g, r, c, n, features), cells, rows, cols))
-    return LineKernel(made) if made is not None else None
+    return LineKernel(made, cells, rows, cols) if made is not None else None

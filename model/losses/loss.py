@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from model.losses.crosses import row_blocks
 from model.losses.dense import dense_scores
 from model.losses.inputs import Views, check_views, stacked
+from model.losses.island import full_precision
 from model.losses.lines import line_loss, line_scores, line_tiles
 from model.losses.masks import Mask
-from model.losses.numerics import full_precision, normalise, result_dtype, widen
+from model.losses.numerics import normalise, result_dtype, widen
 from model.losses.objective import cross_entropy, mean_of_axes, sigmoid_loss
 from model.losses.options import DENSE_CELLS
 from model.losses.rows import Lines
@@ -67,8 +68,13 @@ class ContrastiveLoss(nn.Module, ABC):
         finds a view from the n - 1 others. Without gradient, in tiles of the memory budget; the matching candidate of row i is i.
 
         A loss of pairs scores a sample by the sum of its pair scores."""
-        with full_precision():
-            yield from self._rest_tiles(stacked(check_views(views, self.reads)))
+        tiles = self._rest_tiles(stacked(check_views(views, self.reads)))
+        while True:
+            with full_precision():  # not while the caller works on a tile
+                tile = next(tiles, None)
+            if tile is None:
+                return
+            yield tile
 
     @abstractmethod
     def _rest_tiles(self, views: Tensor) -> Iterator[tuple[int, slice, Tensor]]:

@@ -45,8 +45,9 @@ def make_loss(
     of rows to expect, `seed` that of soft targets. Raises ConfigError, a ValueError, for a value that is not known and for
     combinations that mean nothing.
 
-    In place of a name: a function of n tensors (B_k, F) that returns the scores of all tuples, (B_1, …, B_n). It trains
-    along lines like the others, a row at a time.
+    In place of a name: a function of n tensors (B_k, F) that returns the scores of all tuples, (B_1, …, B_n), each a function of the tuple's own
+    rows. It trains along lines like the others, a row at a time. What it returns is checked: the loss raises ValueError for another shape, a dtype
+    that is not floating, another device, views changed in place, and scores that depend on other rows.
     """
     entry = _entry_of(name) if callable(name) else ENTRIES.get(name)
     known = "einsum" if callable(name) else name  # a function takes the options that a score of tuples takes

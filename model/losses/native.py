@@ -1,7 +1,11 @@
-"""C++ made at run time: compiled once, kept in the user's cache, loaded with ctypes. Without a compiler there is none of it."""
+"""C++ made at run time: compiled once, kept in the user's cache, loaded with ctypes. Without a compiler there is none of it.
+
+The cache is trusted only where it is this user's alone, and a file in it only with the checksum that stands beside it.
+"""
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import os
@@ -9,10 +13,13 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, wraps
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor
 
 # -fno-math-errno and -fno-trapping-math let square roots and choices become vector instructions.
@@ -36,24 +43,60 @@ def library(source: str) -> ctypes.CDLL | None:
         return None
     flags = (*FLAGS, *X86) if platform.machine() in ("x86_64", "AMD64") else FLAGS
     key = hashlib.sha256("\0".join((source, compiler(), *flags, PARALLEL, _processor())).encode()).hexdigest()[:24]
-    path = _folder() / f"{key}.so"
+    for folder in (_folder, _temporary_folder):
+        try:
+            return _loaded(source, flags, folder() / f"{key}.so")
+        except subprocess.CalledProcessError:
+            return None
+        except OSError:  # a folder that is full, or whose files may not be loaded
+            continue
+    return None
+
+
+def _loaded(source: str, flags: tuple[str, ...], path: Path) -> ctypes.CDLL:
+    if not _intact(path):
+        _compile(source, flags, path)
     try:
-        if not path.exists():
-            _compile(source, flags, path)
         return ctypes.CDLL(str(path))
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    except OSError:  # made with the libraries of another system that shares this folder
+        _compile(source, flags, path)
+        return ctypes.CDLL(str(path))
 
 
 def _compile(source: str, flags: tuple[str, ...], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        code, made = (Path(folder) / name for name in ("kernel.cpp", "kernel.so"))
+        code, made, checksum = (Path(folder) / name for name in ("kernel.cpp", "kernel.so", "kernel.sha256"))
         code.write_text(source)
         try:
             _call(*flags, PARALLEL, "-shared", code, "-o", made)
         except subprocess.CalledProcessError:  # a compiler without OpenMP: one thread
             _call(*flags, "-shared", code, "-o", made)
-        made.replace(path)  # whole or not at all, whoever else is compiling it
+        checksum.write_bytes(_checksum(made))
+        for file in (made, checksum):
+            file.chmod(0o700)
+        # Whole or not at all, whoever else is compiling it; a checksum of another build makes the next process build it again.
+        checksum.replace(_checksum_file(path))
+        made.replace(path)
+
+
+def _checksum_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _checksum(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).hexdigest().encode()
+
+
+def _intact(path: Path) -> bool:
+    """Whether a file is there, is this user's alone, and is what was written."""
+    checksum = _checksum_file(path)
+    return path.is_file() and checksum.is_file() and _private(path) and _private(checksum) and checksum.read_bytes() == _checksum(path)
+
+
+def _private(path: Path) -> bool:
+    """Whether this user owns a file or folder and nobody else can write to it."""
+    status = path.stat()
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
 
 
 def _call(*arguments: object) -> None:
@@ -62,16 +105,23 @@ def _call(*arguments: object) -> None:
 
 @cache
 def _folder() -> Path:
-    """Where compiled kernels are kept; a temporary folder where the user's cache cannot be written."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """Where compiled kernels are kept: the user's cache, or a temporary folder of this process where that is not there or not the user's alone."""
     try:
-        folder = base / "nway-clip"
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nway-clip"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid() and os.access(folder, os.W_OK):
+            folder.chmod(0o700)
             return folder
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: this user has no home directory
         pass
-    return Path(tempfile.mkdtemp(prefix="nway-clip-"))
+    return _temporary_folder()
+
+
+@cache
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="nway-clip-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @cache
@@ -82,6 +132,48 @@ def _processor() -> str:
     return "|".join([platform.machine(), platform.processor(), *flags])
 
 
-def pointers(tensors: Sequence[Tensor]) -> ctypes.Array:
-    """Addresses of the tensors' memory, as C's array of pointers. The tensors must outlive its use."""
-    return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+def address(tensor: Tensor, shape: Sequence[int], dtype: torch.dtype) -> int:
+    """The address of a tensor's memory, which the tensor must outlive.
+
+    Raises ValueError unless the tensor is what the native code takes it for, which would read and write elsewhere otherwise.
+    """
+    if not (tensor.shape == tuple(shape) and tensor.dtype is dtype and tensor.is_cpu and tensor.is_contiguous()):
+        given = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}{'' if tensor.is_contiguous() else ', not contiguous'}"
+        raise ValueError(f"native code was given {given}; accepted: {dtype} {tuple(shape)} on cpu, contiguous")
+    return tensor.data_ptr()
+
+
+def addresses(tensors: Sequence[Tensor], count: int, shape: Sequence[int], dtype: torch.dtype) -> ctypes.Array:
+    """The addresses of `count` tensors of one shape and dtype, as C's array of pointers. Raises ValueError as `address` does."""
+    if len(tensors) != count:
+        raise ValueError(f"native code was given {len(tensors)} tensors; accepted: {count}")
+    return (ctypes.c_void_p * count)(*(address(tensor, shape, dtype) for tensor in tensors))
+
+
+def entry(calls: Mapping[torch.dtype, Callable[..., None]], dtype: torch.dtype) -> Callable[..., None]:
+    """The call for tensors of a dtype. Raises ValueError where there is none."""
+    if dtype not in calls:
+        raise ValueError(f"native code was given {dtype}; accepted: {', '.join(map(str, calls))}")
+    return calls[dtype]
+
+
+def match_range(first: int, rows: int, size: int) -> int:
+    """`first`, the candidate that matches the first of `rows` rows. Raises ValueError unless every row has its match among `size` candidates."""
+    if not 0 <= first <= size - rows:
+        raise ValueError(f"native code was given the matches {first} to {first + rows - 1}; accepted: 0 to {size - 1}")
+    return first
+
+
+def cached_with_owner(make: Callable[..., Any]) -> Callable[..., Any]:
+    """As functools.cache, except that what was made is forgotten with its first argument."""
+    made: WeakKeyDictionary[Any, dict[tuple, Any]] = WeakKeyDictionary()
+
+    @wraps(make)
+    def cached(owner: Any, *arguments: Any) -> Any:
+        own = made.setdefault(owner, {})
+        if arguments not in own:
+            own[arguments] = make(owner, *arguments)
+        return own[arguments]
+
+    cached.cache_clear = made.clear
+    return cached

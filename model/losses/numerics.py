@@ -5,8 +5,7 @@ Shapes: n views, B rows, F features.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -201,13 +200,6 @@ def widen(x: Tensor) -> Tensor:
 def result_dtype(x: Tensor) -> torch.dtype:
     """Dtype of a score or a loss of `x`: float64 for float64, float32 for float32 and the half precisions."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Autocast off, on every kind of device that may hold the views."""
-    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
-        yield
 
 
 def ordinary_rows(x: Tensor, normalised: bool, eps: float) -> bool:

@@ -50,7 +50,7 @@ class InnerProducts(MatrixScore):
 
     def pair_weights(self, n: int) -> Tensor:
         """(n, n): a sample's score is the sum over j and k of [j, k] x_j.x_k; read off the crosses of n views that are the axes of n features."""
-        axes = torch.eye(n, dtype=torch.float64).unsqueeze(1)
+        axes = torch.eye(n, dtype=torch.float64, device="cpu").unsqueeze(1)
         return reduce(add, [cross.rows.T @ cross.cols for crosses in self.crosses(axes.unbind()) for cross in crosses])
 
     def joined(self, views: Tensor, a: int, rows: slice) -> Tensor:

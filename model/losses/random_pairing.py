@@ -65,8 +65,9 @@ class SymileLoss(TupleLoss):
         return replace(self._lines, score=ProductScore(einsum))
 
     def _draw(self, n: int, size: int) -> Tensor:
-        generator = torch.Generator().manual_seed((self._seed << 32) + int(self.draws))
-        return torch.stack([torch.stack([torch.randperm(size, generator=generator) for _ in range(n - 1)]) for _ in range(n)])
+        generator = torch.Generator("cpu").manual_seed((self._seed << 32) + int(self.draws))
+        orders = [torch.randperm(size, generator=generator, device="cpu") for _ in range(n * (n - 1))]
+        return torch.stack(orders).unflatten(0, (n, n - 1))
 
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
         total = super()._sum(views, scale)

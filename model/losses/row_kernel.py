@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from model.losses.crosses import Product
-from model.losses.native import library, pointers
+from model.losses.native import address, addresses, cached_with_owner, entry, library
 from model.losses.score import Score
 from model.losses.symbols import HELPERS, Program, Symbol, named
 
@@ -149,38 +148,43 @@ def source(views: int, sums: Sequence[Symbol], operands: Sequence[Symbol], input
 class RowKernel:
     """The compiled passes of a score, and which of its operands each of its products joins: `products` [direction][cross] -> (rows, cols)."""
 
-    def __init__(self, made: ctypes.CDLL, sums: int, operands: int, products: list[list[tuple[int, int]]]):
+    def __init__(self, made: ctypes.CDLL, views: int, sums: int, operands: int, products: list[list[tuple[int, int]]]):
         self._forward = {torch.float32: made.forward_float, torch.float64: made.forward_double}
         self._backward = {torch.float32: made.backward_float, torch.float64: made.backward_double}
-        self.sums, self.operands, self.products = sums, operands, products
+        self.views, self.sums, self.operands, self.products = views, sums, operands, products
 
     def forward(self, views: Sequence[Tensor], eps: float, normalised: bool, operands: Tensor) -> tuple[Tensor, Tensor]:
-        """n views (B, F), float32 and contiguous -> lengths (n, B) and sums (s, B), float64; writes the operands (m, B, F)."""
-        size = len(views[0])
-        norms, sums = (torch.empty(count, size, dtype=torch.float64) for count in (len(views), self.sums))
-        self._forward[operands.dtype](*self._shared(views, eps, normalised), _address(norms), _address(sums), pointers(operands))
+        """n views (B, F), float32 and contiguous -> lengths (n, B) and sums (s, B), float64; writes the operands (m, B, F).
+
+        Raises ValueError where a tensor has another shape, dtype or layout than that, as `backward` does."""
+        shape = views[0].shape
+        norms, sums = (torch.empty(count, shape[0], dtype=torch.float64, device="cpu") for count in (self.views, self.sums))
+        written = addresses(operands, self.operands, shape, operands.dtype)
+        statistics = (ctypes.c_void_p(part.data_ptr()) for part in (norms, sums))
+        entry(self._forward, operands.dtype)(*self._shared(views, eps, normalised), *statistics, written)
         return norms, sums
 
     def backward(self, views: Sequence[Tensor], eps: float, normalised: bool, parts: Sequence[Tensor], factor: float) -> Tensor:
         """The gradient of the views, (n, B, F) float32, times `factor`. parts: lengths, and the gradients of sums and operands."""
         norms, d_sums, *d_operands = parts
-        out = torch.empty(len(views), *views[0].shape)
+        shape, dtype = views[0].shape, d_operands[0].dtype
+        out = torch.empty(self.views, *shape, dtype=torch.float32, device="cpu")
+        statistics = (
+            ctypes.c_void_p(address(part, (count, shape[0]), torch.float64)) for part, count in ((norms, self.views), (d_sums, self.sums))
+        )
         shared = self._shared(views, eps, normalised)
-        addresses = _address(norms), _address(d_sums), pointers(d_operands), _address(out)
-        self._backward[d_operands[0].dtype](*shared, ctypes.c_double(factor), *addresses)
+        read = addresses(d_operands, self.operands, shape, dtype)
+        entry(self._backward, dtype)(*shared, ctypes.c_double(factor), *statistics, read, ctypes.c_void_p(out.data_ptr()))
         return out
 
-    @staticmethod
-    def _shared(views: Sequence[Tensor], eps: float, normalised: bool) -> list[object]:
-        sizes = [ctypes.c_int64(size) for size in views[0].shape]
-        return [pointers(views), *sizes, ctypes.c_double(eps), ctypes.c_int64(normalised), ctypes.c_int64(torch.get_num_threads())]
+    def _shared(self, views: Sequence[Tensor], eps: float, normalised: bool) -> list[object]:
+        shape = views[0].shape
+        sizes = [ctypes.c_int64(size) for size in shape]
+        read = addresses(views, self.views, shape, torch.float32)
+        return [read, *sizes, ctypes.c_double(eps), ctypes.c_int64(normalised), ctypes.c_int64(torch.get_num_threads())]
 
 
-def _address(tensor: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
-@lru_cache(maxsize=64)
+@cached_with_owner
 def row_kernel(score: Score, n: int) -> RowKernel | None:
     """The passes of a score of n views; None where its rows need more than sums over features, or nothing can compile them."""
     inputs = [named(f"x{k}") for k in range(n)]
@@ -192,4 +196,4 @@ def row_kernel(score: Score, n: int) -> RowKernel | None:
     place = {operand: k for k, operand in enumerate(operands)}
     made = library(source(n, sums, operands, inputs))
     products = [[(place[cross.rows], place[cross.cols]) for cross in direction] for direction in crosses]
-    return RowKernel(made, len(sums), len(operands), products) if made is not None else None
+    return RowKernel(made, n, len(sums), len(operands), products) if made is not None else None

@@ -167,7 +167,8 @@ class EagerRows(Rows):
         """Carries the gradients of operands on to the normalised rows; returns empty sums for the next."""
         for k, grad in enumerate(sums.pull_to(self.leaves)):
             if grad is not None:
-                self.d_own[k] = grad if self.d_own[k] is None else self.d_own[k].add_(grad)
+                # Not in place: where an operand is a plain sum of views, torch hands the same memory to all of them.
+                self.d_own[k] = grad if self.d_own[k] is None else self.d_own[k] + grad
         return Gradients()
 
     def finish(self, sums: Gradients, d_prepared: Prepared) -> list[Tensor]:

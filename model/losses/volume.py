@@ -41,7 +41,7 @@ class VolumeScore(TupleScore):
         kept = torch.tensor([[k for k in range(n) if k != a] for a in range(n)], device=views.device)
         rest = full[:, kept.unsqueeze(2), kept.unsqueeze(1)].transpose(0, 1)  # (n, b, n - 1, n - 1)
         inverse, det = torch.linalg.inv_ex(rest).inverse, torch.linalg.det(rest)
-        upper = torch.triu_indices(n - 1, n - 1)
+        upper = torch.triu_indices(n - 1, n - 1, device=views.device)
         rows = torch.cat([det.unsqueeze(1), inverse[:, :, upper[0], upper[1]].transpose(1, 2)], dim=1)
         cols = full.diagonal(dim1=1, dim2=2).T.unsqueeze(1)
         return Prepared(gram(torch.linalg.det(full)).expand(n, b), rows, cols)

@@ -80,7 +80,7 @@ def test_older_processors(target, monkeypatch):
     monkeypatch.setattr(native, "FLAGS", flags)
     made = native.library.__wrapped__(source(*KINDS["root_less_distance"]))
     for dtype in (torch.float32, torch.float64):
-        check(FeatureKernel(made), "root_less_distance", dtype)
+        check(FeatureKernel(made, *KINDS["root_less_distance"][1:]), "root_less_distance", dtype)
 
 
 def test_differences_of_roots_keep_more_digits_than_roots():
