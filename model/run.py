@@ -6,10 +6,13 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 
 from model.build import check_reference, make_data, make_module, reference_towers, resolved_sizes
 from model.checkpoint.files import find_checkpoint, initial_seed, load_weights
@@ -39,7 +42,8 @@ def run(config: RunConfig, folder: Path) -> Summary:
     if config.train and start is None and "LOCAL_RANK" not in os.environ:
         refuse_used_folder(folder)
     try:
-        return train_and_evaluate(config, folder, start)
+        with matmul_precision(config.trainer.matmul_precision):
+            return train_and_evaluate(config, folder, start)
     except ConfigError:
         raise
     except BaseException as error:
@@ -50,6 +54,20 @@ def run(config: RunConfig, folder: Path) -> Summary:
         if draws(config) and isinstance(error, Exception) and first_process():
             draw_report(folder)
         raise
+
+
+@contextmanager
+def matmul_precision(value: str | None) -> Iterator[None]:
+    """Torch's switch for float32 matrix products, which belongs to the process: the next job of a sweep finds it as it was. None leaves it alone."""
+    if value is None:
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(value)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> Summary:

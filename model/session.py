@@ -21,7 +21,7 @@ from model.report.callback_loggers import make_loggers
 from model.report.callbacks import JournalCallback, ProgressBar, StepClock
 
 # Keys of conf/trainer that Lightning's Trainer does not know.
-OWN_TRAINER_KEYS = ("name", "checkpoint_every_n_steps", "early_stopping_patience")
+OWN_TRAINER_KEYS = ("name", "checkpoint_every_n_steps", "early_stopping_patience", "matmul_precision")
 
 
 @dataclass

@@ -31,6 +31,7 @@ SPLITS = ("train", "val", "test")
 RECALLS = ("recall", "joint_recall", "joint_recall_all", "text_to_image_recall", "image_to_text_recall")
 OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in (1, 5, 10)), "val/swap_acc")
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
+MATMUL_PRECISIONS = ("highest", "high", "medium")
 
 
 def check_run(config: RunConfig) -> None:
@@ -154,6 +155,8 @@ def check_schedule(schedule: ScheduleConfig) -> None:
 def check_trainer(trainer: TrainerConfig) -> None:
     """What Lightning would find out only after the data are read."""
     one_of("trainer.precision", trainer.precision, PRECISIONS)
+    if trainer.matmul_precision is not None:
+        one_of("trainer.matmul_precision", trainer.matmul_precision, MATMUL_PRECISIONS)
     at_least("trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, 1)
     at_least("trainer.log_every_n_steps", trainer.log_every_n_steps, 1)
     at_least("trainer.checkpoint_every_n_steps", trainer.checkpoint_every_n_steps, 1)

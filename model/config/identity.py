@@ -18,6 +18,7 @@ INTRODUCED: dict[str, Any] = {
     "backbone.translator_norm": "post",
     "loss.scale_cap": None,
     "objective": "val/recall@1",
+    "trainer.matmul_precision": None,
 }
 # Keys of the encoder-decoder, which model=clip does not have.
 OF_TRANSLATOR = ("backbone.translator_init", "backbone.translator_norm")

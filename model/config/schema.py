@@ -171,7 +171,7 @@ class PlateauConfig(ScheduleConfig):
 
 @dataclass
 class TrainerConfig:
-    """conf/trainer: Lightning's own Trainer arguments, and two of this project's."""
+    """conf/trainer: Lightning's own Trainer arguments, and three of this project's."""
 
     name: str = MISSING
     accelerator: str = MISSING
@@ -205,6 +205,7 @@ class TrainerConfig:
     profiler: str | None = MISSING
     checkpoint_every_n_steps: int = MISSING
     early_stopping_patience: int | None = MISSING
+    matmul_precision: str | None = MISSING
 
 
 @dataclass

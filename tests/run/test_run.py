@@ -15,6 +15,8 @@ import torch
 
 from model.checkpoint.files import checkpoint_path
 from model.errors import ConfigError
+from model.losses import island
+from model.losses.gram_pairs import PairScore
 from model.module import NWayClip
 from model.run import run
 from tests.conftest import SMALL
@@ -211,6 +213,27 @@ def test_a_failure_is_recorded_and_raised(small, tmp_path, monkeypatch):
 def test_other_precisions_train(small, tmp_path, precision):
     run(small(f"trainer.precision={precision}", "model.projection=iinv"), tmp_path)
     assert all(torch.isfinite(tensor.double()).all() for tensor in weights(tmp_path).values())
+
+
+def test_the_precision_of_products_is_for_the_towers_alone(small, tmp_path, monkeypatch):
+    said = {"towers": set(), "loss": set()}
+    encode, contrast = NWayClip.forward, PairScore.from_parts
+
+    def encoded(self, *arguments):
+        said["towers"].add(tuple(switch.read() for switch in island.switches()))
+        return encode(self, *arguments)
+
+    def contrasted(self, *arguments):
+        said["loss"].add(tuple(switch.read() for switch in island.switches()))
+        return contrast(self, *arguments)
+
+    monkeypatch.setattr(NWayClip, "forward", encoded)
+    monkeypatch.setattr(PairScore, "from_parts", contrasted)
+    before = torch.get_float32_matmul_precision()
+    run(small("trainer.matmul_precision=medium", "loss=normsv5"), tmp_path)
+    (towers,), (loss,) = said["towers"], said["loss"]
+    assert loss == tuple(switch.full for switch in island.switches()) != towers
+    assert torch.get_float32_matmul_precision() == before == "highest"
 
 
 def test_early_stopping_ends_a_run_that_no_longer_falls(small, tmp_path):
