@@ -42,6 +42,7 @@ class NWayClip(pl.LightningModule):
         start, cap = self._capped(math.log(ORIGINAL_SCALE), ORIGINAL_CAP)
         self.logit_scale = nn.Parameter(torch.tensor(start), requires_grad=loss.uses_scale)
         self.register_buffer("scale_cap", torch.tensor(cap))
+        self.register_load_state_dict_post_hook(lambda module, keys: module.limit_scale())
         self._scale_due, self._reach_due = scale_init == "auto", True
         self.optimizer_config, self.schedule_config = optimizer, schedule
         self.batch_size = batch_size
@@ -66,6 +67,11 @@ class NWayClip(pl.LightningModule):
     def multiplier(self) -> Tensor:
         """What logits are multiplied by."""
         return self.logit_scale.exp()
+
+    @torch.no_grad()
+    def limit_scale(self) -> None:
+        """Brings the scale back under its cap: after every step, and where loaded weights are above it."""
+        self.logit_scale.clamp_(max=self.scale_cap.log())
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The loss over the samples of all processes: each is the negative of every other."""
@@ -104,8 +110,7 @@ class NWayClip(pl.LightningModule):
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
         """One step, then the scale is brought back under its cap; the row of train/* metrics when it is due."""
         super().optimizer_step(*arguments, **keywords)
-        with torch.no_grad():
-            self.logit_scale.clamp_(max=self.scale_cap.log())
+        self.limit_scale()
         self._view_squares = None
         window = torch.stack(self._window)
         self._window.clear()

@@ -37,16 +37,17 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 
+def compose_run(*overrides: str) -> RunConfig:
+    """The checked configuration of these overrides, as train.py would make it."""
+    register_schemas()
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        return from_hydra(compose("train", list(overrides)))
+
+
 @pytest.fixture
 def composed() -> Callable[..., RunConfig]:
-    """`composed("loss=norms", …)` -> the checked configuration, as train.py would make it."""
-    register_schemas()
-
-    def make(*overrides: str) -> RunConfig:
-        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
-            return from_hydra(compose("train", list(overrides)))
-
-    return make
+    """`composed("loss=norms", …)`: see `compose_run`."""
+    return compose_run
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,9 +32,33 @@ def find_checkpoint(folder: Path, asked: str) -> Path:
     return path
 
 
+def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
+    """What a run of this program wrote to `path`; `mapped`: without reading its tensors. Plain data only: nothing in the file is executed.
+
+    Raises ConfigError where the file cannot be read, or is something else.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # a damaged or foreign file fails anywhere in torch's readers, with errors of many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = "it holds more than plain data" if isinstance(error, UnpicklingError) else reason[:100]
+        raise not_a_checkpoint(path, reason) from error
+    for key, kind in (("state_dict", dict), ("callbacks", dict), ("optimizer_states", list), ("scale_due", bool), ("epoch_loss", dict)):
+        if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), kind)):
+            raise not_a_checkpoint(path, f"it has no {key}")
+    if not all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in checkpoint["state_dict"].items()):
+        raise not_a_checkpoint(path, "its state_dict holds other things than weights")
+    return checkpoint
+
+
+def not_a_checkpoint(path: Path, reason: str) -> ConfigError:
+    """The error for a file that cannot be gone on from."""
+    return ConfigError(f"ckpt_path={path} is no checkpoint of this program ({reason}); allowed: a file of checkpoints/ in a run's folder")
+
+
 def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
     """The weights in the checkpoint at `path`. Raises ConfigError where they are not those of `module`, an NWayClip, naming the first difference."""
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    checkpoint = read_checkpoint(path)
     weights = checkpoint["state_dict"]
     if any(TRANSLATOR_PART in name for name in weights.keys() & module.state_dict().keys()):
         refuse_other_norm(path, checkpoint.get("architecture", {}), module.encoder.architecture)
@@ -56,10 +82,10 @@ def refuse_other_norm(path: Path, there: dict[str, str], here: dict[str, str]) -
 
 def hash_in_checkpoint(path: Path) -> str | None:
     """Hash of the configuration that the checkpoint at `path` was made with; its tensors are not read."""
-    callbacks = torch.load(path, map_location="cpu", weights_only=True, mmap=True)["callbacks"]
+    callbacks = read_checkpoint(path, mapped=True)["callbacks"]
     return next((state["config_hash"] for state in callbacks.values() if "config_hash" in state), None)
 
 
 def initial_seed(path: Path, default: int) -> int:
     """The seed that the weights in the checkpoint at `path` were drawn with; `default` where it does not say."""
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=True).get("initial_seed", default)
+    return read_checkpoint(path, mapped=True).get("initial_seed", default)

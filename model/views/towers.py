@@ -104,12 +104,19 @@ def build_towers(sizes, tokens: SpecialTokens) -> Towers:
 def load_towers(source: str, tokens: SpecialTokens, key: str = "backbone.pretrained") -> Towers:
     """Towers with the weights of the CLIP checkpoint at `source` (hub id or folder), which stands in the configuration under `key`.
 
-    Raises ConfigError when it cannot be read, when the tokeniser is not its own, or when its common space is not as wide as its text tower.
+    Weights that are stored in a half precision become float32, in which they are trained.
+
+    Raises ConfigError when it cannot be read or lacks weights, when the tokeniser is not its own, or when its common space is not as wide as its
+    text tower.
     """
     try:
-        clip = CLIPModel.from_pretrained(source)
-    except OSError as error:
+        clip, loading = CLIPModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+    except Exception as error:  # a damaged or foreign folder fails anywhere in transformers' and safetensors' readers, with errors of many kinds
         raise unreadable(source, error, key) from error
+    if loading["missing_keys"]:
+        first, *others = sorted(loading["missing_keys"])
+        lacks = f"lacks {first}" + (f" and {len(others)} more weights" if others else "")
+        raise ConfigError(f"{key}={source} {lacks}; allowed: a hub id or folder of a CLIP model")
     vocabulary = clip.config.text_config.vocab_size
     if tokens.vocabulary > vocabulary:
         raise ConfigError(f"data.tokenizer has {tokens.vocabulary} tokens, {key}={source} {vocabulary}; allowed: its own tokeniser")
@@ -123,7 +130,7 @@ def pretrained_sizes(source: str, key: str = "backbone.pretrained") -> dict[str,
     """The fields of BackboneConfig that the checkpoint at `source` decides. Raises ConfigError when it cannot be read."""
     try:
         config = CLIPConfig.from_pretrained(source)
-    except OSError as error:
+    except Exception as error:  # see `load_towers`
         raise unreadable(source, error, key) from error
     text, vision = config.text_config, config.vision_config
     return {

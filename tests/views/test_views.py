@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import CLIPModel
+from safetensors.torch import load_file, save_file
+from transformers import CLIPConfig, CLIPModel
 
 from model.errors import ConfigError
 from model.views import ViewEncoder, plan_views
@@ -193,17 +197,74 @@ def test_the_inverse_projection_is_the_right_side_inverse():
 
 
 def test_a_pretrained_folder_gives_its_weights_and_sizes(tmp_path):
-    towers = build_towers(SIZES, TOKENS)
-    from transformers import CLIPConfig
-
-    clip = CLIPModel(CLIPConfig(text_config=towers.text.config.to_dict(), vision_config=towers.vision.config.to_dict(), projection_dim=16))
-    clip.save_pretrained(tmp_path)
+    clip = saved_clip(tmp_path, torch.float32)
     loaded = load_towers(str(tmp_path), TOKENS)
     torch.testing.assert_close(loaded.text.state_dict(), clip.text_model.state_dict(), rtol=0, atol=0)
     torch.testing.assert_close(loaded.vision.state_dict(), clip.vision_model.state_dict(), rtol=0, atol=0)
     assert pretrained_sizes(str(tmp_path))["context_length"] == 12
     with pytest.raises(ConfigError, match=r"data\.tokenizer has 60 tokens"):
         load_towers(str(tmp_path), SpecialTokens(1, 3, 0, vocabulary=60))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_another_precision_become_float32(tmp_path, dtype):
+    clip = saved_clip(tmp_path, dtype)
+    loaded = load_towers(str(tmp_path), TOKENS)
+    assert {tensor.dtype for tensor in loaded.state_dict().values() if tensor.is_floating_point()} == {torch.float32}
+    for name, weight in clip.text_model.state_dict().items():
+        assert torch.equal(loaded.text.state_dict()[name], weight.float()), name
+
+
+DAMAGE = ["weights_cut", "weights_text", "weights_missing", "weight_missing", "pickled", "config_text", "config_other", "resized"]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_what_is_no_clip_model_is_refused_in_one_line(tmp_path, damage):
+    saved_clip(tmp_path, torch.float32)
+    weights, config = tmp_path / "model.safetensors", tmp_path / "config.json"
+    settings = json.loads(config.read_text())
+    if damage == "weights_cut":
+        weights.write_bytes(weights.read_bytes()[:-1000])
+    elif damage == "weights_text":
+        weights.write_text("no weights")
+    elif damage == "weights_missing":
+        weights.unlink()
+    elif damage == "weight_missing":
+        kept = load_file(weights)
+        del kept["text_projection.weight"], kept["visual_projection.weight"]
+        save_file(kept, weights, metadata={"format": "pt"})
+    elif damage == "pickled":
+        weights.unlink()
+        (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Planted(tmp_path / "executed")))
+    elif damage == "config_text":
+        config.write_text("{")
+    elif damage == "config_other":
+        config.write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"], "hidden_size": 16}))
+    else:
+        settings["projection_dim"] = settings["text_config"]["projection_dim"] = settings["vision_config"]["projection_dim"] = 24
+        config.write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match=r"backbone\.pretrained=.*; allowed: a hub id or folder of a CLIP model") as caught:
+        load_towers(str(tmp_path), TOKENS)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "executed").exists()
+
+
+class Planted:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+def saved_clip(folder: Path, dtype: torch.dtype) -> CLIPModel:
+    """A small model of SIZES, saved in `folder`."""
+    towers = build_towers(SIZES, TOKENS)
+    clip = CLIPModel(CLIPConfig(text_config=towers.text.config.to_dict(), vision_config=towers.vision.config.to_dict(), projection_dim=16)).to(dtype)
+    clip.save_pretrained(folder)
+    return clip
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):

@@ -1,0 +1,98 @@
+"""Files that are no checkpoint of this program are refused in one line, and never executed; weights out of range are brought back."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.checkpoint.files import checkpoint_path
+from model.errors import ConfigError
+from model.module import NWayClip
+from model.run import run
+from tests.conftest import SMALL, compose_run
+
+
+class Planted:
+    """Writes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict:
+    """The checkpoint of a run."""
+    folder = tmp_path_factory.mktemp("whole")
+    run(compose_run(*SMALL, "model=clip", "analysis=off", "trainer.max_epochs=1"), folder)
+    return torch.load(checkpoint_path(folder, "last"), weights_only=True)
+
+
+def write(path: Path, kind: str, whole: dict, planted: Path) -> None:
+    """A file of one kind at `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "bomb":
+        torch.save({**whole, "more": Planted(planted)}, path)
+    elif kind == "bomb_old_format":
+        torch.save({**whole, "more": Planted(planted)}, path, _use_new_zipfile_serialization=False)
+    elif kind == "bare_pickle":
+        path.write_bytes(pickle.dumps(Planted(planted)))
+    elif kind == "cut":
+        torch.save(whole, path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif kind == "empty":
+        path.touch()
+    elif kind == "text":
+        path.write_text("a text")
+    elif kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a", "text")
+    else:
+        values = {
+            "list": [1, 2],
+            "weights_alone": whole["state_dict"],
+            "no_weights": {key: value for key, value in whole.items() if key != "state_dict"},
+            "no_callbacks": {key: value for key, value in whole.items() if key != "callbacks"},
+            "numbers_as_weights": {**whole, "state_dict": {"a": 1.0}},
+        }
+        torch.save(values[kind], path)
+
+
+KINDS = ["bomb", "bomb_old_format", "bare_pickle", "cut", "empty", "text", "zip", "list", "weights_alone", "no_weights", "no_callbacks"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "numbers_as_weights"])
+@pytest.mark.parametrize("asked", [("train=true",), ("train=false", "evaluate=[test]")])
+def test_what_is_no_checkpoint_is_refused(whole, small, tmp_path, kind, asked):
+    path, planted = tmp_path / "file.ckpt", tmp_path / "executed"
+    write(path, kind, whole, planted)
+    with pytest.raises(ConfigError, match=r"ckpt_path=.*file\.ckpt is no checkpoint of this program \(.+\); allowed: ") as caught:
+        run(small("model=clip", "analysis=off", f"ckpt_path={path}", *asked), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not planted.exists()
+
+
+@pytest.mark.parametrize("value", [math.log(500), 500.0, math.inf])
+def test_a_scale_above_its_cap_is_brought_back_before_the_first_step(whole, small, tmp_path, value, monkeypatch):
+    path = tmp_path / "file.ckpt"
+    torch.save({**whole, "state_dict": {**whole["state_dict"], "logit_scale": torch.tensor(value)}}, path)
+    used, plain = [], NWayClip.multiplier
+
+    def multiplier(self):
+        used.append(float(plain(self).detach()))
+        return plain(self)
+
+    monkeypatch.setattr(NWayClip, "multiplier", multiplier)
+    summary = run(small("model=clip", "analysis=off", f"ckpt_path={path}"), tmp_path / "run")
+    assert summary.steps["skipped"] == 0
+    assert max(used) <= float(whole["state_dict"]["scale_cap"]) * (1 + 1e-6)
+    used.clear()
+    run(small("model=clip", "analysis=off", f"ckpt_path={path}", "train=false", "evaluate=[test]"), tmp_path / "run")
+    assert max(used) <= float(whole["state_dict"]["scale_cap"]) * (1 + 1e-6)
