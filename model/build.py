@@ -6,12 +6,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
+from transformers.activations import ACT2FN
 
 from model.config.schema import BackboneConfig, RunConfig
 from model.data import make_source
 from model.data.module import CaptionData
 from model.data.tokenizer import load_tokenizer, train_tokenizer
-from model.errors import ConfigError
+from model.errors import ConfigError, one_of
 from model.losses import make_loss
 from model.module import NWayClip
 from model.views import ViewEncoder, plan_views
@@ -25,8 +26,11 @@ CKA_REFERENCE = "analysis.cka_reference"
 
 
 def resolved_sizes(backbone: BackboneConfig) -> BackboneConfig:
-    """The backbone with the sizes of its pretrained checkpoint, where there is one."""
-    return replace(backbone, **pretrained_sizes(backbone.pretrained)) if backbone.pretrained else backbone
+    """The backbone with the sizes of its pretrained checkpoint, where there is one. Raises ConfigError for an activation that transformers lacks."""
+    sizes = replace(backbone, **pretrained_sizes(backbone.pretrained)) if backbone.pretrained else backbone
+    for key in ("activation", "translator_activation"):
+        one_of(f"backbone.{key}", getattr(sizes, key), sorted(ACT2FN))
+    return sizes
 
 
 def check_reference(config: RunConfig, sizes: BackboneConfig) -> None:

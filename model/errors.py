@@ -35,6 +35,11 @@ def at_least(key: str, value: float, minimum: float) -> None:
     require(value >= minimum, key, value, "is too small", f"{minimum} or more")
 
 
+def within(key: str, value: float, least: float, most: float) -> None:
+    """Raises ConfigError when `value` is below `least` or above `most` (or is NaN)."""
+    require(least <= value <= most, key, value, "is too small" if value < least else "is too large", f"{least:.15g} to {most:.15g}")
+
+
 def positive(key: str, value: float) -> None:
     """Raises ConfigError when `value` is not above 0 (or is NaN)."""
     require(value > 0, key, value, "is not positive", "a number above 0")

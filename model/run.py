@@ -25,7 +25,7 @@ from model.memory import forget_peak
 from model.report.callback_loggers import close_loggers
 from model.report.draw import draw_report
 from model.report.summary import EVALUATION, SUMMARY, Summary, record_failure
-from model.session import make_session
+from model.session import check_interval, check_trainer_arguments, make_session
 
 # Lightning's advice that does not hold here (batches are made faster in the main process than they can be sent), and one of its own deprecations.
 NOT_MEANT = (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*treespec, LeafSpec.*")
@@ -74,6 +74,7 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
     """`start`: the checkpoint to go on from, or to evaluate."""
     quieten()
     forget_peak()
+    check_trainer_arguments(config.trainer)
     pl.seed_everything(config.seed, verbose=False)
     sizes = resolved_sizes(config.backbone)
     check_reference(config, sizes)
@@ -85,6 +86,7 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
         if not config.train:
             session.module.load_state_dict(weights)
     if config.train:
+        check_interval(session)
         session.trainer.fit(session.module, datamodule=data, ckpt_path=start, weights_only=True)
     seconds = time.perf_counter() - began
     summary = summarise(session, seconds)

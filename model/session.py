@@ -14,6 +14,7 @@ from model.config.compose import as_dict, config_hash
 from model.config.folder import METRICS
 from model.config.schema import RunConfig, TrainerConfig
 from model.data.module import CaptionData
+from model.errors import ConfigError, require
 from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback, ViewHealthCallback
 from model.module import NWayClip
@@ -68,6 +69,39 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
         default_root_dir=folder,
     )
     return Session(config, folder, data, module, trainer, clock, health, view_health)
+
+
+def check_trainer_arguments(trainer: TrainerConfig) -> None:
+    """Raises ConfigError where Lightning can make no such Trainer on this machine, naming the key that is to blame."""
+    arguments = lightning_arguments(trainer)
+    reason = refusal(arguments)
+    if reason is None:
+        return
+    for key, value in arguments.items():
+        alone = refusal({key: value})
+        if alone is not None:
+            raise ConfigError(f"trainer.{key}={value} cannot be used here ({alone}); allowed: what Lightning's Trainer takes on this machine")
+    raise ConfigError(f"trainer={trainer.name} cannot be used here ({reason}); allowed: what Lightning's Trainer takes on this machine")
+
+
+def refusal(arguments: dict) -> str | None:
+    """The first line of the error with which a Trainer of these arguments is refused; None where there is one."""
+    try:
+        pl.Trainer(**arguments | {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False})
+    except Exception as error:  # Lightning, torch and plugins refuse with errors of many kinds
+        return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return None
+
+
+def check_interval(session: Session) -> None:
+    """Raises ConfigError where trainer.val_check_interval is more batches than an epoch has."""
+    interval, trainer = session.config.trainer.val_check_interval, session.trainer
+    if isinstance(interval, int) and trainer.check_val_every_n_epoch is not None:
+        batches = session.data.source.size("train") // (session.data.batch_size * trainer.world_size)
+        limit = session.config.trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        problem, allowed = "is more batches than an epoch has", f"1 to {batches}, or any number with trainer.check_val_every_n_epoch=null"
+        require(interval <= batches, "trainer.val_check_interval", interval, problem, allowed)
 
 
 def health_settings(config: RunConfig) -> HealthSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, fields
+from typing import Any
 
 from model.config.schema import (
     AdamWConfig,
@@ -18,10 +19,10 @@ from model.config.schema import (
     PlateauConfig,
     RunConfig,
     ScheduleConfig,
-    TrainerConfig,
     TranslatedModelConfig,
 )
-from model.errors import ConfigError, at_least, fraction, one_of, positive, require
+from model.config.trainer_checks import check_trainer
+from model.errors import ConfigError, at_least, fraction, one_of, positive, require, within
 
 PROJECTIONS = ("identity", "none", "inv", "iinv")
 SELECTIONS = {"eot_select": ("argmax", "gumbel"), "token_select": ("softmax", "gumbel")}
@@ -30,26 +31,46 @@ SPLITS = ("train", "val", "test")
 # Figures of an evaluation where higher is better.
 RECALLS = ("recall", "joint_recall", "joint_recall_all", "text_to_image_recall", "image_to_text_recall")
 OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in (1, 5, 10)), "val/swap_acc")
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
-MATMUL_PRECISIONS = ("highest", "high", "medium")
+# The largest number of float32: beyond it a rate or a decay is infinite in the weights' own arithmetic.
+FLOAT32_MAX = 3.4028234e38
+# Bounds that no run reaches; what is above is a slip of the hand that would fill memory or start processes without end.
+MOST = {"num_workers": 512, "batch_size": 1 << 20, "train_size": 10**9, "val_size": 10**9, "test_size": 10**9, "vocab_size": 1 << 20}
+MOST_SIZE = {"image_size": 1 << 14, "context_length": 1 << 14, "vision_width": 1 << 15, "text_width": 1 << 15, "translator_ffn": 1 << 17}
+MOST_LAYERS = 1000
+SEEDS = (0, 2**32 - 1)
 
 
 def check_run(config: RunConfig) -> None:
     """Raises ConfigError for the first value of `config` that is out of range or contradicts another."""
-    at_least("seed", config.seed, 0)
+    check_finite(asdict(config))
+    within("seed", config.seed, *SEEDS)
     for split in config.evaluate:
         one_of("evaluate", split, SPLITS)
+    once = len(set(config.evaluate)) == len(config.evaluate)
+    require(once, "evaluate", f"[{','.join(config.evaluate)}]", "names a split twice", f"each of {', '.join(SPLITS)} once")
     one_of("objective", config.objective, OBJECTIVES)
+    check_data(config.data)
     check_model(config.model, config.data)
     check_backbone(config.backbone)
-    check_data(config.data)
     check_optimizer(config.optimizer)
     check_schedule(config.schedule)
-    check_trainer(config.trainer)
+    check_trainer(config.trainer, config.train)
     check_analysis(config.analysis)
     check_combinations(config)
     check_loss(config)
     check_monitor(config)
+
+
+def check_finite(values: dict[str, Any], prefix: str = "") -> None:
+    """Every number, also of a list, is one; every text says something."""
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict):
+            check_finite(value, f"{key}.")
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            require(not isinstance(one, float) or math.isfinite(one), key, one, "is not finite", "a finite number")
+            require(one != "", key, "", "is empty", "a text that is not empty, or null where that is the default")
 
 
 def check_loss(config: RunConfig) -> None:
@@ -58,7 +79,7 @@ def check_loss(config: RunConfig) -> None:
 
     options = asdict(config.loss)
     cap = options.pop("scale_cap")
-    require(cap is None or 0 < cap < math.inf, "loss.scale_cap", cap, "is not positive", "null or a number above 0")
+    require(cap is None or cap > 0, "loss.scale_cap", cap, "is not positive", "null or a number above 0")
     check_options(options.pop("name"), views=view_count(config.model), batch_size=config.data.batch_size, **options)
 
 
@@ -97,13 +118,15 @@ def check_model(model: ModelConfig, data: DataConfig) -> None:
 
 def check_backbone(backbone: BackboneConfig) -> None:
     """Sizes must be positive and divide where they have to."""
-    for key in ("image_size", "patch_size", "vision_layers", "text_layers", "translator_layers", "translator_ffn"):
-        at_least(f"backbone.{key}", getattr(backbone, key), 1)
-    at_least("backbone.context_length", backbone.context_length, 4)
+    for key in ("vision_layers", "text_layers", "translator_layers"):
+        within(f"backbone.{key}", getattr(backbone, key), 1, MOST_LAYERS)
+    for key, most in MOST_SIZE.items():
+        within(f"backbone.{key}", getattr(backbone, key), 4 if key == "context_length" else 1, most)
+    at_least("backbone.patch_size", backbone.patch_size, 1)
     fraction("backbone.translator_dropout", backbone.translator_dropout)
     one_of("backbone.translator_norm", backbone.translator_norm, NORMS)
     one_of("backbone.translator_init", backbone.translator_init, INITS)
-    positive("backbone.lr", backbone.lr)
+    check_rate("backbone.lr", backbone.lr)
     pairs = (("image_size", "patch_size"), ("vision_width", "vision_heads"), ("text_width", "text_heads"), ("text_width", "translator_heads"))
     for key, divisor_key in pairs:
         value, divisor = getattr(backbone, key), getattr(backbone, divisor_key)
@@ -115,12 +138,10 @@ def check_data(data: DataConfig) -> None:
     """Sizes must allow a contrast; captions must be those that the source has."""
     most = len(data.languages) if isinstance(data, EmojiConfig) else 5
     require(1 <= data.captions <= most, "data.captions", data.captions, f"is not what data={data.name} has", f"1 to {most}")
-    at_least("data.batch_size", data.batch_size, 2)
-    at_least("data.num_workers", data.num_workers, 0)
-    at_least("data.val_size", data.val_size, 2)
-    at_least("data.test_size", data.test_size, 2)
-    at_least("data.vocab_size", data.vocab_size, 300)
+    for key, least in (("batch_size", 2), ("num_workers", 0), ("val_size", 2), ("test_size", 2), ("vocab_size", 300)):
+        within(f"data.{key}", getattr(data, key), least, MOST[key])
     if data.train_size is not None:
+        within("data.train_size", data.train_size, 2, MOST["train_size"])
         require(
             data.train_size >= data.batch_size,
             "data.train_size",
@@ -132,13 +153,19 @@ def check_data(data: DataConfig) -> None:
 
 def check_optimizer(optimizer: OptimizerConfig) -> None:
     """Rates must be positive, decays in range."""
-    positive("optimizer.lr", optimizer.lr)
-    at_least("optimizer.weight_decay", optimizer.weight_decay, 0)
+    check_rate("optimizer.lr", optimizer.lr)
+    within("optimizer.weight_decay", optimizer.weight_decay, 0, FLOAT32_MAX)
     require(len(optimizer.betas) == 2, "optimizer.betas", optimizer.betas, "is not a pair", "two numbers")
     for beta in optimizer.betas:
         fraction("optimizer.betas", beta)
     if isinstance(optimizer, AdamWConfig):
         positive("optimizer.eps", optimizer.eps)
+
+
+def check_rate(key: str, value: float) -> None:
+    """A learning rate that float32 holds."""
+    positive(key, value)
+    require(value <= FLOAT32_MAX, key, value, "is too large", f"a number above 0, up to {FLOAT32_MAX:g}")
 
 
 def check_schedule(schedule: ScheduleConfig) -> None:
@@ -150,23 +177,6 @@ def check_schedule(schedule: ScheduleConfig) -> None:
         positive("schedule.factor", schedule.factor)
         fraction("schedule.factor", schedule.factor)
         at_least("schedule.patience", schedule.patience, 0)
-
-
-def check_trainer(trainer: TrainerConfig) -> None:
-    """What Lightning would find out only after the data are read."""
-    one_of("trainer.precision", trainer.precision, PRECISIONS)
-    if trainer.matmul_precision is not None:
-        one_of("trainer.matmul_precision", trainer.matmul_precision, MATMUL_PRECISIONS)
-    at_least("trainer.accumulate_grad_batches", trainer.accumulate_grad_batches, 1)
-    at_least("trainer.log_every_n_steps", trainer.log_every_n_steps, 1)
-    at_least("trainer.checkpoint_every_n_steps", trainer.checkpoint_every_n_steps, 1)
-    at_least("trainer.max_steps", trainer.max_steps, -1)
-    if trainer.max_epochs is not None:
-        at_least("trainer.max_epochs", trainer.max_epochs, -1)
-    if trainer.early_stopping_patience is not None:
-        at_least("trainer.early_stopping_patience", trainer.early_stopping_patience, 0)
-    if trainer.max_steps == -1 and trainer.max_epochs in (None, -1) and trainer.max_time is None:
-        raise ConfigError(f"trainer.max_epochs={trainer.max_epochs} never ends; allowed: a number, or trainer.max_steps or trainer.max_time")
 
 
 def check_analysis(analysis: AnalysisConfig) -> None:

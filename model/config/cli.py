@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import sys
 import traceback
 from pathlib import Path
@@ -15,10 +14,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from model.config.arguments import check_arguments
 from model.config.compose import CONF, from_hydra, groups, job_hash, register_schemas
-from model.config.folder import CONFIG_NAME, UsedFolder, refuse_used_folder
-from model.config.messages import CONFIG_ERRORS, two_lines
-from model.errors import ConfigError, not_known
+from model.config.folder import CONFIG_NAME, UsedFolder
+from model.config.messages import CONFIG_ERRORS, before_the_job, two_lines
+from model.errors import ConfigError
 from model.report.sweep import SweepComparison, end_sweep
 
 log = logging.getLogger(__name__)
@@ -41,21 +41,25 @@ OmegaConf.register_new_resolver("job_hash", job_hash, replace=True)
 
 
 class Outcomes:
-    """Mistakes in the configuration that the job of this process found."""
+    """What the jobs of this process came to."""
 
     mistakes: list[Exception] = []  # noqa: RUF012 - one command line a process
+    """In the configuration of a single run."""
+    begun = False
+    """Whether Hydra has come as far as to call `job`."""
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name=CONFIG_NAME)
 def job(composed: DictConfig) -> float | None:
     """One run; its objective is what Hydra's sweepers optimise (val/recall@1, or what `objective` names)."""
+    Outcomes.begun = True
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
     if settings.mode == RunMode.MULTIRUN:
         return sweep_job(composed, folder)
     try:
         return run_job(composed, folder)
-    except ConfigError as error:
+    except CONFIG_ERRORS as error:
         Outcomes.mistakes.append(error)
         return None
 
@@ -113,7 +117,7 @@ def command_line() -> int:
         print(help_text())
         return 0
     register_schemas()
-    Outcomes.mistakes, SweepComparison.folder = [], None
+    Outcomes.mistakes, Outcomes.begun, SweepComparison.folder = [], False, None
     in_order = False
     # Hydra would print pages for a mistyped word; with this it raises instead, and the two lines are made here.
     before = os.environ.get("HYDRA_FULL_ERROR")
@@ -129,6 +133,11 @@ def command_line() -> int:
             raise
         print(two_lines(error), file=sys.stderr)
         return 2
+    except (OSError, ValueError) as error:  # of Hydra: a folder that cannot be made, words that it does not take
+        if Outcomes.begun or before == "1":
+            raise
+        print(before_the_job(error), file=sys.stderr)
+        return 2
     except SystemExit:
         if SweepComparison.folder is None:
             raise
@@ -137,23 +146,6 @@ def command_line() -> int:
         os.environ["HYDRA_FULL_ERROR"] = before or "0"
         failed = end_sweep(in_order)
     return failed
-
-
-def check_arguments(arguments: list[str]) -> None:
-    """What must be refused before Hydra writes a folder: a used folder, and `group=_choice` (such files are shared parts)."""
-    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
-    if "hydra.sweep.subdir" in given:
-        value = given["hydra.sweep.subdir"]
-        raise ConfigError(f"hydra.sweep.subdir={value} cannot be chosen, as jobs are found again by it; allowed: hydra.sweep.dir=<folder>")
-    if "hydra.run.dir" in given and "ckpt_path" not in given and "LOCAL_RANK" not in os.environ:
-        refuse_used_folder(Path(given["hydra.run.dir"]))
-    known = groups()
-    for argument in arguments:
-        match = re.fullmatch(r"\+{0,2}(\w+)=(.*)", argument)
-        if match and match.group(1) in known:
-            for choice in match.group(2).split(","):
-                if choice.startswith("_"):
-                    raise not_known(match.group(1), choice, known[match.group(1)])
 
 
 def help_text() -> str:

@@ -44,6 +44,9 @@ def from_hydra(composed: DictConfig) -> RunConfig:
     """The composed node as a RunConfig; raises ConfigError for keys that are not known, values that are missing or out of range."""
     for key, allowed in unknown_keys(composed):
         raise ConfigError(f"{key} is not a key here; allowed: {', '.join(allowed)}")
+    removed = list(removed_keys(composed))
+    if removed:
+        raise ConfigError(f"{removed[0]} was removed, and is needed; allowed: {removed[0]}=<value>")
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
         raise ConfigError(f"{missing[0]}=??? has no value; allowed: a value for {', '.join(missing)}")
@@ -65,6 +68,17 @@ def unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, list
             yield f"{prefix}{key}", allowed
         elif not OmegaConf.is_missing(node, key) and isinstance(node._get_node(key), DictConfig) and not node._get_node(key)._is_none():
             yield from unknown_keys(node[key], f"{prefix}{key}.")
+
+
+def removed_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Keys of the dataclasses that the node no longer has (`~key` takes them away)."""
+    schema = OmegaConf.get_type(node)
+    kept = list(node.keys())
+    if is_dataclass(schema):
+        yield from (f"{prefix}{field.name}" for field in fields(schema) if field.name not in kept)
+    for key in kept:
+        if not OmegaConf.is_missing(node, key) and isinstance(node._get_node(key), DictConfig) and not node._get_node(key)._is_none():
+            yield from removed_keys(node[key], f"{prefix}{key}.")
 
 
 def as_dict(config: RunConfig) -> dict:

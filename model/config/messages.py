@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from difflib import get_close_matches
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, OmegaConfBaseException
 
-from model.config.compose import groups, known_keys
+from model.config.compose import CONF, groups, known_keys
+from model.config.schema import SCHEMAS, RunConfig
 from model.errors import ConfigError, not_known
 
 CONFIG_ERRORS = (ConfigError, HydraException, OmegaConfBaseException)
@@ -29,9 +31,50 @@ def two_lines(error: Exception) -> str:
     overridden = re.search(r"Could not override '([\w.@/]+)'", text)
     if overridden:
         return unknown_key(overridden.group(1))
-    if isinstance(error, ConfigCompositionException) and "full_key:" in text:
-        return wrong_type(text)
+    unread = re.match(r"Error parsing override '(.*)'", text)
+    if unread:
+        return f"{unread.group(1)} cannot be read; allowed: key=value, in quotes where the value has signs of Hydra's: key='\"a=b\"'"
+    twice = re.search(r"Multiple values for ([\w/]+)\.", text) or re.search(r"An item is already at '(.+?)'", text)
+    if twice:
+        return f"+{twice.group(1)} has a value already; allowed: {twice.group(1)}=<value>"
+    taken = re.match(r"Error merging override ~(\S+)", text)
+    if taken:
+        return f"~{taken.group(1)} takes away what is needed; allowed: {taken.group(1)}=<value>"
+    if isinstance(error, (InterpolationResolutionError, InterpolationKeyError)):
+        return unresolved(text)
+    if isinstance(error, ConfigCompositionException):
+        unfit = re.match(r"Error merging override \+*(\S+?)=(.*)", text)
+        if unfit and allowed_type(unfit.group(1)):
+            return f"{unfit.group(1)}={unfit.group(2)} does not fit; allowed: {allowed_type(unfit.group(1))}"
+        if "full_key:" in text:
+            return wrong_type(text)
     return "\n".join([line.strip() for line in text.splitlines() if line.strip()][:2])
+
+
+def before_the_job(error: OSError | ValueError) -> str:
+    """For what Hydra raises before it comes to the job."""
+    if isinstance(error, OSError):
+        return f"hydra.run.dir or hydra.sweep.dir: {error.filename} cannot be made ({error.strerror}); allowed: a folder that can be written to"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def unresolved(text: str) -> str:
+    """From OmegaConf's error for `key=${…}`."""
+    key = re.search(r"full_key: (\S+)", text)
+    reason = text.splitlines()[0].removesuffix(".")
+    return f"{key.group(1) if key else 'a value'} cannot be resolved ({reason}); allowed: a value, or a reference to one that is there"
+
+
+def allowed_type(key: str) -> str | None:
+    """What the key takes, in words; None where it is no key."""
+    group, _, name = key.rpartition(".")
+    types = [field.type for node in (SCHEMAS.get(group, {}) if group else {"": RunConfig}).values() for field in fields(node) if field.name == name]
+    if not types:
+        return None
+    kind, *rest = str(types[0]).split(" | ")
+    words = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
+    listed = {"list[str]": "a list, as [a, b]", "list[float]": "a list of numbers, as [0.9, 0.98]"}
+    return " or ".join([(words | listed).get(kind, kind), *(["null"] if rest else [])])
 
 
 def unknown_choice(path: str) -> str:
@@ -43,7 +86,10 @@ def unknown_choice(path: str) -> str:
 
 def unknown_key(key: str) -> str:
     """A dotted key that the configuration does not have; what is allowed are its neighbours."""
-    parent = key.rpartition(".")[0]
+    parent, _, name = key.rpartition(".")
+    owners = choices_with(parent, name)
+    if owners:
+        return f"{key} is a key of {parent}={f' and {parent}='.join(owners)}; allowed: with one of these, or without this key"
     keys = known_keys() + list(groups())
     beside = [name for name in keys if name.rpartition(".")[0] == parent] or sorted(groups())
     near = get_close_matches(key, keys, n=1)
@@ -51,10 +97,21 @@ def unknown_key(key: str) -> str:
     return f"{key} is not a key here; allowed: {', '.join(beside)}{hint}"
 
 
+def choices_with(group: str, name: str) -> list[str]:
+    """The choices of a group that have a key which others lack, by the schemas that their files are based on."""
+    found = []
+    for choice in groups().get(group, []):
+        text = (CONF / group / f"{choice}.yaml").read_text(encoding="utf-8")
+        for schema, node in SCHEMAS.get(group, {}).items():
+            if re.search(rf"^\s*- {schema}$", text, flags=re.MULTILINE) and name in {field.name for field in fields(node)}:
+                found.append(choice)
+    return found
+
+
 def wrong_type(text: str) -> str:
     """From OmegaConf's validation error: "Value 'x' of type 'str' could not be converted to Integer / full_key: a.b"."""
     key = re.search(r"full_key: (\S+)", text)
-    value = re.search(r"Value '(.*?)'", text)
+    value = re.search(r"Value '(.*)' of type", text)
     kind = re.search(r"could not be converted to (\w+)", text)
     if not (key and value and kind):
         return " ".join(text.split("\n    ")[:2]).splitlines()[0]

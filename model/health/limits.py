@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model.errors import ConfigError, at_least, one_of, require
+from model.errors import ConfigError, at_least, one_of, require, within
 
 POLICIES = ("warn", "skip", "halt")
 # Names of strategies under which each process holds a nameless part of the gradient.
 FLAT_SHARDS = ("fsdp", "deepspeed")
+
+
+# Noise beyond it leaves nothing of any gradient.
+MOST_NOISE = 1e6
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class HealthSettings:
         )
         one_of("monitor.on_nonfinite", self.on_nonfinite, POLICIES)
         at_least("monitor.max_skips", self.max_skips, 0)
-        require(0 <= self.noise_std < float("inf"), "monitor.noise_std", self.noise_std, "is out of range", "0 (none) or a number above 0")
+        within("monitor.noise_std", self.noise_std, 0, MOST_NOISE)
         at_least("monitor.noise_gamma", self.noise_gamma, 0)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.errors import at_least, one_of, positive, require
+from model.errors import at_least, one_of, positive, require, within
 
 # Scores of one row of every view.
 TUPLES = (
@@ -26,6 +26,10 @@ CHOICES = {
 MASKED_VIEWS = 12
 # Tuples that a dense evaluation holds at most: 16 GiB of float64.
 DENSE_CELLS = 2**31
+# A smaller eps guards nothing, a larger one is longer than a row.
+EPS = (1e-30, 1.0)
+# MiB of scratch memory at most: a tebibyte.
+MEMORY_MIB = 1 << 20
 
 
 def check_options(
@@ -48,7 +52,8 @@ def check_options(
     for key, value in chosen.items():
         one_of(f"loss.{key}", value, CHOICES[key])
     positive("loss.eps", eps)
-    at_least("loss.memory_mib", memory_mib, 1)
+    require(EPS[0] <= eps <= EPS[1], "loss.eps", eps, "is out of range", f"{EPS[0]} to {EPS[1]}, a small part of a row's length")
+    within("loss.memory_mib", memory_mib, 1, MEMORY_MIB)
     if views is not None:
         at_least("views", views, 2)
     if name.startswith("stable_") or name in PAIRS:

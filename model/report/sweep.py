@@ -30,7 +30,8 @@ class SweepComparison(Callback):
         """Not called after an exception: `end_sweep` then writes the comparison."""
         folder = Path(config.hydra.sweep.dir)
         keep_command(config, folder)
-        compare(folder)
+        if any(folder.glob("*/.hydra")):  # a sweep over no values has no job
+            compare(folder)
 
 
 def keep_command(config: DictConfig, folder: Path) -> None:
@@ -49,7 +50,8 @@ def compare(folder: Path) -> None:
 
 
 def end_sweep(exit_in_order: bool) -> int:
-    """The exit code of the sweep that this process has run, from its files, as jobs may run elsewhere: 1 when a job failed or did not end.
+    """The exit code of the sweep that this process has run, from its files, as jobs may run elsewhere: 1 when a job failed or did not end, 2 when
+    there is none.
 
     exit_in_order: whether Hydra came to its end, and so has written the comparison.
     """
@@ -61,4 +63,7 @@ def end_sweep(exit_in_order: bool) -> int:
     jobs = read_jobs(folder)
     if jobs and not exit_in_order:
         compare(folder)
+    if not jobs and exit_in_order:
+        print("the sweep has no job; allowed: at least one value for every key", file=sys.stderr)
+        return 2
     return int(not all(job.ended for job in jobs))
