@@ -91,11 +91,11 @@ def test_the_same_seed_gives_the_same_run(small, tmp_path, schedule, optimizer):
     ("kill_at", "extra"),
     [
         (5, ()),  # in the middle of an epoch
-        (3, ()),  # right after an epoch's end
         (4, ("schedule=plateau", "schedule.patience=0")),
         (3, ("trainer.accumulate_grad_batches=2", "data.train_size=48")),
-        (5, ("data.num_workers=1",)),
-        (4, ("loss.mask=learned",)),
+        pytest.param(3, (), marks=pytest.mark.slow),  # right after an epoch's end
+        pytest.param(5, ("data.num_workers=1",), marks=pytest.mark.slow),
+        pytest.param(4, ("loss.mask=learned",), marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_run_goes_on_as_if_nothing_had_been(small, tmp_path, kill_at, extra):
