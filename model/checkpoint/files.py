@@ -52,7 +52,7 @@ def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
 
 
 def not_a_checkpoint(path: Path, reason: str) -> ConfigError:
-    """The error for a file that cannot be gone on from."""
+    """The error for a file that no run can be continued from or evaluated with."""
     return ConfigError(f"ckpt_path={path} is no checkpoint of this program ({reason}); allowed: a file of checkpoints/ in a run's folder")
 
 

@@ -62,7 +62,7 @@ def check_run(config: RunConfig) -> None:
 
 
 def check_finite(values: dict[str, Any], prefix: str = "") -> None:
-    """Every number, also of a list, is one; every text says something."""
+    """Raises ConfigError for the first number that is infinite or NaN, also in a list, and for the first empty text."""
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, dict):

@@ -11,7 +11,9 @@ from torch.nn.functional import pad
 
 from model.losses.feature_source import source
 from model.losses.integrands import Integrand
-from model.losses.native import address, addresses, cached_with_owner, entry, library, match_range
+from model.losses.native import library
+from model.losses.native_arguments import address, addresses, entry, match_range
+from model.losses.weak_cache import cached_with_owner
 
 # The loops take features by vectors, of 16 at the most.
 LANES = 16

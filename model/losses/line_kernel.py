@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from model.losses.crosses import Cells
-from model.losses.native import address, cached_with_owner, entry, library, match_range
+from model.losses.native import library
+from model.losses.native_arguments import address, entry, match_range
 from model.losses.score import Score
 from model.losses.symbols import HELPERS, Program, Symbol, named
+from model.losses.weak_cache import cached_with_owner
 
 # Over `cells` the kernel writes their gradients; sums: loss, derivative by off, derivative by diagonal.
 SOURCE = """

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from model.losses.crosses import Product
-from model.losses.native import address, addresses, cached_with_owner, entry, library
+from model.losses.native import library
+from model.losses.native_arguments import address, addresses, entry
 from model.losses.score import Score
 from model.losses.symbols import HELPERS, Program, Symbol, named
+from model.losses.weak_cache import cached_with_owner
 
 SOURCE = """
 #include <cmath>

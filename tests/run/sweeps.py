@@ -29,7 +29,10 @@ def sweep(tmp_path) -> Sweep:
 
 
 def sweep_here(place: Path, folder: str, *arguments: str, options: Sequence[str] = ()) -> int:
-    """In this process, as one that starts anew spends seconds on imports; `folder` in `place`. Options go before the arguments."""
+    """Runs the smallest sweep in this process, because a new process would import torch again, and returns its exit code.
+
+    The sweep writes to `folder` in `place`. The options stand before the arguments on the command line.
+    """
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
