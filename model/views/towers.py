@@ -54,7 +54,8 @@ class Towers(nn.Module):
     def read(self, embeddings: Tensor) -> Tensor:
         """(B, T, D) token embeddings -> (B, T, D): positions added, the causal transformer, the final norm."""
         hidden = self.text.embeddings(inputs_embeds=embeddings)
-        mask = create_causal_mask(config=self.text.config, inputs_embeds=hidden, attention_mask=None, past_key_values=None)
+        # By position: transformers 5.24 has renamed the last argument, the cache of keys and values.
+        mask = create_causal_mask(self.text.config, hidden, None, None)
         hidden = self.text.encoder(inputs_embeds=hidden, attention_mask=mask, is_causal=True).last_hidden_state
         return self.text.final_layer_norm(hidden)
 
