@@ -11,6 +11,7 @@ from model.checkpoint.files import BEST, checkpoint_path, load_weights
 from model.config.compose import config_hash
 from model.config.folder import METRICS
 from model.config.schema import RunConfig
+from model.errors import RunFailed
 from model.memory import peak_mib
 from model.report.callback_loggers import finish_loggers
 from model.report.closing import print_closing
@@ -43,19 +44,16 @@ def draws(config: RunConfig) -> bool:
 def summarise(session: Session, seconds: float) -> Summary:
     """Evaluates the splits that are asked for and gathers everything the run has to say."""
     config, trainer, module = session.config, session.trainer, session.module
-    attempted = trainer.global_step
     status = "complete" if not (trainer.should_stop or trainer.interrupted) else "stopped"
     metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith(("val/", "train/"))}
     metrics |= last_validation(session.folder / METRICS) if config.train else {}
     metrics |= evaluate_splits(session)
-    counts = session.health.counts if session.health else {}
-    skipped = counts.get("skipped", 0) + counts.get("scaler_skips", 0)
     return Summary(
         folder=session.folder,
         status=status,
         metrics=metrics,
         config_hash=config_hash(config),
-        steps={"attempted": attempted, "applied": attempted - skipped, "skipped": skipped, "clipped": counts.get("clipped", 0)},
+        steps=step_counts(session),
         seconds=seconds,
         step_seconds=session.clock.median(config.trainer.accumulate_grad_batches),
         peak_memory_mib=peak_mib(),
@@ -65,10 +63,31 @@ def summarise(session: Session, seconds: float) -> Summary:
             "views": list(module.encoder.plan.names),
             "parameters": sum(p.numel() for p in module.parameters()),
             "batch_size": config.data.batch_size * trainer.world_size,
+            "precision": str(trainer.precision),
             "samples": session.data.sizes(),
             "ceiling": {split: session.data.ceiling(split) for split in ("val", *config.evaluate) if session.data.ceiling(split)},
         },
     )
+
+
+def step_counts(session: Session) -> dict[str, int]:
+    """Optimizer steps `attempted`, `applied`, `skipped` and `clipped`, those of the run before it was continued included."""
+    attempted = session.trainer.global_step
+    counts = session.health.counts if session.health else {}
+    skipped = counts.get("skipped", 0) + counts.get("scaler_skips", 0)
+    return {"attempted": attempted, "applied": attempted - skipped, "skipped": skipped, "clipped": counts.get("clipped", 0)}
+
+
+def require_steps(session: Session) -> None:
+    """Raises RunFailed after a training that has changed no weight: its figures would be those of the model that it began with."""
+    steps = step_counts(session)
+    if not steps["attempted"]:
+        raise RunFailed(f"no optimizer step was made: training ended before the first one (trainer.max_time={session.config.trainer.max_time})")
+    if not steps["applied"]:
+        raise RunFailed(
+            f"none of the {steps['attempted']} optimizer steps was applied: loss or gradient was not finite in all of them\n"
+            "try a lower optimizer.lr or trainer.precision=32-true; docs/gradient-health.md has a checklist for unstable runs"
+        )
 
 
 def last_validation(path: Path) -> dict[str, float]:

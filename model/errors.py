@@ -10,6 +10,15 @@ class ConfigError(ValueError):
     """A value that the user can mend. The text names the key, the value and what is allowed, in at most two lines."""
 
 
+class RunFailed(RuntimeError):
+    """A run that began and cannot reach its end, for a reason that it knows. The text, at most two lines, needs no traceback."""
+
+
+def failure_reason(error: BaseException) -> str:
+    """What a failed run's summary says. The second line of RunFailed is advice, for the command line."""
+    return str(error).partition("\n")[0] if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+
+
 def not_known(key: str, value: object, allowed: Sequence[object]) -> ConfigError:
     """The error for a value outside a list of choices; adds "did you mean" when one of them is close."""
     names = [str(choice) for choice in allowed]

@@ -33,7 +33,7 @@ class NWayClip(pl.LightningModule):
         scale_cap: float | None,
         batch_size: int,
     ) -> None:
-        """`scale_init`, `scale_cap`: values of these keys of conf/loss; `batch_size`: samples that one evaluation of the loss contrasts."""
+        """`scale_init`, `scale_cap`: values of these keys of conf/loss; `batch_size`: samples of one process's batch."""
         super().__init__()
         self.encoder = encoder
         self.loss = loss
@@ -181,16 +181,19 @@ class NWayClip(pl.LightningModule):
         self.log_dict(self._figures(self._gathered()), logger=False, sync_dist=True)
 
     def _gathered(self) -> Tensor:
-        """All views collected by all processes, in the order of the split."""
+        """All views collected by all processes, in the order of the split, each row once."""
         views = torch.cat([views for views, _ in self._collected], dim=1)
         indices = torch.cat([indices for _, indices in self._collected])
         self._collected.clear()
         views, indices = gather_rows(views, indices)
-        return views[:, indices.argsort()]
+        order = indices.argsort(stable=True)
+        first = torch.ones(len(order), dtype=torch.bool)
+        first[1:] = indices[order].diff() > 0
+        return views[:, order[first]]
 
     def _figures(self, views: Tensor) -> dict[str, float]:
-        """The figures of one evaluation."""
-        return validation_figures(self.loss, views.to(self.device), self.multiplier(), self.batch_size)
+        """The figures of one evaluation: as many samples are contrasted as in training, those of a batch of all processes."""
+        return validation_figures(self.loss, views.to(self.device), self.multiplier(), self.batch_size * self.trainer.world_size)
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
         """Tower -> its trained parameters, for the gradient monitor."""

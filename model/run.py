@@ -19,8 +19,8 @@ from model.checkpoint.files import find_checkpoint, initial_seed, load_weights
 from model.config.folder import first_process, refuse_used_folder
 from model.config.schema import RunConfig
 from model.data import check_source
-from model.ending import draws, summarise, write_results
-from model.errors import ConfigError
+from model.ending import draws, require_steps, summarise, write_results
+from model.errors import ConfigError, failure_reason
 from model.memory import forget_peak
 from model.report.callback_loggers import close_loggers
 from model.report.draw import draw_report
@@ -48,7 +48,7 @@ def run(config: RunConfig, folder: Path) -> Summary:
         raise
     except BaseException as error:
         stopped = isinstance(error, (SystemExit, KeyboardInterrupt))  # a signal, after which Lightning leaves in order
-        reason = "interrupted" if stopped else f"{type(error).__name__}: {error}"
+        reason = "interrupted" if stopped else failure_reason(error)
         record_failure(folder, reason, SUMMARY if config.train else EVALUATION)  # a finished run's summary outlives what comes after it
         close_loggers(config.logger, failed=True)
         if draws(config) and isinstance(error, Exception) and first_process():
@@ -88,6 +88,7 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
     if config.train:
         check_interval(session)
         session.trainer.fit(session.module, datamodule=data, ckpt_path=start, weights_only=True)
+        require_steps(session)
     seconds = time.perf_counter() - began
     summary = summarise(session, seconds)
     if session.trainer.is_global_zero:

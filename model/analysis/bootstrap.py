@@ -32,5 +32,6 @@ def intervals(values: NDArray, resamples: int, seed: int) -> list[Interval]:
             method="percentile",
             rng=np.random.default_rng(seed),
         )
-        low, high = found.confidence_interval
+        # Rounding can put an end on the wrong side of the mean where the draws are nearly equal.
+        low, high = np.minimum(found.confidence_interval.low, means), np.maximum(found.confidence_interval.high, means)
     return [{"value": float(m), "low": float(a), "high": float(b)} for m, a, b in zip(means, low, high, strict=True)]

@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from model.config.arguments import check_arguments
 from model.config.compose import CONF, from_hydra, groups, job_hash, register_schemas
-from model.config.folder import CONFIG_NAME, UsedFolder
+from model.config.folder import CONFIG_NAME, UsedFolder, first_process
 from model.config.messages import CONFIG_ERRORS, before_the_job, two_lines
-from model.errors import ConfigError
+from model.errors import ConfigError, RunFailed, failure_reason
 from model.report.sweep import SweepComparison, end_sweep
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ OmegaConf.register_new_resolver("job_hash", job_hash, replace=True)
 class Outcomes:
     """What the jobs of this process came to."""
 
-    mistakes: list[Exception] = []  # noqa: RUF012 - one command line a process
-    """In the configuration of a single run."""
+    error: Exception | None = None
+    """Of a single run: a mistake in its configuration, or why it failed."""
     begun = False
     """Whether Hydra has come as far as to call `job`."""
 
@@ -59,8 +59,8 @@ def job(composed: DictConfig) -> float | None:
         return sweep_job(composed, folder)
     try:
         return run_job(composed, folder)
-    except CONFIG_ERRORS as error:
-        Outcomes.mistakes.append(error)
+    except (*CONFIG_ERRORS, RunFailed) as error:
+        Outcomes.error = error
         return None
 
 
@@ -83,8 +83,8 @@ def sweep_job(composed: DictConfig, folder: Path) -> float:
         except UsedFolder:  # nothing may be written there
             raise
         except Exception as error:
-            reason = two_lines(error) if isinstance(error, CONFIG_ERRORS) else f"{type(error).__name__}: {error}"
-            log.error("job in %s failed: %s", folder, reason if isinstance(error, ConfigError) else traceback.format_exc())
+            reason = two_lines(error) if isinstance(error, CONFIG_ERRORS) else failure_reason(error)
+            log.error("job in %s failed: %s", folder, reason if isinstance(error, (ConfigError, RunFailed)) else traceback.format_exc())
             record_failure(folder, reason)
             return WORST
 
@@ -112,12 +112,13 @@ def finite_objective(value: float | None, folder: Path) -> float:
 
 
 def command_line() -> int:
-    """Runs `job` with the process's arguments. Exit codes: 0 done, 1 a job in the sweep's folder failed, 2 a mistake in the configuration."""
+    """Runs `job` with the process's arguments. Exit codes: 0 done, 1 the run or a job in the sweep's folder failed, 2 a mistake in the
+    configuration."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_text())
         return 0
     register_schemas()
-    Outcomes.mistakes, Outcomes.begun, SweepComparison.folder = [], False, None
+    Outcomes.error, Outcomes.begun, SweepComparison.folder = None, False, None
     in_order = False
     # Hydra would print pages for a mistyped word; with this it raises instead, and the two lines are made here.
     before = os.environ.get("HYDRA_FULL_ERROR")
@@ -126,13 +127,17 @@ def command_line() -> int:
         check_arguments(sys.argv[1:])
         job()
         in_order = True
-        for mistake in Outcomes.mistakes:
-            raise mistake
+        if Outcomes.error is not None:
+            raise Outcomes.error
     except CONFIG_ERRORS as error:
         if before == "1":
             raise
         print(two_lines(error), file=sys.stderr)
         return 2
+    except RunFailed as error:
+        if first_process():
+            print(error, file=sys.stderr)
+        return 1
     except (OSError, ValueError) as error:  # of Hydra: a folder that cannot be made, words that it does not take
         if Outcomes.begun or before == "1":
             raise

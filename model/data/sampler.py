@@ -23,8 +23,12 @@ def epoch_order(size: int, seed: int, epoch: int) -> NDArray:
 
 
 def ordered_batches(size: int, batch_size: int, *, rank: int = 0, world: int = 1) -> list[Rows]:
-    """Every row in order, shared out to `world` processes in turn, none twice; the last batch is as small as it comes."""
-    indices = np.arange(rank, size, world)
+    """Every row in order, shared out to `world` processes in turn; the last batch is as small as it comes.
+
+    Each process has the same number of rows, as some strategies communicate in every batch: where `world` does not divide `size`, the last
+    processes read one of the first rows once more.
+    """
+    indices = (np.arange(-(-size // world)) * world + rank) % size
     return [Rows(0, indices[first : first + batch_size]) for first in range(0, len(indices), batch_size)]
 
 

@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 
 from model.health.clipping import coefficient, drop_gradients, scale_gradients
 from model.health.glimpse import Glimpse
-from model.health.halt import LAST_GOOD, from_all_processes, write_halt
+from model.health.halt import LAST_GOOD, from_all_processes, halt_text, write_halt
 from model.health.journal import HealthJournal
 from model.health.limits import HealthSettings, refuse_strategy, refuse_two_clippings
 from model.health.noise import add_noise, noise_deviation
@@ -176,7 +176,7 @@ class GradientHealthCallback(pl.Callback):
             if trainer.is_global_zero:
                 layers = list(dict.fromkeys((*reading.report.nan, *reading.report.inf)))
                 write_halt(self.run_dir, step=step, reason=why, indices=indices, layers=layers)
-        raise TrainingHalted(f"step {step}: {why}, {self._counts.in_a_row} steps were skipped before it")
+        raise TrainingHalted(halt_text(step, why, self._counts.in_a_row, self.run_dir))
 
     def _settled(self) -> Counts:
         """The counts, with what was counted on the device."""

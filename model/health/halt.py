@@ -27,3 +27,10 @@ def write_halt(run_dir: Path, *, step: int, reason: str, indices: list[int], lay
     """halt.json: the optimizer step (counted from 1), why, which samples its batches held, which parameters' gradients are not finite."""
     record = {"step": step, "reason": reason, "indices": indices, "layers": layers, "checkpoint": LAST_GOOD.as_posix()}
     write_whole(run_dir / FILE, json.dumps(record, indent=2) + "\n")
+
+
+def halt_text(step: int, why: str, skipped: int, run_dir: Path | None) -> str:
+    """What a halted run says at its end; where its files are, if it has written some."""
+    text = f"training halted at step {step}: {why}, {skipped} steps were skipped before it"
+    files = f"\n{run_dir / FILE} names samples and layers; {LAST_GOOD} has the weights after the last step that was applied" if run_dir else ""
+    return text + files

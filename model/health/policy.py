@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from model.errors import RunFailed
 from model.health.limits import HealthSettings
 
 
@@ -19,7 +20,7 @@ class Action(Enum):
     """Left to the gradient scaler of trainer.precision=16-mixed, which drops the step and lowers its scale."""
 
 
-class TrainingHalted(RuntimeError):
+class TrainingHalted(RunFailed):
     """Training cannot go on: the loss or the gradient is not finite. The weights are the last good ones."""
 
 

@@ -10,6 +10,7 @@ Shapes: n views, B rows, F features, D directions, T rows of a tile.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,15 +43,48 @@ def line_scores(lines: Lines, views: Tensor) -> Tensor:
     return torch.stack(scores)
 
 
+class LineTile(NamedTuple):
+    """The lines of some rows in one direction, float64."""
+
+    direction: int
+    rows: slice
+    scores: Tensor
+    """(T, B), the matching candidate scored like the others."""
+    matched: Tensor
+    """(T,) scores of the matches, from the row-wise statistics."""
+
+
 @torch.no_grad()
-def line_tiles(lines: Lines, views: Tensor) -> Iterator[tuple[int, slice, Tensor]]:
-    """(n, B, F) -> direction, rows and their line scores (T, B), float64, tile by tile: for batches whose lines are too many to hold."""
+def line_tiles(lines: Lines, views: Tensor) -> Iterator[LineTile]:
+    """(n, B, F) -> line scores tile by tile: for batches whose lines are too many to hold."""
     n, size, features = views.shape
     made = rows_of(lines, views, want=False)
     for d, crosses in enumerate(made.crosses()):
         for rows in row_blocks(size, max(1, lines.budget // (16 * 8 * (len(crosses) + 1) * size))):
             cells = [cross.cells(rows).double() for cross in crosses]
-            yield d, rows, lines.score.line(cells, made.prepared.rows[d][:, rows].unsqueeze(2), made.prepared.cols[d].unsqueeze(1), n, features)
+            scores = lines.score.line(cells, made.prepared.rows[d][:, rows].unsqueeze(2), made.prepared.cols[d].unsqueeze(1), n, features)
+            yield LineTile(d, rows, scores, made.prepared.matched[d, rows])
+
+
+class RowFigures(NamedTuple):
+    """What an evaluation reads of a batch, row by row, float64."""
+
+    losses: Tensor
+    """(B,) the loss of each row, nats."""
+    wins: Tensor
+    """(B,) the share of each row's lines, 0 to 1, whose highest score is the match's; a tie counts as lost."""
+
+
+def row_figures(lines: Lines, views: Tensor, off: Tensor, diagonal: Tensor, weights: Sequence[float]) -> RowFigures:
+    """The sum that `line_loss` takes over rows, without gradient and before it is taken. views: (n, B, F) float64; the rest as there."""
+    size, directions = views.shape[1], len(weights)
+    losses, wins = (torch.zeros(size, dtype=torch.float64, device=views.device) for _ in range(2))
+    for d, rows, scores, matched in line_tiles(lines, views):
+        losses[rows] += weights[d] * contrast(scores, matched, rows.start, off, diagonal).loss
+        scores.diagonal(rows.start).fill_(-torch.inf)
+        # Rows that are equal have scores that are equal in float32, not always in float64.
+        wins[rows] += (matched.float() > scores.amax(1).float()).double() / directions
+    return RowFigures(losses, wins)
 
 
 class _LineLoss(torch.autograd.Function):

@@ -15,7 +15,7 @@ from model.losses.crosses import row_blocks
 from model.losses.dense import dense_scores
 from model.losses.inputs import Views, check_views, stacked
 from model.losses.island import full_precision
-from model.losses.lines import line_loss, line_scores, line_tiles
+from model.losses.lines import RowFigures, line_loss, line_scores, line_tiles, row_figures
 from model.losses.masks import Mask
 from model.losses.numerics import normalise, result_dtype, widen
 from model.losses.objective import cross_entropy, mean_of_axes, sigmoid_loss
@@ -63,6 +63,18 @@ class ContrastiveLoss(nn.Module, ABC):
         """The scores, unscaled, in the layout of the original."""
 
     @torch.no_grad()
+    def row_figures(self, views: Views, logit_scale: Tensor) -> RowFigures:
+        """What the loss of a batch consists of: the loss of each row, whose mean over rows is the value that the loss returns, and how many of its
+        lines each row wins. Without gradient, float64, in tiles of the memory budget. A tuple off the lines belongs to its row of the first view.
+
+        An evaluation can thus leave out rows that only served as candidates. Takes and raises what the loss does."""
+        with full_precision():
+            views = widen(stacked(check_views(views, self.reads)))
+            n, size, _ = views.shape
+            made = self._row_figures(views, torch.as_tensor(logit_scale, device=views.device).double())
+            return RowFigures(made.losses * (size / self._rows(n, size) if self._mean else size), made.wins)
+
+    @torch.no_grad()
     def rest_tiles(self, views: Views) -> Iterator[tuple[int, slice, Tensor]]:
         """View a, rows, and the scores (T, B), float64, of every row of a as the candidate beside the other views of those rows: what
         finds a view from the n - 1 others. Without gradient, in tiles of the memory budget; the matching candidate of row i is i.
@@ -88,6 +100,10 @@ class ContrastiveLoss(nn.Module, ABC):
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
         """n tensors (B, F) or one (n, B, F) -> the loss summed over rows."""
 
+    @abstractmethod
+    def _row_figures(self, views: Tensor, scale: Tensor) -> RowFigures:
+        """(n, B, F) float64 -> the terms of `_sum` by row, and the won lines."""
+
     def _rows(self, n: int, size: int) -> float:
         """What the mean divides the sum by."""
         return size
@@ -98,6 +114,9 @@ class PairLoss(ContrastiveLoss):
 
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
         return line_loss(self._lines, views, scale, scale, mean_of_axes(self._lines.score.directions(len(views))))
+
+    def _row_figures(self, views: Tensor, scale: Tensor) -> RowFigures:
+        return row_figures(self._lines, views, scale, scale, mean_of_axes(self._lines.score.directions(len(views))))
 
     def score(self, views: Views) -> Tensor | tuple[Tensor, ...]:
         """The scores in the original's layout, unscaled: (B, B), a pair of (B, B), or (B, B, n^2) for `pairwise`."""
@@ -130,11 +149,17 @@ class TupleLoss(ContrastiveLoss):
         off, match = self.mask.line_weights(len(views), len(views[0]))
         return match * line_loss(self._lines, views, scale * off, scale * match, self._axes(len(views)))
 
+    def _row_figures(self, views: Tensor, scale: Tensor) -> RowFigures:
+        off, match = self.mask.line_weights(len(views), len(views[0]))
+        made = row_figures(self._lines, views, scale * off, scale * match, self._axes(len(views)))
+        return RowFigures(match * made.losses, made.wins)
+
     def _rows(self, n: int, size: int) -> float:
         return self.mask.rows(n, size)
 
     def _rest_tiles(self, views: Tensor) -> Iterator[tuple[int, slice, Tensor]]:
-        yield from line_tiles(self._rest_lines(), views)
+        for view, rows, scores, _ in line_tiles(self._rest_lines(), views):
+            yield view, rows, scores
 
     def _rest_lines(self) -> Lines:
         """Lines on which one view varies and the others stay."""
@@ -162,7 +187,13 @@ class DenseLoss(TupleLoss):
         self._targets = targets
 
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
-        views = stacked(views)
+        return self._row_losses(stacked(views), scale).sum()
+
+    def _row_figures(self, views: Tensor, scale: Tensor) -> RowFigures:
+        return RowFigures(self._row_losses(views, scale), super()._row_figures(views, scale).wins)
+
+    def _row_losses(self, views: Tensor, scale: Tensor) -> Tensor:
+        """(n, B, F) -> (B,) sums over the tuples of each row of the first view."""
         scores = self._all(views)
         weights = self.mask.cell_weights(*views.shape[:2], scores)
         return cross_entropy(scale * scores * weights, self._targets(self._all, views) * weights, self._axes(len(views)))
@@ -173,6 +204,5 @@ class SigmoidLoss(DenseLoss):
 
     uses_scale = False
 
-    def _sum(self, views: Views, scale: Tensor) -> Tensor:
-        views = stacked(views)
+    def _row_losses(self, views: Tensor, scale: Tensor) -> Tensor:
         return sigmoid_loss(self._all(views), self._targets(self._all, views)) + 0 * scale

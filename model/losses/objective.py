@@ -1,4 +1,4 @@
-"""From logits of all tuples to a scalar. logits and targets are (B,)*n."""
+"""From logits of all tuples to the loss of each row. logits and targets are (B,)*n."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ def second_and_mean(n: int) -> list[float]:
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, weights: Sequence[float]) -> Tensor:
-    """sum over axes of weights[axis] * -sum targets * log_softmax(logits, dim=axis)."""
-    return sum(-weight * (targets * logits.log_softmax(axis)).sum() for axis, weight in enumerate(weights))
+    """(B,), by row of the first view: sum over axes of weights[axis] * -sum targets * log_softmax(logits, dim=axis)."""
+    return sum(-weight * (targets * logits.log_softmax(axis)).flatten(1).sum(1) for axis, weight in enumerate(weights))
 
 
 def sigmoid_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """`loss.mask=sigmoid`: -sum log sigmoid(logits * targets), both min-max scaled to [-1, 1]. A factor of the logits cancels."""
-    return -logsigmoid(min_max(logits) * min_max(targets)).sum()
+    """(B,), by row of the first view. `loss.mask=sigmoid`: -sum log sigmoid(logits * targets), both min-max scaled to [-1, 1]. A factor of the
+    logits cancels."""
+    return -logsigmoid(min_max(logits) * min_max(targets)).flatten(1).sum(1)
 
 
 def min_max(x: Tensor) -> Tensor:

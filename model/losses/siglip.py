@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from model.losses.inputs import Views, stacked
-from model.losses.lines import line_scores
+from model.losses.lines import RowFigures, line_scores
 from model.losses.loss import PairLoss
 from model.losses.numerics import widen
 from model.losses.rows import Lines
@@ -24,6 +24,13 @@ class SiglipLoss(PairLoss):
         self.bias = nn.Parameter(torch.tensor(-10.0))
 
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
-        logits = scale * line_scores(self._lines, widen(stacked(views)))[0] + self.bias.double()
+        return self._row_losses(widen(stacked(views)), scale).sum()
+
+    def _row_figures(self, views: Tensor, scale: Tensor) -> RowFigures:
+        return RowFigures(self._row_losses(views, scale), super()._row_figures(views, scale).wins)
+
+    def _row_losses(self, views: Tensor, scale: Tensor) -> Tensor:
+        """(n, B, F) float64 -> (B,) sums over the candidates of each row of the first view."""
+        logits = scale * line_scores(self._lines, views)[0] + self.bias.double()
         sign = 1 - 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device)
-        return softplus(sign * logits, threshold=40).sum()
+        return softplus(sign * logits, threshold=40).sum(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from model.health.history import FILE, read_history
 
 Row = Mapping[str, Any]
+# Draws when it is called; None where the run has nothing to show.
+Picture = Callable[[], Figure | None]
 HEALTHY, VANISHING, EXPLODING, NEUTRAL = "#3b7dd8", "#e0a030", "#c83c3c", "#555555"
 # Patterns that tell the colours apart in grey print.
 VANISHING_HATCH, EXPLODING_HATCH, NOT_FINITE_HATCH = "////", "xxxx", "xxxxx"
@@ -28,9 +31,14 @@ FLOOR = 1e-12
 
 def health_figures(run_dir: Path) -> dict[str, Figure]:
     """File name without ending -> picture, of everything that the run in `run_dir` has recorded; none where it recorded nothing."""
-    rows = read_history(run_dir / FILE)
-    drawn = {name: draw(rows) for name, draw in PICTURES.items()}
+    drawn = {name: draw() for name, draw in health_pictures(run_dir).items()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def health_pictures(run_dir: Path) -> dict[str, Picture]:
+    """Name -> picture, of the run in `run_dir`."""
+    rows = cache(lambda: read_history(run_dir / FILE))
+    return {name: partial(lambda draw: draw(rows()), draw) for name, draw in PICTURES.items()}
 
 
 def norm_over_steps(rows: Sequence[Row]) -> Figure | None:

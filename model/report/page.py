@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from model.report import page_parts as parts
 from model.report.commands import run_command
 from model.report.files import write_whole
-from model.report.health_plots import health_figures
+from model.report.health_plots import health_pictures
 from model.report.page_sections import SECTIONS, Section
 from model.report.plots import HEIGHT, WIDTH, legend, training_pictures
 from model.report.plots_features import feature_pictures
@@ -29,6 +29,14 @@ FOLDER, PAGE = "report", "index.html"
 RESOLUTION, WIDE_RESOLUTION = 150, 120
 # Pictures wider than this, in inches, are drawn as narrow as the others; where they are also higher than this they keep their size, folded away.
 WIDE, HIGH = 6.0, 6.0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture, and its PNG file."""
+
+    figure: Figure
+    image: bytes
 
 
 @dataclass(frozen=True)
@@ -49,23 +57,34 @@ def write_report(folder: Path) -> list[Path]:
     run = read_run(folder)
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
-    figures = draw(run)
-    images = {name: as_png(figure) for name, figure in figures.items()}
-    for name, image in images.items():
-        write_whole(target / f"{name}.png", image)
-    write_whole(target / PAGE, render(run, figures, images))
-    return [target / PAGE, *(target / f"{name}.png" for name in images)]
+    drawn, failures = draw(run)
+    for name, one in drawn.items():
+        write_whole(target / f"{name}.png", one.image)
+    write_whole(target / PAGE, render(run, drawn, failures))
+    return [target / PAGE, *(target / f"{name}.png" for name in drawn)]
 
 
-def draw(run: Run) -> dict[str, Figure]:
-    """File name without ending -> picture, of everything that the run can show."""
-    drawn = {**training_pictures(run), **retrieval_pictures(run), **feature_pictures(run), **health_figures(run.folder)}
-    figures = {name: figure for name, figure in drawn.items() if figure is not None}
-    for figure in figures.values():
-        width, height = figure.get_size_inches()
-        if width > WIDE and height <= HIGH:
-            narrow(figure)
-    return figures
+def draw(run: Run) -> tuple[dict[str, Drawn], list[str]]:
+    """File name without ending -> picture, of everything that the run can show; and in words what could not be drawn, which costs no other."""
+    pictures = {**training_pictures(run), **retrieval_pictures(run), **feature_pictures(run), **health_pictures(run.folder)}
+    drawn, failures = {}, []
+    for name, picture in pictures.items():
+        try:
+            figure = picture()
+            if figure is not None:
+                drawn[name] = Drawn(fitted(figure), as_png(figure))
+        except Exception as error:
+            failures.append(f"The picture {name} could not be drawn: {type(error).__name__}: {error}")
+            warnings.warn(f"{run.folder}: {failures[-1]}", RuntimeWarning, stacklevel=2)
+    return drawn, failures
+
+
+def fitted(figure: Figure) -> Figure:
+    """The same, made as narrow as the others where it is wide but not high."""
+    width, height = figure.get_size_inches()
+    if width > WIDE and height <= HIGH:
+        narrow(figure)
+    return figure
 
 
 def narrow(figure: Figure) -> None:
@@ -86,16 +105,16 @@ def as_png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def render(run: Run, figures: Mapping[str, Figure], images: Mapping[str, bytes]) -> str:
+def render(run: Run, drawn: Mapping[str, Drawn], failures: Sequence[str]) -> str:
     """The page's text."""
     return template().render(
         title=parts.title(run),
         status=parts.status(run),
-        problems=parts.problems(run),
+        problems=[*parts.problems(run), *failures],
         command=run_command(run),
         facts=parts.facts(run),
         tiles=parts.tiles(run),
-        sections=[section for section in (fill(section, run, figures, images) for section in SECTIONS) if section],
+        sections=[section for section in (fill(section, run, drawn) for section in SECTIONS) if section],
         config=OmegaConf.to_yaml(OmegaConf.create(run.config)) if run.config else "",
         versions=(run.summary or run.evaluation).get("versions", {}),
         folder=run.folder.resolve().name,
@@ -109,9 +128,9 @@ def template() -> Template:
     return Environment(loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).get_template("page.html")
 
 
-def fill(section: Section, run: Run, figures: Mapping[str, Figure], images: Mapping[str, bytes]) -> dict[str, Any] | None:
+def fill(section: Section, run: Run, drawn: Mapping[str, Drawn]) -> dict[str, Any] | None:
     """What the template needs of a section; None where the run has nothing for it."""
-    shown = [show(alt, figures[name], images[name]) for name, alt in section.shown(images).items()]
+    shown = [show(alt, drawn[name]) for name, alt in section.shown(drawn).items()]
     tables = section.tables(run)
     queries = with_pictures(run) if section.examples else []
     if not (shown or tables or queries):
@@ -120,11 +139,11 @@ def fill(section: Section, run: Run, figures: Mapping[str, Figure], images: Mapp
     return {"title": section.title, "anchor": section.anchor, "note": note, "pictures": shown, "tables": tables, "queries": queries}
 
 
-def show(alt: str, figure: Figure, image: bytes) -> Shown:
+def show(alt: str, drawn: Drawn) -> Shown:
     """One picture. Its size in pixels of the page keeps its place while it loads."""
-    title = next((axes.get_title() for axes in figure.axes if axes.get_title()), "")
-    width, height = figure.get_size_inches()
-    return Shown(data_uri(image), title, alt, round(96 * width), round(96 * height), width > WIDE)
+    title = next((axes.get_title() for axes in drawn.figure.axes if axes.get_title()), "")
+    width, height = drawn.figure.get_size_inches()
+    return Shown(data_uri(drawn.image), title, alt, round(96 * width), round(96 * height), width > WIDE)
 
 
 def with_pictures(run: Run) -> Sequence[dict[str, Any]]:

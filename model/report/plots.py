@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model.report.health_plots import canvas
+from model.report.health_plots import Picture, canvas
 from model.report.run_files import Run, label, members, series
 
 # Colours that stay apart for everyone (Okabe and Ito 2008), those of lines in their order.
@@ -20,15 +21,15 @@ BY_K = {1: BLUE, 5: ORANGE, 10: GREEN}
 WIDTH, HEIGHT = 4.6, 3.2
 
 
-def training_pictures(run: Run) -> dict[str, Figure | None]:
-    """Name -> picture, None where the run has nothing to show in it."""
+def training_pictures(run: Run) -> dict[str, Picture]:
+    """Name -> picture."""
     return {
-        "loss": loss(run),
-        "recall": recall(run),
-        "logit_scale": logit_scale(run),
-        "learning_rate": learning_rate(run),
-        "gradient_towers": gradient_norms(run, "tower"),
-        "gradient_views": gradient_norms(run, "view"),
+        "loss": partial(loss, run),
+        "recall": partial(recall, run),
+        "logit_scale": partial(logit_scale, run),
+        "learning_rate": partial(learning_rate, run),
+        "gradient_towers": partial(gradient_norms, run, "tower"),
+        "gradient_views": partial(gradient_norms, run, "view"),
     }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from matplotlib.figure import Figure
 
+from model.report.health_plots import Picture
 from model.report.plots import CYCLE, WIDTH, by_view, chart, legend, lines
 from model.report.run_files import Run, label
 
@@ -12,19 +15,28 @@ from model.report.run_files import Run, label
 MOST_NUMBERS = 100
 
 
-def feature_pictures(run: Run) -> dict[str, Figure | None]:
-    """Name -> picture, None where the run has nothing to show in it."""
+def feature_pictures(run: Run) -> dict[str, Picture]:
+    """Name -> picture."""
     return {
-        "alignment": alignment(run),
-        "uniformity": lines("Uniformity", "log mean exp(-2 d²)", by_view(run, "geometry/uniformity/")),
-        "effective_rank": lines("Effective rank", "dimensions", by_view(run, "geometry/effective_rank/")),
-        "modality_gap": lines("Modality gap", "distance of the means", by_view(run, "geometry/modality_gap/"), first=1),
-        "drift_cosine": lines("Movement between validations", "cosine to the previous one", by_view(run, "drift/", "/cosine_to_previous")),
-        "drift_similarity": lines("Similarity of samples", "mean cosine (1: collapse)", by_view(run, "drift/", "/mean_similarity")),
-        "drift_norm": lines("Feature length", "mean length", by_view(run, "drift/", "/norm")),
-        **{f"alignment_{split}": alignment_matrix(split, found) for split, found in run.analysis.get("geometry", {}).items()},
-        **{f"cka_{tower}": cka(run, tower) for tower in ("image", "text")},
+        "alignment": partial(alignment, run),
+        "uniformity": partial(lines_by_view, run, "geometry/uniformity/", title="Uniformity", ylabel="log mean exp(-2 d²)"),
+        "effective_rank": partial(lines_by_view, run, "geometry/effective_rank/", title="Effective rank", ylabel="dimensions"),
+        "modality_gap": partial(lines_by_view, run, "geometry/modality_gap/", title="Modality gap", ylabel="distance of the means", first=1),
+        "drift_cosine": partial(
+            lines_by_view, run, "drift/", "/cosine_to_previous", title="Movement between validations", ylabel="cosine to the previous one"
+        ),
+        "drift_similarity": partial(
+            lines_by_view, run, "drift/", "/mean_similarity", title="Similarity of samples", ylabel="mean cosine (1: collapse)"
+        ),
+        "drift_norm": partial(lines_by_view, run, "drift/", "/norm", title="Feature length", ylabel="mean length"),
+        **{f"alignment_{split}": partial(alignment_matrix, split, found) for split, found in run.analysis.get("geometry", {}).items()},
+        **{f"cka_{tower}": partial(cka, run, tower) for tower in ("image", "text")},
     }
+
+
+def lines_by_view(run: Run, prefix: str, suffix: str = "", *, title: str, ylabel: str, first: int = 0) -> Figure | None:
+    """A line for every view, of the columns `<prefix><view><suffix>`."""
+    return lines(title, ylabel, by_view(run, prefix, suffix), first=first)
 
 
 def alignment(run: Run) -> Figure | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 
+from model.report.health_plots import Picture
 from model.report.plots import BY_K, GREEN, GREY, KS, WIDTH, chart, legend
 from model.report.run_files import Run, label
 
@@ -22,12 +24,12 @@ SIDE, GAP = 96, 10
 TITLE, LONGEST = 0.25, 80
 
 
-def retrieval_pictures(run: Run) -> dict[str, Figure | None]:
+def retrieval_pictures(run: Run) -> dict[str, Picture]:
     """Name -> picture; a picture of recall for every split that was analysed, and the retrieved examples."""
     splits = run.analysis.get("retrieval", {})
     ceilings = run.summary.get("ceiling", {})
-    drawn = {f"retrieval_{split}": recall_intervals(split, found, ceilings.get(split, {})) for split, found in splits.items()}
-    return {**drawn, "examples": example_grid(run)}
+    recalls = {f"retrieval_{split}": partial(recall_intervals, split, found, ceilings.get(split, {})) for split, found in splits.items()}
+    return {**recalls, "examples": partial(example_grid, run)}
 
 
 def rankings(found: dict[str, Any]) -> list[Pair]:
@@ -61,8 +63,9 @@ def recall_intervals(split: str, found: dict[str, Any], ceiling: dict[str, float
     for k in KS:
         points = [(place, pair["recall"][str(k)], pair["chance"][k]) for place, pair in enumerate(shown) if str(k) in pair["recall"]]
         places, values = [place for place, *_ in points], [figures["value"] for _, figures, _ in points]
-        low = [figures["value"] - figures["low"] for _, figures, _ in points]
-        high = [figures["high"] - figures["value"] for _, figures, _ in points]
+        # Files of older versions hold ends that rounding put on the wrong side of the value.
+        low = [max(0.0, figures["value"] - figures["low"]) for _, figures, _ in points]
+        high = [max(0.0, figures["high"] - figures["value"]) for _, figures, _ in points]
         axes.errorbar(values, places, xerr=[low, high], fmt="o", color=BY_K[k], markersize=5, capsize=3, linewidth=1.4, label=f"recall@{k}")
         axes.plot([chance for *_, chance in points], places, "|", color=BY_K[k], markersize=9)
         if ceiling.get(f"recall@{k}"):

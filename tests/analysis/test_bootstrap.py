@@ -43,3 +43,11 @@ def test_percentiles_of_a_loop_over_draws():
 def test_few_samples_are_no_error(size):
     (found,) = intervals(np.ones((1, size)), 50, seed=0)
     assert found == {"value": 1.0, "low": 1.0, "high": 1.0}
+
+
+@pytest.mark.parametrize("size", [2, 7, 20, 333, 5000])
+def test_an_interval_holds_its_value(size):
+    """Samples that are equal: their means over draws differ by rounding."""
+    values = np.random.default_rng(size).random((40, 1)).repeat(size, axis=1)
+    for found in intervals(values, 100, seed=0):
+        assert found["low"] <= found["value"] <= found["high"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from itertools import pairwise, permutations
@@ -11,7 +12,8 @@ import pytest
 import torch
 
 from model.analysis.retrieval import find, hits, places, ranks, recall_at, recall_of
-from model.analysis.validation import even_sizes, swap_accuracy
+from model.analysis.validation import batch_figures
+from model.losses import make_loss
 
 
 def test_recall_by_hand():
@@ -100,12 +102,37 @@ def test_memory_does_not_grow_with_the_scores():
     assert int(done.stdout) / 1024 < 200
 
 
-def test_swap_accuracy_by_hand():
-    """Two views, two rows: three of the four lines are won; a tie is lost."""
-    lines = torch.tensor([[[2.0, 1.0], [0.0, 3.0]], [[1.0, 0.0], [5.0, 5.0]]])
-    assert swap_accuracy(lines) == 0.75
+def figures_by_hand(lines: torch.Tensor, candidates: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, N, N) logits of lines -> loss and won lines of the rows `own`, contrasted with `candidates`, by torch's cross-entropy."""
+    logits = lines[:, own][:, :, candidates]
+    labels = torch.stack([(candidates == row).nonzero()[0, 0] for row in own]).expand(len(lines), -1)
+    losses = torch.nn.functional.cross_entropy(logits.permute(0, 2, 1), labels, reduction="none")
+    return losses.mean(0), (logits.argmax(2) == labels).double().mean(0)
 
 
-@pytest.mark.parametrize(("total", "size", "expected"), [(10, 4, [4, 3, 3]), (9, 4, [3, 3, 3]), (5, 8, [5]), (257, 256, [129, 128])])
-def test_batches_of_the_validation_loss_are_even(total, size, expected):
-    assert even_sizes(total, size) == expected
+@pytest.mark.parametrize(
+    ("total", "batches"),
+    [
+        (3, [[0, 1, 2]]),
+        (8, [[0, 1, 2, 3], [4, 5, 6, 7]]),
+        (9, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 0, 1, 2]]),
+        (10, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1]]),
+    ],
+)
+@pytest.mark.parametrize("name", ["normsv5", "stock", "einsum"])
+def test_every_batch_of_an_evaluation_is_full(name, total, batches):
+    """Batches of 4; the first rows fill up the last one, and are not counted again."""
+    loss, views = make_loss(name), torch.randn(3, total, 8, generator=torch.Generator().manual_seed(total), dtype=torch.float64)
+    lines, made = 5.0 * loss.lines(views), []
+    for number, batch in enumerate(batches):
+        candidates = torch.tensor(batch)
+        made.append(figures_by_hand(lines, candidates, candidates[candidates >= 4 * number]))
+    want_loss, want_wins = (torch.cat(parts).mean().item() for parts in zip(*made, strict=True))
+    found = batch_figures(loss, views, torch.tensor(5.0), 4)
+    assert found == (pytest.approx(want_loss, rel=1e-9), pytest.approx(want_wins, rel=1e-9))
+
+
+def test_a_last_batch_of_one_row_wins_nothing_by_itself():
+    """Equal views, so that nothing can be told apart: the loss is ln 4 for every row, and no line is won."""
+    views = torch.ones(2, 5, 8, dtype=torch.float64)
+    assert batch_figures(make_loss("stock"), views, torch.tensor(5.0), 4) == (pytest.approx(math.log(4)), 0.0)

@@ -86,10 +86,15 @@ def test_processes_share_the_batches_of_one(world):
 
 
 @pytest.mark.parametrize("size", [8, 9, 11])
-def test_processes_evaluate_every_row_once(size):
-    shares = [np.concatenate([rows.indices for rows in ordered_batches(size, 3, rank=rank, world=2)]) for rank in range(2)]
-    assert sorted(np.concatenate(shares).tolist()) == list(range(size))
-    assert abs(len(shares[0]) - len(shares[1])) <= 1
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_processes_evaluate_every_row(size, world):
+    """The same number each; the batches of one step are neighbours, and what is missing at the end is taken from the beginning."""
+    shares = [ordered_batches(size, 3, rank=rank, world=world) for rank in range(world)]
+    rows = np.concatenate([rows.indices for share in shares for rows in share])
+    assert sorted(rows.tolist()) == sorted([*range(size), *range(-size % world)])
+    assert len({tuple(len(rows.indices) for rows in share) for share in shares}) == 1
+    first = np.concatenate([share[0].indices for share in shares])
+    assert sorted(first.tolist()) == sorted(row % size for row in range(min(3 * world, size + -size % world)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -269,6 +269,37 @@ def test_a_picture_that_is_gone_leaves_its_place(folder, tmp_path):
     assert page_of(tmp_path / "run").texts("span", class_="gone") == ["no picture"] * 2
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_picture_that_cannot_be_drawn_costs_no_other(folder, tmp_path, monkeypatch):
+    """Nor the page, which names it."""
+    shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
+    whole = {path.stem for path in write_report(tmp_path / "run") if path.suffix == ".png"}
+
+    def refuse_loss(axes):
+        if axes.get_title() == "Loss":
+            raise ValueError("no room")
+
+    monkeypatch.setattr("model.report.plots.legend", refuse_loss)
+    with pytest.warns(RuntimeWarning, match="The picture loss could not be drawn: ValueError"):
+        page, *pictures = write_report(tmp_path / "run")
+    assert {path.stem for path in pictures} == whole - {"loss"}
+    told = Page(page.read_text(encoding="utf-8")).texts("div", class_="problems")[0]
+    assert "The picture loss could not be drawn: ValueError: no room" in told
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("used", "shown"), [("16-mixed", "16-mixed"), ("bf16-mixed", "bf16-mixed (trainer.precision=16-mixed is not possible there)")]
+)
+def test_the_precision_is_that_of_the_run(bare, used, shown):
+    """Of `16-mixed` a CPU makes bfloat16."""
+    folder = bare(summary__json={**SUMMARY, "precision": used})
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "config.yaml").write_text("trainer: {precision: 16-mixed}")
+    page = page_of(folder)
+    assert dict(zip(page.texts("dt"), page.texts("dd", class_=None), strict=False))["precision"] == shown
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"is not a run's folder; allowed: .*summary\.json"):
         write_report(tmp_path)

@@ -7,9 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
+from model.report.health_plots import health_pictures
 from model.report.plots import gradient_norms, loss, recall, training_pictures
 from model.report.plots_features import alignment, alignment_matrix, cka, feature_pictures
-from model.report.plots_retrieval import any_of, example_grid, picture, rankings, recall_intervals
+from model.report.plots_retrieval import any_of, example_grid, picture, rankings, recall_intervals, retrieval_pictures
 from model.report.run_files import Run, members, read_run, series
 from tests.report.run_folder import ANALYSIS, write_run
 
@@ -91,6 +92,13 @@ def test_recall_intervals_stand_where_they_were_measured():
     assert sorted(ceilings) == [(0.9, 0.0), (0.9, 2.0), (1.0, 0.0), (1.0, 0.0), (1.0, 2.0), (1.0, 2.0)], "at caption 1 only"
 
 
+def test_an_interval_whose_end_lies_on_the_wrong_side_by_rounding_is_drawn():
+    """Such files exist; matplotlib refuses negative lengths."""
+    figures = {"value": 0.1, "low": 0.1 + 1e-16, "high": 0.1 - 1e-16}
+    found = {"samples": 20, "captions": 1, "pairs": [{"view": "caption_1", "direction": "image_to_text", "recall": {"1": figures}}]}
+    assert recall_intervals("test", found, {}) is not None
+
+
 def test_alignment_names_the_pairs_with_the_image(run):
     figure = alignment(run)
     assert drawn(figure, "image to caption 1") == [(20, pytest.approx(1.4)), (40, pytest.approx(1.2))]
@@ -98,7 +106,7 @@ def test_alignment_names_the_pairs_with_the_image(run):
 
 
 def test_views_keep_their_colour_where_the_image_is_missing(run):
-    pictures = feature_pictures(run)
+    pictures = {name: picture() for name, picture in feature_pictures(run).items()}
     shown = {name: pictures[name].axes[0].get_lines() for name in ("uniformity", "modality_gap", "drift_norm")}
     colours = {name: {line.get_label(): line.get_color() for line in lines} for name, lines in shown.items()}
     assert colours["modality_gap"]["caption 1"] == colours["uniformity"]["caption 1"] == colours["drift_norm"]["caption 1"]
@@ -153,4 +161,5 @@ def test_gradient_norms_are_logarithmic_where_they_can_be(run):
 
 def test_a_run_with_nothing_to_show_has_no_pictures(tmp_path):
     empty = Run(tmp_path)
-    assert not any([*training_pictures(empty).values(), *feature_pictures(empty).values(), example_grid(empty)])
+    pictures = training_pictures(empty) | feature_pictures(empty) | retrieval_pictures(empty) | health_pictures(tmp_path)
+    assert not any(picture() for picture in pictures.values())
