@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.data.coco_files import Part, Row, class_names, parts, read_rows, readable_rows
+from model.data.coco_files import Part, Row, class_names, parts, usable_rows
 from model.data.sizes import limited
 from model.errors import at_least, one_of
 
@@ -39,10 +39,10 @@ class Coco:
         self._labelled = {"train": folder["train"].instances().is_file(), "val": self.class_names is not None}
         self._labelled["test"] = self._labelled["val"]
         val, test = sizes["val"], sizes["test"]
-        held_out = readable_rows(read_rows(folder["val"], captions), val + test, folder["val"].name)
+        held_out = usable_rows(folder["val"], captions, val + test)
         limited("data.val_size", val, len(held_out) - 1, f"images of {folder['val'].name}, one kept for data.test_size")
         limited("data.test_size", test, len(held_out) - val, f"images of {folder['val'].name} after those of data.val_size")
-        train = readable_rows(read_rows(folder["train"], captions), sizes["train"], folder["train"].name)
+        train = usable_rows(folder["train"], captions, sizes["train"])
         limited("data.train_size", sizes["train"] or 0, len(train), f"images of {folder['train'].name}")
         self._rows: dict[str, list[Row]] = {"train": train, "val": held_out[:val], "test": held_out[val:]}
 

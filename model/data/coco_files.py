@@ -67,12 +67,25 @@ def parts(root: str | None, year: str) -> dict[str, Part]:
     return found
 
 
+def usable_rows(part: Part, captions: int, wanted: int | None) -> list[Row]:
+    """The first `wanted` (None: all) images with at least `captions` captions that can be read. Raises ConfigError where there are none, with the
+    reason."""
+    rows = read_rows(part, captions)
+    if not rows:
+        most = max(map(len, texts_of(json.loads(part.captions().read_text(encoding="utf-8"))).values()), default=0)
+        allowed = f"1 to {most}" if most else f"a folder whose {part.captions()} has captions of its images"
+        raise ConfigError(f"data.captions={captions} is more than any image of {part.name} has; allowed: {allowed}")
+    found = readable_rows(rows, wanted, part.name)
+    if not found:
+        allowed = f"a folder with the images that {part.captions()} names"
+        raise ConfigError(f"data.root={part.root}: no image of {part.images()} can be read; allowed: {allowed}")
+    return found
+
+
 def read_rows(part: Part, captions: int) -> list[Row]:
     """The images with at least `captions` captions, by image number; of each its first `captions`, by caption number."""
     found = json.loads(part.captions().read_text(encoding="utf-8"))
-    texts = defaultdict(list)
-    for note in sorted(found["annotations"], key=lambda note: note["id"]):
-        texts[note["image_id"]].append(" ".join(note["caption"].split()))
+    texts = texts_of(found)
     labels = largest_instances(part) or {}
     images = sorted(found["images"], key=lambda image: image["id"])
     return [
@@ -80,6 +93,14 @@ def read_rows(part: Part, captions: int) -> list[Row]:
         for image in images
         if len(texts[image["id"]]) >= captions
     ]
+
+
+def texts_of(found: dict) -> dict[int, list[str]]:
+    """A caption file's content -> image number -> its captions, by caption number; nothing for an image without any."""
+    texts: dict[int, list[str]] = defaultdict(list)
+    for note in sorted(found["annotations"], key=lambda note: note["id"]):
+        texts[note["image_id"]].append(" ".join(note["caption"].split()))
+    return texts
 
 
 def class_names(part: Part) -> tuple[str, ...] | None:

@@ -13,6 +13,7 @@ from model.data.coco import CLIP_PIXELS, Coco, centre_square
 from model.data.coco_files import parts
 from model.data.emoji_drawing import draw_one, open_font
 from model.data.fonts import find_font
+from model.data.sizes import parted
 from model.errors import ConfigError
 from tests.data.helpers import needs_font, small_data
 
@@ -141,6 +142,26 @@ def test_grey_and_transparent_files_are_read(folder):
 def test_more_than_there_are_is_refused(folder, key, size, most):
     with pytest.raises(ConfigError, match=rf"data\.{key}_size={size} is more than there are; allowed: up to {most} images"):
         make(folder, **{key: size})
+
+
+def test_more_captions_than_any_image_has_is_refused(folder):
+    """Not for the number of images, of which none would be left."""
+    with pytest.raises(ConfigError, match=r"^data\.captions=9 is more than any image of val2017 has; allowed: 1 to 6$"):
+        make(folder, captions=9)
+
+
+def test_a_folder_without_a_readable_image_is_refused(folder):
+    for file in (folder / "val2017").iterdir():
+        file.unlink()
+    with pytest.raises(ConfigError, match=r"no image of .*val2017 can be read; allowed: a folder with the images that .*captions_val2017\.json"):
+        make(folder)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_for_any_split_is_said(count):
+    with pytest.raises(ConfigError) as error:
+        parted(count, {"val": 1, "test": 1, "train": None}, "pictures")
+    assert str(error.value) == "data.val_size=1 is more than there are; allowed: more pictures, as there are too few for any value"
 
 
 def test_missing_files_are_named(folder):

@@ -67,7 +67,7 @@ def test_both_keep_the_same_weights(seen, case):
 
 def test_both_halt_and_name_the_batches_of_both(seen):
     folder, processes = seen
-    assert all(process["halt"]["halted"].startswith("step 3: ") for process in processes)
+    assert all(process["halt"]["halted"].startswith("training halted at step 3: ") for process in processes)
     told = json.loads((folder / "halt" / "halt.json").read_text())
     assert told["step"] == 3
     # Batches of four; processes take turns sample by sample. Only the second one's loss was bad.
@@ -83,7 +83,8 @@ def test_a_bad_gradient_under_good_losses_is_laid_to_all_batches(seen):
 
 def test_both_halt_after_too_many_in_a_row(seen):
     folder, processes = seen
-    assert all(process["row"]["halted"].startswith("step 6: ") and process["row"]["counts"]["skipped"] == 2 for process in processes)
+    assert all(process["row"]["halted"].startswith("training halted at step 6: ") for process in processes)
+    assert all(process["row"]["counts"]["skipped"] == 2 for process in processes)
     assert processes[0]["row"]["counts"]["clipped"] == processes[1]["row"]["counts"]["clipped"]
     assert json.loads((folder / "row" / "halt.json").read_text())["indices"] == [41, 43, 45, 47]
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 
 import pytest
 import torch
 
+from model.config.cli import command_line
+from model.errors import RunFailed
 from model.health import TrainingHalted
 from model.health.history import read_history
 from model.module import NWayClip
 from model.report.health_plots import health_figures
 from model.run import run
+from tests.conftest import SMALL
 
 
 @pytest.fixture
@@ -69,6 +73,34 @@ def test_a_halted_run_goes_on_from_its_last_good_weights(small, spoil, tmp_path)
     spoil(set())
     summary = run(small("loss=normsv5", f"ckpt_path={tmp_path / 'checkpoints' / 'last_good.ckpt'}"), tmp_path)
     assert summary.steps == {"attempted": 5, "applied": 5, "skipped": 0, "clipped": 0}, "four before, and the batch after the bad one"
+
+
+def test_a_run_in_which_no_step_was_applied_is_a_failed_one(small, spoil, tmp_path):
+    """Its figures would be those of the weights that it began with."""
+    spoil(set(range(6)))
+    reason = "none of the 6 optimizer steps was applied: loss or gradient was not finite in all of them"
+    with pytest.raises(RunFailed, match=reason):
+        run(small("loss=normsv5"), tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["status"], summary["reason"]) == ("failed", reason)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (("optimizer.lr=1e10", "monitor.max_skips=2"), ("training halted at step 4: ", "halt.json")),
+        (("data.train_size=4000", "trainer.accumulate_grad_batches=500", "trainer.max_time=00:00:00:01"), ("no optimizer step was made",)),
+    ],
+)
+def test_a_run_that_cannot_end_says_so_in_two_lines(overrides, words, tmp_path, monkeypatch, capsys):
+    """Exit code 1, no traceback."""
+    quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
+    monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, *overrides, f"hydra.run.dir={tmp_path}", *quiet])
+    assert command_line() == 1
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert all(word in "\n".join(told.splitlines()[-2:]) for word in words)
+    assert json.loads((tmp_path / "summary.json").read_text())["status"] == "failed"
 
 
 def rows_with(folder, column: str) -> list[int]:
