@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model.data.draws import uniform
 from model.data.scenes_captions import Thing, captions
-from model.data.scenes_drawing import Drawing
+from model.data.scenes_drawing import drawing
 from model.data.scenes_layout import COLOURS, SHAPES, Layout, description, draw_split
 from model.data.source import SPLITS, SYMMETRIC
 from model.errors import ConfigError, require
@@ -33,7 +33,7 @@ class Scenes:
         """sizes: split -> scenes; image_size: pixels of a side; seed: of the training scenes, val and test do not depend on it."""
         self._layouts = {split: draw_split(split, sizes[split], seed) for split in SPLITS}
         self._keys = {"train": (0, seed), "val": (1,), "test": (2,)}
-        self._drawing = Drawing(image_size)
+        self._drawing = drawing(image_size)
 
     def size(self, split: str) -> int:
         """Scenes in `split`."""

@@ -5,6 +5,8 @@ Every object is a stencil, drawn once for each shape, size, place and shift, and
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,12 @@ INSIDE = {
     "pole": lambda x, y: (abs(x) <= 0.3) & (abs(y) <= 1),
 }
 """Shape -> whether a point is inside, in units of the shape's radius around its centre, y downwards."""
+
+
+@lru_cache(maxsize=1)
+def drawing(image_size: int) -> Drawing:
+    """That of the last size is kept, as its stencils take a third of a second: the next job of a sweep draws with them."""
+    return Drawing(image_size)
 
 
 class Drawing:

@@ -67,7 +67,11 @@ def brute_force(name: str, views: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "name", ["einsum", "symile", "gram", "normsv5", "norms", "loss1", "normsv9", "stock", "pairwise_clip", "normsvc", "siglip", "stable_cosine"]
+    "name",
+    [
+        *("einsum", "symile", "gram", "normsv5", "pairwise_clip", "stable_cosine"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("norms", "loss1", "normsv9", "stock", "normsvc", "siglip")),
+    ],
 )
 def test_joint_recall_is_that_of_a_brute_force_evaluation(name):
     """50 samples, a loss of each family and kind."""

@@ -21,6 +21,12 @@ from model.errors import ConfigError
 from model.run import run
 
 
+@pytest.fixture
+def small(small):
+    """The smallest run, with its analysis."""
+    return lambda *overrides: small(*([] if "analysis=off" in overrides else ["analysis=standard"]), *overrides)
+
+
 def analysis_of(folder: Path) -> dict:
     """analysis.json, which must be strict JSON."""
 
@@ -248,7 +254,7 @@ def test_two_samples_and_few_classes_are_no_failure(small, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
-@pytest.mark.parametrize("choice", ["loss=norms", "loss=stock"])
+@pytest.mark.parametrize("choice", ["loss=norms", pytest.param("loss=stock", marks=pytest.mark.slow)])
 def test_other_precisions_are_analysed_in_float32(small, tmp_path, precision, choice):
     run(small(f"trainer.precision={precision}", choice, "model=v5335dim", "trainer.max_epochs=1"), tmp_path)
     found = analysis_of(tmp_path)

@@ -23,10 +23,20 @@ def test_defaults_are_those_of_the_contract(composed):
     assert (config.loss.reduction, config.loss.normalize) == ("mean", True)
 
 
-@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group, choices in groups().items() for choice in choices if group != "experiment"])
-def test_every_choice_composes(composed, group, choice):
-    extra = {"coco": ["data.root=somewhere"]}.get(choice, [])
-    assert getattr(composed(f"{group}={choice}", *extra), group).name == choice
+@pytest.mark.slow
+def test_every_choice_composes(composed):
+    """One of each group at a time, as a composition takes half a second."""
+    chosen = {group: choices for group, choices in groups().items() if group not in ("experiment", "trainer", "model")}
+    for number in range(max(map(len, chosen.values()))):
+        names = {group: choices[number % len(choices)] for group, choices in chosen.items()}
+        extra = {"coco": ["data.root=somewhere"]}.get(names["data"], [])
+        config = composed(*(f"{group}={choice}" for group, choice in names.items()), *extra)
+        assert {group: getattr(config, group).name for group in names} == names
+
+
+@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in ("trainer", "model") for choice in groups()[group]])
+def test_every_trainer_and_model_composes(composed, group, choice):
+    assert getattr(composed(f"{group}={choice}"), group).name == choice
 
 
 @pytest.mark.parametrize("choice", groups()["experiment"])

@@ -21,34 +21,36 @@ def train(*arguments: str, folder: Path, **environment: str) -> subprocess.Compl
     return subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False)
 
 
+MISTAKES = [
+    (("loss=normv5",), ("loss=normv5", "allowed", "einsum", "did you mean loss=normsv5?")),
+    (("loss=_keys",), ("loss=_keys", "allowed")),
+    (("los=norms",), ("los ", "allowed", "loss")),
+    (("optimizer.lrr=1",), ("optimizer.lrr", "lr", "allowed", "did you mean optimizer.lr?")),
+    (("+typo=1",), ("typo", "allowed", "seed")),
+    (("++optimizer.typo=1",), ("optimizer.typo", "allowed", "weight_decay")),
+    (("trainer.max_steps=many",), ("trainer.max_steps=many", "allowed", "a whole number")),
+    (("optimizer.lr=true",), ("optimizer.lr=true", "allowed", "a number")),
+    (("monitor.clip=-1.0",), ("monitor.clip=-1.0", "allowed", "above 0")),
+    (("data.batch_size=1",), ("data.batch_size=1", "allowed", "2 to")),
+    (("model.captions=0",), ("model.captions=0", "allowed", "1 or more")),
+    (("model.captions=6",), ("model.captions=6", "allowed", "1 to 5")),
+    (("seed=-1",), ("seed=-1", "allowed", "0 to 4294967295")),
+    (("model.projection=inverse",), ("model.projection=inverse", "allowed", "iinv")),
+    (("model=clip", "model.eot_select=gumbel"), ("model.eot_select", "allowed")),
+    (("data=coco",), ("data.root", "allowed")),
+    (("data=coco", "data.root=nowhere"), ("nowhere", "allowed")),
+    (("data=emoji", "data.root=nowhere.ttf"), ("nowhere.ttf", "allowed")),
+    (("monitor.clip=1", "trainer.gradient_clip_val=1"), ("trainer.gradient_clip_val=1", "monitor.clip", "allowed")),
+    (("ckpt_path=last",), ("ckpt_path=last", "allowed", "hydra.run.dir")),
+    (("train=false",), ("ckpt_path", "allowed")),
+    (("trainer.max_epochs=-1",), ("trainer.max_epochs=-1", "allowed", "trainer.max_steps")),
+    (("backbone.vision_heads=5",), ("backbone.vision_width=", "allowed", "multiples")),
+    (("loss=norms,einsum",), ("loss=norms,einsum", "-m")),
+]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (("loss=normv5",), ("loss=normv5", "allowed", "einsum", "did you mean loss=normsv5?")),
-        (("loss=_keys",), ("loss=_keys", "allowed")),
-        (("los=norms",), ("los ", "allowed", "loss")),
-        (("optimizer.lrr=1",), ("optimizer.lrr", "lr", "allowed", "did you mean optimizer.lr?")),
-        (("+typo=1",), ("typo", "allowed", "seed")),
-        (("++optimizer.typo=1",), ("optimizer.typo", "allowed", "weight_decay")),
-        (("trainer.max_steps=many",), ("trainer.max_steps=many", "allowed", "a whole number")),
-        (("optimizer.lr=true",), ("optimizer.lr=true", "allowed", "a number")),
-        (("monitor.clip=-1.0",), ("monitor.clip=-1.0", "allowed", "above 0")),
-        (("data.batch_size=1",), ("data.batch_size=1", "allowed", "2 to")),
-        (("model.captions=0",), ("model.captions=0", "allowed", "1 or more")),
-        (("model.captions=6",), ("model.captions=6", "allowed", "1 to 5")),
-        (("seed=-1",), ("seed=-1", "allowed", "0 to 4294967295")),
-        (("model.projection=inverse",), ("model.projection=inverse", "allowed", "iinv")),
-        (("model=clip", "model.eot_select=gumbel"), ("model.eot_select", "allowed")),
-        (("data=coco",), ("data.root", "allowed")),
-        (("data=coco", "data.root=nowhere"), ("nowhere", "allowed")),
-        (("data=emoji", "data.root=nowhere.ttf"), ("nowhere.ttf", "allowed")),
-        (("monitor.clip=1", "trainer.gradient_clip_val=1"), ("trainer.gradient_clip_val=1", "monitor.clip", "allowed")),
-        (("ckpt_path=last",), ("ckpt_path=last", "allowed", "hydra.run.dir")),
-        (("train=false",), ("ckpt_path", "allowed")),
-        (("trainer.max_epochs=-1",), ("trainer.max_epochs=-1", "allowed", "trainer.max_steps")),
-        (("backbone.vision_heads=5",), ("backbone.vision_width=", "allowed", "multiples")),
-        (("loss=norms,einsum",), ("loss=norms,einsum", "-m")),
-    ],
+    ("arguments", "words"), [pytest.param(*mistake, marks=[pytest.mark.slow] if number % 2 else []) for number, mistake in enumerate(MISTAKES)]
 )
 def test_a_mistake_is_two_lines(arguments, words, tmp_path, monkeypatch, capsys):
     """In this process, as one that starts anew spends seconds on imports."""

@@ -116,7 +116,7 @@ def test_how_many():
     assert len(set(lines(REFUSED) + lines(ACCEPTED))) == len(lines(REFUSED) + lines(ACCEPTED))
 
 
-@pytest.mark.parametrize("overrides", cases(REFUSED, 8))
+@pytest.mark.parametrize("overrides", cases(REFUSED, 24))
 def test_an_override_is_refused_in_two_lines(overrides, answer, tmp_path):
     code, said = answer(overrides)
     assert code == 2, said
@@ -126,7 +126,7 @@ def test_an_override_is_refused_in_two_lines(overrides, answer, tmp_path):
     assert left == []
 
 
-@pytest.mark.parametrize("overrides", cases(ACCEPTED, 6))
+@pytest.mark.parametrize("overrides", cases(ACCEPTED, 24))
 def test_an_override_is_accepted(overrides, answer):
     with pytest.raises(Reached):
         answer(overrides)

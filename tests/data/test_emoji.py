@@ -119,7 +119,9 @@ def test_labels_are_unicode_s_groups(source):
     assert len(wanted.keys() & groups.keys()) >= 2
 
 
-@pytest.mark.parametrize(("key", "size"), [("train", 1800), ("val", 1900), ("test", 1800)])
+@pytest.mark.parametrize(
+    ("key", "size"), [("train", 1800), pytest.param("val", 1900, marks=pytest.mark.slow), pytest.param("test", 1800, marks=pytest.mark.slow)]
+)
 def test_more_than_there_are_is_refused(key, size):
     with pytest.raises(ConfigError, match=rf"data\.{key}_size={size} is more than there are; allowed: up to \d+ emoji"):
         make(sizes=SIZES | {key: size})

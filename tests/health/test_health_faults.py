@@ -77,8 +77,8 @@ def in_precision(precision: str) -> dict:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("optimizer", ["adamw", "lion", "fused"])
-@pytest.mark.parametrize("fault", ["nan", "inf", "inf_loss_alone"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("lion", marks=pytest.mark.slow), "fused"])
+@pytest.mark.parametrize("fault", ["nan", pytest.param("inf", marks=pytest.mark.slow), "inf_loss_alone"])
 def test_skipped_steps_move_nothing_in_any_precision(precision, optimizer, fault):
     _, callback, around = fit(HealthSettings(), {0, 5, 6}, FAULTS[fault], optimizer, **in_precision(precision))
     assert [step for step, moved in enumerate(around.moved) if not moved] == [0, 5, 6]

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.forked import ended, start
+from tests.health.two_processes import main
 
 
 @pytest.fixture(scope="module")
@@ -22,18 +19,10 @@ def seen(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0", "PYTHONPATH": str(ROOT)}
-    shared |= {"CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "tests.health.two_processes", str(folder)]
-    environments = [os.environ | shared | {"LOCAL_RANK": str(rank)} for rank in (0, 1)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    running = [subprocess.Popen(command, cwd=ROOT, env=environment, **pipes) for environment in environments]
-    try:
-        said = [process.communicate(timeout=150)[0] for process in running]
-    finally:
-        for process in running:
-            process.kill()
-    assert [process.returncode for process in running] == [0, 0], "\n".join(said)
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0", "CUDA_VISIBLE_DEVICES": ""}
+    running = [start(lambda: main(folder), folder / f"said_{rank}", shared | {"LOCAL_RANK": str(rank)}) for rank in (0, 1)]
+    codes = [ended(process) for process in running]
+    assert codes == [0, 0], "\n".join((folder / f"said_{rank}").read_text() for rank in (0, 1))
     return folder, [json.loads((folder / f"seen_{rank}.json").read_text()) for rank in (0, 1)]
 
 

@@ -131,7 +131,7 @@ def test_a_short_run_shows_its_first_and_last_step_and_a_continued_one_the_same(
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=pytest.mark.slow)])
 def test_clipping_is_lightnings_bit_for_bit(small, tmp_path, precision):
     shared = ["loss=norms", "trainer.max_epochs=1", f"trainer.precision={precision}"]
     run(small(*shared, "monitor.clip=0.01"), tmp_path / "ours")

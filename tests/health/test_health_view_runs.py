@@ -70,9 +70,9 @@ def doubled(encoder, views):
 HEALTHY = [
     ("model=clip", "loss=stock"),
     ("model=v534dim",),
-    ("model=v5335dim",),
-    ("model=v534dim", "loss=einsum", "loss.scale_init=auto"),
-    pytest.param(("data=emoji",), marks=needs_font),
+    pytest.param(("model=v5335dim",), marks=pytest.mark.slow),
+    pytest.param(("model=v534dim", "loss=einsum", "loss.scale_init=auto"), marks=pytest.mark.slow),
+    pytest.param(("data=emoji",), marks=[*needs_font, pytest.mark.slow]),
 ]
 
 
@@ -83,6 +83,7 @@ def test_a_healthy_run_gets_no_advice_on_views(composed, tmp_path, caplog, chose
     assert "view" not in caplog.text.lower()
 
 
+@pytest.mark.slow
 def test_a_run_that_learns_gets_none_once_views_and_lines_are_judged(composed, tmp_path, monkeypatch):
     """This one has learned enough after half of the steps that others are given."""
     monkeypatch.setattr(callback, "FIRST_STEPS", 100)
@@ -90,7 +91,11 @@ def test_a_run_that_learns_gets_none_once_views_and_lines_are_judged(composed, t
     assert advice(tmp_path) == []
 
 
-@pytest.mark.parametrize("extra", [(), ("trainer.precision=bf16-mixed",), ("trainer.accumulate_grad_batches=3",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "extra",
+    [(), ("trainer.precision=bf16-mixed",), pytest.param(("trainer.accumulate_grad_batches=3",), marks=pytest.mark.slow)],
+    ids=" ".join,
+)
 def test_a_constant_view_is_told_at_the_start_and_at_validation(small, tmp_path, caplog, plant, extra):
     plant(constant)
     run(small(*FAST, f"report={str(not extra).lower()}", *extra), tmp_path)
@@ -120,7 +125,10 @@ def test_the_small_first_weights_of_old_make_blind_views(composed, tmp_path):
     assert "(1) backbone.translator_init=fan_in" in blind["text"]
 
 
-@pytest.mark.parametrize(("chosen", "names"), [("loss=normsv5", ["caption_1"]), ("loss=stock", ["direction 1", "direction 2"])])
+@pytest.mark.parametrize(
+    ("chosen", "names"),
+    [("loss=normsv5", ["caption_1"]), pytest.param("loss=stock", ["direction 1", "direction 2"], marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("shuffled", [False, True], ids=["matching", "shuffled"])
 def test_a_line_whose_matches_are_shuffled_is_at_chance(small, tmp_path, plant, monkeypatch, chosen, names, shuffled):
     def known(encoder, views):
@@ -179,6 +187,7 @@ def test_an_evaluation_has_no_advice_of_its_own(small, tmp_path, plant):
     assert "advice" not in json.loads((tmp_path / "evaluation.json").read_text())
 
 
+@pytest.mark.slow
 def test_of_two_processes_the_first_speaks(tmp_path):
     planted = ("backbone.translator_init=marian", "backbone.translator_norm=post", "trainer.strategy=ddp", "trainer.devices=2")
     command = [sys.executable, str(ROOT / "train.py"), *SMALL, *FAST, "data.train_size=48", *planted, f"hydra.run.dir={tmp_path}"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import subprocess
-import sys
 import weakref
 from functools import reduce
 from operator import add
@@ -27,6 +25,7 @@ from model.losses.registry import ENTRIES
 from model.losses.row_kernel import row_kernel
 from model.losses.rows import Lines
 from model.losses.score import others
+from tests.forked import ended, start
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
@@ -65,6 +64,7 @@ PROGRAM = """
 import torch
 from model.losses import make_loss
 from model.errors import ConfigError
+from tests.forked import ended, start
 function = {function}
 views = [torch.randn({rows}, 32, generator=torch.Generator().manual_seed(k), requires_grad=True) for k in range(3)]
 loss = make_loss(function, evaluation="{evaluation}")
@@ -90,10 +90,16 @@ for x, grad in zip(views, grads):
 """
 
 
-def call(function: str, rows: int, evaluation: str = "auto") -> subprocess.CompletedProcess:
-    """A step of a loss made of a function, in a process of its own."""
-    program = PROGRAM.format(function=function, rows=rows, evaluation=evaluation)
-    return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture
+def call(tmp_path):
+    """`call(function, rows)` -> exit code and output of a step of a loss made of a function, in a process of its own."""
+
+    def step(function: str, rows: int, evaluation: str = "auto") -> tuple[int, str]:
+        program = PROGRAM.format(function=function, rows=rows, evaluation=evaluation)
+        code = ended(start(lambda: exec(program, {}), tmp_path / "said"))
+        return code, (tmp_path / "said").read_text()
+
+    return step
 
 
 def cases(table) -> list:
@@ -103,26 +109,26 @@ def cases(table) -> list:
 
 
 @pytest.mark.parametrize(("name", "rows"), cases(WRONG))
-def test_a_wrong_function_is_refused(name, rows):
+def test_a_wrong_function_is_refused(call, name, rows):
     function, words = WRONG[name]
-    done = call(function, rows)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert words in done.stdout
-    assert "accepted: " in done.stdout
-    assert len(done.stdout.strip().splitlines()) == 1
+    code, said = call(function, rows)
+    assert code == 2, said
+    assert words in said
+    assert "accepted: " in said
+    assert len(said.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(("name", "rows"), cases(RIGHT))
-def test_a_right_function_trains(name, rows):
-    done = call(RIGHT[name], rows)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_a_right_function_trains(call, name, rows):
+    code, said = call(RIGHT[name], rows)
+    assert code == 0, said
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_right_function_trains_over_all_tuples(name):
-    done = call(RIGHT[name], 8, "dense")
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_a_right_function_trains_over_all_tuples(call, name):
+    code, said = call(RIGHT[name], 8, "dense")
+    assert code == 0, said
 
 
 def line_call(**changes) -> None:

@@ -82,7 +82,7 @@ def test_rows_as_they_come(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_are_those_of_finite_differences(name):
     loss = make_loss(name)
-    x, scale = draw(3, 4, 5, seed=3).requires_grad_(), torch.tensor(2.5, dtype=torch.float64, requires_grad=True)
+    x, scale = draw(3, 3, 3, seed=3).requires_grad_(), torch.tensor(2.5, dtype=torch.float64, requires_grad=True)
     torch.autograd.gradcheck(lambda x, scale: loss(x, scale), (x, scale), rtol=1e-5, atol=1e-8)
 
 

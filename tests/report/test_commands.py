@@ -35,6 +35,7 @@ def place(tmp_path_factory) -> Path:
     return place
 
 
+@pytest.mark.slow
 def test_the_command_of_a_job_makes_that_job_alone(place):
     jobs = [read_run(path.parents[1]) for path in place.glob("the sweep/*/.hydra/config.yaml")]
     assert len(jobs) == 4

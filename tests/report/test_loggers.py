@@ -77,6 +77,7 @@ def offline(monkeypatch):
     return ("logger=wandb", "logger.offline=true")
 
 
+@pytest.mark.slow
 def test_wandb_has_the_metrics_and_the_pictures_of_each_run_of_a_process(small, tmp_path, offline):
     for seed in (1, 2):
         folder = tmp_path / str(seed)
@@ -95,6 +96,7 @@ def test_wandb_has_the_metrics_and_the_pictures_of_each_run_of_a_process(small, 
         assert len(list(folder.glob("wandb/offline-run-*/files/media/images/report/*.png"))) == len(shown) > 0
 
 
+@pytest.mark.slow
 def test_a_failed_run_ends_its_wandb_run(small, tmp_path, offline, monkeypatch):
     from model.module import NWayClip
 

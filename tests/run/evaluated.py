@@ -1,9 +1,10 @@
-"""Evaluates untrained models of six losses on splits of one size; prints the figures as JSON. To be started alone, or by torchrun."""
+"""Evaluates untrained models of some losses on splits of one size; prints the figures as JSON. To be started alone, or by torchrun."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -14,16 +15,14 @@ from model.ending import evaluate_splits
 from model.session import make_session
 from tests.conftest import SMALL, compose_run
 
-LOSSES = ("normsv5", "einsum", "stock", "siglip", "symile", "gram")
 
-
-def main(processes: int, size: int) -> None:
+def main(processes: int, size: int, losses: Sequence[str]) -> None:
     """Batches of 16 over all processes."""
     shared = [*SMALL, "model.captions=2", "evaluate=[val,test]", f"data.batch_size={16 // processes}", "analysis=off", "monitor=off"]
     shared += [f"data.val_size={size}", f"data.test_size={size}"]
     shared += ["trainer.precision=64-true", *(["trainer.strategy=ddp", f"trainer.devices={processes}"] if processes > 1 else [])]
     found = {}
-    for loss in LOSSES:
+    for loss in losses:
         config = compose_run(*shared, f"loss={loss}")
         pl.seed_everything(1, verbose=False)
         sizes, folder = resolved_sizes(config.backbone), Path(mkdtemp())
@@ -35,4 +34,4 @@ def main(processes: int, size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])

@@ -42,9 +42,9 @@ def sweep_here(place: Path, folder: str, *arguments: str, options: Sequence[str]
     return code
 
 
-def sweep_apart(folder: Path, *arguments: str, script: str | None = None, **environment: str) -> subprocess.CompletedProcess:
-    """The same in a process of its own; `script`: instead of train.py."""
-    command = [sys.executable, *(["-c", script] if script else [str(ROOT / "train.py")]), "-m", *SMALL, f"hydra.sweep.dir={folder}", *arguments]
+def sweep_apart(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """The same in a process of its own."""
+    command = [sys.executable, str(ROOT / "train.py"), "-m", *SMALL, f"hydra.sweep.dir={folder}", *arguments]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(command, cwd=folder.parent, env=variables, capture_output=True, text=True, timeout=200, check=False)
 

@@ -69,7 +69,7 @@ KINDS = ["bomb", "bomb_old_format", "bare_pickle", "cut", "empty", "text", "zip"
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "numbers_as_weights"])
-@pytest.mark.parametrize("asked", [("train=true",), ("train=false", "evaluate=[test]")])
+@pytest.mark.parametrize("asked", [("train=true",), pytest.param(("train=false", "evaluate=[test]"), marks=pytest.mark.slow)])
 def test_what_is_no_checkpoint_is_refused(whole, small, tmp_path, kind, asked):
     path, planted = tmp_path / "file.ckpt", tmp_path / "executed"
     write(path, kind, whole, planted)
@@ -79,7 +79,7 @@ def test_what_is_no_checkpoint_is_refused(whole, small, tmp_path, kind, asked):
     assert not planted.exists()
 
 
-@pytest.mark.parametrize("value", [math.log(500), 500.0, math.inf])
+@pytest.mark.parametrize("value", [math.log(500), pytest.param(500.0, marks=pytest.mark.slow), math.inf])
 def test_a_scale_above_its_cap_is_brought_back_before_the_first_step(whole, small, tmp_path, value, monkeypatch):
     path = tmp_path / "file.ckpt"
     torch.save({**whole, "state_dict": {**whole["state_dict"], "logit_scale": torch.tensor(value)}}, path)

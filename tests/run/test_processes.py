@@ -10,28 +10,38 @@ from pathlib import Path
 
 import pytest
 
+from model.run import run
 from tests.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def rows_of(folder: Path, *overrides: str) -> list[dict[str, str]]:
-    """metrics.csv of a run by train.py."""
-    command = [sys.executable, str(ROOT / "train.py"), *SMALL, "data.train_size=48", "monitor.every_n_steps=1", *overrides, f"hydra.run.dir={folder}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+OVERRIDES = ("data.train_size=48", "data.test_size=21", "monitor.every_n_steps=1", "analysis=standard")
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    """metrics.csv of a run."""
     with open(folder / "metrics.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_two_processes_of_8_equal_one_of_16(tmp_path):
+def test_two_processes_of_8_equal_one_of_16(small, tmp_path):
     """Losses, gradient norms and recall of every row; float32 sums are taken in another order. 21 test samples cannot be shared evenly;
     the first process analyses all of them alone, and the other ends without waiting."""
-    two = rows_of(tmp_path / "two", "trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=8", "data.test_size=21")
-    one = rows_of(tmp_path / "one", "data.batch_size=16", "data.test_size=21")
+    several = ("trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=8", f"hydra.run.dir={tmp_path / 'two'}")
+    command = [sys.executable, str(ROOT / "train.py"), *SMALL, *OVERRIDES, *several]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run(small(*OVERRIDES, "data.batch_size=16"), tmp_path / "one")
+    two, one = (rows_of(tmp_path / name) for name in ("two", "one"))
     assert [row["step"] for row in two] == [row["step"] for row in one]
-    for key in ("train/loss", "train/logit_scale", "grad/global_norm", "val/recall@5", "geometry/uniformity/image", "drift/image/cosine_to_previous"):
+    for key in (
+        *("train/loss", "train/logit_scale", "grad/global_norm", "val/recall@5", "val/loss", "val/swap_acc"),
+        *("geometry/uniformity/image", "drift/image/cosine_to_previous"),
+    ):
         assert [float(row[key]) for row in two if row[key]] == pytest.approx([float(row[key]) for row in one if row[key]], rel=1e-3), key
+    tested = [json.loads((tmp_path / name / "summary.json").read_text())["metrics"]["test/loss"] for name in ("two", "one")]
+    assert tested[0] == pytest.approx(tested[1], rel=1e-3)
     assert_same_analysis(*(json.loads((tmp_path / name / "analysis.json").read_text()) for name in ("two", "one")))
 
 

@@ -17,23 +17,11 @@ from model.config import resume
 from model.config.cli import WORST, finite_objective
 from model.config.compose import job_hash
 from model.module import NWayClip
-from tests.run.sweeps import ROOT, TOLD, compared, contents, job_folder, sweep, sweep_apart, sweep_here
+from tests.conftest import SMALL
+from tests.forked import train_until
+from tests.run.sweeps import TOLD, compared, contents, job_folder, sweep, sweep_here
 
 __all__ = ["sweep"]
-# Kills its own process right before an optimizer step of the job with seed 2.
-KILLED = f"""
-import os, signal, sys
-sys.path.insert(0, {str(ROOT)!r})
-from model.module import NWayClip
-step = NWayClip.optimizer_step
-def fatal(self, *arguments, **keywords):
-    if self.global_step == 4 and "_seed2_" in str(self.trainer.default_root_dir):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, *arguments, **keywords)
-NWayClip.optimizer_step = fatal
-from model.config.cli import command_line
-sys.exit(command_line())
-"""
 CLIP = ("model=clip", "model.captions=1", "loss=stock")
 
 
@@ -67,13 +55,18 @@ def test_further_processes_are_told_the_folder(sweep, tmp_path):
     assert [f'hydra.sweep.dir="{made.name}"'] == TOLD
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_and_its_comparison_is_that_of_one_never_killed(sweep, tmp_path):
     """SIGKILL in the second job's second epoch: the first is not run again, the second goes on, the third runs."""
     arguments = (*CLIP, "seed=1,2,3")
     assert sweep(*arguments, folder="whole") == 0
     cut = tmp_path / "cut"
-    done = sweep_apart(cut, *arguments, script=KILLED)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    code = train_until(
+        lambda module: module.global_step == 4 and "_seed2_" in str(module.trainer.default_root_dir),
+        tmp_path / "said",
+        *("-m", *SMALL, f"hydra.sweep.dir={cut}", *arguments),
+    )
+    assert code == -signal.SIGKILL
     finished, half_done = job_folder(cut, "stock_seed1"), job_folder(cut, "stock_seed2")
     assert checkpoint_path(half_done, "last").is_file()
     assert not (half_done / "summary.json").exists()
@@ -110,6 +103,7 @@ def watch_starts(started_at: list[int]) -> None:
     NWayClip.training_step = watched
 
 
+@pytest.mark.slow
 def test_a_sweep_that_grew_runs_only_what_is_new(sweep, tmp_path):
     """Numbers of jobs shift when a value is added in the middle; folders do not."""
     assert sweep(*CLIP, "optimizer.lr=0.001,0.002", "seed=1") == 0

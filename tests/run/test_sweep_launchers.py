@@ -25,6 +25,7 @@ def composed_node(*overrides: str) -> DictConfig:
         return compose("train", list(overrides), return_hydra_config=True)
 
 
+@pytest.mark.slow
 def test_a_search_survives_jobs_that_fail_or_measure_nothing(sweep, tmp_path):
     """Grid of four: two rates are impossible, two runs do not validate; the study ends with the one that can be."""
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
@@ -48,6 +49,7 @@ def test_a_search_goes_on_with_the_trials_that_it_has(sweep, tmp_path):
     assert len(list((tmp_path / "sweep").glob("stock_*"))) == 3
 
 
+@pytest.mark.slow
 def test_jobs_side_by_side(tmp_path):
     """Worker processes train; the exit code knows of the one that failed."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
@@ -57,6 +59,7 @@ def test_jobs_side_by_side(tmp_path):
     assert [(row["optimizer.lr"], row["seeds"], row["failed"]) for row in rows] == [("0.001", "0", "0"), ("-1.0", "", "1")]
 
 
+@pytest.mark.slow
 def test_jobs_of_a_cluster(tmp_path):
     """submitit's executor on this machine takes the way of a job on a cluster: a pickled job, a process of its own."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
@@ -67,6 +70,7 @@ def test_jobs_of_a_cluster(tmp_path):
     assert [row["seeds"] for row in compared(folder)] == ["1"]
 
 
+@pytest.mark.slow
 def test_further_processes_of_a_job_walk_the_sweep_with_it(composed, tmp_path):
     """The first job is done already: both processes leave it out and train the second."""
     folder = tmp_path / "sweep"
