@@ -7,7 +7,7 @@ import gc
 import importlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import pytest
@@ -55,6 +55,11 @@ def imported() -> None:
     gc.freeze()
 
 
+
+
+def some(values: Sequence[object], every: int) -> list[object]:
+    """One in `every` of a test's values runs by default, the others carry the marker slow."""
+    return [pytest.param(value, marks=pytest.mark.slow) if number % every else value for number, value in enumerate(values)]
 
 
 def compose_run(*overrides: str) -> RunConfig:

@@ -28,11 +28,15 @@ class WholeFileIO(TorchCheckpointIO):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = target.with_name(f".{target.name}.{os.getpid()}")
-        with open(beside, "wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, target)
+        try:
+            with open(beside, "wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, target)
+        except BaseException:  # such as a full disk: what was begun takes no room
+            beside.unlink(missing_ok=True)
+            raise
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Always with weights_only=True: a checkpoint is data, not code."""
@@ -47,6 +51,12 @@ class RunCheckpoints(Checkpoint):
         self.folder, self.every_n_steps, self.config_hash, self.objective = folder, every_n_steps, config_hash, objective
         self.best: float | None = None
         self.saved_step = 0
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        """Removes what processes that were killed while saving have left."""
+        if stage == "fit" and trainer.is_global_zero:
+            for begun in checkpoint_path(self.folder, LAST).parent.glob(".*.ckpt.*"):
+                begun.unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""

@@ -40,7 +40,7 @@ def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None
     """The figures of the job in `folder` if it has ended with all that `config` asks for, else None. Raises UsedFolder where it was another job."""
     summary = read_summary(folder)
     refuse_other(folder, config, summary.get("config_hash"))
-    if not config.train or summary.get("status") not in ENDED:
+    if not config.train or summary.get("status") not in ENDED or "metrics" not in summary:
         return None
     measured = {key.removesuffix("/recall@1") for key in summary["metrics"]}
     return summary["metrics"] if measured.issuperset(config.evaluate) or config.trainer.fast_dev_run else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -14,10 +15,22 @@ from model.data.sampler import EpochSampler, Rows
 
 def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> DataLoader:
     """The batches of `rows`, made in this process or in `num_workers` others."""
-    # A generator of its own, as every iterator draws one number from it.
     return DataLoader(
-        batches, sampler=list(rows), batch_size=None, num_workers=num_workers, pin_memory=torch.cuda.is_available(), generator=torch.Generator()
+        batches,
+        sampler=list(rows),
+        batch_size=None,
+        num_workers=num_workers,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),  # of its own, as every iterator draws one number from it
+        multiprocessing_context=start_method() if num_workers else None,
     )
+
+
+def start_method() -> str | None:
+    """How workers are started: torch's way (None), but not in a process of a parallel launcher (joblib's loky), whose own way no loader can use."""
+    if multiprocessing.get_start_method(allow_none=True) != "loky":
+        return None
+    return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 class OrderedLoader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from model.report.intervals import Interval
@@ -10,6 +11,8 @@ from model.report.journal import as_csv
 from model.report.rows import Comparison, Row, costs, shown
 from model.report.summary import JOINT_MEANING, RECALL_MEANING
 
+# The beginning of a formula; numbers, also several beside each other, are none.
+FORMULA = re.compile(r"[=@\t\r]|[+-](?!([\d.]+|inf|nan)([eE][+-]?\d+)?( |$))")
 # What the table shows of the many figures that the CSV file has.
 SHOWN = ("val/recall@1", "val/joint_recall@1", "test/recall@1", "test/recall@5", "test/recall@10", "test/joint_recall@1", "test/swap_acc")
 
@@ -18,7 +21,14 @@ def csv_text(comparison: Comparison) -> str:
     """One row a setting, every digit; empty where there is no value."""
     records = [csv_record(comparison, row) for row in comparison.rows]
     columns = list(dict.fromkeys(column for record in records for column in record))
-    return as_csv(columns, [{key: "" if value is None else value for key, value in record.items()} for record in records])
+    return as_csv(columns, [{key: cell(value) for key, value in record.items()} for record in records])
+
+
+def cell(value: Any) -> Any:
+    """A value for a CSV file. A text that a spreadsheet would run as a formula gets an apostrophe before it, which spreadsheets do not show."""
+    if value is None:
+        return ""
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 def csv_record(comparison: Comparison, row: Row) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from model.config.identity import INTRODUCED, NOT_IN_JOB_HASH, OF_TRANSLATOR
 from model.report.choices import choice_defaults
 from model.report.summary import ENDED, EVALUATION, SUMMARY, read_summary
 
+log = logging.getLogger(__name__)
 # Seeds of one setting are pooled; what is measured and drawn makes no other setting.
 SEED = "seed"
 NOT_A_SETTING = (SEED, *NOT_IN_JOB_HASH)
@@ -61,7 +63,11 @@ def read_jobs(sweep: Path) -> list[Job]:
     """The jobs in the folders below `sweep`, one a configuration: of several with the same, one that ended. None where there are none."""
     found: dict[str, Job] = {}
     for path in sorted(sweep.glob("*/.hydra/config.yaml")):
-        job = read_job(path.parents[1])
+        try:
+            job = read_job(path.parents[1])
+        except (OSError, ValueError, yaml.YAMLError) as error:  # a kill while Hydra wrote it, or somebody else's file
+            log.warning("%s is left out of the comparison: %s", path.parents[1], str(error).partition("\n")[0])
+            continue
         identity = json.dumps({key: value for key, value in job.config.items() if key not in NOT_IN_JOB_HASH}, sort_keys=True)
         if identity not in found or (job.ended and not found[identity].ended):
             found[identity] = job
@@ -69,8 +75,10 @@ def read_jobs(sweep: Path) -> list[Job]:
 
 
 def read_job(folder: Path) -> Job:
-    """The job in `folder`."""
+    """The job in `folder`. Raises OSError, ValueError or YAMLError where its configuration cannot be read."""
     config = yaml.safe_load((folder / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
+    if not isinstance(config, dict) or not isinstance(config.get(SEED), int):
+        raise ValueError(f"{folder / '.hydra' / 'config.yaml'} is no configuration of a run")
     overrides = folder / ".hydra" / "overrides.yaml"
     given = yaml.safe_load(overrides.read_text(encoding="utf-8")) if overrides.exists() else []
     summary = read_summary(folder, SUMMARY) or read_summary(folder, EVALUATION)

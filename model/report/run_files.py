@@ -18,6 +18,7 @@ from yaml import YAMLError
 
 from model.config.folder import CONFIG_NAME, METRICS
 from model.errors import ConfigError
+from model.report.jobs import REFERENCE
 from model.report.journal import read_rows
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ class Run:
 
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
-    """The composed configuration, interpolations resolved."""
+    """The composed configuration, references to other keys replaced by their values."""
     overrides: list[str] = field(default_factory=list)
     """What was typed after `train.py`; of a sweep's job, one value for each key."""
     hydra_overrides: list[str] = field(default_factory=list)
@@ -68,7 +69,7 @@ def read_run(folder: Path) -> Run:
         raise ConfigError(f"{folder} is not a run's folder; allowed: a folder that holds one of {', '.join(MARKS)}")
     return Run(
         folder=folder,
-        config=read_yaml(folder / ".hydra" / "config.yaml", {}),
+        config=with_references(read_yaml(folder / ".hydra" / "config.yaml", {})),
         overrides=read_yaml(folder / ".hydra" / "overrides.yaml", []),
         hydra_overrides=read_overrides(folder / ".hydra" / "hydra.yaml", "hydra"),
         config_options=read_config_options(folder / ".hydra" / "hydra.yaml"),
@@ -95,7 +96,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_overrides(path: Path, part: str) -> list[str]:
     """What a command line said, for the `task` or for `hydra`, of a file with Hydra's own settings. They refer to what only a running Hydra knows."""
-    settings = read_yaml(path, {}, resolve=False)
+    settings = read_yaml(path, {})
     try:
         return settings["hydra"]["overrides"][part] or []
     except (KeyError, TypeError):
@@ -104,7 +105,7 @@ def read_overrides(path: Path, part: str) -> list[str]:
 
 def read_config_options(path: Path) -> list[str]:
     """The options that named a further folder of configuration files, or another file than conf/train.yaml, of a file with Hydra's own settings."""
-    settings = read_yaml(path, {}, resolve=False)
+    settings = read_yaml(path, {})
     try:
         sources, name = settings["hydra"]["runtime"]["config_sources"], settings["hydra"]["job"]["config_name"]
     except (KeyError, TypeError):
@@ -113,15 +114,30 @@ def read_config_options(path: Path) -> list[str]:
     return [*folders, *([f"--config-name={name}"] if name != CONFIG_NAME else [])]
 
 
-def read_yaml(path: Path, default: Any, *, resolve: bool = True) -> Any:
-    """A file that Hydra wrote, as plain dictionaries and lists; `default` where there is none, or, with a warning, where it cannot be read.
+def with_references(config: Any) -> dict[str, Any]:
+    """A configuration with every `${other.key}` replaced by that key's value. Resolvers such as `${oc.env:NAME}` stay as they are: a page that is
+    made from somebody else's folder must not show the reader's environment. Empty where `config` is no dictionary."""
+    values = config if isinstance(config, dict) else {}
 
-    resolve: whether references to other keys are replaced by their values.
-    """
+    def replaced(value: Any, depth: int = 0) -> Any:
+        if isinstance(value, dict):
+            return {key: replaced(inner) for key, inner in value.items()}
+        found = REFERENCE.fullmatch(value) if isinstance(value, str) and depth < len(values) + 1 else None
+        target: Any = values
+        for part in found.group(1).split(".") if found else ():
+            target = target.get(part) if isinstance(target, dict) else None
+        return value if found is None or target is None else replaced(target, depth + 1)
+
+    return {key: replaced(value) for key, value in values.items()}
+
+
+def read_yaml(path: Path, default: Any) -> Any:
+    """A file that Hydra wrote, as plain dictionaries and lists, references to other keys as they stand; `default` where there is none, or, with a
+    warning, where it cannot be read."""
     if not path.is_file():
         return default
     try:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=resolve)
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except (OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
         log.warning("%s is left out of the report: %s", path, error)
         return default

@@ -58,16 +58,20 @@ class Summary:
 
 
 def record_failure(folder: Path, reason: str, name: str = SUMMARY) -> None:
-    """The summary of a run, or with EVALUATION of an evaluation, that did not end well; `reason` in words."""
+    """The summary of a run, or with EVALUATION of an evaluation, that did not end well; `reason` in words. A summary with figures stays: what follows
+    a run, its report or an attempt to go on with it, does not make it a failed one."""
+    if read_summary(folder, name).get("status") in ENDED:
+        return
     write_summary(folder / name, {"status": "failed", "reason": reason, "versions": versions()})
 
 
 def read_summary(folder: Path, name: str = SUMMARY) -> dict:
-    """What the run in `folder` has recorded; nothing where there is no whole file."""
+    """What the run in `folder` has recorded; nothing where there is no whole file, or where it holds something else."""
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) and isinstance(found.get("metrics", {}), dict) else {}
 
 
 def write_summary(path: Path, body: dict) -> None:

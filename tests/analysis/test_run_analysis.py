@@ -253,7 +253,7 @@ def test_two_samples_and_few_classes_are_no_failure(small, tmp_path):
     assert found["retrieval"]["test"]["pairs"][0]["recall"]["5"]["value"] == 1
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bf16-true", "64-true"))])
 @pytest.mark.parametrize("choice", ["loss=norms", pytest.param("loss=stock", marks=pytest.mark.slow)])
 def test_other_precisions_are_analysed_in_float32(small, tmp_path, precision, choice):
     run(small(f"trainer.precision={precision}", choice, "model=v5335dim", "trainer.max_epochs=1"), tmp_path)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.data.loader import start_method
 from model.data.sampler import EpochSampler, ordered_batches
 from tests.data.helpers import small_data, small_scenes
 
@@ -120,3 +121,10 @@ def test_sizes_and_ceiling():
     data = small_data(small_scenes(22, 9, 8))
     assert data.sizes() == {"train": 22, "val": 9, "test": 8}
     assert data.ceiling("val") == {"recall@1": 1.0, "recall@5": 1.0, "recall@10": 1.0}
+
+
+@pytest.mark.parametrize(("method", "started"), [("loky", "fork"), ("fork", None), ("spawn", None), (None, None)])
+def test_workers_start_in_a_process_of_a_parallel_launcher(monkeypatch, method, started):
+    """joblib's processes have a way of their own to start others, which a DataLoader cannot use."""
+    monkeypatch.setattr("multiprocessing.get_start_method", lambda allow_none=False: method)
+    assert start_method() == started

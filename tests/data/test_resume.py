@@ -99,6 +99,7 @@ def test_checkpoint_at_the_end_of_an_epoch(hook, epoch, tmp_path):
 
 
 @pytest.mark.parametrize("step", [2, 7])
+@pytest.mark.slow
 def test_checkpoint_with_workers_that_have_prepared_more(step, tmp_path):
     assert interrupted(tmp_path / "a.ckpt", "on_train_batch_end", step, workers=2) == fit()
 

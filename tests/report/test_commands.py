@@ -60,6 +60,7 @@ def test_a_folder_and_a_file_named_by_options_are_in_both_commands(tmp_path):
         assert "experiment=one" in command
 
 
+@pytest.mark.slow
 def test_the_command_of_a_sweep_goes_on_with_it(place, monkeypatch):
     monkeypatch.chdir(place)
     text = (place / "the sweep" / "comparison.md").read_text()

@@ -59,3 +59,12 @@ def test_a_failure_says_why(tmp_path):
     record_failure(tmp_path / "job", "ValueError: why")
     body = json.loads((tmp_path / "job" / "summary.json").read_text())
     assert (body["status"], body["reason"]) == ("failed", "ValueError: why")
+
+
+@pytest.mark.parametrize("status", ["complete", "stopped"])
+def test_a_failure_after_its_end_leaves_a_runs_figures(tmp_path, status):
+    """Such as Ctrl-C while the report is drawn, or a mistyped attempt to go on."""
+    text = json.dumps({"status": status, "metrics": {"val/recall@1": 0.5}})
+    (tmp_path / "summary.json").write_text(text)
+    record_failure(tmp_path, "interrupted")
+    assert (tmp_path / "summary.json").read_text() == text

@@ -63,6 +63,7 @@ def test_hashes_are_those_of_then(composed):
     assert config_hash(composed("model=v5335dim", "loss=norms", "seed=3", "backbone.lr=4e-3", *THEN)) == "59c2e925c9c0"
 
 
+@pytest.mark.slow
 def test_a_later_key_counts_where_it_changes_something(composed):
     changes = [(), ("objective=val/swap_acc",), (UNCAPPED,), (THEN[0],), (THEN[1],)]
     assert len({config_hash(composed(*change)) for change in changes}) == 5

@@ -138,6 +138,7 @@ def test_a_job_killed_before_its_first_checkpoint_starts_anew(sweep, job, tmp_pa
     assert (compared(tmp_path / "sweep"), (job / "metrics.csv").read_bytes()) == before
 
 
+@pytest.mark.slow
 def test_another_split_to_evaluate_needs_no_training(sweep, job):
     before = json.loads((job / "summary.json").read_text())["metrics"]
     started_at = []
