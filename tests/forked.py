@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import traceback
 import warnings
@@ -13,8 +14,10 @@ from typing import Any
 
 
 def start(task: Callable[[], object], output: Path, environment: Mapping[str, str] | None = None) -> int:
-    """Runs `task` in a copy of this process, which writes to `output` -> its number. It ends with the code of SystemExit, else 0, or 1 after an
-    error."""
+    """Runs `task` in a copy of this process, whose output goes to the file `output`; returns the copy's process number.
+
+    The copy ends with the code of SystemExit where `task` raises that, with 1 after another error, and with 0 otherwise.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     with warnings.catch_warnings():
@@ -40,13 +43,26 @@ def start(task: Callable[[], object], output: Path, environment: Mapping[str, st
 
 
 def ended(process: int) -> int:
-    """Waits for it -> its exit code, or minus the signal that ended it."""
+    """Waits for a process; returns its exit code, or minus the number of the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
+def together(task: Callable[[], object], folder: Path, count: int = 2) -> None:
+    """Runs `task` in `count` copies of this process that train together over gloo, each with the variables that torchrun would set. Raises
+    AssertionError, with what they wrote, unless all end well."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "NODE_RANK": "0", "CUDA_VISIBLE_DEVICES": ""}
+    said = [folder / f"said_{rank}" for rank in range(count)]
+    running = [start(task, said[rank], shared | {"LOCAL_RANK": str(rank)}) for rank in range(count)]
+    codes = [ended(process) for process in running]
+    assert codes == [0] * count, "\n".join(path.read_text() for path in said)
+
+
 def train_until(when: Callable[[Any], bool], output: Path, *arguments: str) -> int:
-    """`python train.py <arguments>` in a copy of this process, which kills itself right before the optimizer step for whose module `when` is
-    true -> its exit code."""
+    """Runs `python train.py <arguments>` in a copy of this process and returns its exit code. The copy kills itself right before the first
+    optimizer step for which `when(module)` is true."""
     from model.config.cli import command_line
     from model.module import NWayClip
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 
 import pytest
 import torch
 
-from tests.forked import ended, start
+from tests.forked import together
 from tests.health.two_processes import main
 
 
@@ -16,13 +15,7 @@ from tests.health.two_processes import main
 def seen(tmp_path_factory):
     """What both processes saw, and their folder."""
     folder = tmp_path_factory.mktemp("two")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0", "CUDA_VISIBLE_DEVICES": ""}
-    running = [start(lambda: main(folder), folder / f"said_{rank}", shared | {"LOCAL_RANK": str(rank)}) for rank in (0, 1)]
-    codes = [ended(process) for process in running]
-    assert codes == [0, 0], "\n".join((folder / f"said_{rank}").read_text() for rank in (0, 1))
+    together(lambda: main(folder), folder)
     return folder, [json.loads((folder / f"seen_{rank}.json").read_text()) for rank in (0, 1)]
 
 

@@ -10,13 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from model.config.cli import command_line
 from model.run import run
 from tests.conftest import SMALL
+from tests.forked import together
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+TWO = ("trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=8")
 OVERRIDES = ("data.train_size=48", "data.test_size=21", "monitor.every_n_steps=1", "analysis=standard")
+
+
+def train_here(*arguments: str) -> None:
+    """`python train.py <arguments>` in this process, which ends with it."""
+    sys.argv = ["train.py", *arguments]
+    sys.exit(command_line())
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
@@ -28,10 +37,8 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 def test_two_processes_of_8_equal_one_of_16(small, tmp_path):
     """Losses, gradient norms and recall of every row; float32 sums are taken in another order. 21 test samples cannot be shared evenly;
     the first process analyses all of them alone, and the other ends without waiting."""
-    several = ("trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=8", f"hydra.run.dir={tmp_path / 'two'}")
-    command = [sys.executable, str(ROOT / "train.py"), *SMALL, *OVERRIDES, *several]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    two = [*SMALL, *OVERRIDES, *TWO, f"hydra.run.dir={tmp_path / 'two'}"]
+    together(lambda: train_here(*two), tmp_path)
     run(small(*OVERRIDES, "data.batch_size=16"), tmp_path / "one")
     two, one = (rows_of(tmp_path / name) for name in ("two", "one"))
     assert [row["step"] for row in two] == [row["step"] for row in one]
@@ -51,3 +58,12 @@ def assert_same_analysis(two: dict, one: dict) -> None:
     assert two["retrieval"]["test"]["samples"] == 21
     for name, value in one["geometry"]["test"]["uniformity"].items():
         assert two["geometry"]["test"]["uniformity"][name] == pytest.approx(value, rel=1e-3), name
+
+
+@pytest.mark.slow
+def test_lightning_starts_the_second_process(tmp_path):
+    """`python train.py trainer.devices=2`, as users type it."""
+    command = [sys.executable, str(ROOT / "train.py"), *SMALL, *OVERRIDES, *TWO, f"hydra.run.dir={tmp_path / 'two'}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "two" / "summary.json").read_text())["steps"]["applied"] == 6
