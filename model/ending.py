@@ -79,7 +79,7 @@ def step_counts(session: Session) -> dict[str, int]:
 
 
 def require_steps(session: Session) -> None:
-    """Raises RunFailed after a training that has changed no weight: its figures would be those of the model that it began with."""
+    """Raises RunFailed where training has applied no optimizer step: the figures would be those of the first weights."""
     steps = step_counts(session)
     if not steps["attempted"]:
         raise RunFailed(f"no optimizer step was made: training ended before the first one (trainer.max_time={session.config.trainer.max_time})")

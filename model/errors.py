@@ -11,7 +11,7 @@ class ConfigError(ValueError):
 
 
 class RunFailed(RuntimeError):
-    """A run that began and cannot reach its end, for a reason that it knows. The text, at most two lines, needs no traceback."""
+    """A run has started and cannot continue, for a known reason. The text, at most two lines, explains the reason without a traceback."""
 
 
 def failure_reason(error: BaseException) -> str:

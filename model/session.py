@@ -16,7 +16,8 @@ from model.config.schema import RunConfig, TrainerConfig
 from model.data.module import CaptionData
 from model.errors import ConfigError, require
 from model.health import HealthSettings
-from model.health.callback import GradientHealthCallback, ViewHealthCallback
+from model.health.callback import GradientHealthCallback
+from model.health.view_callback import ViewHealthCallback
 from model.module import NWayClip
 from model.report.callback_loggers import make_loggers
 from model.report.callbacks import JournalCallback, ProgressBar, StepClock

@@ -49,12 +49,10 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session", autouse=True)
 def imported() -> None:
-    """What a run imports is no garbage: a run collects garbage to measure its memory, which would look through all of it each time."""
+    """Imports what a run needs, and excludes it from garbage collection, which every run starts before it measures its memory."""
     importlib.import_module("model.run")
     gc.collect()
     gc.freeze()
-
-
 
 
 def some(values: Sequence[object], every: int) -> list[object]:
@@ -65,7 +63,8 @@ def some(values: Sequence[object], every: int) -> list[object]:
 def compose_run(*overrides: str) -> RunConfig:
     """The checked configuration of these overrides, as train.py would make it.
 
-    Hydra takes half a second to compose; what the same choices of groups gave is kept, and values are set in a copy, as Hydra does in the end.
+    Hydra needs half a second to compose. So the composition of each combination of choices is kept, and values are set in a copy of it, which is
+    also Hydra's last step.
     """
     register_schemas()
     choices = tuple(override for override in overrides if override.partition("=")[0] in groups())
@@ -76,7 +75,7 @@ def compose_run(*overrides: str) -> RunConfig:
             for override in OverridesParser.create().parse_overrides(values):
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         except OmegaConfBaseException:
-            pass  # Hydra says it in its own words below
+            pass  # below, Hydra raises its own error
         else:
             return from_hydra(config)
     return from_hydra(compose_choices(overrides))
@@ -84,7 +83,7 @@ def compose_run(*overrides: str) -> RunConfig:
 
 @cache
 def compose_choices(overrides: tuple[str, ...]) -> DictConfig:
-    """Composed by Hydra."""
+    """The configuration that Hydra composes."""
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         return compose("train", list(overrides))
 

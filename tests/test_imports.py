@@ -11,7 +11,8 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "model").rg
 # Where Lightning and Hydra may be seen; a folder ends with a slash.
 LIGHTNING = (
     "model/run.py", "model/session.py", "model/module.py", "model/data/module.py", "model/checkpoint/",
-    "model/analysis/callbacks.py", "model/health/callback.py", "model/report/callbacks.py", "model/report/callback_loggers.py",
+    "model/analysis/callbacks.py", "model/health/callback.py", "model/health/view_callback.py",
+    "model/report/callbacks.py", "model/report/callback_loggers.py",
 )  # fmt: skip
 HYDRA = ("model/config/", "model/report/sweep.py")
 OMEGACONF = (*HYDRA, "model/report/run_files.py", "model/report/page.py")  # read and show the configurations of finished runs

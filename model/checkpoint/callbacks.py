@@ -34,7 +34,7 @@ class WholeFileIO(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(beside, target)
-        except BaseException:  # such as a full disk: what was begun takes no room
+        except BaseException:  # for example a full disk: an incomplete file must not take room
             beside.unlink(missing_ok=True)
             raise
 
@@ -53,7 +53,7 @@ class RunCheckpoints(Checkpoint):
         self.saved_step = 0
 
     def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        """Removes what processes that were killed while saving have left."""
+        """Removes the incomplete files of processes that were killed while they saved."""
         if stage == "fit" and trainer.is_global_zero:
             for begun in checkpoint_path(self.folder, LAST).parent.glob(".*.ckpt.*"):
                 begun.unlink(missing_ok=True)

@@ -27,7 +27,8 @@ def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> D
 
 
 def start_method() -> str | None:
-    """How workers are started: torch's way (None), but not in a process of a parallel launcher (joblib's loky), whose own way no loader can use."""
+    """The start method for workers; None leaves the choice to torch. Processes of joblib's launcher have the start method `loky`, with which a
+    DataLoader cannot start workers."""
     if multiprocessing.get_start_method(allow_none=True) != "loky":
         return None
     return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"

@@ -23,10 +23,10 @@ def epoch_order(size: int, seed: int, epoch: int) -> NDArray:
 
 
 def ordered_batches(size: int, batch_size: int, *, rank: int = 0, world: int = 1) -> list[Rows]:
-    """Every row in order, shared out to `world` processes in turn; the last batch is as small as it comes.
+    """The batches of process `rank`, which together hold the rows rank, rank + world, rank + 2 world, … in this order. The last batch may be smaller.
 
-    Each process has the same number of rows, as some strategies communicate in every batch: where `world` does not divide `size`, the last
-    processes read one of the first rows once more.
+    All processes have the same number of rows, because some strategies communicate in every batch. Where `world` does not divide `size`, the last
+    processes therefore read one of the first rows a second time.
     """
     indices = (np.arange(-(-size // world)) * world + rank) % size
     return [Rows(0, indices[first : first + batch_size]) for first in range(0, len(indices), batch_size)]

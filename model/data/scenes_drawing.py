@@ -40,7 +40,7 @@ INSIDE = {
 
 @lru_cache(maxsize=1)
 def drawing(image_size: int) -> Drawing:
-    """That of the last size is kept, as its stencils take a third of a second: the next job of a sweep draws with them."""
+    """The Drawing for this size. The last one is kept for the next job of a sweep, because its stencils take a third of a second to make."""
     return Drawing(image_size)
 
 

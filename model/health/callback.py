@@ -1,5 +1,5 @@
-"""Lightning's side of the monitor: hooks only. The gradient of each optimizer step is measured once, after accumulation, the sum over processes and
-unscaling, and before Lightning's own clipping; views are looked at on the first batch and at validations."""
+"""Lightning's side of the gradient monitor: hooks only. The gradient of each optimizer step is measured once: after accumulation, the sum over
+processes and unscaling, and before Lightning's own clipping."""
 
 from __future__ import annotations
 
@@ -17,30 +17,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from model.health.clipping import coefficient, drop_gradients, scale_gradients
-from model.health.glimpse import Glimpse
 from model.health.halt import LAST_GOOD, from_all_processes, halt_text, write_halt
 from model.health.journal import HealthJournal
 from model.health.limits import HealthSettings, refuse_strategy, refuse_two_clippings
 from model.health.noise import add_noise, noise_deviation
 from model.health.policy import Action, Counts, TrainingHalted, decide
 from model.health.reading import Measurement, Reading, measure, read
-from model.health.view_journal import ViewJournal
-from model.health.views import (
-    ALIKE,
-    EQUAL,
-    FIRST_STEPS,
-    LINE_BATCH,
-    LINE_ROWS,
-    SAME,
-    Finding,
-    Seen,
-    blind_views,
-    collapsed_views,
-    equal_views,
-    lines_at_chance,
-)
 from model.health.window import Window
-from model.losses.loss import TupleLoss
 from model.steps import due
 
 log = logging.getLogger(__name__)
@@ -183,79 +166,6 @@ class GradientHealthCallback(pl.Callback):
         self._counts.clipped += int(self._clipped_on_device)
         self._clipped_on_device = 0
         return self._counts
-
-
-class ViewHealthCallback(pl.Callback):
-    """Looks at the views of the run's first batch and of every validation. The first process looks at rows of its own and asks no other."""
-
-    def __init__(self) -> None:
-        self.journal = ViewJournal()
-        self._begun = False
-        self._glimpse = Glimpse()
-
-    @property
-    def advice(self) -> list[dict[str, Any]]:
-        """What was found in the whole run, for summary.json."""
-        return self.journal.entries
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain data: what was found and said, and that the first batch is past."""
-        return {"begun": self._begun, "journal": self.journal.state_dict()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What `state_dict` gave."""
-        self._begun = state_dict["begun"]
-        self.journal.load_state_dict(state_dict["journal"])
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A run that goes on has had its first batch, also by a checkpoint without the state of this callback."""
-        self._begun = self._begun or trainer.global_step > 0
-
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        """The first batch of the run is watched."""
-        if not self._begun and trainer.is_global_zero:
-            self._glimpse.watch(pl_module.encoder)
-        self._begun = True
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Findings on the first batch, before any weight has moved."""
-        if self._glimpse.watching and (seen := self._glimpse.take()):
-            names = pl_module.encoder.plan.names
-            self.journal.add([*blind_views(seen, names, pl_module.encoder.tokens.end), *equal_views(seen, names)], step=1)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Its first rows are watched."""
-        if trainer.is_global_zero and trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._glimpse.watch(pl_module.encoder)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Findings on a validation."""
-        if self._glimpse.watching and (seen := self._glimpse.take()):
-            self.journal.add(validation_findings(pl_module, seen, trainer.global_step), trainer.global_step)
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Leaves no hooks behind."""
-        self._glimpse.forget()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Nor where training ended within a step: Lightning calls no teardown then."""
-        self._glimpse.forget()
-
-
-@torch.no_grad()
-def validation_findings(module: pl.LightningModule, seen: Seen, step: int) -> list[Finding]:
-    """Findings on views of a validation, after `step` optimizer steps; on the lines of the loss once these were enough to learn something."""
-    names = module.encoder.plan.names
-    early = step < FIRST_STEPS
-    findings = [*collapsed_views(seen.views, names, SAME if early else ALIKE), *equal_views(seen, names, SAME if early else EQUAL)]
-    rows = min(seen.views.shape[1], LINE_ROWS)
-    size = min(module.batch_size, rows, LINE_BATCH)
-    if early or size < 2:
-        return findings
-    batches = seen.views[:, : rows // size * size].to(module.device).split(size, dim=1)
-    lines = [module.loss.lines(batch).cpu() for batch in batches]
-    directions = names if isinstance(module.loss, TupleLoss) else [f"direction {number + 1}" for number in range(len(lines[0]))]
-    return [*findings, *lines_at_chance(lines, directions)]
 
 
 def refuse_flat_shards(strategy: Strategy) -> None:

@@ -30,7 +30,7 @@ def write_halt(run_dir: Path, *, step: int, reason: str, indices: list[int], lay
 
 
 def halt_text(step: int, why: str, skipped: int, run_dir: Path | None) -> str:
-    """What a halted run says at its end; where its files are, if it has written some."""
+    """The message of TrainingHalted. Its second line names the files that the run has written; without `run_dir` there are none."""
     text = f"training halted at step {step}: {why}, {skipped} steps were skipped before it"
     files = f"\n{run_dir / FILE} names samples and layers; {LAST_GOOD} has the weights after the last step that was applied" if run_dir else ""
     return text + files

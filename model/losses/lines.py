@@ -76,13 +76,13 @@ class RowFigures(NamedTuple):
 
 
 def row_figures(lines: Lines, views: Tensor, off: Tensor, diagonal: Tensor, weights: Sequence[float]) -> RowFigures:
-    """The sum that `line_loss` takes over rows, without gradient and before it is taken. views: (n, B, F) float64; the rest as there."""
+    """The terms of the sum over rows in `line_loss`, without gradient. views: (n, B, F) float64; off, diagonal and weights: as for `line_loss`."""
     size, directions = views.shape[1], len(weights)
     losses, wins = (torch.zeros(size, dtype=torch.float64, device=views.device) for _ in range(2))
     for d, rows, scores, matched in line_tiles(lines, views):
         losses[rows] += weights[d] * contrast(scores, matched, rows.start, off, diagonal).loss
         scores.diagonal(rows.start).fill_(-torch.inf)
-        # Rows that are equal have scores that are equal in float32, not always in float64.
+        # Equal rows have equal scores in float32; in float64 rounding may tell them apart.
         wins[rows] += (matched.float() > scores.amax(1).float()).double() / directions
     return RowFigures(losses, wins)
 

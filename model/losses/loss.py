@@ -64,10 +64,11 @@ class ContrastiveLoss(nn.Module, ABC):
 
     @torch.no_grad()
     def row_figures(self, views: Views, logit_scale: Tensor) -> RowFigures:
-        """What the loss of a batch consists of: the loss of each row, whose mean over rows is the value that the loss returns, and how many of its
-        lines each row wins. Without gradient, float64, in tiles of the memory budget. A tuple off the lines belongs to its row of the first view.
+        """The loss of each row, whose mean over rows is what `forward` returns, and the share of its lines that each row wins.
 
-        An evaluation can thus leave out rows that only served as candidates. Takes and raises what the loss does."""
+        An evaluation leaves out the rows that are candidates only. A tuple off the lines counts for its row of the first view. Without gradient,
+        float64, in tiles of the memory budget. Arguments and errors are those of `forward`.
+        """
         with full_precision():
             views = widen(stacked(check_views(views, self.reads)))
             n, size, _ = views.shape

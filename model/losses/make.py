@@ -49,17 +49,16 @@ def make_loss(
     rows. It trains along lines like the others, a row at a time. What it returns is checked: the loss raises ValueError for another shape, a dtype
     that is not floating, another device, views changed in place, and scores that depend on other rows.
     """
-    entry = _entry_of(name) if callable(name) else ENTRIES.get(name)
     known = "einsum" if callable(name) else name  # a function takes the options that a score of tuples takes
-    name = getattr(name, "__name__", name)
     check_options(
         known, views=views, batch_size=batch_size, normalize=normalize, eps=eps, memory_mib=memory_mib,
         targets=targets, mask=mask, axes=axes, reduction=reduction, evaluation=evaluation,
     )  # fmt: skip
-    score = entry.make(eps)
+    entry = Entry(lambda eps: DenseOnlyScore(name)) if callable(name) else ENTRIES[name]
+    score, name = entry.make(eps), getattr(name, "__name__", name)
     lines = Lines(score, normalize, eps, memory_mib << 20)
-    shared = {"mean": reduction == "mean", "reads": entry.reads, "name": name}
-    shared["notices"] = notices_of(name, entry.reads, views, mask, isinstance(score, FeatureScore))
+    notices = notices_of(name, entry.reads, views, mask, isinstance(score, FeatureScore))
+    shared = {"mean": reduction == "mean", "reads": entry.reads, "name": name, "notices": notices}
     if entry.loss is not None:
         return entry.loss(lines, seed, shared)
     if not isinstance(score, TupleScore):
@@ -67,8 +66,8 @@ def make_loss(
     shared |= {"axes": AXES[axes], "mask": MASKS[mask](views, batch_size)}
     if evaluation != "dense" and not needs_dense(targets, mask):
         return TupleLoss(lines, **shared)
-    shared["targets"] = SoftTargets(seed, batch_size) if targets == "soft" else DiagonalTargets()
-    return SigmoidLoss(lines, **shared) if mask == "sigmoid" else DenseLoss(lines, **shared)
+    dense = SigmoidLoss if mask == "sigmoid" else DenseLoss
+    return dense(lines, **shared, targets=SoftTargets(seed, batch_size) if targets == "soft" else DiagonalTargets())
 
 
 def notices_of(name: str, reads: int | None, views: int | None, mask: str, elementwise: bool) -> tuple[str, ...]:
@@ -81,7 +80,3 @@ def notices_of(name: str, reads: int | None, views: int | None, mask: str, eleme
     if elementwise and native.compiler() is None:
         notices.append(f"no C++ compiler found (CXX, c++, g++, clang++): on a CPU loss={name} runs in eager tiles, several times slower")
     return tuple(notices)
-
-
-def _entry_of(function: DenseFunction) -> Entry:
-    return Entry(lambda eps: DenseOnlyScore(function))

@@ -50,7 +50,7 @@ class Score(ABC):
 
     def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
         """(s, b) float64, `row_sums` summed over features -> row-wise statistics."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has row_sums and no from_sums; a score needs both, or a prepare of its own")
 
     def prepare(self, views: Tensor) -> Prepared:
         """(n, b, F) float64 -> row-wise statistics."""

@@ -11,8 +11,9 @@ from model.report.journal import as_csv
 from model.report.rows import Comparison, Row, costs, shown
 from model.report.summary import JOINT_MEANING, RECALL_MEANING
 
-# The beginning of a formula; numbers, also several beside each other, are none.
-FORMULA = re.compile(r"[=@\t\r]|[+-](?!([\d.]+|inf|nan)([eE][+-]?\d+)?( |$))")
+# A text that a spreadsheet may take for a formula. Numbers, also several with spaces between them, are none.
+NUMBERS = re.compile(r"[+-]?([\d.]+([eE][+-]?\d+)?|inf|nan)( [+-]?([\d.]+([eE][+-]?\d+)?|inf|nan))*")
+FORMULA = re.compile(r"[=@+\-\t\r\n]")
 # What the table shows of the many figures that the CSV file has.
 SHOWN = ("val/recall@1", "val/joint_recall@1", "test/recall@1", "test/recall@5", "test/recall@10", "test/joint_recall@1", "test/swap_acc")
 
@@ -28,7 +29,7 @@ def cell(value: Any) -> Any:
     """A value for a CSV file. A text that a spreadsheet would run as a formula gets an apostrophe before it, which spreadsheets do not show."""
     if value is None:
         return ""
-    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) and not NUMBERS.fullmatch(value) else value
 
 
 def csv_record(comparison: Comparison, row: Row) -> dict[str, Any]:

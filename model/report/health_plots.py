@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from model.health.history import FILE, read_history
 
 Row = Mapping[str, Any]
-# Draws when it is called; None where the run has nothing to show.
+# A function that draws one picture; it returns None where the run has nothing to show.
 Picture = Callable[[], Figure | None]
 HEALTHY, VANISHING, EXPLODING, NEUTRAL = "#3b7dd8", "#e0a030", "#c83c3c", "#555555"
 # Patterns that tell the colours apart in grey print.
@@ -36,7 +36,7 @@ def health_figures(run_dir: Path) -> dict[str, Figure]:
 
 
 def health_pictures(run_dir: Path) -> dict[str, Picture]:
-    """Name -> picture, of the run in `run_dir`."""
+    """File name without ending -> function that draws the picture, for the run in `run_dir`."""
     rows = cache(lambda: read_history(run_dir / FILE))
     return {name: partial(lambda draw: draw(rows()), draw) for name, draw in PICTURES.items()}
 

@@ -65,7 +65,7 @@ def write_report(folder: Path) -> list[Path]:
 
 
 def draw(run: Run) -> tuple[dict[str, Drawn], list[str]]:
-    """File name without ending -> picture, of everything that the run can show; and in words what could not be drawn, which costs no other."""
+    """File name without ending -> picture, for everything that the run can show; and a sentence for each picture that could not be drawn."""
     pictures = {**training_pictures(run), **retrieval_pictures(run), **feature_pictures(run), **health_pictures(run.folder)}
     drawn, failures = {}, []
     for name, picture in pictures.items():
@@ -80,7 +80,7 @@ def draw(run: Run) -> tuple[dict[str, Drawn], list[str]]:
 
 
 def fitted(figure: Figure) -> Figure:
-    """The same, made as narrow as the others where it is wide but not high."""
+    """The figure, made as narrow as the page's others where it is wide and not high."""
     width, height = figure.get_size_inches()
     if width > WIDE and height <= HIGH:
         narrow(figure)

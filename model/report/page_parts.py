@@ -68,7 +68,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
     told = [(group, str(run.setting(f"{group}.name"))) for group in CHOSEN if run.setting(f"{group}.name")]
     if run.setting("seed") is not None:
         told.append(("seed", str(run.setting("seed"))))
-    precision, asked = run.summary.get("precision"), run.setting("trainer.precision")
+    precision, asked = (run.summary or run.evaluation).get("precision"), run.setting("trainer.precision")
     if precision:
         told.append(("precision", precision if precision == str(asked) else f"{precision} (trainer.precision={asked} is not possible there)"))
     views = run.summary.get("views") or run.analysis.get("views") or []

@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 4.6, 3.2
 
 
 def training_pictures(run: Run) -> dict[str, Picture]:
-    """Name -> picture."""
+    """File name without ending -> function that draws the picture."""
     return {
         "loss": partial(loss, run),
         "recall": partial(recall, run),

@@ -16,7 +16,7 @@ MOST_NUMBERS = 100
 
 
 def feature_pictures(run: Run) -> dict[str, Picture]:
-    """Name -> picture."""
+    """File name without ending -> function that draws the picture."""
     return {
         "alignment": partial(alignment, run),
         "uniformity": partial(lines_by_view, run, "geometry/uniformity/", title="Uniformity", ylabel="log mean exp(-2 d²)"),

@@ -25,7 +25,7 @@ TITLE, LONGEST = 0.25, 80
 
 
 def retrieval_pictures(run: Run) -> dict[str, Picture]:
-    """Name -> picture; a picture of recall for every split that was analysed, and the retrieved examples."""
+    """File name without ending -> function that draws it: a picture of recall for every split that was analysed, and the retrieved examples."""
     splits = run.analysis.get("retrieval", {})
     ceilings = run.summary.get("ceiling", {})
     recalls = {f"retrieval_{split}": partial(recall_intervals, split, found, ceilings.get(split, {})) for split, found in splits.items()}

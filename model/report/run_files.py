@@ -115,8 +115,10 @@ def read_config_options(path: Path) -> list[str]:
 
 
 def with_references(config: Any) -> dict[str, Any]:
-    """A configuration with every `${other.key}` replaced by that key's value. Resolvers such as `${oc.env:NAME}` stay as they are: a page that is
-    made from somebody else's folder must not show the reader's environment. Empty where `config` is no dictionary."""
+    """The configuration with every `${other.key}` replaced by the value of that key; empty where `config` is not a dictionary.
+
+    Resolvers such as `${oc.env:NAME}` are not run: a page made from somebody else's folder must not show the environment of its reader.
+    """
     values = config if isinstance(config, dict) else {}
 
     def replaced(value: Any, depth: int = 0) -> Any:

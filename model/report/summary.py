@@ -58,8 +58,10 @@ class Summary:
 
 
 def record_failure(folder: Path, reason: str, name: str = SUMMARY) -> None:
-    """The summary of a run, or with EVALUATION of an evaluation, that did not end well; `reason` in words. A summary with figures stays: what follows
-    a run, its report or an attempt to go on with it, does not make it a failed one."""
+    """Writes the summary of a run (with EVALUATION: of an evaluation) that failed; `reason` in words.
+
+    The summary of a run that has ended is kept: an interrupted report, or a failed attempt to continue the run, does not change its figures.
+    """
     if read_summary(folder, name).get("status") in ENDED:
         return
     write_summary(folder / name, {"status": "failed", "reason": reason, "versions": versions()})

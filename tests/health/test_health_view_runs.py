@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.health import callback
+from model.health import view_callback
 from model.module import NWayClip
 from model.report.page_parts import problems
 from model.report.run_files import read_run
@@ -86,7 +86,7 @@ def test_a_healthy_run_gets_no_advice_on_views(composed, tmp_path, caplog, chose
 @pytest.mark.slow
 def test_a_run_that_learns_gets_none_once_views_and_lines_are_judged(composed, tmp_path, monkeypatch):
     """This one has learned enough after half of the steps that others are given."""
-    monkeypatch.setattr(callback, "FIRST_STEPS", 100)
+    monkeypatch.setattr(view_callback, "FIRST_STEPS", 100)
     run(composed(*WIDE, "model=v5335dim", "data.train_size=3200"), tmp_path)
     assert advice(tmp_path) == []
 
@@ -140,7 +140,7 @@ def test_a_line_whose_matches_are_shuffled_is_at_chance(small, tmp_path, plant, 
         alike[1] = alike[1].roll(3, dims=0) if shuffled else alike[1]
         return alike
 
-    monkeypatch.setattr(callback, "FIRST_STEPS", 3)
+    monkeypatch.setattr(view_callback, "FIRST_STEPS", 3)
     plant(known)
     run(small(*FAST, chosen, "trainer.max_epochs=1", "data.val_size=128", "data.batch_size=32", "data.train_size=96"), tmp_path)
     found = [view for entry in advice(tmp_path) if entry["kind"] == "line_at_chance" for view in entry["views"]]

@@ -15,7 +15,7 @@ from model.config.compose import as_dict
 from model.errors import ConfigError
 from model.report.choices import choice_defaults
 from model.report.compare import write_comparison
-from model.report.compare_text import cell, markdown
+from model.report.compare_text import markdown
 from model.report.intervals import t_interval
 from model.report.jobs import flat, read_jobs
 from model.report.rows import compare_jobs
@@ -268,34 +268,3 @@ def test_a_folder_without_jobs_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="holds no jobs of a sweep"):
         write_comparison(tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("content", [b"", b"- 1\n", b"{'broken: [", b"loss: {name: stock}\n", b"\xff\xfe", b"!!python/object:os.system {}\n"])
-def test_a_configuration_that_cannot_be_read_costs_no_other_job(tmp_path, caplog, content):
-    """It is named. A kill while Hydra writes the file leaves it empty."""
-    for seed in (1, 2):
-        write_job(tmp_path, f"stock_seed{seed}", settings(seed=seed), done(0.5))
-    write_job(tmp_path, "broken", settings(seed=3), done(0.9))
-    (tmp_path / "broken" / ".hydra" / "config.yaml").write_bytes(content)
-    (row,) = rows_of(tmp_path)
-    assert row["seeds"] == "1 2"
-    assert f"{tmp_path / 'broken'} is left out of the comparison: " in caplog.text
-
-
-@pytest.mark.parametrize("content", ["[]", "null", "3", '{"status": "complete", "metrics": null}', '{"status": "complete", "metrics": [1]}', "{", ""])
-def test_a_summary_that_is_none_is_that_of_a_job_that_did_not_end(tmp_path, content):
-    write_job(tmp_path, "whole", settings(seed=1), done(0.5))
-    write_job(tmp_path, "odd", settings(seed=2), content)
-    (row,) = rows_of(tmp_path)
-    assert (row["seeds"], row["failed"], row["failures"]) == ("1", "1", "seed 2: did not end")
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        *((value, f"'{value}") for value in ("=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "\t=1")),
-        *((value, value) for value in ("stock", "-0.5", "-1e-05 0.25", "+3", "-inf", "a=b", 0.5, -0.5)),
-    ],
-)
-def test_a_text_that_a_spreadsheet_would_run_is_marked(value, written):
-    assert cell(value) == written

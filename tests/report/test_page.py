@@ -303,17 +303,3 @@ def test_the_precision_is_that_of_the_run(bare, used, shown):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"is not a run's folder; allowed: .*summary\.json"):
         write_report(tmp_path)
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_the_readers_environment_is_not_on_the_page(bare, monkeypatch):
-    """References to other keys are replaced, other resolvers are not run."""
-    monkeypatch.setenv("A_SECRET", "hunter2")
-    folder = bare(summary__json=SUMMARY)
-    (folder / ".hydra").mkdir()
-    text = "loss: {name: '${oc.env:A_SECRET}'}\nseed: ${optimizer.seed}\noptimizer: {seed: '${other}', name: '${optimizer.name}'}\nother: 7\n"
-    (folder / ".hydra" / "config.yaml").write_text(text)
-    page = write_report(folder)[0].read_text(encoding="utf-8")
-    assert "hunter2" not in page
-    assert "${oc.env:A_SECRET}" in page
-    assert dict(zip(Page(page).texts("dt"), Page(page).texts("dd", class_=None), strict=False))["seed"] == "7"
