@@ -70,7 +70,7 @@ def facts(run: Run) -> list[tuple[str, str]]:
         told.append(("seed", str(run.setting("seed"))))
     precision, asked = (run.summary or run.evaluation).get("precision"), run.setting("trainer.precision")
     if precision:
-        told.append(("precision", precision if precision == str(asked) else f"{precision} (trainer.precision={asked} is not possible there)"))
+        told.append(("precision", precision if precision == str(asked) else f"{precision} (the device does not support trainer.precision={asked})"))
     views = run.summary.get("views") or run.analysis.get("views") or []
     return [*told, ("views", f"{len(views)}: {', '.join(map(label, views))}")] if views else told
 

@@ -19,6 +19,8 @@ KS = (1, 5, 10)
 BY_K = {1: BLUE, 5: ORANGE, 10: GREEN}
 # Inches. Text stays readable where the page is as narrow as a phone.
 WIDTH, HEIGHT = 4.6, 3.2
+# The axis of the logit scale covers at least this share of its value.
+LEAST_SPAN = 0.2
 
 
 def training_pictures(run: Run) -> dict[str, Picture]:
@@ -74,7 +76,14 @@ def recall(run: Run) -> Figure | None:
 
 def logit_scale(run: Run) -> Figure | None:
     """What logits are multiplied by."""
-    return lines("Logit scale", "multiplier of the logits", {"": series(run.metrics, "train/logit_scale")}, run)
+    figure = lines("Logit scale", "multiplier of the logits", {"": series(run.metrics, "train/logit_scale")}, run)
+    if figure:
+        axes = figure.axes[0]
+        low, high = axes.get_ylim()
+        middle = (low + high) / 2
+        if high - low < LEAST_SPAN * middle:  # a change of a thousandth must not look like a fall
+            axes.set_ylim(middle * (1 - LEAST_SPAN / 2), middle * (1 + LEAST_SPAN / 2))
+    return figure
 
 
 def learning_rate(run: Run) -> Figure | None:

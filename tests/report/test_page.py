@@ -289,7 +289,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_other(folder, tmp_path, monkeyp
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
-    ("used", "shown"), [("16-mixed", "16-mixed"), ("bf16-mixed", "bf16-mixed (trainer.precision=16-mixed is not possible there)")]
+    ("used", "shown"), [("16-mixed", "16-mixed"), ("bf16-mixed", "bf16-mixed (the device does not support trainer.precision=16-mixed)")]
 )
 def test_the_precision_is_that_of_the_run(bare, used, shown):
     """Of `16-mixed` a CPU makes bfloat16."""

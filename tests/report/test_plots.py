@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from model.report.health_plots import health_pictures
-from model.report.plots import gradient_norms, loss, recall, training_pictures
+from model.report.plots import gradient_norms, logit_scale, loss, recall, training_pictures
 from model.report.plots_features import alignment, alignment_matrix, cka, feature_pictures
 from model.report.plots_retrieval import any_of, example_grid, picture, rankings, recall_intervals, retrieval_pictures
 from model.report.run_files import Run, members, read_run, series
@@ -97,6 +97,12 @@ def test_an_interval_whose_end_lies_on_the_wrong_side_by_rounding_is_drawn():
     figures = {"value": 0.1, "low": 0.1 + 1e-16, "high": 0.1 - 1e-16}
     found = {"samples": 20, "captions": 1, "pairs": [{"view": "caption_1", "direction": "image_to_text", "recall": {"1": figures}}]}
     assert recall_intervals("test", found, {}) is not None
+
+
+@pytest.mark.parametrize(("scales", "bottom", "top"), [((10.0, 9.989, 10.0), 9.0, 11.0), ((14.3, 100.0), 10.0, 104.3)])
+def test_a_small_change_of_the_logit_scale_looks_small(tmp_path, scales, bottom, top):
+    rows = [{"step": float(step), "train/logit_scale": scale} for step, scale in enumerate(scales)]
+    assert logit_scale(Run(tmp_path, metrics=rows)).axes[0].get_ylim() == pytest.approx((bottom, top), abs=0.02)
 
 
 def test_alignment_names_the_pairs_with_the_image(run):
