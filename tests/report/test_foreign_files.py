@@ -45,6 +45,7 @@ def test_a_text_that_a_spreadsheet_would_run_is_marked(value, written):
 def test_the_readers_environment_is_not_on_the_page(tmp_path, monkeypatch):
     """References to other keys are replaced, other resolvers are not run."""
     monkeypatch.setenv("A_SECRET", "hunter2")
+    monkeypatch.setattr("model.report.page.as_png", lambda figure: b"painted")  # painting takes most of the time
     folder = write_run(tmp_path / "run")
     text = "loss: {name: '${oc.env:A_SECRET}'}\nseed: ${optimizer.seed}\noptimizer: {seed: '${other}', name: '${optimizer.name}'}\nother: 7\n"
     (folder / ".hydra" / "config.yaml").write_text(text)
