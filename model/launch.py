@@ -72,8 +72,8 @@ class Board:
         self._store: Any = None
         self._processes = 1
 
-    def open(self) -> None:
-        """Joins the processes that were started together with this one, if there are any."""
+    def open(self) -> bool:
+        """Joins the processes that were started together with this one; whether there are any that have a store."""
         from torch.distributed import PrefixStore, TCPStore
 
         self._processes = launched() or 1
@@ -85,6 +85,7 @@ class Board:
         elif by_lightning():
             port, _, self._processes = (int(part) for part in os.environ[STORE].split(":"))
             self._store = TCPStore("127.0.0.1", port, is_master=False)
+        return self._store is not None
 
     def host(self, processes: int) -> None:
         """For the process from which Lightning starts others: opens a store, with all that was told before. processes: of the run."""
@@ -109,13 +110,16 @@ class Board:
             self._store.set(key, self._told[key])
 
     def ask(self, key: str) -> Any:
-        """What was told; waits until it is. Raises RuntimeError where the process that has the store has ended."""
-        while self._store is not None and not self.knows(key, WAIT):
+        """What was told; waits until it is. Raises RuntimeError where the process that has the store has ended. For processes with a store."""
+        while not self.knows(key, WAIT):
             pass
-        return json.loads(self._store.get(key) if self._store is not None else self._told[key])
+        return json.loads(self._store.get(key))
 
     def agree(self, key: str, decide: Callable[[], Any]) -> Any:
-        """What the first process decides, plain data, in every process. Where `decide` raises an error in the first process, all raise one."""
+        """What the first process decides, plain data, in every process. Where `decide` raises an error in the first process, all raise one. Processes
+        without a store, whose variables were set by hand, decide each for itself."""
+        if self._store is None:
+            return decide()
         if first_process():
             try:
                 decision = decide()
@@ -130,10 +134,10 @@ class Board:
 
     def knows(self, key: str, within: timedelta = timedelta(milliseconds=10)) -> bool:
         """Whether `key` has been told, or is within this time."""
-        from torch.distributed import DistStoreError
-
         if self._store is None:
             return key in self._told
+        from torch.distributed import DistStoreError
+
         try:
             self._store.wait([key], within)
         except DistStoreError:

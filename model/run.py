@@ -61,12 +61,13 @@ def run(config: RunConfig, folder: Path) -> Summary:
 
 def starting_point(config: RunConfig, folder: Path) -> str | None:
     """The checkpoint to go on from, or to evaluate; None to start. Raises ConfigError where that cannot be."""
-    put_away_slurm_checkpoints(folder)
+    if first_process():
+        put_away_slurm_checkpoints(folder)
     if config.ckpt_path == LAST and config.train and cut_before_checkpoint(folder):
         log.warning("%s has no checkpoint, as the run was cut before its first one: it starts from the beginning", folder)
     elif config.ckpt_path is not None:
         return str(find_checkpoint(folder, config.ckpt_path))
-    if config.train:
+    if config.train and first_process():
         refuse_used_folder(folder)
         clear_cut_run(folder)
     return None

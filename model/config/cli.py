@@ -91,11 +91,10 @@ def command_line() -> int:
 
 def joined() -> int:
     """`composed_and_run`, after the further processes of a run have learned from the first one where it runs."""
-    if (launched() or 1) > 1 or by_lightning():
-        board.open()
+    several = ((launched() or 1) > 1 or by_lightning()) and board.open()
     if by_lightning():
         end_with_parent()
-    elif not first_process():
+    elif several and not first_process():
         place = board.ask(PLACE)
         if "exit" in place:
             return place["exit"]

@@ -34,7 +34,8 @@ def refuse_used_folder(folder: Path) -> None:
         return
     if can_go_on(folder):
         raise UsedFolder(f"hydra.run.dir={folder} holds a run already; allowed: another folder, or ckpt_path=last beside it to go on with that run")
-    if any((folder / CHECKPOINTS).glob("*.ckpt")) or read_summary(folder).get("status") in ENDED:
+    own = any((folder / name).exists() for name in (LOCK, ".hydra"))
+    if not own or any((folder / CHECKPOINTS).glob("*.ckpt")) or read_summary(folder).get("status") in ENDED:
         raise UsedFolder(f"hydra.run.dir={folder} holds a run already, which cannot go on; allowed: another folder, or that folder removed")
 
 
@@ -57,8 +58,8 @@ def clear_cut_run(folder: Path) -> None:
 
 
 def put_away_slurm_checkpoints(folder: Path) -> None:
-    """Moves what Lightning's handler for Slurm has written for older versions into checkpoints/: under Slurm, Lightning evaluates such a file in place
-    of the weights that it is given."""
+    """Moves what Lightning's handler for Slurm has written for older versions into checkpoints/: under Slurm, Lightning evaluates such a file in
+    place of the weights that it is given."""
     for path in folder.glob("hpc_ckpt_*.ckpt"):
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
         path.replace(folder / CHECKPOINTS / path.name)
@@ -73,7 +74,9 @@ def only_writer(folder: Path, *, waits: bool) -> Iterator[None]:
     if not first_process():
         yield
         return
-    with open(folder / LOCK, "w") as file:
+    lock = folder / LOCK
+    made = not lock.exists()
+    with open(lock, "w") as file:
         try:
             # The lock of a process, which workers that it forks do not hold.
             fcntl.lockf(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
@@ -83,6 +86,10 @@ def only_writer(folder: Path, *, waits: bool) -> Iterator[None]:
             # A file system without locks.
         try:
             yield
+        except ConfigError:
+            if made and not waits:  # nothing was begun
+                lock.unlink(missing_ok=True)
+            raise
         finally:
             with contextlib.suppress(OSError):
                 fcntl.lockf(file, fcntl.LOCK_UN)
