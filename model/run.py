@@ -14,8 +14,9 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from model.build import check_reference, make_data, make_module, reference_towers, resolved_sizes
+from model.build import check_reference, make_data, make_module, processes, reference_towers, resolved_sizes
 from model.checkpoint.files import find_checkpoint, initial_seed, load_weights
+from model.checkpoint.past import going_on
 from model.config.folder import first_process, refuse_used_folder
 from model.config.schema import RunConfig
 from model.data import check_source
@@ -27,8 +28,9 @@ from model.report.draw import draw_report
 from model.report.summary import EVALUATION, SUMMARY, Summary, record_failure
 from model.session import check_interval, check_trainer_arguments, make_session
 
-# Lightning's advice that does not hold here (batches are made faster in the main process than they can be sent), and one of its own deprecations.
-NOT_MEANT = (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*treespec, LeafSpec.*")
+# Lightning's advice that does not hold here (batches are made faster in the main process than they can be sent), one of its own deprecations, and
+# callbacks that a run which goes on has no longer: those settings are listed.
+NOT_MEANT = (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*treespec, LeafSpec.*", ".*callbacks used to create.*")
 
 
 def run(config: RunConfig, folder: Path) -> Summary:
@@ -39,11 +41,12 @@ def run(config: RunConfig, folder: Path) -> Summary:
     """
     check_source(config.data)
     start = find_checkpoint(folder, config.ckpt_path) if config.ckpt_path is not None else None
+    steps = going_on(config, start, processes(config)).steps if config.train and start is not None else 0
     if config.train and start is None and "LOCAL_RANK" not in os.environ:
         refuse_used_folder(folder)
     try:
         with matmul_precision(config.trainer.matmul_precision):
-            return train_and_evaluate(config, folder, start)
+            return train_and_evaluate(config, folder, start, steps)
     except ConfigError:
         raise
     except BaseException as error:
@@ -70,8 +73,8 @@ def matmul_precision(value: str | None) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> Summary:
-    """`start`: the checkpoint to go on from, or to evaluate."""
+def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None, steps: int) -> Summary:
+    """`start`: the checkpoint to go on from, or to evaluate; `steps`: those that a run which goes on has made already."""
     quieten()
     forget_peak()
     check_trainer_arguments(config.trainer)
@@ -79,7 +82,7 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
     sizes = resolved_sizes(config.backbone)
     check_reference(config, sizes)
     data = make_data(config, sizes, folder, start)
-    session = make_session(config, folder, data, make_module(config, sizes, data))
+    session = make_session(config, folder, data, make_module(config, sizes, data), steps)
     began = time.perf_counter()
     if start is not None:
         weights = load_weights(start, session.module)

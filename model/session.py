@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EarlyStopping
 
 from model.analysis.callbacks import ValidationAnalysis
 from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
-from model.config.compose import as_dict, config_hash
+from model.config.compose import as_dict
 from model.config.folder import METRICS
 from model.config.schema import RunConfig, TrainerConfig
 from model.data.module import CaptionData
+from model.early_stopping import EarlyStopping
 from model.errors import ConfigError, require
 from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback
@@ -40,8 +40,8 @@ class Session:
     view_health: ViewHealthCallback | None
 
 
-def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWayClip) -> Session:
-    """Order matters: what records comes before what writes checkpoints."""
+def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWayClip, steps: int = 0) -> Session:
+    """Order matters: what records comes before what writes checkpoints. steps: those that a run which goes on has made already."""
     writes = not config.trainer.fast_dev_run
     clock, health, view_health = StepClock(), None, None
     callbacks: list[pl.Callback] = [RandomState(config.seed), clock]
@@ -60,11 +60,11 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
     if config.trainer.enable_progress_bar:
         callbacks.append(ProgressBar())
     if config.trainer.enable_checkpointing and writes:
-        callbacks.append(RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, config_hash(config), config.objective))
+        callbacks.append(RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, as_dict(config), config.objective))
     trainer = pl.Trainer(
         **lightning_arguments(config.trainer),
         callbacks=callbacks,
-        logger=make_loggers(config.logger, folder) if writes else False,
+        logger=make_loggers(config.logger, folder, steps) if writes else False,
         plugins=[WholeFileIO()],
         use_distributed_sampler=False,
         default_root_dir=folder,
