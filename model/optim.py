@@ -130,7 +130,7 @@ class Rate:
             return False
         left = max(1, self.total_steps - step)
         share = math.ceil(self.config.warmup * left) if math.isfinite(left) else 0
-        self.approach = None if self.curve(step) == factor else Approach(step, factor, int(min(left, max(LEAST_APPROACH, share))))
+        self.approach = None if math.isclose(self.curve(step), factor) else Approach(step, factor, int(min(left, max(LEAST_APPROACH, share))))
         return self.approach is not None
 
 
