@@ -9,11 +9,11 @@ import pytorch_lightning as pl
 
 from model.analysis.callbacks import ValidationAnalysis
 from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
+from model.checkpoint.early_stopping import EarlyStopping
 from model.config.compose import as_dict
 from model.config.folder import METRICS
 from model.config.schema import RunConfig, TrainerConfig
 from model.data.module import CaptionData
-from model.early_stopping import EarlyStopping
 from model.errors import ConfigError, require
 from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback

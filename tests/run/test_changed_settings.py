@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from model.build import processes
 from model.checkpoint.files import checkpoint_path
 from model.checkpoint.past import read_past
 from model.config.changes import check_changes, lines
@@ -142,6 +143,13 @@ def test_processes_may_change_where_all_together_keep_their_batch(small):
     automatic = small("trainer.devices=auto")
     with pytest.raises(ConfigError, match=r"\ndata\.batch_size=8 in each of 1 processes \(in the checkpoint: 8 in each of 4 processes\)$"):
         check_changes(automatic, past(automatic, processes=4), 1)
+
+
+def test_devices_that_lightning_chooses_are_counted_as_it_does(small, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    counts = {chosen: processes(small(f"trainer.accelerator={chosen}", "trainer.devices=auto")) for chosen in ("cpu", "gpu")}
+    assert counts == {"cpu": 1, "gpu": 4}
+    assert processes(small("trainer.accelerator=gpu", "trainer.devices=-1")) == 4
 
 
 def test_the_objective_may_change_until_a_best_checkpoint_is_chosen(small):
