@@ -19,8 +19,10 @@ from model.config.cli import command_line
 from model.config.compose import as_dict, known_keys
 from model.config.decisions import APPLIED, CONDITIONAL, NOT_COMPARED, REFUSED, Change, Past
 from model.errors import ConfigError
+from model.report.journal import read_rows
 from model.run import run
 from tests.conftest import SMALL, compose_run
+from tests.forked import together
 
 FINISHED = ("trainer.checkpoint_every_n_steps=2", "evaluate=[val]")
 PEAK = 2e-3
@@ -212,3 +214,18 @@ def test_the_checkpoint_has_what_the_run_was_made_with(done):
 def test_values_are_written_as_they_are_typed():
     changes = [Change("data.languages", ["en"], ["en", "de"]), Change("report", True, False), Change("trainer.max_time", None, "00:00:01:00")]
     assert lines(changes, "was ") == ["data.languages=[en,de] (was [en])", "report=false (was true)", "trainer.max_time=00:00:01:00 (was null)"]
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_goes_on_in_one_with_the_same_batches(small, tmp_path):
+    """To rounding: 2 x 4 rows for an epoch, then 1 x 8."""
+    shared = ("schedule=constant", "trainer.precision=64-true", "analysis=off")
+    two = (*shared, "trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=4", "trainer.max_epochs=1")
+    (tmp_path / "two").mkdir()
+    together(lambda: run(small(*two), tmp_path / "two"), tmp_path)
+    run(small(*shared, "ckpt_path=last"), tmp_path / "two")
+    run(small(*shared), tmp_path / "one")
+    one, other = (read_rows(tmp_path / name / "metrics.csv") for name in ("one", "two"))
+    assert [row["step"] for row in other] == [row["step"] for row in one]
+    for key in ("train/loss", "val/loss", "val/recall@10"):
+        assert [float(row[key]) for row in other if key in row] == pytest.approx([float(row[key]) for row in one if key in row], rel=1e-6), key
