@@ -76,18 +76,25 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def lines(changes: list[Change], before: str) -> list[str]:
-    """A line for each change. Where another choice of a group was made, the other keys of the group are named in its line."""
+    """A line for each change. Where another choice of a group was made, the other keys that both choices have are in its line."""
     choices = {change.key.partition(".")[0] for change in changes if change.key.endswith(".name")}
     texts = []
     for change in changes:
         group, _, name = change.key.rpartition(".")
         if name == "name":
-            others = [other.key.rpartition(".")[2] for other in changes if other.key.startswith(f"{group}.") and other is not change]
-            more = f"; with it {', '.join(others)}" if others else ""
-            texts.append(f"{group}={written(change.now)} ({before}{written(change.before)}{more})")
+            texts.append(f"{group}={written(change.now)} ({before}{written(change.before)}{with_it(group, changes)})")
         elif group not in choices:
             texts.append(f"{change.key}={written(change.now)} ({before}{written(change.before)})")
     return texts
+
+
+def with_it(group: str, changes: list[Change]) -> str:
+    """The keys of `group` beside its name that differ and that both choices have, in words; empty where there are none."""
+    others = [change for change in changes if change.key.startswith(f"{group}.") and change.key != f"{group}.name"]
+    values = [
+        f"{one.key.rpartition('.')[2]}={written(one.now)} instead of {written(one.before)}" for one in others if ABSENT not in (one.before, one.now)
+    ]
+    return f"; with it {', '.join(values)}" if values else ""
 
 
 def written(value: Any) -> str:

@@ -26,6 +26,9 @@ from tests.forked import together
 
 FINISHED = ("trainer.checkpoint_every_n_steps=2", "evaluate=[val]")
 PEAK = 2e-3
+# Of choices that differ in more than their name.
+LION = "optimizer=lion (in the checkpoint: adamw; with it weight_decay=0.5 instead of 0.1, betas=[0.9,0.99] instead of [0.9,0.98])"
+NORMS = "loss=norms (in the checkpoint: normsv5; with it eps=0.001 instead of 1e-08, scale_cap=null instead of 10.0)"
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -68,8 +71,8 @@ def test_every_key_is_decided_once():
     [
         (("optimizer.lr=1e-5",), ["optimizer.lr=1e-05 (in the checkpoint: 0.002)"]),
         (("optimizer.weight_decay=0.5", "seed=3"), ["optimizer.weight_decay=0.5 (in the checkpoint: 0.1)", "seed=3 (in the checkpoint: 0)"]),
-        (("optimizer=lion",), ["optimizer=lion (in the checkpoint: adamw; with it weight_decay, betas, eps)"]),
-        (("loss=norms", "loss.eps=1e-3"), ["loss=norms (in the checkpoint: normsv5; with it eps, scale_cap)"]),
+        (("optimizer=lion",), [LION]),
+        (("loss=norms", "loss.eps=1e-3"), [NORMS]),
         (("loss.scale_cap=50",), ["loss.scale_cap=50.0 (in the checkpoint: 10.0)"]),
         (("schedule.final=0.1",), ["schedule.final=0.1 (in the checkpoint: 0.0)"]),
         (("data.batch_size=12",), ["data.batch_size=12 (in the checkpoint: 8)"]),
@@ -112,7 +115,7 @@ def test_what_is_applied_is_listed_in_one_message(again, caplog):
     (told,) = [record.getMessage() for record in caplog.records if record.name == "model.checkpoint.past"]
     start, _, named = told.partition(": ")
     assert start == "going on from step 6 with changed settings"
-    assert "monitor=guard (was watch; with it clip" in named
+    assert "monitor=guard (was watch; with it clip=1.0 instead of null)" in named
     for text in ("trainer.max_epochs=3 (was 2)", "data.num_workers=1 (was 0)", "evaluate=[val,test] (was [val])", "patience=5 (was null)"):
         assert text in named
 
