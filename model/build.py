@@ -111,6 +111,6 @@ def special_tokens(tokenizer) -> SpecialTokens:
 def processes(config: RunConfig) -> int:
     """How many processes the run has, as far as the configuration says (`auto`: as many as there are GPUs)."""
     devices = config.trainer.devices
-    if isinstance(devices, str):
-        devices = max(1, torch.cuda.device_count()) if devices in ("auto", "-1") else int(devices)
+    if devices in ("auto", -1):
+        devices = 1 if config.trainer.accelerator == "cpu" else max(1, torch.cuda.device_count())
     return config.trainer.num_nodes * (devices if isinstance(devices, int) else len(devices))

@@ -14,7 +14,7 @@ from model.config.schema import OptimizerConfig, PlateauConfig, ScheduleConfig
 from model.data.batch import Batch
 from model.distributed import gather_rows, gather_views
 from model.losses.conditioning import ORIGINAL_CAP, ORIGINAL_SCALE, initial_scale, reach_warning
-from model.optim import Plateau, make_optimizer, make_schedule, rate_factor
+from model.optim import Plateau, Rate, make_optimizer, make_schedule, resume_schedule
 from model.steps import due
 from model.views import ViewEncoder
 
@@ -56,6 +56,8 @@ class NWayClip(pl.LightningModule):
         self.validated: Tensor | None = None
         """(n, N, D) float32 on the CPU: the views of the last validation, in the order of the split."""
         self.plateau = Plateau(schedule.factor, schedule.patience) if isinstance(schedule, PlateauConfig) else None
+        self.rate: Rate | None = None
+        self._rate_before: dict[str, Any] | None = None
 
     def record(self, values: dict[str, Tensor | float]) -> None:
         """Adds figures to this step's row of metrics.csv and of the other loggers; 0-dimensional tensors are read when the row is written."""
@@ -104,7 +106,9 @@ class NWayClip(pl.LightningModule):
         return min(log_scale, math.log(self.chosen_cap)), self.chosen_cap
 
     def on_train_start(self) -> None:
-        """Says once what this loss leaves out."""
+        """Takes up the rate of a run that goes on; says once what this loss leaves out."""
+        if self._rate_before is not None:
+            resume_schedule(self.optimizers(use_pl_optimizer=False), self.lr_schedulers(), self.rate, self._rate_before)
         for notice in self.loss.notices:
             self.print(notice)
 
@@ -142,8 +146,8 @@ class NWayClip(pl.LightningModule):
     def configure_optimizers(self) -> dict:
         """One optimizer, one schedule that moves with every optimizer step."""
         optimizer = make_optimizer(self, self.optimizer_config)
-        factor = rate_factor(self.schedule_config, self.trainer.estimated_stepping_batches, self.plateau)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": make_schedule(optimizer, factor), "interval": "step"}}
+        self.rate = Rate(self.schedule_config, self.trainer.estimated_stepping_batches, self.plateau)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": make_schedule(optimizer, self.rate), "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """What the weights alone do not say, and what lies between steps: the running epoch mean, the plateau, whether the scale has been chosen."""
@@ -151,6 +155,7 @@ class NWayClip(pl.LightningModule):
         checkpoint["scale_due"] = self._scale_due
         checkpoint["epoch_loss"] = {"total": float(self._epoch_loss), "batches": self._epoch_batches}
         checkpoint["train_figures"] = self.train_figures()
+        checkpoint["rate"] = self.rate.state_dict()
         if self.plateau:
             checkpoint["plateau"] = self.plateau.state_dict()
 
@@ -159,6 +164,7 @@ class NWayClip(pl.LightningModule):
         self._scale_due = checkpoint["scale_due"]
         self._epoch_loss, self._epoch_batches = checkpoint["epoch_loss"]["total"], checkpoint["epoch_loss"]["batches"]
         self._train_figures = checkpoint.get("train_figures", {})
+        self._rate_before = checkpoint.get("rate")
         if self.plateau and "plateau" in checkpoint:
             self.plateau.load_state_dict(checkpoint["plateau"])
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from model.build import check_reference, make_data, make_module, reference_towers, resolved_sizes
+from model.build import check_reference, make_data, make_module, processes, reference_towers, resolved_sizes
 from model.checkpoint.files import LAST, find_checkpoint, initial_seed, load_weights
+from model.checkpoint.past import going_on
 from model.config.folder import can_go_on, clear_cut_run, cut_before_checkpoint, put_away_slurm_checkpoints, refuse_used_folder
 from model.config.schema import RunConfig
 from model.data import check_source
@@ -30,8 +31,9 @@ from model.report.summary import ENDED, EVALUATION, SUMMARY, Summary, read_summa
 from model.session import check_interval, check_trainer_arguments, make_session
 
 log = logging.getLogger(__name__)
-# Lightning's advice that does not hold here (batches are made faster in the main process than they can be sent), and one of its own deprecations.
-NOT_MEANT = (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*treespec, LeafSpec.*")
+# Lightning's advice that does not hold here (batches are made faster in the main process than they can be sent), one of its own deprecations, and
+# callbacks that a run which goes on has no longer: those settings are listed.
+NOT_MEANT = (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*treespec, LeafSpec.*", ".*callbacks used to create.*")
 
 
 def run(config: RunConfig, folder: Path) -> Summary:
@@ -41,10 +43,12 @@ def run(config: RunConfig, folder: Path) -> Summary:
     summary.json (of an evaluation in evaluation.json) and raised again.
     """
     check_source(config.data)
-    start = board.agree(f"{folder.name}/start", lambda: starting_point(config, folder))
+    agreed = board.agree(f"{folder.name}/start", lambda: starting_point(config, folder))
+    start = Path(agreed) if agreed is not None else None
+    steps = going_on(config, start, processes(config)).steps if config.train and start is not None else 0
     try:
         with matmul_precision(config.trainer.matmul_precision):
-            return train_and_evaluate(config, folder, start and Path(start))
+            return train_and_evaluate(config, folder, start, steps)
     except ConfigError:
         raise
     except BaseException as error:
@@ -98,8 +102,8 @@ def matmul_precision(value: str | None) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> Summary:
-    """`start`: the checkpoint to go on from, or to evaluate."""
+def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None, steps: int) -> Summary:
+    """`start`: the checkpoint to go on from, or to evaluate; `steps`: those that a run which goes on has made already."""
     quieten()
     forget_peak()
     check_trainer_arguments(config.trainer)
@@ -107,7 +111,7 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None) -> S
     sizes = resolved_sizes(config.backbone)
     check_reference(config, sizes)
     data = make_data(config, sizes, folder, start)
-    session = make_session(config, folder, data, make_module(config, sizes, data))
+    session = make_session(config, folder, data, make_module(config, sizes, data), steps)
     began = time.perf_counter()
     if start is not None:
         weights = load_weights(start, session.module)

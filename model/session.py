@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EarlyStopping
 
 from model.analysis.callbacks import ValidationAnalysis
 from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
+from model.checkpoint.early_stopping import EarlyStopping
 from model.checkpoint.on_signal import NoSignals, StopOnSignal
-from model.config.compose import as_dict, config_hash
+from model.config.compose import as_dict
 from model.config.folder import METRICS
 from model.config.schema import RunConfig, TrainerConfig
 from model.data.module import CaptionData
@@ -44,29 +43,8 @@ class Session:
     view_health: ViewHealthCallback | None
 
 
-class StopEarly(EarlyStopping):
-    """Ends a run whose mean training loss of an epoch no longer falls. A run that has ended so does not train on when it is continued."""
-
-    def __init__(self, patience: int) -> None:
-        # strict: an epoch in which every step was left out has no loss, which ends no run.
-        super().__init__("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False)
-
-    @property
-    def state_key(self) -> str:
-        """That of Lightning's own, under which older checkpoints have the state."""
-        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes up the state; the patience stays the configuration's."""
-        super().load_state_dict({**state_dict, "patience": self.patience})
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """By the state in the checkpoint."""
-        trainer.should_stop = self.wait_count >= self.patience
-
-
-def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWayClip) -> Session:
-    """Order matters: what records comes before what writes checkpoints."""
+def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWayClip, steps: int = 0) -> Session:
+    """Order matters: what records comes before what writes checkpoints. steps: those that a run which goes on has made already."""
     writes = not config.trainer.fast_dev_run
     random_state, clock, health, view_health = RandomState(config.seed), StepClock(), None, None
     callbacks: list[pl.Callback] = [random_state, clock]
@@ -79,17 +57,19 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
     if writes:
         callbacks.append(JournalCallback(folder / METRICS, as_dict(config)))
     if config.trainer.early_stopping_patience is not None:
-        callbacks.append(StopEarly(config.trainer.early_stopping_patience))
+        # strict: an epoch in which every step was left out has no loss, which ends no run.
+        patience = config.trainer.early_stopping_patience
+        callbacks.append(EarlyStopping("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False))
     if config.trainer.enable_progress_bar:
         callbacks.append(ProgressBar())
     checkpoints = None
     if config.trainer.enable_checkpointing and writes:
-        checkpoints = RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, config_hash(config), config.objective)
+        checkpoints = RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, as_dict(config), config.objective)
     callbacks += [StopOnSignal(checkpoints, random_state), *([checkpoints] if checkpoints else [])]
     trainer = pl.Trainer(
         **lightning_arguments(config.trainer),
         callbacks=callbacks,
-        logger=make_loggers(config.logger, folder) if writes else False,
+        logger=make_loggers(config.logger, folder, steps) if writes else False,
         plugins=[WholeFileIO()],
         use_distributed_sampler=False,
         default_root_dir=folder,

@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from model.checkpoint.files import BEST, LAST, checkpoint_path
 from model.checkpoint.random_state import random_state, restore_random_state
+from model.config.identity import run_hash
 from model.distributed import several_processes
 
 log = logging.getLogger(__name__)
@@ -48,9 +49,10 @@ class WholeFileIO(TorchCheckpointIO):
 class RunCheckpoints(Checkpoint):
     """last.ckpt every so many steps and after every epoch, best.ckpt whenever the objective is higher than ever (the earlier one on a tie)."""
 
-    def __init__(self, folder: Path, every_n_steps: int, config_hash: str, objective: str) -> None:
-        """objective: the figure of a validation that best.ckpt is chosen by, `val/<figure>`."""
-        self.folder, self.every_n_steps, self.config_hash, self.objective = folder, every_n_steps, config_hash, objective
+    def __init__(self, folder: Path, every_n_steps: int, config: dict[str, Any], objective: str) -> None:
+        """config: the run's, nested dictionaries; objective: the figure of a validation that best.ckpt is chosen by, `val/<figure>`."""
+        self.folder, self.every_n_steps, self.config, self.objective = folder, every_n_steps, config, objective
+        self.config_hash = run_hash(config)
         self.best: float | None = None
         self.saved_step = 0
 
@@ -61,13 +63,13 @@ class RunCheckpoints(Checkpoint):
                 begun.unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {"best": self.best, "config_hash": self.config_hash}
+        """Plain numbers and words."""
+        return {"best": self.best, "config_hash": self.config_hash, "config": self.config}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What `state_dict` gave."""
+        """What `state_dict` gave. Earlier versions kept no configuration, so that the changed settings cannot be named."""
         self.best = state_dict["best"]
-        if state_dict["config_hash"] != self.config_hash:
+        if "config" not in state_dict and state_dict["config_hash"] != self.config_hash:
             log.warning("the checkpoint was made with another configuration (hash %s, now %s)", state_dict["config_hash"], self.config_hash)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:

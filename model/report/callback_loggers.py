@@ -15,15 +15,19 @@ from pytorch_lightning.loggers import Logger
 
 from model.config.schema import LoggerConfig, WandbConfig
 from model.errors import ConfigError
+from model.launch import first_process
+from model.report.files import write_whole
+
+WANDB_ID = "wandb_id"
 
 
-def make_loggers(config: LoggerConfig, folder: Path) -> list[Logger]:
-    """The loggers beside metrics.csv. Raises ConfigError where a package is missing."""
+def make_loggers(config: LoggerConfig, folder: Path, steps: int = 0) -> list[Logger]:
+    """The loggers beside metrics.csv. steps: those that a run which goes on has made already. Raises ConfigError where a package is missing."""
     kind = KINDS.get(config.name)
     if kind is None:
         return []
     try:
-        return [kind.make(config, folder)]
+        return [kind.make(config, folder, steps)]
     except ModuleNotFoundError as error:
         raise ConfigError(f"logger={config.name} needs a package; allowed: after pip install nway-clip[{config.name}]") from error
 
@@ -53,18 +57,20 @@ def close_loggers(config: LoggerConfig, *, failed: bool) -> None:
 class Kind:
     """What there is to know about a logger."""
 
-    make: Callable[[Any, Path], Logger]
+    make: Callable[[Any, Path, int], Logger]
+    """Configuration, the run's folder, steps already made."""
     show: Callable[[Any, str, Path, int], None]
     """Logger, name, PNG file, step."""
     close: Callable[[bool], None]
     """Whether the run failed."""
 
 
-def tensorboard(config: LoggerConfig, folder: Path) -> Logger:
-    """Event files in the run's folder."""
+def tensorboard(config: LoggerConfig, folder: Path, steps: int) -> Logger:
+    """Event files in the run's folder. TensorBoard does not show what earlier files have of the steps that are made again."""
     from pytorch_lightning.loggers import TensorBoardLogger
 
-    return TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False)
+    purge = {"purge_step": steps + 1} if steps else {}
+    return TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False, **purge)
 
 
 def show_in_tensorboard(logger: Any, name: str, picture: Path, step: int) -> None:
@@ -74,11 +80,25 @@ def show_in_tensorboard(logger: Any, name: str, picture: Path, step: int) -> Non
     logger.experiment.flush()
 
 
-def wandb(config: WandbConfig, folder: Path) -> Logger:
-    """Weights & Biases; the key comes from the environment."""
+def wandb(config: WandbConfig, folder: Path, steps: int) -> Logger:
+    """Weights & Biases; the key comes from the environment. A run that goes on in its folder goes on with its W&B run."""
     from pytorch_lightning.loggers import WandbLogger
 
-    return WandbLogger(project=config.project, save_dir=folder, offline=config.offline)
+    return WandbLogger(project=config.project, save_dir=folder, offline=config.offline, id=wandb_id(folder), resume="allow")
+
+
+def wandb_id(folder: Path) -> str:
+    """The id of the W&B run of `folder`: chosen by the first process when the run begins, and kept in the folder."""
+    from wandb.util import generate_id
+
+    path = folder / WANDB_ID
+    if path.is_file():
+        return path.read_text(encoding="utf-8").strip()
+    chosen = generate_id()
+    if first_process():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(path, f"{chosen}\n")
+    return chosen
 
 
 def show_in_wandb(logger: Any, name: str, picture: Path, step: int) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 import pytest
 from PIL import Image
 
+from model.report.callback_loggers import make_loggers
 from model.report.journal import read_rows
 from model.run import run
 
@@ -48,12 +50,46 @@ def test_tensorboard_has_the_metrics_and_the_pictures(small, tmp_path):
             assert (event.step, event.width, event.height) == (6, *picture.size)
 
 
-def wandb_records(folder) -> tuple[list[dict], dict, int]:
-    """Rows of history, the configuration, and the exit code, of an offline run's file."""
+def breaks_after(steps, monkeypatch):
+    """Training fails when so many steps are made."""
+    from model.module import NWayClip
+
+    good = NWayClip.training_step
+
+    def breaks(self, *batch):
+        if self.global_step == steps:
+            raise RuntimeError("cut")
+        return good(self, *batch)
+
+    monkeypatch.setattr(NWayClip, "training_step", breaks)
+
+
+def test_tensorboard_shows_no_row_twice_when_a_run_goes_on(small, tmp_path, monkeypatch):
+    """Five steps are written, the checkpoint has four."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = ("logger=tensorboard", "trainer.checkpoint_every_n_steps=2", "monitor.every_n_steps=1")
+    with monkeypatch.context() as patch:
+        breaks_after(5, patch)
+        with pytest.raises(RuntimeError, match="cut"):
+            run(small(*config), tmp_path)
+    assert len(list((tmp_path / "tensorboard").glob("events.*"))) == 1
+    run(small(*config, "ckpt_path=last"), tmp_path)
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0}).Reload()
+    expected = journal(tmp_path)
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+    for key, points in expected.items():
+        assert [event.step for event in events.Scalars(key)] == [step for step, _ in points], key
+
+
+def wandb_records(folder, file=None) -> tuple[list[dict], dict, int]:
+    """Rows of history, the configuration, and the exit code, of an offline run's file; None: the only one in the folder."""
     from wandb.proto.wandb_internal_pb2 import Record
     from wandb.sdk.internal.datastore import DataStore
 
-    (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+    if file is None:
+        (file,) = folder.glob("wandb/offline-run-*/*.wandb")
     store, rows, config, code = DataStore(), [], {}, -1
     store.open_for_scan(str(file))
     while (data := store.scan_data()) is not None:
@@ -94,6 +130,29 @@ def test_wandb_has_the_metrics_and_the_pictures_of_each_run_of_a_process(small, 
         shown = {key.removesuffix("/_type") for row in rows for key in row if key.endswith("/_type")}
         assert shown == {f"report/{file.stem}" for file in (folder / "report").glob("*.png")}
         assert len(list(folder.glob("wandb/offline-run-*/files/media/images/report/*.png"))) == len(shown) > 0
+
+
+def test_a_run_that_goes_on_keeps_its_wandb_id(small, tmp_path):
+    """Another folder is another run."""
+    pytest.importorskip("wandb")
+    config = small("logger=wandb", "logger.offline=true").logger
+    first, again, other = (make_loggers(config, folder)[0] for folder in (tmp_path / "a", tmp_path / "a", tmp_path / "b"))
+    assert first.version == again.version == (tmp_path / "a" / "wandb_id").read_text().strip()
+    assert first.version != other.version
+
+
+@pytest.mark.slow
+def test_wandb_gets_the_rows_of_a_run_that_goes_on_under_one_id(small, tmp_path, offline, monkeypatch):
+    with monkeypatch.context() as patch:
+        breaks_after(5, patch)
+        with pytest.raises(RuntimeError, match="cut"):
+            run(small(*offline, "trainer.checkpoint_every_n_steps=2"), tmp_path)
+    time.sleep(1.1)  # W&B names its folders by the second
+    run(small(*offline, "trainer.checkpoint_every_n_steps=2", "ckpt_path=last"), tmp_path)
+    written = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    assert {file.stem for file in written} == {f"run-{(tmp_path / 'wandb_id').read_text().strip()}"}
+    steps = [[row["trainer/global_step"] for row in wandb_records(tmp_path, file)[0] if "train/loss" in row] for file in written]
+    assert steps == [[1, 2, 3, 4, 5], [5, 6]]
 
 
 @pytest.mark.slow

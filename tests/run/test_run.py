@@ -163,7 +163,7 @@ def test_a_checkpoint_of_another_model_is_refused(small, tmp_path, one, other):
     run(small(f"model={one}", "backbone.translator_norm=post", "analysis=off", "trainer.max_epochs=1"), tmp_path / "one")
     checkpoint = checkpoint_path(tmp_path / "one", "last")
     with pytest.raises(ConfigError, match="belongs to another model"):
-        run(small(f"model={other}", f"ckpt_path={checkpoint}"), tmp_path / "other")
+        run(small(f"model={other}", f"ckpt_path={checkpoint}", "train=false"), tmp_path / "other")
 
 
 def test_checkpoints_hold_plain_data_only(small, tmp_path):

@@ -1,0 +1,234 @@
+"""A run that goes on with other settings: what it applies it lists, what it cannot apply it refuses before anything is changed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.build import processes
+from model.checkpoint.files import checkpoint_path
+from model.checkpoint.past import read_past
+from model.config.changes import check_changes, lines
+from model.config.cli import command_line
+from model.config.compose import as_dict, known_keys
+from model.config.decisions import APPLIED, CONDITIONAL, NOT_COMPARED, REFUSED, Change, Past
+from model.errors import ConfigError
+from model.report.journal import read_rows
+from model.run import run
+from tests.conftest import SMALL, compose_run
+from tests.forked import together
+
+FINISHED = ("trainer.checkpoint_every_n_steps=2", "evaluate=[val]")
+PEAK = 2e-3
+# Of choices that differ in more than their name.
+LION = "optimizer=lion (in the checkpoint: adamw; with it weight_decay=0.5 instead of 0.1, betas=[0.9,0.99] instead of [0.9,0.98])"
+NORMS = "loss=norms (in the checkpoint: normsv5; with it eps=0.001 instead of 1e-08, scale_cap=null instead of 10.0)"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything in a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Path:
+    """The folder of a run of two epochs, six steps. Tests work on copies."""
+    folder = tmp_path_factory.mktemp("done") / "run"
+    run(compose_run(*SMALL, *FINISHED, "optimizer.lr=2e-3", "schedule.warmup=0"), folder)
+    return folder
+
+
+@pytest.fixture
+def again(done, small, tmp_path):
+    """`again("key=value", …)`: goes on in a copy of that run's folder, and returns summary and folder."""
+    folder = tmp_path / "run"
+    shutil.copytree(done, folder)
+
+    def go_on(*overrides: str):
+        return run(small(*FINISHED, "optimizer.lr=2e-3", "schedule.warmup=0", "ckpt_path=last", *overrides), folder), folder
+
+    return go_on
+
+
+def past(made_with, **known) -> Past:
+    """Of a run that has made three steps with the configuration `made_with`."""
+    return Past(**{"config": as_dict(made_with), "steps": 3, "epochs": 1, "seconds": 0.0, "processes": 1, "best": None, **known})
+
+
+def test_every_key_is_decided_once():
+    decided = [*APPLIED, *REFUSED, *CONDITIONAL, *NOT_COMPARED]
+    assert sorted(decided) == known_keys()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (("optimizer.lr=1e-5",), ["optimizer.lr=1e-05 (in the checkpoint: 0.002)"]),
+        (("optimizer.weight_decay=0.5", "seed=3"), ["optimizer.weight_decay=0.5 (in the checkpoint: 0.1)", "seed=3 (in the checkpoint: 0)"]),
+        (("optimizer=lion",), [LION]),
+        (("loss=norms", "loss.eps=1e-3"), [NORMS]),
+        (("loss.scale_cap=50",), ["loss.scale_cap=50.0 (in the checkpoint: 10.0)"]),
+        (("schedule.final=0.1",), ["schedule.final=0.1 (in the checkpoint: 0.0)"]),
+        (("data.batch_size=12",), ["data.batch_size=12 (in the checkpoint: 8)"]),
+        (("data.train_size=48",), ["data.train_size=48 (in the checkpoint: 24)"]),
+        (("data.val_size=21",), ["data.val_size=21 (in the checkpoint: 20)"]),
+        (("monitor=off",), ["monitor.enabled=false (in the checkpoint: true)"]),
+        (("objective=val/swap_acc",), ["objective=val/swap_acc (in the checkpoint: val/recall@1)"]),
+        (("trainer.precision=bf16-true",), ["trainer.precision=bf16-true (in the checkpoint: 32-true)"]),
+        (("trainer.accumulate_grad_batches=3",), ["trainer.accumulate_grad_batches=3 (in the checkpoint: 1)"]),
+    ],
+)
+def test_what_cannot_be_applied_is_refused_by_name_and_nothing_is_changed(again, done, tmp_path, overrides, told):
+    with pytest.raises(ConfigError) as caught:
+        again(*overrides, "trainer.max_epochs=3")
+    head, *named = str(caught.value).splitlines()
+    assert head.startswith("ckpt_path=last was made with other settings; allowed: ")
+    assert named == told
+    assert files(tmp_path / "run") == files(done)
+
+
+def test_the_command_line_says_it_with_exit_code_2(again, done, tmp_path, monkeypatch, capsys):
+    quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
+    folder = f"hydra.run.dir={tmp_path / 'run'}"
+    monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, "seed=7", "backbone.lr=1e-3", folder, "ckpt_path=last", *quiet])
+    assert command_line() == 2
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition("=")[0] for line in told[1:]] == ["backbone.lr", "optimizer.lr", "schedule.warmup", "seed"]
+    assert files(tmp_path / "run") == files(done)
+
+
+def test_a_checkpoint_of_another_folder_is_no_exception(done, small, tmp_path):
+    with pytest.raises(ConfigError, match=r"\noptimizer\.lr=0\.01 \(in the checkpoint: 0\.002\)"):
+        run(small(*FINISHED, "optimizer.lr=1e-2", "schedule.warmup=0", f"ckpt_path={checkpoint_path(done, 'best')}"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_is_applied_is_listed_in_one_message(again, caplog):
+    with caplog.at_level(logging.INFO, logger="model.checkpoint.past"):
+        again("trainer.max_epochs=3", "monitor=guard", "data.num_workers=1", "evaluate=[val,test]", "trainer.early_stopping_patience=5")
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "model.checkpoint.past"]
+    start, _, named = told.partition(": ")
+    assert start == "going on from step 6 with changed settings"
+    assert "monitor=guard (was watch; with it clip=1.0 instead of null)" in named
+    for text in ("trainer.max_epochs=3 (was 2)", "data.num_workers=1 (was 0)", "evaluate=[val,test] (was [val])", "patience=5 (was null)"):
+        assert text in named
+
+
+def test_the_same_settings_say_nothing(again, caplog):
+    with caplog.at_level(logging.INFO):
+        summary, _ = again()
+    assert "settings" not in caplog.text
+    assert summary.steps["attempted"] == 6
+
+
+def test_an_evaluation_may_change_everything_but_the_weights(again, small, tmp_path):
+    summary, folder = again("train=false", "seed=4", "optimizer.lr=1", "data.batch_size=4", "objective=val/swap_acc")
+    assert summary.metrics["val/recall@1"] >= 0
+    with pytest.raises(ConfigError, match="belongs to another model"):
+        run(small("model=clip", "ckpt_path=last", "train=false"), folder)
+
+
+def test_precision_may_change_where_the_weights_keep_their_type(small):
+    config = small("trainer.precision=bf16-mixed")
+    assert check_changes(config, past(small()), 1) == [Change("trainer.precision", "32-true", "bf16-mixed")]
+
+
+def test_processes_may_change_where_all_together_keep_their_batch(small):
+    four = small("data.batch_size=4", "trainer.devices=2", "trainer.strategy=ddp")
+    changed = [change.key for change in check_changes(four, past(small()), 2)]
+    assert changed == ["data.batch_size", "trainer.strategy", "trainer.devices"]
+    with pytest.raises(ConfigError, match=r"\ntrainer\.devices=2 \(in the checkpoint: 1\)$"):
+        check_changes(small("trainer.devices=2"), past(small()), 2)
+    automatic = small("trainer.devices=auto")
+    with pytest.raises(ConfigError, match=r"\ndata\.batch_size=8 in each of 1 processes \(in the checkpoint: 8 in each of 4 processes\)$"):
+        check_changes(automatic, past(automatic, processes=4), 1)
+
+
+def test_devices_that_lightning_chooses_are_counted_as_it_does(small, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    counts = {chosen: processes(small(f"trainer.accelerator={chosen}", "trainer.devices=auto")) for chosen in ("cpu", "gpu")}
+    assert counts == {"cpu": 1, "gpu": 4}
+    assert processes(small("trainer.accelerator=gpu", "trainer.devices=-1")) == 4
+
+
+def test_the_objective_may_change_until_a_best_checkpoint_is_chosen(small):
+    config = small("objective=val/swap_acc")
+    assert [change.key for change in check_changes(config, past(small()), 1)] == ["objective"]
+    with pytest.raises(ConfigError, match="objective=val/swap_acc"):
+        check_changes(config, past(small(), best=0.5), 1)
+
+
+def test_a_key_that_the_checkpoint_is_older_than_has_the_value_of_then(small):
+    config = small()
+    earlier = as_dict(config)
+    del earlier["backbone"]["translator_norm"], earlier["objective"], earlier["trainer"]["matmul_precision"]
+    with pytest.raises(ConfigError) as caught:
+        check_changes(config, past(config, config=earlier), 1)
+    assert str(caught.value).splitlines()[1:] == ["backbone.translator_norm=pre (in the checkpoint: post)"]
+    clip = small("model=clip")
+    del (earlier := as_dict(clip))["backbone"]["translator_norm"]
+    assert check_changes(clip, past(clip, config=earlier), 1) == [], "model=clip has no encoder-decoder"
+
+
+def test_a_checkpoint_without_a_configuration_goes_on_with_a_warning(again, caplog, tmp_path):
+    path = checkpoint_path(tmp_path / "run", "last")
+    loaded = torch.load(path, weights_only=True)
+    del loaded["callbacks"]["RunCheckpoints"]["config"], loaded["rate"]
+    torch.save(loaded, path)
+    summary, _ = again("trainer.max_epochs=3", "optimizer.lr=1e-5")
+    assert "another configuration" in caplog.text
+    assert summary.steps["attempted"] == 9
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("trainer.max_epochs=1", "trainer.max_epochs=1 is below the 2 epochs begun by the checkpoint; allowed: 2 or more"),
+        ("trainer.max_steps=5", "trainer.max_steps=5 is below the 6 steps made by the checkpoint; allowed: 6 or more"),
+    ],
+)
+def test_a_run_cannot_end_before_its_checkpoint(again, done, tmp_path, override, told):
+    with pytest.raises(ConfigError) as caught:
+        again(override)
+    assert str(caught.value) == told
+    assert files(tmp_path / "run") == files(done)
+
+
+def test_a_limit_of_time_that_is_over_is_refused(small):
+    config = small("trainer.max_time=00:00:01:00")
+    with pytest.raises(ConfigError, match=r"^trainer\.max_time=00:00:01:00 is over: the run has trained for 61 s, .*; allowed: a longer time$"):
+        check_changes(config, past(small(), seconds=61.0), 1)
+    assert check_changes(config, past(config, seconds=61.0), 1) == [], "its own limit: the run has ended, and is measured"
+
+
+def test_the_checkpoint_has_what_the_run_was_made_with(done):
+    found = read_past(checkpoint_path(done, "last"))
+    assert (found.steps, found.epochs, found.processes) == (6, 2, 1)
+    assert (found.config["optimizer"]["lr"], found.config["schedule"]["warmup"]) == (PEAK, 0.0)
+    assert found.best == pytest.approx(max(json.loads((done / "summary.json").read_text())["metrics"]["val/recall@1"], found.best))
+
+
+def test_values_are_written_as_they_are_typed():
+    changes = [Change("data.languages", ["en"], ["en", "de"]), Change("report", True, False), Change("trainer.max_time", None, "00:00:01:00")]
+    assert lines(changes, "was ") == ["data.languages=[en,de] (was [en])", "report=false (was true)", "trainer.max_time=00:00:01:00 (was null)"]
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_goes_on_in_one_with_the_same_batches(small, tmp_path):
+    """To rounding: 2 x 4 rows for an epoch, then 1 x 8."""
+    shared = ("schedule=constant", "trainer.precision=64-true", "analysis=off")
+    two = (*shared, "trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=4", "trainer.max_epochs=1")
+    (tmp_path / "two").mkdir()
+    together(lambda: run(small(*two), tmp_path / "two"), tmp_path)
+    run(small(*shared, "ckpt_path=last"), tmp_path / "two")
+    run(small(*shared), tmp_path / "one")
+    one, other = (read_rows(tmp_path / name / "metrics.csv") for name in ("one", "two"))
+    assert [row["step"] for row in other] == [row["step"] for row in one]
+    for key in ("train/loss", "val/loss", "val/recall@10"):
+        assert [float(row[key]) for row in other if key in row] == pytest.approx([float(row[key]) for row in one if key in row], rel=1e-6), key
