@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from model.checkpoint.files import find_checkpoint, initial_seed, load_weights
 from model.config.folder import first_process, refuse_used_folder
 from model.config.schema import RunConfig
 from model.data import check_source
+from model.disk import as_failures
 from model.ending import draws, require_steps, summarise, write_results
 from model.errors import ConfigError, failure_reason
 from model.memory import forget_peak
@@ -42,7 +43,7 @@ def run(config: RunConfig, folder: Path) -> Summary:
     if config.train and start is None and "LOCAL_RANK" not in os.environ:
         refuse_used_folder(folder)
     try:
-        with matmul_precision(config.trainer.matmul_precision):
+        with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
             return train_and_evaluate(config, folder, start)
     except ConfigError:
         raise
@@ -52,7 +53,8 @@ def run(config: RunConfig, folder: Path) -> Summary:
         record_failure(folder, reason, SUMMARY if config.train else EVALUATION)  # a finished run's summary outlives what comes after it
         close_loggers(config.logger, failed=True)
         if draws(config) and isinstance(error, Exception) and first_process():
-            draw_report(folder)
+            with suppress(OSError):  # the disk may be why the run failed
+                draw_report(folder)
         raise
 
 

@@ -18,6 +18,7 @@ from model.config.arguments import check_arguments
 from model.config.compose import CONF, from_hydra, groups, job_hash, register_schemas
 from model.config.folder import CONFIG_NAME, UsedFolder, first_process
 from model.config.messages import CONFIG_ERRORS, before_the_job, two_lines
+from model.disk import write_failure
 from model.errors import ConfigError, RunFailed, failure_reason
 from model.report.sweep import SweepComparison, end_sweep
 
@@ -82,7 +83,8 @@ def sweep_job(composed: DictConfig, folder: Path) -> float:
             return finite_objective(unfinished_job(composed, folder), folder)
         except UsedFolder:  # nothing may be written there
             raise
-        except Exception as error:
+        except Exception as raised:
+            error = write_failure(raised, folder) or raised
             reason = two_lines(error) if isinstance(error, CONFIG_ERRORS) else failure_reason(error)
             log.error("job in %s failed: %s", folder, reason if isinstance(error, (ConfigError, RunFailed)) else traceback.format_exc())
             record_failure(folder, reason)
@@ -118,11 +120,13 @@ def command_line() -> int:
         print(help_text())
         return 0
     register_schemas()
-    Outcomes.error, Outcomes.begun, SweepComparison.folder = None, False, None
+    Outcomes.error, Outcomes.begun = None, False
+    SweepComparison.folder = SweepComparison.run_folder = SweepComparison.failure = None
     in_order = False
     # Hydra would print pages for a mistyped word; with this it raises instead, and the two lines are made here.
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = False  # train.log on a full disk: the run tells it in two lines, logging would print a traceback for every record
     try:
         check_arguments(sys.argv[1:])
         job()
@@ -139,10 +143,12 @@ def command_line() -> int:
             print(error, file=sys.stderr)
         return 1
     except (OSError, ValueError) as error:  # of Hydra: a folder that cannot be made, words that it does not take
-        if Outcomes.begun or before == "1":
+        folder = SweepComparison.folder or SweepComparison.run_folder
+        failure = write_failure(error, folder) if Outcomes.begun and folder else None  # the folder of a sweep's next job
+        if before == "1" or (Outcomes.begun and failure is None):
             raise
-        print(before_the_job(error), file=sys.stderr)
-        return 2
+        print(failure or before_the_job(error, folder), file=sys.stderr)
+        return 1 if failure else 2
     except SystemExit:
         if SweepComparison.folder is None:
             raise

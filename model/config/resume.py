@@ -26,7 +26,12 @@ def alone_in(folder: Path) -> Iterator[None]:
     if not first_process():
         yield
         return
-    with open(folder / LOCK, "w") as file:
+    try:
+        file = open(folder / LOCK, "w")  # noqa: SIM115 - closed below
+    except OSError:  # the job's own files cannot be written either, which is told then
+        yield
+        return
+    with file:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
         try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from model.config.folder import first_process
+from model.disk import as_failures
+from model.errors import RunFailed
+from model.report.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +25,14 @@ class SweepComparison(Callback):
 
     folder: Path | None = None
     """Of the sweep that this process runs."""
+    run_folder: Path | None = None
+    """Of the single run."""
+    failure: RunFailed | None = None
+    """Why there is no comparison, where the file system is to blame."""
+
+    def on_run_start(self, config: DictConfig, **keywords: Any) -> None:
+        """Keeps the folder: Hydra's errors do not always name it."""
+        type(self).run_folder = Path(config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **keywords: Any) -> None:
         """Keeps the folder, and names it on the command line: Lightning starts a job's further processes with that, in another second."""
@@ -29,15 +42,19 @@ class SweepComparison(Callback):
     def on_multirun_end(self, config: DictConfig, **keywords: Any) -> None:
         """Not called after an exception: `end_sweep` then writes the comparison."""
         folder = Path(config.hydra.sweep.dir)
-        keep_command(config, folder)
-        if any(folder.glob("*/.hydra")):  # a sweep over no values has no job
-            compare(folder)
+        try:
+            with as_failures(folder):
+                keep_command(config, folder)
+                if any(folder.glob("*/.hydra")):  # a sweep over no values has no job
+                    compare(folder)
+        except RunFailed as failure:  # Hydra would make a warning of it
+            type(self).failure = failure
 
 
 def keep_command(config: DictConfig, folder: Path) -> None:
     """multirun.yaml, from which the comparison has the sweep's command: Hydra's own sweeper has written it, others do not."""
     if first_process() and folder.is_dir():
-        OmegaConf.save(config, folder / "multirun.yaml")
+        write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(config))
 
 
 def compare(folder: Path) -> None:
@@ -60,9 +77,13 @@ def end_sweep(exit_in_order: bool) -> int:
     folder = SweepComparison.folder
     if folder is None or not first_process():
         return 0
-    jobs = read_jobs(folder)
+    jobs = read_jobs(folder) if os.path.isdir(folder) else []
     if jobs and not exit_in_order:
-        compare(folder)
+        with suppress(OSError):  # what ended the sweep is told, and may be the same
+            compare(folder)
+    if SweepComparison.failure is not None:
+        print(SweepComparison.failure, file=sys.stderr)
+        return 1
     if not jobs and exit_in_order:
         print("the sweep has no job; allowed: at least one value for every key", file=sys.stderr)
         return 2
