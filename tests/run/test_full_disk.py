@@ -2,94 +2,27 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import json
 import os
 import re
 import resource
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from model.checkpoint.files import checkpoint_path
-from model.config.cli import command_line
 from model.disk import NotWritten, write_failure
 from model.errors import ConfigError, RunFailed
 from model.report import __main__ as report_command
 from model.report.files import append, write_whole
 from model.report.summary import read_summary
-from tests.conftest import SMALL, some
-from tests.run.sweeps import compared, job_folder
+from tests.conftest import some
+from tests.run.full_disk import FULL, assert_told, command, disk, incomplete, no_room_for
 from tests.run.test_run import assert_same_run
 
-QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")
-CLIP = ("model=clip", "model.captions=1", "loss=stock")
-FULL = os.strerror(errno.ENOSPC)
-
-
-@pytest.fixture
-def command(capfd, monkeypatch, tmp_path) -> Callable[..., tuple[int, list[str]]]:
-    """`command("seed=1", folder=…)` -> exit code, lines on stderr: the smallest run (with `-m` first, the smallest sweep) in this process."""
-
-    def command(*arguments: str, folder: Path) -> tuple[int, list[str]]:
-        sweeps = arguments[:1] == ("-m",)
-        place = f"hydra.{'sweep' if sweeps else 'run'}.dir={folder}"
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments[: int(sweeps)], *SMALL, *QUIET, place, *arguments[int(sweeps) :]])
-        capfd.readouterr()
-        code = command_line()
-        return code, capfd.readouterr().err.splitlines()
-
-    monkeypatch.chdir(tmp_path)
-    return command
-
-
-@contextmanager
-def no_room_for(*parts: str) -> Iterator[None]:
-    """The disk is full for every file with all `parts` in its path: the system's device that is always full stands in for it."""
-    real = builtins.open
-
-    def opened(file: object, mode: str = "r", *rest: object, **keywords: object) -> object:
-        full = isinstance(file, (str, Path)) and all(part in str(file) for part in parts) and set(mode) & set("wax")
-        return real("/dev/full" if full else file, mode, *rest, **keywords)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(builtins, "open", opened)
-        yield
-
-
-@pytest.fixture
-def disk(tmp_path) -> Iterator[Callable[[str], Path]]:
-    """`disk("size=1m")` -> a file system with these options, the same one with other options when called again."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def mounted(options: str) -> Path:
-        again = "remount," if place.is_mount() else ""
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", again + options, "none", place], capture_output=True, check=False).returncode:
-            pytest.skip("file systems cannot be mounted here")
-        return place
-
-    yield mounted
-    if place.is_mount():
-        subprocess.run(["umount", "-l", place], check=True)
-
-
-def assert_told(lines: list[str], *words: str) -> None:
-    """Exactly two lines, with these words."""
-    text = "\n".join(lines)
-    assert len(lines) == 2, text
-    assert [word for word in words if word not in text] == [], text
-
-
-def incomplete(folder: Path) -> list[Path]:
-    """Files and folders that were begun."""
-    return [path for path in folder.rglob(".*") if path.name not in (".hydra", ".lock")]
+__all__ = ["command", "disk"]
 
 
 def test_a_run_that_fills_the_disk_goes_on_when_there_is_room(command, disk, tmp_path):
@@ -170,41 +103,6 @@ def test_a_folder_that_cannot_be_made_is_a_mistake(command, disk, tmp_path, kind
     assert code == 2
     reasons = {"below a file": errno.ENOTDIR, "in proc": errno.ENOENT, "name too long": errno.ENAMETOOLONG, "read only": errno.EROFS}
     assert_told(lines, str(folders[kind]), os.strerror(reasons.get(kind, errno.ENOSPC)), "bytes are free")
-
-
-def test_a_sweep_goes_on_beside_a_job_that_does_not_fit(command, tmp_path):
-    arguments, folder = ("-m", *CLIP, "seed=2,1", "trainer.max_epochs=1"), tmp_path / "sweep"
-    with no_room_for("seed2_", "checkpoints"):
-        assert command(*arguments, folder=folder) == (1, [])
-    (row,) = compared(folder)
-    assert (row["seeds"], row["ok"]) == ("1", "1")
-    assert [word for word in (str(job_folder(folder, "stock_seed2") / "checkpoints"), FULL, "bytes") if word not in row["failures"]] == []
-    assert command(*arguments, folder=folder) == (0, [])
-    assert (compared(folder)[0]["seeds"], compared(folder)[0]["failures"]) == ("1 2", "")
-
-
-@pytest.mark.parametrize("part", some(["comparison.csv", "comparison.png", "multirun.yaml"], 3))
-def test_a_comparison_that_does_not_fit_is_told_and_made_later(command, tmp_path, part):
-    arguments = ("-m", *CLIP, "seed=1", "trainer.max_epochs=1")
-    with no_room_for(f"sweep/.{part}"):
-        code, lines = command(*arguments, folder=tmp_path / "sweep")
-    assert code == 1
-    assert_told(lines, str(tmp_path / "sweep" / part), FULL, "bytes were to be written")
-    assert command(*arguments, folder=tmp_path / "sweep") == (0, [])
-    assert incomplete(tmp_path / "sweep") == []
-
-
-@pytest.mark.slow
-def test_a_next_job_whose_folder_cannot_be_made_ends_the_sweep(command, tmp_path):
-    """What is there is compared, and the same command goes on."""
-    arguments = ("-m", *CLIP, "seed=1,2", "trainer.max_epochs=1")
-    with no_room_for("seed2_", ".hydra"):
-        code, lines = command(*arguments, folder=tmp_path / "sweep")
-    assert code == 1
-    assert_told(lines, str(tmp_path / "sweep"), FULL, "bytes are free")
-    assert compared(tmp_path / "sweep")[0]["seeds"] == "1"
-    assert command(*arguments, folder=tmp_path / "sweep") == (0, [])
-    assert compared(tmp_path / "sweep")[0]["seeds"] == "1 2"
 
 
 def test_a_report_that_does_not_fit_is_told(command, capfd, tmp_path, monkeypatch):
