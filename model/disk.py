@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,13 +50,30 @@ def writing(path: Path, size: Callable[[], int] | None = None) -> Iterator[None]
 @contextmanager
 def as_failures(folder: Path) -> Iterator[None]:
     """Turns an error of the file system while something in `folder` is written into RunFailed."""
+    with quiet_threads():
+        try:
+            yield
+        except Exception as error:
+            failure = write_failure(error, folder)
+            if failure is None:
+                raise
+            raise failure from error
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """In the block, threads that cannot write print no traceback: TensorBoard's hands its error to the main thread, which then raises it."""
+    before = threading.excepthook
+
+    def hook(report: threading.ExceptHookArgs) -> None:
+        if getattr(report.exc_value, "errno", None) not in OF_WRITING:
+            before(report)
+
+    threading.excepthook = hook
     try:
         yield
-    except Exception as error:
-        failure = write_failure(error, folder)
-        if failure is None:
-            raise
-        raise failure from error
+    finally:
+        threading.excepthook = before
 
 
 def write_failure(error: BaseException, folder: Path) -> RunFailed | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -42,11 +43,12 @@ def no_room_for(*parts: str) -> Iterator[None]:
     real = builtins.open
 
     def opened(file: object, mode: str = "r", *rest: object, **keywords: object) -> object:
-        full = isinstance(file, (str, Path)) and all(part in str(file) for part in parts) and set(mode) & set("wax")
+        full = not isinstance(file, int) and all(part in os.fsdecode(file) for part in parts) and set(mode) & set("wax")
         return real("/dev/full" if full else file, mode, *rest, **keywords)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(builtins, "open", opened)
+        patch.setattr(io, "open", opened)
         yield
 
 
