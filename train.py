@@ -2,7 +2,13 @@
 
 import sys
 
-from model.config.cli import command_line
+from model.interruption import Interrupted, listening
 
 if __name__ == "__main__":
-    sys.exit(command_line())
+    with listening():
+        try:
+            from model.config.cli import command_line
+
+            sys.exit(command_line())
+        except Interrupted as interrupted:  # while modules were being imported
+            sys.exit(interrupted.exit_code)

@@ -110,7 +110,8 @@ def is_of_writing(error: OSError, folder: Path) -> bool:
     """Whether it arose from writing: surely, or by what its file is."""
     if isinstance(error, NotWritten) or error.errno in OF_WRITING:
         return True
-    return error_number(error) not in (None, errno.ENOENT) and isinstance(error.filename, str) and Path(error.filename).is_relative_to(folder)
+    named = isinstance(error.filename, str) and error_number(error) not in (None, errno.ENOENT)
+    return named and Path(error.filename).absolute().is_relative_to(folder.absolute())
 
 
 def description(error: OSError, folder: Path) -> str:
@@ -139,4 +140,6 @@ def advice(number: int | None) -> str:
 
 def going_on(folder: Path) -> str:
     """What the command needs beside it in order to go on with the run in `folder`."""
-    return ", with ckpt_path=last" if os.path.isfile(folder / "checkpoints" / "last.ckpt") else ""
+    from model.config.folder import CHECKPOINTS, RESUMABLE  # here, as what that module imports needs this one
+
+    return ", with ckpt_path=last" if any(os.path.isfile(folder / CHECKPOINTS / name) for name in RESUMABLE) else ""

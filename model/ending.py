@@ -13,12 +13,13 @@ from model.config.folder import METRICS
 from model.config.schema import RunConfig
 from model.disk import write_failure
 from model.errors import RunFailed
+from model.interruption import received
 from model.memory import peak_mib
 from model.report.callback_loggers import finish_loggers
 from model.report.closing import print_closing
 from model.report.draw import draw_report
 from model.report.journal import read_rows
-from model.report.summary import EVALUATION, OBJECTIVE, SUMMARY, Summary
+from model.report.summary import EVALUATION, OBJECTIVE, SUMMARY, UNFINISHED, Summary
 from model.session import Session
 from model.views.towers import Towers
 
@@ -26,13 +27,20 @@ from model.views.towers import Towers
 def write_results(session: Session, summary: Summary, make_reference: Callable[[], tuple[Towers, str]]) -> None:
     """The summary first, then what is made of it: analysis, report, the loggers' pictures, the closing table. For the first process."""
     config, folder = session.config, session.folder
+    leaves_files = not config.trainer.fast_dev_run
+    if config.train and leaves_files:
+        (folder / UNFINISHED).touch()
     summary.write(SUMMARY if config.train else EVALUATION)
-    if not config.trainer.fast_dev_run:
+    if leaves_files:
         analyse_run(session, make_reference)
+    received.raise_if_received()
     pictures = draw_report(folder) if draws(config) else []
     held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
     if config.train:
         finish_loggers(config.logger, folder, session.trainer.loggers, held_out, pictures, session.trainer.global_step)
+    received.raise_if_received()
+    if config.train:
+        (folder / UNFINISHED).unlink(missing_ok=True)
     if config.trainer.enable_progress_bar:
         print_closing(summary, session.data.sizes(), summary.notes["ceiling"])
 
@@ -46,7 +54,8 @@ def summarise(session: Session, seconds: float) -> Summary:
     """Evaluates the splits that are asked for and gathers everything the run has to say."""
     config, trainer, module = session.config, session.trainer, session.module
     status = "complete" if not (trainer.should_stop or trainer.interrupted) else "stopped"
-    metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith(("val/", "train/"))}
+    metrics = module.train_figures() if config.train else {}
+    metrics |= {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
     metrics |= last_validation(session.folder / METRICS) if config.train else {}
     metrics |= evaluate_splits(session)
     return Summary(
@@ -119,7 +128,7 @@ def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str
     OSError where the file system takes no more."""
     try:
         analyse(session.trainer, session.module, session.data, session.config, session.folder, make_reference)
-    except (Exception, KeyboardInterrupt) as error:
+    except Exception as error:
         if write_failure(error, session.folder):
             raise
         warnings.warn(f"the run has no analysis: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)

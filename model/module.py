@@ -50,6 +50,7 @@ class NWayClip(pl.LightningModule):
         self.pending: dict[str, Tensor | float] = {}
         self._window: list[Tensor] = []
         self._epoch_loss, self._epoch_batches = 0.0, 0
+        self._train_figures: dict[str, float] = {}
         self._view_squares: Tensor | None = None
         self._collected: list[tuple[Tensor, Tensor]] = []
         self.validated: Tensor | None = None
@@ -149,6 +150,7 @@ class NWayClip(pl.LightningModule):
         checkpoint["architecture"] = dict(self.encoder.architecture)
         checkpoint["scale_due"] = self._scale_due
         checkpoint["epoch_loss"] = {"total": float(self._epoch_loss), "batches": self._epoch_batches}
+        checkpoint["train_figures"] = self.train_figures()
         if self.plateau:
             checkpoint["plateau"] = self.plateau.state_dict()
 
@@ -156,8 +158,14 @@ class NWayClip(pl.LightningModule):
         """Takes up what `on_save_checkpoint` laid down."""
         self._scale_due = checkpoint["scale_due"]
         self._epoch_loss, self._epoch_batches = checkpoint["epoch_loss"]["total"], checkpoint["epoch_loss"]["batches"]
+        self._train_figures = checkpoint.get("train_figures", {})
         if self.plateau and "plateau" in checkpoint:
             self.plateau.load_state_dict(checkpoint["plateau"])
+
+    def train_figures(self) -> dict[str, float]:
+        """The last `train/*` figures of the run, those of the checkpoint included that it was continued from."""
+        logged = {key: float(value) for key, value in self.trainer.callback_metrics.items() if key.startswith("train/")}
+        return self._train_figures | logged
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Collects the views; the figures are those of the whole split."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -15,19 +14,23 @@ import pytorch_lightning as pl
 import torch
 
 from model.build import check_reference, make_data, make_module, reference_towers, resolved_sizes
-from model.checkpoint.files import find_checkpoint, initial_seed, load_weights
-from model.config.folder import first_process, refuse_used_folder
+from model.checkpoint.files import LAST, find_checkpoint, initial_seed, load_weights
+from model.config.folder import can_go_on, clear_cut_run, cut_before_checkpoint, put_away_slurm_checkpoints, refuse_used_folder
 from model.config.schema import RunConfig
 from model.data import check_source
 from model.disk import as_failures
 from model.ending import draws, require_steps, summarise, write_results
 from model.errors import ConfigError, failure_reason
+from model.interruption import Interrupted, received
+from model.launch import board, first_process
 from model.memory import forget_peak
 from model.report.callback_loggers import close_loggers
+from model.report.commands import RUN_FOLDER, as_value, from_here
 from model.report.draw import draw_report
-from model.report.summary import EVALUATION, SUMMARY, Summary, record_failure
+from model.report.summary import ENDED, EVALUATION, SUMMARY, Summary, read_summary, record_failure
 from model.session import check_interval, check_trainer_arguments, make_session
 
+log = logging.getLogger(__name__)
 # Lightning's advice that does not hold here (batches are made faster in the main process than they can be sent), and one of its own deprecations.
 NOT_MEANT = (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*treespec, LeafSpec.*")
 
@@ -39,23 +42,47 @@ def run(config: RunConfig, folder: Path) -> Summary:
     summary.json (of an evaluation in evaluation.json) and raised again.
     """
     check_source(config.data)
-    start = find_checkpoint(folder, config.ckpt_path) if config.ckpt_path is not None else None
-    if config.train and start is None and "LOCAL_RANK" not in os.environ:
-        refuse_used_folder(folder)
+    start = board.agree(f"{folder.name}/start", lambda: starting_point(config, folder))
     try:
         with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
-            return train_and_evaluate(config, folder, start)
+            return train_and_evaluate(config, folder, start and Path(start))
     except ConfigError:
         raise
     except BaseException as error:
-        stopped = isinstance(error, (SystemExit, KeyboardInterrupt))  # a signal, after which Lightning leaves in order
-        reason = "interrupted" if stopped else failure_reason(error)
-        record_failure(folder, reason, SUMMARY if config.train else EVALUATION)  # a finished run's summary outlives what comes after it
+        name = SUMMARY if config.train else EVALUATION
+        if received.number is not None:  # also where something else failed because of the signal, such as another process
+            raise left_in_order(Interrupted(received.number), config, folder, name) from error
+        if first_process():
+            record_failure(folder, failure_reason(error), name)
         close_loggers(config.logger, failed=True)
         if draws(config) and isinstance(error, Exception) and first_process():
             with suppress(OSError):  # the disk may be why the run failed
                 draw_report(folder)
         raise
+
+
+def starting_point(config: RunConfig, folder: Path) -> str | None:
+    """The checkpoint to go on from, or to evaluate; None to start. Raises ConfigError where that cannot be."""
+    put_away_slurm_checkpoints(folder)
+    if config.ckpt_path == LAST and config.train and cut_before_checkpoint(folder):
+        log.warning("%s has no checkpoint, as the run was cut before its first one: it starts from the beginning", folder)
+    elif config.ckpt_path is not None:
+        return str(find_checkpoint(folder, config.ckpt_path))
+    if config.train:
+        refuse_used_folder(folder)
+        clear_cut_run(folder)
+    return None
+
+
+def left_in_order(interrupted: Interrupted, config: RunConfig, folder: Path, name: str) -> Interrupted:
+    """Records what a signal has ended, closes what is open; returns the exception with two lines for the user."""
+    close_loggers(config.logger, failed=True)
+    if first_process():
+        record_failure(folder, interrupted.reason, name, status="interrupted")
+    where = f"{RUN_FOLDER}={as_value(from_here(folder))}"
+    goes_on = f"{where} ckpt_path=last" if can_go_on(folder) and config.train else where
+    done = " after training and evaluation" if read_summary(folder, name).get("status") in ENDED else ""
+    return Interrupted(interrupted.number, f"{interrupted.reason}{done}; the files are in {folder}\nto go on: the same command with {goes_on}")
 
 
 @contextmanager

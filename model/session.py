@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping
 
 from model.analysis.callbacks import ValidationAnalysis
 from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
+from model.checkpoint.on_signal import NoSignals, StopOnSignal
 from model.config.compose import as_dict, config_hash
 from model.config.folder import METRICS
 from model.config.schema import RunConfig, TrainerConfig
@@ -18,6 +20,8 @@ from model.errors import ConfigError, require
 from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback
 from model.health.view_callback import ViewHealthCallback
+from model.interruption import received
+from model.launch import board, by_torchrun, first_process, launched
 from model.module import NWayClip
 from model.report.callback_loggers import make_loggers
 from model.report.callbacks import JournalCallback, ProgressBar, StepClock
@@ -40,11 +44,32 @@ class Session:
     view_health: ViewHealthCallback | None
 
 
+class StopEarly(EarlyStopping):
+    """Ends a run whose mean training loss of an epoch no longer falls. A run that has ended so does not train on when it is continued."""
+
+    def __init__(self, patience: int) -> None:
+        # strict: an epoch in which every step was left out has no loss, which ends no run.
+        super().__init__("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False)
+
+    @property
+    def state_key(self) -> str:
+        """That of Lightning's own, under which older checkpoints have the state."""
+        return super().state_key.replace(type(self).__qualname__, EarlyStopping.__qualname__)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes up the state; the patience stays the configuration's."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """By the state in the checkpoint."""
+        trainer.should_stop = self.wait_count >= self.patience
+
+
 def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWayClip) -> Session:
     """Order matters: what records comes before what writes checkpoints."""
     writes = not config.trainer.fast_dev_run
-    clock, health, view_health = StepClock(), None, None
-    callbacks: list[pl.Callback] = [RandomState(config.seed), clock]
+    random_state, clock, health, view_health = RandomState(config.seed), StepClock(), None, None
+    callbacks: list[pl.Callback] = [random_state, clock]
     if config.monitor.enabled:
         health = GradientHealthCallback(health_settings(config), folder if writes else None)
         view_health = ViewHealthCallback()
@@ -54,13 +79,13 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
     if writes:
         callbacks.append(JournalCallback(folder / METRICS, as_dict(config)))
     if config.trainer.early_stopping_patience is not None:
-        # strict: an epoch in which every step was left out has no loss, which ends no run.
-        patience = config.trainer.early_stopping_patience
-        callbacks.append(EarlyStopping("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False))
+        callbacks.append(StopEarly(config.trainer.early_stopping_patience))
     if config.trainer.enable_progress_bar:
         callbacks.append(ProgressBar())
+    checkpoints = None
     if config.trainer.enable_checkpointing and writes:
-        callbacks.append(RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, config_hash(config), config.objective))
+        checkpoints = RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, config_hash(config), config.objective)
+    callbacks += [StopOnSignal(checkpoints, random_state), *([checkpoints] if checkpoints else [])]
     trainer = pl.Trainer(
         **lightning_arguments(config.trainer),
         callbacks=callbacks,
@@ -69,7 +94,27 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
+    trainer._signal_connector = NoSignals()
+    check_processes(trainer)
+    lead_further_processes(trainer)
     return Session(config, folder, data, module, trainer, clock, health, view_health)
+
+
+def check_processes(trainer: pl.Trainer) -> None:
+    """Raises ConfigError where torchrun or srun has started another number of processes than the configuration asks for."""
+    wanted, found = trainer.num_devices * trainer.num_nodes, launched()
+    # A batch script of Slurm has the variables of srun too, and its one process may well train alone.
+    if found is not None and found != wanted and (by_torchrun() or not first_process()):
+        problem = f"trainer.devices={trainer.num_devices} on trainer.num_nodes={trainer.num_nodes} is {wanted} processes, but {found} were started"
+        raise ConfigError(f"{problem}; allowed: as many devices as processes are started on each node")
+
+
+def lead_further_processes(trainer: pl.Trainer) -> None:
+    """For the process from which Lightning starts others: tells them what it knows, passes a signal on, and takes them along at a second one."""
+    launcher = trainer.strategy.launcher
+    if trainer.world_size > 1 and hasattr(launcher, "procs") and not launcher.cluster_environment.creates_processes_externally:
+        board.host(trainer.world_size)
+        received.pass_on = launcher.kill
 
 
 def check_trainer_arguments(trainer: TrainerConfig) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,10 @@ class RunCheckpoints(Checkpoint):
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """The end of a run that stops between two epochs."""
+        self.save_last(trainer)
+
+    def save_last(self, trainer: pl.Trainer) -> None:
+        """Writes last.ckpt, unless this step's is there."""
         if trainer.global_step != self.saved_step:
             self._save(trainer, LAST)
 
@@ -118,17 +124,36 @@ class RandomState(pl.Callback):
     def __init__(self, seed: int) -> None:
         self.seed, self.initial_seed = seed, seed
         self.restored: list[dict[str, Any]] = []
+        self._rank = 0
+        self._kept: dict[str, Any] | None = None
+        self._saves_kept = False
+
+    def keep(self) -> None:
+        """Remembers this process's random state of this moment, after giving back the one that a continued run starts with."""
+        self._restore_once()
+        self._kept = random_state()
+
+    @contextmanager
+    def as_kept(self) -> Iterator[None]:
+        """Checkpoints that are saved within carry the state that `keep` has remembered."""
+        self._saves_kept = True
+        try:
+            yield
+        finally:
+            self._saves_kept = False
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Each process draws its own noise; the weights were drawn alike before."""
+        self._rank = trainer.global_rank
         torch.manual_seed(self.seed * trainer.world_size + trainer.global_rank)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """One state per process; every process takes part in saving."""
-        states: list[Any] = [random_state()]
+        own = self._kept if self._saves_kept else random_state()
+        states: list[Any] = [own]
         if several_processes():
             states = [None] * dist.get_world_size()
-            dist.all_gather_object(states, random_state())
+            dist.all_gather_object(states, own)
         checkpoint["random_states"] = states
         checkpoint["initial_seed"] = self.initial_seed
 
@@ -138,7 +163,10 @@ class RandomState(pl.Callback):
         self.initial_seed = checkpoint.get("initial_seed", self.initial_seed)
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        """Once."""
-        if trainer.global_rank < len(self.restored):
-            restore_random_state(self.restored[trainer.global_rank])
+        """Before the first batch."""
+        self._restore_once()
+
+    def _restore_once(self) -> None:
+        if self._rank < len(self.restored):
+            restore_random_state(self.restored[self._rank])
         self.restored = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 from model.config.compose import groups
 from model.config.folder import refuse_used_folder
 from model.errors import ConfigError, not_known, one_of
+from model.launch import first_process
+from model.slurm import restarted_by_slurm
 
 # Hydra's flags; those of the second kind have a value, with `=` or as the next word.
 FLAGS = ("-h", "--help", "--hydra-help", "--version", "--resolve", "-r", "--run", "-m", "--multirun", "-sc", "--shell-completion")
@@ -35,7 +36,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
     if "hydra.sweep.subdir" in given:
         value = given["hydra.sweep.subdir"]
         raise ConfigError(f"hydra.sweep.subdir={value} cannot be chosen, as jobs are found again by it; allowed: hydra.sweep.dir=<folder>")
-    if "hydra.run.dir" in given and "ckpt_path" not in given and "LOCAL_RANK" not in os.environ:
+    if "hydra.run.dir" in given and "ckpt_path" not in given and first_process() and not restarted_by_slurm():
         refuse_used_folder(Path(given["hydra.run.dir"]))
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
+import signal
 import sys
-import traceback
 from pathlib import Path
 
 import hydra
@@ -15,14 +14,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from model.config.arguments import check_arguments
-from model.config.compose import CONF, from_hydra, groups, job_hash, register_schemas
-from model.config.folder import CONFIG_NAME, UsedFolder, first_process
+from model.config.compose import CONF, groups, job_hash, register_schemas
+from model.config.folder import CONFIG_NAME
+from model.config.job import job_of_a_worker, run_job, sweep_job
 from model.config.messages import CONFIG_ERRORS, before_the_job, two_lines
 from model.disk import write_failure
-from model.errors import ConfigError, RunFailed, failure_reason
+from model.errors import RunFailed
+from model.interruption import Interrupted, listening, received
+from model.launch import PLACE, board, by_lightning, end_with_parent, first_process, launched, rank
+from model.report.commands import RUN_FOLDER, SWEEP_FOLDER, as_value
 from model.report.sweep import SweepComparison, end_sweep
+from model.slurm import in_slurm_job, requeue
 
-log = logging.getLogger(__name__)
 USAGE = """Train n-way CLIP: an image and its captions as 2 to 10 views, contrasted jointly.
 
   python train.py loss=normsv5 monitor.clip=1.0              one run
@@ -35,8 +38,6 @@ Groups (choose with group=choice; every key inside is group.key=value, described
 FLAGS = "\nFlags: -m (sweep; put it before the overrides), --cfg job, --hydra-help (Hydra's own)."
 
 
-# What a sweeper gets for a job that failed or measured nothing: the least that an objective can be. NaN would end an Optuna study.
-WORST = 0.0
 # Here, as the worker processes of parallel launchers import this module and do not come through `command_line`.
 OmegaConf.register_new_resolver("job_hash", job_hash, replace=True)
 
@@ -46,6 +47,8 @@ class Outcomes:
 
     error: Exception | None = None
     """Of a single run: a mistake in its configuration, or why it failed."""
+    in_command = False
+    """Whether this is the process of the command, and not one that a launcher has started for the jobs of a sweep."""
     begun = False
     """Whether Hydra has come as far as to call `job`."""
 
@@ -56,8 +59,11 @@ def job(composed: DictConfig) -> float | None:
     Outcomes.begun = True
     settings = HydraConfig.get()
     folder = Path(settings.runtime.output_dir)
+    if not Outcomes.in_command:
+        return job_of_a_worker(composed, folder)
     if settings.mode == RunMode.MULTIRUN:
         return sweep_job(composed, folder)
+    board.tell(PLACE, {"arguments": [f"{RUN_FOLDER}={as_value(str(folder.absolute()))}"]})
     try:
         return run_job(composed, folder)
     except (*CONFIG_ERRORS, RunFailed) as error:
@@ -65,62 +71,50 @@ def job(composed: DictConfig) -> float | None:
         return None
 
 
-def run_job(composed: DictConfig, folder: Path) -> float | None:
-    """Checks the configuration, then imports what trains."""
-    config = from_hydra(composed)
-    from model.run import run
-
-    return run(config, folder).objective
-
-
-def sweep_job(composed: DictConfig, folder: Path) -> float:
-    """A job of a sweep, unless it is done already: a failure is recorded and the other jobs go on."""
-    from model.config.resume import alone_in
-    from model.report.summary import record_failure
-
-    with alone_in(folder):
-        try:
-            return finite_objective(unfinished_job(composed, folder), folder)
-        except UsedFolder:  # nothing may be written there
-            raise
-        except Exception as raised:
-            error = write_failure(raised, folder) or raised
-            reason = two_lines(error) if isinstance(error, CONFIG_ERRORS) else failure_reason(error)
-            log.error("job in %s failed: %s", folder, reason if isinstance(error, (ConfigError, RunFailed)) else traceback.format_exc())
-            record_failure(folder, reason)
-            return WORST
-
-
-def unfinished_job(composed: DictConfig, folder: Path) -> float:
-    """The objective, recorded or reached now."""
-    from model.config.resume import continued, recorded_metrics
-
-    config = from_hydra(composed)
-    done = recorded_metrics(folder, config)
-    if done is not None:
-        log.info("job in %s is done already", folder)
-        return done.get(config.objective, math.nan)
-    from model.run import run
-
-    return run(continued(folder, config), folder).objective
-
-
-def finite_objective(value: float | None, folder: Path) -> float:
-    """What a sweeper can work with."""
-    if value is not None and math.isfinite(value):
-        return value
-    log.warning("job in %s has no objective; it counts as %g", folder, WORST)
-    return WORST
-
-
 def command_line() -> int:
     """Runs `job` with the process's arguments. Exit codes: 0 done, 1 the run or a job in the sweep's folder failed, 2 a mistake in the
-    configuration."""
+    configuration, 128 + signal after a signal."""
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_text())
         return 0
     register_schemas()
-    Outcomes.error, Outcomes.begun = None, False
+    with listening():
+        try:
+            return joined()
+        except Interrupted as interrupted:
+            return interrupted_exit(interrupted)
+        except Exception:
+            if received.number is None:
+                raise
+            return interrupted_exit(Interrupted(received.number))  # what failed, such as a worker, has received the signal too
+        finally:
+            board.close()
+
+
+def joined() -> int:
+    """`composed_and_run`, after the further processes of a run have learned from the first one where it runs."""
+    if (launched() or 1) > 1 or by_lightning():
+        board.open()
+    if by_lightning():
+        end_with_parent()
+    elif not first_process():
+        place = board.ask(PLACE)
+        if "exit" in place:
+            return place["exit"]
+        # As Lightning does for the processes that it starts: two processes must not write one file.
+        sys.argv += [*place["arguments"], f"hydra.job.name={CONFIG_NAME}_ddp_process_{rank()}", "hydra.output_subdir=null"]
+    code = 1
+    try:
+        code = composed_and_run()
+        return code
+    finally:
+        if first_process() and not board.knows(PLACE):
+            board.tell(PLACE, {"exit": code})
+
+
+def composed_and_run() -> int:
+    """Hydra composes and calls `job`; what it raises becomes a message and an exit code."""
+    Outcomes.error, Outcomes.begun, Outcomes.in_command = None, False, True
     SweepComparison.folder = SweepComparison.run_folder = SweepComparison.failure = None
     in_order = False
     # Hydra would print pages for a mistyped word; with this it raises instead, and the two lines are made here.
@@ -131,12 +125,14 @@ def command_line() -> int:
         check_arguments(sys.argv[1:])
         job()
         in_order = True
+        received.raise_if_received()
         if Outcomes.error is not None:
             raise Outcomes.error
     except CONFIG_ERRORS as error:
         if before == "1":
             raise
-        print(two_lines(error), file=sys.stderr)
+        if first_process():
+            print(two_lines(error), file=sys.stderr)
         return 2
     except RunFailed as error:
         if first_process():
@@ -147,16 +143,30 @@ def command_line() -> int:
         failure = write_failure(error, folder) if Outcomes.begun and folder else None  # the folder of a sweep's next job
         if before == "1" or (Outcomes.begun and failure is None):
             raise
-        print(failure or before_the_job(error, folder), file=sys.stderr)
+        if first_process():
+            print(failure or before_the_job(error, folder), file=sys.stderr)
         return 1 if failure else 2
-    except SystemExit:
-        if SweepComparison.folder is None:
-            raise
-        # A signal ended a job and with it the sweep; Lightning's exit code may be 0 then.
     finally:
+        received.waits, Outcomes.in_command = False, False
         os.environ["HYDRA_FULL_ERROR"] = before or "0"
         failed = end_sweep(in_order)
     return failed
+
+
+def interrupted_exit(interrupted: Interrupted) -> int:
+    """Says in two lines what a signal has left; asks Slurm to start its job again where the signal means that."""
+    again = interrupted.number == signal.SIGUSR1 and in_slurm_job()
+    if by_lightning():
+        return 0  # any other code would make the first process, which may still be writing, end at once
+    if first_process():
+        sweep = SweepComparison.folder
+        text = interrupted.text or interrupted.reason
+        if sweep is not None:
+            text = f"the sweep in {sweep} was {interrupted.reason}\nto go on: the same command with {SWEEP_FOLDER}={as_value(str(sweep))}"
+        if again:
+            text = text.partition("\n")[0] + f"\n{requeue()}"
+        print(text, file=sys.stderr, flush=True)
+    return interrupted.exit_code
 
 
 def help_text() -> str:

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from model.checkpoint.files import LAST, checkpoint_path, hash_in_checkpoint
 from model.config.compose import config_hash
-from model.config.folder import UsedFolder, first_process
+from model.config.folder import LOCK, UsedFolder
 from model.config.schema import RunConfig
-from model.report.summary import ENDED, EVALUATION, SUMMARY, read_summary
+from model.launch import first_process
+from model.report.summary import ENDED, EVALUATION, SUMMARY, is_finished, read_summary
 
-LOCK = ".lock"
 # What Hydra has written for this attempt before the job begins.
 THIS_ATTEMPT = (".hydra", "train.log", LOCK)
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Waits while another process runs the job of this folder. A killed process leaves no lock; a job's further processes take none."""
-    if not first_process():
-        yield
-        return
-    try:
-        file = open(folder / LOCK, "w")  # noqa: SIM115 - closed below
-    except OSError:  # the job's own files cannot be written either, which is told then
-        yield
-        return
-    with file:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None:
     """The figures of the job in `folder` if it has ended with all that `config` asks for, else None. Raises UsedFolder where it was another job."""
     summary = read_summary(folder)
     refuse_other(folder, config, summary.get("config_hash"))
-    if not config.train or summary.get("status") not in ENDED or "metrics" not in summary:
+    if not config.train or not is_finished(folder) or "metrics" not in summary:
         return None
     measured = {key.removesuffix("/recall@1") for key in summary["metrics"]}
     return summary["metrics"] if measured.issuperset(config.evaluate) or config.trainer.fast_dev_run else None
@@ -58,7 +34,8 @@ def continued(folder: Path, config: RunConfig) -> RunConfig:
     if goes_on:
         refuse_other(folder, config, hash_in_checkpoint(last))
     if first_process():
-        clear(folder, (SUMMARY, EVALUATION) if goes_on or not config.train else None)
+        ended = read_summary(folder).get("status") in ENDED  # what is measured again replaces it
+        clear(folder, (*(() if ended else (SUMMARY,)), EVALUATION) if goes_on or not config.train else None)
     return replace(config, ckpt_path=LAST) if goes_on else config
 
 
@@ -73,4 +50,4 @@ def refuse_other(folder: Path, config: RunConfig, found: str | None) -> None:
     """Raises UsedFolder when the folder's files come from another configuration: two must never be mixed."""
     if found is not None and found != config_hash(config):
         problem = f"holds results of another configuration ({found}, now {config_hash(config)})"
-        raise UsedFolder(f"hydra.sweep.subdir={folder.name} {problem}; allowed: another hydra.sweep.dir, or that folder removed")
+        raise UsedFolder(f"{folder.name} {problem}; allowed: another folder, or that folder removed")

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from model.data.batch import Batch
 from model.data.dataset import BatchDataset
 from model.data.sampler import EpochSampler, Rows
+from model.interruption import leave_to_parent
 
 
 def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> DataLoader:
@@ -23,6 +24,7 @@ def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> D
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # of its own, as every iterator draws one number from it
         multiprocessing_context=start_method() if num_workers else None,
+        worker_init_fn=leave_to_parent,
     )
 
 

@@ -71,6 +71,15 @@ class StepClock(pl.Callback):
     def __init__(self) -> None:
         self.durations: list[float] = []
         self._started = 0.0
+        self._before: float | None = None
+
+    def state_dict(self) -> dict[str, float | None]:
+        """For a run that is continued after its last step."""
+        return {"median": self.median(1)}
+
+    def load_state_dict(self, state_dict: dict[str, float | None]) -> None:
+        """What `state_dict` gave."""
+        self._before = state_dict["median"]
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
         """Starts the clock."""
@@ -81,9 +90,10 @@ class StepClock(pl.Callback):
         self.durations.append(time.perf_counter() - self._started)
 
     def median(self, batches_per_step: int) -> float | None:
-        """Seconds of an optimizer step; None where none was taken."""
+        """Seconds of an optimizer step: in this process, or before the run was continued where this process has made none."""
         counted = self.durations[self.WARM_UP :] or self.durations
-        return batches_per_step * statistics.median(counted) if counted else None
+        batch = statistics.median(counted) if counted else self._before
+        return None if batch is None else batches_per_step * batch
 
 
 class ProgressBar(RichProgressBar):

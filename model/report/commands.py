@@ -16,8 +16,9 @@ SEARCH_PATH = "hydra.searchpath"
 # These name a checkpoint in the run's own folder, so that a command with one of them needs that folder too.
 OWN_CHECKPOINTS = ("ckpt_path=last", "ckpt_path=best")
 RUN_FOLDER = "hydra.run.dir"
+SWEEP_FOLDER = "hydra.sweep.dir"
 # Said by `-m` and by the folder that the comparison stands in.
-SAID_OTHERWISE = ("hydra.mode", "hydra.sweep.dir")
+SAID_OTHERWISE = ("hydra.mode", SWEEP_FOLDER)
 # What Hydra reads in a value without quotes.
 PLAIN = re.compile(r"[\w./:+-]+", flags=re.ASCII)
 
@@ -36,7 +37,7 @@ def sweep_command(folder: Path) -> str:
     if not (task or hydra):
         return ""
     own = [argument for argument in hydra if key_of(argument) not in SAID_OTHERWISE]
-    return shlex.join([*COMMAND, "-m", *read_config_options(folder / SWEEP_FILE), *task, *own, f"hydra.sweep.dir={as_value(from_here(folder))}"])
+    return shlex.join([*COMMAND, "-m", *read_config_options(folder / SWEEP_FILE), *task, *own, f"{SWEEP_FOLDER}={as_value(from_here(folder))}"])
 
 
 def key_of(argument: str) -> str:

@@ -15,7 +15,9 @@ from model.report.files import write_whole
 
 SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
-# The status of a run that came to its end; the third one is `failed`.
+# Exists from the summary of a run to the end of its analysis and report, which a run that is cut there makes when it goes on.
+UNFINISHED = ".unfinished"
+# The status of a run that came to its end; others are `failed` and `interrupted`.
 ENDED = ("complete", "stopped")
 # The default of `objective`.
 OBJECTIVE = "val/recall@1"
@@ -31,7 +33,7 @@ class Summary:
 
     folder: Path
     status: str
-    """`complete`, `stopped` (by a limit of time or by early stopping), or `failed`."""
+    """`complete`, or `stopped` (by a limit of time or by early stopping)."""
     metrics: dict[str, float]
     """The last validation's figures and those of the splits of `evaluate`."""
     config_hash: str
@@ -59,8 +61,8 @@ class Summary:
         write_summary(self.folder / name, {**body, **self.notes, "versions": versions()})
 
 
-def record_failure(folder: Path, reason: str, name: str = SUMMARY) -> None:
-    """Writes the summary of a run (with EVALUATION: of an evaluation) that failed; `reason` in words.
+def record_failure(folder: Path, reason: str, name: str = SUMMARY, status: str = "failed") -> None:
+    """Writes the summary of a run (with EVALUATION: of an evaluation) that failed or, by `status`, was interrupted; `reason` in words.
 
     The summary of a run that has ended is kept: an interrupted report, or a failed attempt to continue the run, does not change its figures.
     Where it cannot be written, as the disk may be why the run failed, there is none.
@@ -68,7 +70,12 @@ def record_failure(folder: Path, reason: str, name: str = SUMMARY) -> None:
     if read_summary(folder, name).get("status") in ENDED:
         return
     with suppress(OSError):
-        write_summary(folder / name, {"status": "failed", "reason": reason, "versions": versions()})
+        write_summary(folder / name, {"status": status, "reason": reason, "versions": versions()})
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in `folder` has ended with all that it makes: figures, analysis and report."""
+    return read_summary(folder).get("status") in ENDED and not (folder / UNFINISHED).exists()
 
 
 def read_summary(folder: Path, name: str = SUMMARY) -> dict:

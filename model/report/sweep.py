@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import sys
 from contextlib import suppress
@@ -12,9 +13,10 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from model.config.folder import first_process
 from model.disk import as_failures
 from model.errors import RunFailed
+from model.interruption import received
+from model.launch import PLACE, board, first_process
 from model.report.files import write_whole
 
 log = logging.getLogger(__name__)
@@ -35,12 +37,19 @@ class SweepComparison(Callback):
         type(self).run_folder = Path(config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **keywords: Any) -> None:
-        """Keeps the folder, and names it on the command line: Lightning starts a job's further processes with that, in another second."""
+        """Keeps the folder, and names it for the further processes, which begin in another second: on the command line, with which Lightning
+        starts them, and on the board."""
         type(self).folder = Path(config.hydra.sweep.dir)
-        sys.argv.append(f'hydra.sweep.dir="{config.hydra.sweep.dir}"')
+        named = f'hydra.sweep.dir="{config.hydra.sweep.dir}"'
+        sys.argv.append(named)
+        board.tell(PLACE, {"arguments": [named]})
+        if "joblib" in config.hydra.launcher._target_:
+            lead_workers()
 
     def on_multirun_end(self, config: DictConfig, **keywords: Any) -> None:
         """Not called after an exception: `end_sweep` then writes the comparison."""
+        received.waits = False
+        received.raise_if_received()
         folder = Path(config.hydra.sweep.dir)
         try:
             with as_failures(folder):
@@ -49,6 +58,12 @@ class SweepComparison(Callback):
                     compare(folder)
         except RunFailed as failure:  # Hydra would make a warning of it
             type(self).failure = failure
+
+
+def lead_workers() -> None:
+    """Before joblib starts its workers: a signal is passed on to them, and waits until they have ended their jobs, as joblib would kill them."""
+    received.waits = True
+    received.pass_on = lambda number: [os.kill(worker.pid, number) for worker in multiprocessing.active_children()]
 
 
 def keep_command(config: DictConfig, folder: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -13,10 +15,11 @@ import torch
 from omegaconf import OmegaConf
 
 from model.checkpoint.files import checkpoint_path, hash_in_checkpoint
-from model.config import resume
-from model.config.cli import WORST, finite_objective
 from model.config.compose import job_hash
+from model.config.folder import UsedFolder, only_writer
+from model.config.job import WORST, finite_objective
 from model.module import NWayClip
+from tests import forked
 from tests.conftest import SMALL
 from tests.forked import train_until
 from tests.run.sweeps import TOLD, compared, contents, job_folder, sweep, sweep_here
@@ -192,18 +195,31 @@ def test_folders_of_jobs_cannot_be_named(sweep, capsys):
 
 
 def test_a_job_waits_while_another_process_runs_it(tmp_path):
+    """The process that holds the folder is killed: the lock goes with it."""
+
+    def hold() -> None:
+        with only_writer(tmp_path, waits=True):
+            (tmp_path / "held").touch()
+            time.sleep(60)
+
+    holder = forked.start(hold, tmp_path / "said")
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    with pytest.raises(UsedFolder, match="is in use by another process"), only_writer(tmp_path, waits=False):
+        pass
     entered = threading.Event()
 
     def second() -> None:
-        with resume.alone_in(tmp_path):
+        with only_writer(tmp_path, waits=True):
             entered.set()
 
     thread = threading.Thread(target=second)
-    with resume.alone_in(tmp_path):
-        thread.start()
-        assert not entered.wait(0.3)
+    thread.start()
+    assert not entered.wait(0.3)
+    os.kill(holder, signal.SIGKILL)
     assert entered.wait(5)
     thread.join()
+    assert forked.ended(holder) == -signal.SIGKILL
 
 
 def test_the_name_of_a_folder_is_the_job_and_nothing_else():

@@ -1,0 +1,183 @@
+"""The processes of one run, whoever has started them: which is the first, and what the others learn from it before they train.
+
+torchrun, srun and Lightning (`trainer.devices=2`) start processes. They agree through a store of torch.distributed, which needs no process group.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from model.errors import RunFailed
+from model.interruption import received
+
+# Tells the processes that Lightning starts where the first one's store is: its port and its process number.
+STORE = "NWAY_CLIP_STORE"
+# Of Slurm, where a shell was asked for: its variables say nothing about the commands that are typed there.
+INTERACTIVE = ("bash", "interactive")
+# The key of where the first process runs: arguments for the others, or the exit code with which it ended before.
+PLACE = "place"
+# Seconds that a process which has failed waits for the others to fail alike.
+ALIKE = 30.0
+WAIT = timedelta(seconds=20)
+
+
+def by_torchrun() -> bool:
+    """Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def by_srun() -> bool:
+    """Whether srun has started this process, as Lightning decides it."""
+    return "SLURM_NTASKS" in os.environ and "SLURM_PROCID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in INTERACTIVE
+
+
+def by_lightning() -> bool:
+    """Whether the first process of this run is the parent of this process."""
+    return f":{os.getppid()}:" in os.environ.get(STORE, "") and os.environ.get("LOCAL_RANK", "0") != "0"
+
+
+def rank() -> int:
+    """The number of this process among all of its run; the first is 0."""
+    if by_torchrun() or "RANK" in os.environ:
+        return int(os.environ["RANK"])
+    if by_srun():
+        return int(os.environ["SLURM_PROCID"])
+    local, node = (int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "NODE_RANK"))
+    return local if node == 0 else max(1, local)
+
+
+def first_process() -> bool:
+    """Whether this process may change the run's folder: of the processes that train together, one does."""
+    return rank() == 0
+
+
+def launched() -> int | None:
+    """How many processes torchrun or srun has started; None where neither has started this one."""
+    if by_torchrun():
+        return int(os.environ["WORLD_SIZE"])
+    return int(os.environ["SLURM_NTASKS"]) if by_srun() else None
+
+
+class Board:
+    """What the first process tells the others. In a run of one process it is a dictionary."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+        self._store: Any = None
+        self._processes = 1
+
+    def open(self) -> None:
+        """Joins the processes that were started together with this one, if there are any."""
+        from torch.distributed import PrefixStore, TCPStore
+
+        self._processes = launched() or 1
+        if by_torchrun() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            agent = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+            self._store = PrefixStore(f"nway_clip/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent)
+        elif by_srun():
+            self._store = TCPStore(slurm_host(), slurm_port(), is_master=first_process(), wait_for_workers=False)
+        elif by_lightning():
+            port, _, self._processes = (int(part) for part in os.environ[STORE].split(":"))
+            self._store = TCPStore("127.0.0.1", port, is_master=False)
+
+    def host(self, processes: int) -> None:
+        """For the process from which Lightning starts others: opens a store, with all that was told before. processes: of the run."""
+        from torch.distributed import TCPStore
+
+        if self._store is None:
+            self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+            self._processes = processes
+            os.environ[STORE] = f"{self._store.port}:{os.getpid()}:{processes}"
+            for key, value in self._told.items():
+                self._store.set(key, value)
+
+    def close(self) -> None:
+        """Forgets everything."""
+        self._told, self._store, self._processes = {}, None, 1
+        os.environ.pop(STORE, None)
+
+    def tell(self, key: str, value: Any) -> None:
+        """Lets every process know `value`, plain data."""
+        self._told[key] = json.dumps(value)
+        if self._store is not None:
+            self._store.set(key, self._told[key])
+
+    def ask(self, key: str) -> Any:
+        """What was told; waits until it is. Raises RuntimeError where the process that has the store has ended."""
+        while self._store is not None and not self.knows(key, WAIT):
+            pass
+        return json.loads(self._store.get(key) if self._store is not None else self._told[key])
+
+    def agree(self, key: str, decide: Callable[[], Any]) -> Any:
+        """What the first process decides, plain data, in every process. Where `decide` raises an error in the first process, all raise one."""
+        if first_process():
+            try:
+                decision = decide()
+            except Exception as error:
+                self.tell(key, {"failed": str(error)})
+                raise
+            self.tell(key, {"decided": decision})
+        answer = self.ask(key)
+        if "failed" in answer:
+            raise RunFailed(answer["failed"])
+        return answer["decided"]
+
+    def knows(self, key: str, within: timedelta = timedelta(milliseconds=10)) -> bool:
+        """Whether `key` has been told, or is within this time."""
+        from torch.distributed import DistStoreError
+
+        if self._store is None:
+            return key in self._told
+        try:
+            self._store.wait([key], within)
+        except DistStoreError:
+            return False
+        return True
+
+    def failed_alike(self, job: str) -> bool:
+        """For a process whose job has failed: whether all others fail in it too, and the next job can begin. One that fails alone has to end, as
+        the others wait for it."""
+        if self._store is None:
+            return True
+        self.tell(f"{job}/failed/{rank()}", True)
+        end = time.monotonic() + ALIKE
+        alike = all(self.knows(f"{job}/failed/{other}", timedelta(seconds=max(0.01, end - time.monotonic()))) for other in range(self._processes))
+        if not alike:
+            self.tell(f"{job}/left", True)
+        return alike and not self.knows(f"{job}/left")
+
+
+board = Board()
+
+
+def slurm_host() -> str:
+    """Where the first task of srun runs."""
+    from lightning_fabric.plugins.environments import SLURMEnvironment
+
+    return os.environ.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(os.environ.get("SLURM_NODELIST", "127.0.0.1"))
+
+
+def slurm_port() -> int:
+    """The same in every task of a job; Lightning takes a number from 15000 for its own."""
+    digits = "".join(sign for sign in os.environ.get("SLURM_JOB_ID", "0") if sign.isdigit())
+    return 25000 + int(digits[-4:] or "0")
+
+
+def end_with_parent() -> None:
+    """For a process that Lightning has started: it ends when the first process has ended, also while it waits for that in torch. A signal that only
+    this process receives is passed on to the first one."""
+    parent = os.getppid()
+    received.pass_on = lambda number: os.kill(parent, number)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="ends-with-parent").start()
