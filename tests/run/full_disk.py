@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from model.config.cli import command_line
+from model.report.summary import UNFINISHED
 from tests.conftest import SMALL
 
 QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")
@@ -78,4 +79,4 @@ def assert_told(lines: list[str], *words: str) -> None:
 
 def incomplete(folder: Path) -> list[Path]:
     """Files and folders that were begun."""
-    return [path for path in folder.rglob(".*") if path.name not in (".hydra", ".lock")]
+    return [path for path in folder.rglob(".*") if path.name not in (".hydra", ".lock", UNFINISHED)]

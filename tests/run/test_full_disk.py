@@ -55,15 +55,15 @@ FILES = [
     (".summary.json", ()),
     (".analysis.json", ("analysis=standard",)),
     (".cka.npz", ("analysis=full",)),
-    (".index.html", ("report=true",)),
     ("examples/.", ("analysis=standard",)),
+    (".index.html", ("report=true",)),
     ("report/.", ("report=true",)),
 ]
 
 
 @pytest.mark.parametrize("case", some(FILES, 4))
 def test_whatever_file_does_not_fit_is_named(command, tmp_path, case):
-    """What comes after a run's end leaves it complete."""
+    """What comes after a run's end leaves it complete. With room, the command goes on to the end."""
     part, extra = case
     with no_room_for(part):
         code, lines = command(*extra, folder=tmp_path / "run")
@@ -73,6 +73,10 @@ def test_whatever_file_does_not_fit_is_named(command, tmp_path, case):
     assert incomplete(tmp_path / "run") == []
     after = FILES.index(case) > FILES.index((".summary.json", ()))
     assert read_summary(tmp_path / "run").get("status") == (None if part == ".summary.json" else "complete" if after else "failed")
+    begun = checkpoint_path(tmp_path / "run", "last").is_file()
+    assert ("ckpt_path=last" in lines[1]) == begun
+    assert command(*extra, *(["ckpt_path=last"] if begun else []), folder=tmp_path / "run") == (0, [])
+    assert incomplete(tmp_path / "run") == []
 
 
 def test_a_tokeniser_that_does_not_fit_is_removed(command, disk):

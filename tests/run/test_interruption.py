@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model.checkpoint.files import checkpoint_path
-from model.report.summary import read_summary
+from model.report.summary import UNFINISHED, read_summary
 from tests.conftest import SMALL, some
 from tests.forked import ended
 from tests.run.interrupting import (
@@ -77,9 +77,10 @@ def test_a_run_ends_in_order_and_goes_on_as_if_no_signal_had_come(whole, tmp_pat
     assert checkpoint_path(cut, "last").is_file() == (moment != "preparation")
     assert ("ckpt_path=last" in lines[1]) == (moment != "preparation")
     assert read_summary(cut)["status"] == ("complete" if moment in AFTER_THE_RUN else "interrupted")
-    assert [path for path in cut.rglob(".*") if path.name != ".hydra"] == [], "nothing is left that was begun"
+    assert [path for path in cut.rglob(".*") if path.name not in (".hydra", ".lock", UNFINISHED)] == [], "nothing is left that was begun"
     assert go_on(cut, *arguments) == 0
     assert_equal_runs(whole(*extra), cut)
+    assert not (cut / UNFINISHED).exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
