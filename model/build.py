@@ -11,7 +11,7 @@ from transformers.activations import ACT2FN
 from model.config.schema import BackboneConfig, RunConfig
 from model.data import make_source
 from model.data.module import CaptionData
-from model.data.tokenizer import load_tokenizer, train_tokenizer
+from model.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from model.errors import ConfigError, one_of
 from model.losses import make_loss
 from model.module import NWayClip
@@ -81,7 +81,7 @@ def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
     rows = range(min(source.size("train"), TOKENIZER_SAMPLES))
     tokenizer = train_tokenizer([text for texts in source.texts("train", rows) for text in texts], config.data.vocab_size)
     if not config.trainer.fast_dev_run:
-        tokenizer.save_pretrained(folder / "tokenizer")
+        save_tokenizer(tokenizer, folder / "tokenizer")
     return tokenizer
 
 

@@ -11,6 +11,7 @@ from model.checkpoint.files import BEST, checkpoint_path, load_weights
 from model.config.compose import config_hash
 from model.config.folder import METRICS
 from model.config.schema import RunConfig
+from model.disk import write_failure
 from model.errors import RunFailed
 from model.interruption import received
 from model.memory import peak_mib
@@ -36,7 +37,7 @@ def write_results(session: Session, summary: Summary, make_reference: Callable[[
     pictures = draw_report(folder) if draws(config) else []
     held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
     if config.train:
-        finish_loggers(config.logger, session.trainer.loggers, held_out, pictures, session.trainer.global_step)
+        finish_loggers(config.logger, folder, session.trainer.loggers, held_out, pictures, session.trainer.global_step)
     received.raise_if_received()
     if config.train:
         (folder / UNFINISHED).unlink(missing_ok=True)
@@ -123,8 +124,11 @@ def evaluate_splits(session: Session) -> dict[str, float]:
 
 
 def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]]) -> None:
-    """analysis.json and what belongs to it. The run is over and its summary written: nothing that happens here can make it a failed one."""
+    """analysis.json and what belongs to it. The run is over and its summary written: nothing that happens here can make it a failed one. Raises
+    OSError where the file system takes no more."""
     try:
         analyse(session.trainer, session.module, session.data, session.config, session.folder, make_reference)
     except Exception as error:
+        if write_failure(error, session.folder):
+            raise
         warnings.warn(f"the run has no analysis: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)

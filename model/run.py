@@ -6,7 +6,7 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from model.checkpoint.past import going_on
 from model.config.folder import can_go_on, clear_cut_run, cut_before_checkpoint, put_away_slurm_checkpoints, refuse_used_folder
 from model.config.schema import RunConfig
 from model.data import check_source
+from model.disk import as_failures
 from model.ending import draws, require_steps, summarise, write_results
 from model.errors import ConfigError, failure_reason
 from model.interruption import Interrupted, received
@@ -47,7 +48,7 @@ def run(config: RunConfig, folder: Path) -> Summary:
     start = Path(agreed) if agreed is not None else None
     steps = going_on(config, start, processes(config)).steps if config.train and start is not None else 0
     try:
-        with matmul_precision(config.trainer.matmul_precision):
+        with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
             return train_and_evaluate(config, folder, start, steps)
     except ConfigError:
         raise
@@ -59,7 +60,8 @@ def run(config: RunConfig, folder: Path) -> Summary:
             record_failure(folder, failure_reason(error), name)
         close_loggers(config.logger, failed=True)
         if draws(config) and isinstance(error, Exception) and first_process():
-            draw_report(folder)
+            with suppress(OSError):  # the disk may be why the run failed
+                draw_report(folder)
         raise
 
 

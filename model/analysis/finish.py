@@ -1,4 +1,5 @@
-"""analysis.json and what belongs to it, at the end of a run. What fails is noted there and warned of; the rest is written all the same."""
+"""analysis.json and what belongs to it, at the end of a run. What fails is noted there and warned of; the rest is written all the same. Only
+an error of the file system ends it."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from model.analysis.examples import write_examples
 from model.analysis.material import Material
 from model.analysis.parts import PARTS, Settings
+from model.disk import write_failure
 from model.report.summary import write_summary
 
 
@@ -20,6 +22,8 @@ def write_analysis(material: Material, settings: Settings) -> None:
         try:
             made = make()
         except Exception as error:
+            if write_failure(error, settings.folder):
+                raise
             notes[name] = f"{type(error).__name__}: {error}"
         else:
             body.update({name: made} if made else {})

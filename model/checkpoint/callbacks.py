@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +18,9 @@ from pytorch_lightning.callbacks import Checkpoint
 from model.checkpoint.files import BEST, LAST, checkpoint_path
 from model.checkpoint.random_state import random_state, restore_random_state
 from model.config.identity import run_hash
+from model.disk import writing
 from model.distributed import several_processes
+from model.report.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -27,23 +29,34 @@ class WholeFileIO(TorchCheckpointIO):
     """Writes beside the target, flushes to the disk and renames: a kill leaves the old checkpoint or the new one whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Replaces `path`."""
+        """Replaces `path`. Raises NotWritten."""
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        try:
-            with open(beside, "wb") as file:
+        with writing(target, lambda: saved_size(checkpoint)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(target) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, target)
-        except BaseException:  # for example a full disk: an incomplete file must not take room
-            beside.unlink(missing_ok=True)
-            raise
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Always with weights_only=True: a checkpoint is data, not code."""
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
+
+
+class Counter(io.RawIOBase):
+    """A file that keeps nothing but the number of its bytes."""
+
+    size = 0
+
+    def write(self, data: Any) -> int:
+        """Counts."""
+        self.size += len(data)
+        return len(data)
+
+
+def saved_size(checkpoint: dict[str, Any]) -> int:
+    """Bytes of its file."""
+    counter = Counter()
+    torch.save(checkpoint, counter)
+    return counter.size
 
 
 class RunCheckpoints(Checkpoint):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from model.config.compose import CONF, groups, job_hash, register_schemas
 from model.config.folder import CONFIG_NAME
 from model.config.job import job_of_a_worker, run_job, sweep_job
 from model.config.messages import CONFIG_ERRORS, before_the_job, two_lines
+from model.disk import write_failure
 from model.errors import RunFailed
 from model.interruption import Interrupted, listening, received
 from model.launch import PLACE, board, by_lightning, end_with_parent, first_process, launched, rank
@@ -111,11 +113,13 @@ def joined() -> int:
 
 def composed_and_run() -> int:
     """Hydra composes and calls `job`; what it raises becomes a message and an exit code."""
-    Outcomes.error, Outcomes.begun, Outcomes.in_command, SweepComparison.folder = None, False, True, None
+    Outcomes.error, Outcomes.begun, Outcomes.in_command = None, False, True
+    SweepComparison.folder = SweepComparison.run_folder = SweepComparison.failure = None
     in_order = False
     # Hydra would print pages for a mistyped word; with this it raises instead, and the two lines are made here.
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    logging.raiseExceptions = False  # train.log on a full disk: the run tells it in two lines, logging would print a traceback for every record
     try:
         check_arguments(sys.argv[1:])
         job()
@@ -134,10 +138,13 @@ def composed_and_run() -> int:
             print(error, file=sys.stderr)
         return 1
     except (OSError, ValueError) as error:  # of Hydra: a folder that cannot be made, words that it does not take
-        if Outcomes.begun or before == "1":
+        folder = SweepComparison.folder or SweepComparison.run_folder
+        failure = write_failure(error, folder) if Outcomes.begun and folder else None  # the folder of a sweep's next job
+        if before == "1" or (Outcomes.begun and failure is None):
             raise
-        print(before_the_job(error), file=sys.stderr)
-        return 2
+        if first_process():
+            print(failure or before_the_job(error, folder), file=sys.stderr)
+        return 1 if failure else 2
     finally:
         received.waits, Outcomes.in_command = False, False
         os.environ["HYDRA_FULL_ERROR"] = before or "0"

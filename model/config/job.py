@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import traceback
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from model.config.compose import from_hydra
 from model.config.folder import UsedFolder, only_writer
 from model.config.messages import CONFIG_ERRORS, two_lines
 from model.config.schema import RunConfig
+from model.disk import write_failure
 from model.errors import ConfigError, RunFailed, failure_reason
 from model.interruption import Interrupted, listen, received
 from model.launch import board, first_process
@@ -38,18 +40,20 @@ def run_job(composed: DictConfig, folder: Path) -> float | None:
 
 def sweep_job(composed: DictConfig, folder: Path) -> float:
     """A job of a sweep, unless it is done already: a failure is recorded and the other jobs go on."""
-    with only_writer(folder, waits=True):
+    with ExitStack() as held:
         try:
+            held.enter_context(only_writer(folder, waits=True))
             return finite_objective(unfinished_job(from_hydra(composed), folder), folder)
         except UsedFolder:  # nothing may be written there
             raise
-        except Exception as error:
+        except Exception as raised:
+            error = write_failure(raised, folder) or raised
             reason = two_lines(error) if isinstance(error, CONFIG_ERRORS) else failure_reason(error)
             log.error("job in %s failed: %s", folder, reason if isinstance(error, (ConfigError, RunFailed)) else traceback.format_exc())
             if first_process():
                 record_failure(folder, reason)
             if not board.failed_alike(folder.name):
-                raise RunFailed(f"the sweep has ended, as one of its processes failed alone: {reason}") from error
+                raise RunFailed(f"the sweep has ended, as one of its processes failed alone: {reason}") from raised
             return WORST
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from difflib import get_close_matches
+from pathlib import Path
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, OmegaConfBaseException
 
 from model.config.compose import CONF, groups, known_keys
 from model.config.schema import SCHEMAS, RunConfig
+from model.disk import chain, explained
 from model.errors import ConfigError, not_known
 
 CONFIG_ERRORS = (ConfigError, HydraException, OmegaConfBaseException)
@@ -51,10 +53,11 @@ def two_lines(error: Exception) -> str:
     return "\n".join([line.strip() for line in text.splitlines() if line.strip()][:2])
 
 
-def before_the_job(error: OSError | ValueError) -> str:
-    """For what Hydra raises before it comes to the job."""
-    if isinstance(error, OSError):
-        return f"hydra.run.dir or hydra.sweep.dir: {error.filename} cannot be made ({error.strerror}); allowed: a folder that can be written to"
+def before_the_job(error: OSError | ValueError, folder: Path | None) -> str:
+    """For what Hydra raises before it comes to the job. `folder`: which it was about to make, where that is known."""
+    of_files = next((one for one in chain(error) if isinstance(one, OSError)), None)
+    if of_files is not None:
+        return str(explained(of_files, folder or Path()))
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 

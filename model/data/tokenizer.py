@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from model.disk import writing
 from model.errors import ConfigError
 
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
@@ -48,6 +51,19 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
         if getattr(tokenizer, name) is None:
             raise ConfigError(f"data.tokenizer={source} has no {name}; allowed: tokenisers with begin, end and padding tokens")
     return tokenizer
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Replaces `folder`: written beside it, then renamed. Raises NotWritten."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    with writing(folder):
+        try:
+            tokenizer.save_pretrained(beside)
+            if folder.exists():
+                shutil.rmtree(folder)
+            beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_length: int) -> Tensor:

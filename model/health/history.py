@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from model.report.files import write_whole
+from model.report.files import append, write_whole
 
 FILE = "health.jsonl"
 DIGITS = 6
@@ -22,8 +22,7 @@ class History:
 
     def append(self, row: dict[str, Any]) -> None:
         """Adds one row; numbers keep six significant digits, NaN and Inf become words."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(shortened(row), allow_nan=False) + "\n")
+        append(self.path, json.dumps(shortened(row), allow_nan=False) + "\n")
         self.rows += 1
 
     def rewind(self, rows: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from model.disk import write_failure
 from model.errors import ConfigError
 from model.report.run_files import MARKS, is_run
 
@@ -12,7 +13,7 @@ USAGE = "usage: python -m model.report <folder of a run or of a sweep>"
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the files that were written. Exit codes: 0 done, 2 the folder is neither a run's nor a sweep's."""
+    """Prints the files that were written. Exit codes: 0 done, 1 they cannot be written, 2 the folder is neither a run's nor a sweep's."""
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print(USAGE, file=sys.stderr)
         return 0 if {"-h", "--help"} & set(arguments) else 2
@@ -21,6 +22,12 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    except OSError as error:
+        failure = write_failure(error, Path(arguments[0]))
+        if failure is None:
+            raise
+        print(failure, file=sys.stderr)
+        return 1
     print(*written, sep="\n")
     return 0
 

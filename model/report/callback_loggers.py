@@ -14,6 +14,7 @@ from PIL import Image
 from pytorch_lightning.loggers import Logger
 
 from model.config.schema import LoggerConfig, WandbConfig
+from model.disk import write_failure
 from model.errors import ConfigError
 from model.launch import first_process
 from model.report.files import write_whole
@@ -32,10 +33,12 @@ def make_loggers(config: LoggerConfig, folder: Path, steps: int = 0) -> list[Log
         raise ConfigError(f"logger={config.name} needs a package; allowed: after pip install nway-clip[{config.name}]") from error
 
 
-def finish_loggers(config: LoggerConfig, loggers: Sequence[Logger], figures: Mapping[str, float], pictures: Sequence[Path], step: int) -> None:
+def finish_loggers(
+    config: LoggerConfig, folder: Path, loggers: Sequence[Logger], figures: Mapping[str, float], pictures: Sequence[Path], step: int
+) -> None:
     """Gives every logger what comes at the end of a run: figures of the held-out splits, and the report's pictures (PNG files).
 
-    What goes wrong is a warning: the run is done, and its files are written.
+    What goes wrong is a warning: the run is done, and its files are written. Only an error of the file system is raised.
     """
     try:
         for logger in loggers:
@@ -44,6 +47,8 @@ def finish_loggers(config: LoggerConfig, loggers: Sequence[Logger], figures: Map
                 KINDS[config.name].show(logger, f"report/{picture.stem}", picture, step)
         close_loggers(config, failed=False)
     except Exception as error:
+        if write_failure(error, folder):
+            raise
         warnings.warn(f"logger={config.name} did not get the end of the run: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
 
 

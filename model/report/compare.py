@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from model.errors import ConfigError
@@ -26,7 +27,7 @@ def write_comparison(folder: Path) -> list[Path]:
     csv, table, picture = (folder / f"{NAME}.{ending}" for ending in ("csv", "md", "png"))
     write_whole(csv, csv_text(comparison))
     write_whole(table, markdown(comparison, sweep_command(folder)))
-    beside = picture.with_name(f".{picture.name}")
-    comparison_figure(comparison).savefig(beside, format="png", dpi=DOTS_PER_INCH)
-    beside.replace(picture)
+    drawn = io.BytesIO()
+    comparison_figure(comparison).savefig(drawn, format="png", dpi=DOTS_PER_INCH)
+    write_whole(picture, drawn.getvalue())
     return [csv, table, picture]

@@ -6,7 +6,7 @@ import csv
 import io
 from pathlib import Path
 
-from model.report.files import write_whole
+from model.report.files import append, write_whole
 
 Row = dict[str, str]
 
@@ -28,8 +28,7 @@ class Journal:
             self.columns += new
             write_whole(self.path, as_csv(self.columns, [*kept, text]))
         else:
-            with open(self.path, "a", encoding="utf-8", newline="") as file:
-                file.write(as_csv(self.columns, [text], header=False))
+            append(self.path, as_csv(self.columns, [text], header=False))
         self.rows += 1
 
     def rewind(self, rows: int) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import platform
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from model.disk import writing
 from model.report.files import write_whole
 
 SUMMARY = "summary.json"
@@ -63,10 +65,12 @@ def record_failure(folder: Path, reason: str, name: str = SUMMARY, status: str =
     """Writes the summary of a run (with EVALUATION: of an evaluation) that failed or, by `status`, was interrupted; `reason` in words.
 
     The summary of a run that has ended is kept: an interrupted report, or a failed attempt to continue the run, does not change its figures.
+    Where it cannot be written, as the disk may be why the run failed, there is none.
     """
     if read_summary(folder, name).get("status") in ENDED:
         return
-    write_summary(folder / name, {"status": status, "reason": reason, "versions": versions()})
+    with suppress(OSError):
+        write_summary(folder / name, {"status": status, "reason": reason, "versions": versions()})
 
 
 def is_finished(folder: Path) -> bool:
@@ -85,7 +89,8 @@ def read_summary(folder: Path, name: str = SUMMARY) -> dict:
 
 def write_summary(path: Path, body: dict) -> None:
     """Strict JSON: numbers that are not finite become null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(finite(body), indent=2, allow_nan=False) + "\n")
 
 

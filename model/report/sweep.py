@@ -6,14 +6,18 @@ import logging
 import multiprocessing
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from model.disk import as_failures
+from model.errors import RunFailed
 from model.interruption import received
 from model.launch import PLACE, board, first_process
+from model.report.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +27,14 @@ class SweepComparison(Callback):
 
     folder: Path | None = None
     """Of the sweep that this process runs."""
+    run_folder: Path | None = None
+    """Of the single run."""
+    failure: RunFailed | None = None
+    """Why there is no comparison, where the file system is to blame."""
+
+    def on_run_start(self, config: DictConfig, **keywords: Any) -> None:
+        """Keeps the folder: Hydra's errors do not always name it."""
+        type(self).run_folder = Path(config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **keywords: Any) -> None:
         """Keeps the folder, and names it for the further processes, which begin in another second: on the command line, with which Lightning
@@ -39,9 +51,13 @@ class SweepComparison(Callback):
         received.waits = False
         received.raise_if_received()
         folder = Path(config.hydra.sweep.dir)
-        keep_command(config, folder)
-        if any(folder.glob("*/.hydra")):  # a sweep over no values has no job
-            compare(folder)
+        try:
+            with as_failures(folder):
+                keep_command(config, folder)
+                if any(folder.glob("*/.hydra")):  # a sweep over no values has no job
+                    compare(folder)
+        except RunFailed as failure:  # Hydra would make a warning of it
+            type(self).failure = failure
 
 
 def lead_workers() -> None:
@@ -53,7 +69,7 @@ def lead_workers() -> None:
 def keep_command(config: DictConfig, folder: Path) -> None:
     """multirun.yaml, from which the comparison has the sweep's command: Hydra's own sweeper has written it, others do not."""
     if first_process() and folder.is_dir():
-        OmegaConf.save(config, folder / "multirun.yaml")
+        write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(config))
 
 
 def compare(folder: Path) -> None:
@@ -76,9 +92,13 @@ def end_sweep(exit_in_order: bool) -> int:
     folder = SweepComparison.folder
     if folder is None or not first_process():
         return 0
-    jobs = read_jobs(folder)
+    jobs = read_jobs(folder) if os.path.isdir(folder) else []
     if jobs and not exit_in_order:
-        compare(folder)
+        with suppress(OSError):  # what ended the sweep is told, and may be the same
+            compare(folder)
+    if SweepComparison.failure is not None:
+        print(SweepComparison.failure, file=sys.stderr)
+        return 1
     if not jobs and exit_in_order:
         print("the sweep has no job; allowed: at least one value for every key", file=sys.stderr)
         return 2
