@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -161,10 +162,9 @@ board = Board()
 
 
 def slurm_host() -> str:
-    """Where the first task of srun runs."""
-    from lightning_fabric.plugins.environments import SLURMEnvironment
-
-    return os.environ.get("MASTER_ADDR") or SLURMEnvironment.resolve_root_node_address(os.environ.get("SLURM_NODELIST", "127.0.0.1"))
+    """Where the first task of srun runs: the first of `SLURM_NODELIST`, as in `node[3-5,8]` or `node1 node2`."""
+    nodes = os.environ.get("MASTER_ADDR") or os.environ.get("SLURM_NODELIST", "127.0.0.1")
+    return re.split(r"[ ,]", re.sub(r"\[(\w+)[^\]]*\]", r"\1", nodes))[0]
 
 
 def slurm_port() -> int:
