@@ -5,13 +5,13 @@ torchrun, srun and Lightning (`trainer.devices=2`) start processes. They agree t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from model.errors import RunFailed
@@ -23,9 +23,10 @@ STORE = "NWAY_CLIP_STORE"
 INTERACTIVE = ("bash", "interactive")
 # The key of where the first process runs: arguments for the others, or the exit code with which it ended before.
 PLACE = "place"
-# Seconds that a process which has failed waits for the others to fail alike.
+# Seconds that a process waits for the others: one which has failed, for them to fail alike, and the first one, for them to learn that it has ended.
 ALIKE = 30.0
-WAIT = timedelta(seconds=20)
+# Seconds between two looks.
+PAUSE = 0.1
 
 
 def by_torchrun() -> bool:
@@ -112,8 +113,8 @@ class Board:
 
     def ask(self, key: str) -> Any:
         """What was told; waits until it is. Raises RuntimeError where the process that has the store has ended. For processes with a store."""
-        while not self.knows(key, WAIT):
-            pass
+        while not self.knows(key):
+            time.sleep(PAUSE)
         return json.loads(self._store.get(key))
 
     def agree(self, key: str, decide: Callable[[], Any]) -> Any:
@@ -133,17 +134,9 @@ class Board:
             raise RunFailed(answer["failed"])
         return answer["decided"]
 
-    def knows(self, key: str, within: timedelta = timedelta(milliseconds=10)) -> bool:
-        """Whether `key` has been told, or is within this time."""
-        if self._store is None:
-            return key in self._told
-        from torch.distributed import DistStoreError
-
-        try:
-            self._store.wait([key], within)
-        except DistStoreError:
-            return False
-        return True
+    def knows(self, key: str) -> bool:
+        """Whether `key` has been told."""
+        return key in self._told or (self._store is not None and self._store.check([key]))
 
     def failed_alike(self, job: str) -> bool:
         """For a process whose job has failed: whether all others fail in it too, and the next job can begin. One that fails alone has to end, as
@@ -152,10 +145,26 @@ class Board:
             return True
         self.tell(f"{job}/failed/{rank()}", True)
         end = time.monotonic() + ALIKE
-        alike = all(self.knows(f"{job}/failed/{other}", timedelta(seconds=max(0.01, end - time.monotonic()))) for other in range(self._processes))
+        while not (alike := all(self.knows(f"{job}/failed/{other}") for other in range(self._processes))) and time.monotonic() < end:
+            time.sleep(PAUSE)
         if not alike:
             self.tell(f"{job}/left", True)
         return alike and not self.knows(f"{job}/left")
+
+    def leave(self, exit_code: int) -> None:
+        """The end of this process. The others learn of the first one's end where they do not know yet where it runs, and it waits until they have
+        read what it told them."""
+        if self._store is None:
+            return
+        if not first_process():
+            with contextlib.suppress(RuntimeError):  # the first process may have ended
+                self.tell(f"left/{rank()}", True)
+            return
+        if not self.knows(PLACE):
+            self.tell(PLACE, {"exit": exit_code})
+        end = time.monotonic() + ALIKE
+        while not all(self.knows(f"left/{other}") for other in range(1, self._processes)) and time.monotonic() < end:
+            time.sleep(PAUSE)
 
 
 board = Board()

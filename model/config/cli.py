@@ -99,16 +99,13 @@ def joined() -> int:
     elif several and not first_process():
         place = board.ask(PLACE)
         if "exit" in place:
+            board.leave(place["exit"])
             return place["exit"]
         # As Lightning does for the processes that it starts: two processes must not write one file.
         sys.argv += [*place["arguments"], f"hydra.job.name={CONFIG_NAME}_ddp_process_{rank()}", "hydra.output_subdir=null"]
-    code = 1
-    try:
-        code = composed_and_run()
-        return code
-    finally:
-        if first_process() and not board.knows(PLACE):
-            board.tell(PLACE, {"exit": code})
+    code = composed_and_run()
+    board.leave(code)
+    return code
 
 
 def composed_and_run() -> int:
