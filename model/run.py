@@ -15,7 +15,9 @@ import pytorch_lightning as pl
 import torch
 
 from model.build import check_reference, make_data, make_module, reference_towers, resolved_sizes
-from model.checkpoint.files import find_checkpoint, initial_seed, load_weights
+from model.checkpoint.files import initial_seed, load_weights
+from model.checkpoint.healing import checkpoint_to_start
+from model.checkpoint.rows import mend_folder
 from model.config.folder import first_process, refuse_used_folder
 from model.config.schema import RunConfig
 from model.data import check_source
@@ -38,9 +40,11 @@ def run(config: RunConfig, folder: Path) -> Summary:
     summary.json (of an evaluation in evaluation.json) and raised again.
     """
     check_source(config.data)
-    start = find_checkpoint(folder, config.ckpt_path) if config.ckpt_path is not None else None
+    start = checkpoint_to_start(folder, config.ckpt_path, trains=config.train) if config.ckpt_path is not None else None
     if config.train and start is None and "LOCAL_RANK" not in os.environ:
         refuse_used_folder(folder)
+    if config.train and first_process():
+        mend_folder(folder, start)
     try:
         with matmul_precision(config.trainer.matmul_precision):
             return train_and_evaluate(config, folder, start)
