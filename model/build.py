@@ -13,8 +13,10 @@ from model.data import make_source
 from model.data.module import CaptionData
 from model.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
 from model.errors import ConfigError, one_of
+from model.launch import first_process
 from model.losses import make_loss
 from model.module import NWayClip
+from model.report.repairs import move_damaged
 from model.views import ViewEncoder, plan_views
 from model.views.towers import SpecialTokens, Towers, load_towers, pretrained_sizes
 
@@ -71,13 +73,23 @@ def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Pat
 
 
 def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
-    """The tokeniser that the configuration names, the pretrained backbone's, the continued run's, or a new one, trained."""
+    """The tokeniser that the configuration names, the pretrained backbone's, the continued run's, or a new one, trained.
+
+    A run whose own tokeniser is damaged trains it again, which gives the same one. Raises ConfigError where another run's is damaged, or that of a
+    checkpoint which is only evaluated.
+    """
     named = config.data.tokenizer or config.backbone.pretrained
     if named:
         return load_tokenizer(named)
     kept = start.parent.parent / "tokenizer" if start is not None else None
-    if kept is not None and kept.is_dir():
-        return load_tokenizer(str(kept))
+    if kept is not None and kept.exists():
+        try:
+            return load_tokenizer(str(kept))
+        except ConfigError:
+            if kept.resolve() != (folder / "tokenizer").resolve() or not config.train:
+                raise
+        if first_process():
+            move_damaged(folder, folder / "tokenizer", "it cannot be read", "it is trained again, from the same captions")
     rows = range(min(source.size("train"), TOKENIZER_SAMPLES))
     tokenizer = train_tokenizer([text for texts in source.texts("train", rows) for text in texts], config.data.vocab_size)
     if not config.trainer.fast_dev_run:

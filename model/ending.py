@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 from model.analysis.callbacks import analyse
-from model.checkpoint.files import BEST, checkpoint_path, load_weights
+from model.checkpoint.callbacks import RunCheckpoints
+from model.checkpoint.files import BEST, LAST, checkpoint_path, load_weights
+from model.checkpoint.healing import best_is_whole
 from model.config.compose import config_hash
 from model.config.folder import METRICS
 from model.config.schema import RunConfig
@@ -19,6 +20,7 @@ from model.report.callback_loggers import finish_loggers
 from model.report.closing import print_closing
 from model.report.draw import draw_report
 from model.report.journal import read_rows
+from model.report.repairs import read_repairs
 from model.report.summary import EVALUATION, OBJECTIVE, SUMMARY, UNFINISHED, Summary
 from model.session import Session
 from model.views.towers import Towers
@@ -56,8 +58,11 @@ def summarise(session: Session, seconds: float) -> Summary:
     status = "complete" if not (trainer.should_stop or trainer.interrupted) else "stopped"
     metrics = module.train_figures() if config.train else {}
     metrics |= {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
-    metrics |= last_validation(session.folder / METRICS) if config.train else {}
-    metrics |= evaluate_splits(session)
+    metrics |= last_validation(session) if config.train else {}
+    evaluates = bool(config.evaluate) and not config.trainer.fast_dev_run
+    evaluated = take_best_weights(session) if config.train and evaluates else None
+    metrics |= evaluate_splits(session) if evaluates else {}
+    repairs = read_repairs(session.folder)
     return Summary(
         folder=session.folder,
         status=status,
@@ -69,6 +74,8 @@ def summarise(session: Session, seconds: float) -> Summary:
         peak_memory_mib=peak_mib(),
         objective_name=config.objective,
         notes={
+            **({"evaluated": evaluated} if evaluated else {}),
+            **({"repairs": repairs} if repairs else {}),
             **({"advice": session.view_health.advice if session.view_health else []} if config.train else {}),
             "views": list(module.encoder.plan.names),
             "parameters": sum(p.numel() for p in module.parameters()),
@@ -100,27 +107,43 @@ def require_steps(session: Session) -> None:
         )
 
 
-def last_validation(path: Path) -> dict[str, float]:
-    """`val/*` figures of the last validation, from the file: a run continued from its very end does not validate again."""
-    rows = [row for row in read_rows(path) if OBJECTIVE in row]
+def last_validation(session: Session) -> dict[str, float]:
+    """`val/*` figures of the last validation, as a run continued from its very end does not validate again: from its checkpoint, or, where that
+    is of an earlier version, from metrics.csv."""
+    checkpoints = run_checkpoints(session)
+    if checkpoints is not None and checkpoints.validation:
+        return checkpoints.validation
+    rows = [row for row in read_rows(session.folder / METRICS) if OBJECTIVE in row]
     return {key: float(value) for key, value in rows[-1].items() if key.startswith("val/")} if rows else {}
 
 
+def run_checkpoints(session: Session) -> RunCheckpoints | None:
+    """The callback that writes checkpoints; None where none are written."""
+    return next((callback for callback in session.trainer.callbacks if isinstance(callback, RunCheckpoints)), None)
+
+
 def evaluate_splits(session: Session) -> dict[str, float]:
-    """`<split>/<figure>` of every split of `evaluate`, with the best weights where there are some."""
-    config, folder = session.config, session.folder
-    best = checkpoint_path(folder, BEST)
-    if not config.evaluate or config.trainer.fast_dev_run:
-        return {}
-    if config.train and config.trainer.enable_checkpointing and best.is_file():
-        session.module.load_state_dict(load_weights(best, session.module))
+    """`<split>/<figure>` of every split of `evaluate`, with the weights that the module has."""
+    figures = {}
     # Without a fit the data do not know yet which process they are in.
     session.data.trainer = session.trainer
-    figures = {}
-    for split in dict.fromkeys(config.evaluate):
+    for split in dict.fromkeys(session.config.evaluate):
         session.trainer.test(session.module, dataloaders=session.data.eval_dataloader(split), verbose=False)
         figures |= {f"{split}/{name}": float(value) for name, value in session.trainer.callback_metrics.items()}
     return figures
+
+
+def take_best_weights(session: Session) -> str:
+    """Gives the module the weights of best.ckpt and returns `best`; where there are none that can be used, it keeps the last ones: `last`."""
+    trainer, checkpoints = session.trainer, run_checkpoints(session)
+    if checkpoints is None:
+        return LAST
+    instead = "the splits of `evaluate` are measured with the last weights"
+    usable = trainer.is_global_zero and best_is_whole(session.folder, checkpoints.best, instead)
+    if not trainer.strategy.broadcast(usable):
+        return LAST
+    session.module.load_state_dict(load_weights(checkpoint_path(session.folder, BEST), session.module))
+    return BEST
 
 
 def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]]) -> None:

@@ -14,8 +14,10 @@ import pytorch_lightning as pl
 import torch
 
 from model.build import check_reference, make_data, make_module, processes, reference_towers, resolved_sizes
-from model.checkpoint.files import LAST, find_checkpoint, initial_seed, load_weights
+from model.checkpoint.files import LAST, initial_seed, load_weights
+from model.checkpoint.healing import checkpoint_to_start
 from model.checkpoint.past import going_on
+from model.checkpoint.rows import mend_folder
 from model.config.folder import can_go_on, clear_cut_run, cut_before_checkpoint, put_away_slurm_checkpoints, refuse_used_folder
 from model.config.schema import RunConfig
 from model.data import check_source
@@ -49,6 +51,8 @@ def run(config: RunConfig, folder: Path) -> Summary:
     steps = going_on(config, start, processes(config)).steps if config.train and start is not None else 0
     try:
         with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
+            if config.train and first_process():
+                mend_folder(folder, start)
             return train_and_evaluate(config, folder, start, steps)
     except ConfigError:
         raise
@@ -72,7 +76,7 @@ def starting_point(config: RunConfig, folder: Path) -> str | None:
     if config.ckpt_path == LAST and config.train and cut_before_checkpoint(folder):
         log.warning("%s has no checkpoint, as the run was cut before its first one: it starts from the beginning", folder)
     elif config.ckpt_path is not None:
-        return str(find_checkpoint(folder, config.ckpt_path))
+        return str(checkpoint_to_start(folder, config.ckpt_path, trains=config.train))
     if config.train and first_process():
         refuse_used_folder(folder)
         clear_cut_run(folder)

@@ -15,7 +15,8 @@ import torch.distributed as dist
 from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 
-from model.checkpoint.files import BEST, LAST, checkpoint_path
+from model.checkpoint.files import BEST, LAST, PREVIOUS, checkpoint_path
+from model.checkpoint.healing import best_is_whole
 from model.checkpoint.random_state import random_state, restore_random_state
 from model.config.identity import run_hash
 from model.disk import writing
@@ -29,11 +30,12 @@ class WholeFileIO(TorchCheckpointIO):
     """Writes beside the target, flushes to the disk and renames: a kill leaves the old checkpoint or the new one whole."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Replaces `path`. Raises NotWritten."""
+        """Replaces `path`; the last.ckpt that it replaces stays as previous.ckpt. Raises NotWritten."""
         target = Path(path)
+        previous = target.with_stem(PREVIOUS) if target.stem == LAST else None
         with writing(target, lambda: saved_size(checkpoint)):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(target) as file:
+            with replacing(target, previous) as file:
                 torch.save(checkpoint, file)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -67,23 +69,26 @@ class RunCheckpoints(Checkpoint):
         self.folder, self.every_n_steps, self.config, self.objective = folder, every_n_steps, config, objective
         self.config_hash = run_hash(config)
         self.best: float | None = None
+        self.validation: dict[str, float] = {}
         self.saved_step = 0
-
-    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        """Removes the incomplete files of processes that were killed while they saved."""
-        if stage == "fit" and trainer.is_global_zero:
-            for begun in checkpoint_path(self.folder, LAST).parent.glob(".*.ckpt.*"):
-                begun.unlink(missing_ok=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and words."""
-        return {"best": self.best, "config_hash": self.config_hash, "config": self.config}
+        return {"best": self.best, "validation": self.validation, "config_hash": self.config_hash, "config": self.config}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What `state_dict` gave. Earlier versions kept no configuration, so that the changed settings cannot be named."""
-        self.best = state_dict["best"]
+        self.best, self.validation = state_dict["best"], state_dict.get("validation", {})
         if "config" not in state_dict and state_dict["config_hash"] != self.config_hash:
             log.warning("the checkpoint was made with another configuration (hash %s, now %s)", state_dict["config_hash"], self.config_hash)
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """A best score whose weights are not in this folder is forgotten, so that the next validation keeps its weights."""
+        known = self.best is not None and trainer.is_global_zero
+        goes_on_elsewhere = trainer.ckpt_path is not None and Path(trainer.ckpt_path).parent != checkpoint_path(self.folder, BEST).parent
+        lost = known and (goes_on_elsewhere or not best_is_whole(self.folder, self.best, f"its {self.objective} of {self.best:.6g} is forgotten"))
+        if trainer.strategy.broadcast(lost):
+            self.best = None
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Right after an optimizer step, never inside an accumulation window, nor where validation follows: the epoch's end saves then."""
@@ -93,12 +98,15 @@ class RunCheckpoints(Checkpoint):
             self._save(trainer, LAST)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Keeps the best so far."""
-        score = trainer.callback_metrics.get(self.objective)
-        if trainer.state.fn != "fit" or trainer.sanity_checking or score is None:
+        """Keeps the figures, and the best weights so far."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        if self.best is None or float(score) > self.best:
-            self.best = float(score)
+        self.validation = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+        score = self.validation.get(self.objective)
+        if score is None:
+            return
+        if self.best is None or score > self.best:
+            self.best = score
             self._save(trainer, BEST)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

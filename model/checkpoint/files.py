@@ -13,13 +13,24 @@ from model.config.identity import INTRODUCED
 from model.errors import ConfigError
 
 LAST = "last"
+PREVIOUS = "previous"
+"""The last one before LAST."""
 BEST = "best"
 # In the names of an encoder-decoder's weights.
 TRANSLATOR_PART = ".marian."
 
 
+class NotACheckpoint(ConfigError):
+    """No run can be continued from this file or evaluated with it."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        """reason: why, in words."""
+        self.reason = reason
+        super().__init__(f"ckpt_path={path} is no checkpoint of this program ({reason}); allowed: a file of checkpoints/ in a run's folder")
+
+
 def checkpoint_path(folder: Path, name: str) -> Path:
-    """`name`: LAST or BEST, of the run in `folder`."""
+    """`name`: LAST, PREVIOUS or BEST, of the run in `folder`."""
     return folder / "checkpoints" / f"{name}.ckpt"
 
 
@@ -35,25 +46,20 @@ def find_checkpoint(folder: Path, asked: str) -> Path:
 def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     """What a run of this program wrote to `path`; `mapped`: without reading its tensors. Plain data only: nothing in the file is executed.
 
-    Raises ConfigError where the file cannot be read, or is something else.
+    Raises NotACheckpoint where the file cannot be read, or is something else.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged or foreign file fails anywhere in torch's readers, with errors of many kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         reason = "it holds more than plain data" if isinstance(error, UnpicklingError) else reason[:100]
-        raise not_a_checkpoint(path, reason) from error
+        raise NotACheckpoint(path, reason) from error
     for key, kind in (("state_dict", dict), ("callbacks", dict), ("optimizer_states", list), ("scale_due", bool), ("epoch_loss", dict)):
         if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), kind)):
-            raise not_a_checkpoint(path, f"it has no {key}")
+            raise NotACheckpoint(path, f"it has no {key}")
     if not all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in checkpoint["state_dict"].items()):
-        raise not_a_checkpoint(path, "its state_dict holds other things than weights")
+        raise NotACheckpoint(path, "its state_dict holds other things than weights")
     return checkpoint
-
-
-def not_a_checkpoint(path: Path, reason: str) -> ConfigError:
-    """The error for a file that no run can be continued from or evaluated with."""
-    return ConfigError(f"ckpt_path={path} is no checkpoint of this program ({reason}); allowed: a file of checkpoints/ in a run's folder")
 
 
 def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from model.checkpoint.files import LAST, checkpoint_path, hash_in_checkpoint
+from model.checkpoint.files import LAST, hash_in_checkpoint
+from model.checkpoint.healing import Newest, newest_whole, put_in_place
 from model.config.compose import config_hash
 from model.config.folder import LOCK, UsedFolder
 from model.config.schema import RunConfig
 from model.launch import first_process
+from model.report.files import is_set_aside
+from model.report.repairs import REPAIRS
 from model.report.summary import ENDED, EVALUATION, SUMMARY, is_finished, read_summary
 
-# What Hydra has written for this attempt before the job begins.
-THIS_ATTEMPT = (".hydra", "train.log", LOCK)
+# What has been written for this attempt before the job begins: by Hydra, and about damaged files.
+THIS_ATTEMPT = (".hydra", "train.log", LOCK, REPAIRS)
 
 
 def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None:
@@ -28,22 +31,30 @@ def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None
 
 
 def continued(folder: Path, config: RunConfig) -> RunConfig:
-    """`config`, to go on from the folder's last checkpoint; without one, the folder is emptied of what a cut attempt has left."""
-    last = checkpoint_path(folder, LAST)
-    goes_on = config.train and last.is_file()
-    if goes_on:
-        refuse_other(folder, config, hash_in_checkpoint(last))
+    """`config`, to go on from the folder's newest whole checkpoint; without one, the folder is emptied of what a cut attempt has left."""
+    newest = newest_whole(folder) if config.train else Newest(None)
+    if newest.path is not None:
+        refuse_other(folder, config, hash_in_checkpoint(newest.path))
     if first_process():
+        put_in_place(folder, newest)
         ended = read_summary(folder).get("status") in ENDED  # what is measured again replaces it
-        clear(folder, (*(() if ended else (SUMMARY,)), EVALUATION) if goes_on or not config.train else None)
-    return replace(config, ckpt_path=LAST) if goes_on else config
+        goes_on = newest.path is not None or not config.train
+        clear(folder, (*(() if ended else (SUMMARY,)), EVALUATION) if goes_on else None)
+    return replace(config, ckpt_path=LAST) if newest.path is not None else config
 
 
 def clear(folder: Path, names: tuple[str, ...] | None) -> None:
-    """Removes these files of an earlier attempt; None: all that is not this attempt's."""
-    for path in folder.iterdir():
-        if path.name not in THIS_ATTEMPT if names is None else path.name in names:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Removes these files of an earlier attempt; None: all that is not this attempt's, except what was damaged and the record of it."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        parts = path.relative_to(folder).parts
+        kept = parts[0] in THIS_ATTEMPT or any(map(is_set_aside, parts)) if names is None else parts[0] not in names
+        if kept:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            with contextlib.suppress(OSError):  # not empty: something in it is kept
+                path.rmdir()
+        else:
+            path.unlink()
 
 
 def refuse_other(folder: Path, config: RunConfig, found: str | None) -> None:

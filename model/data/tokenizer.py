@@ -44,7 +44,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     """The tokeniser at `source`, a hub id or a folder. Raises ConfigError when it cannot be read or has no begin, end or padding token."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the reader of tokenizer.json raises plain Exception for a damaged file
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ConfigError(f"data.tokenizer={source} cannot be read ({reason}); allowed: a hub id or folder of a tokeniser") from error
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):

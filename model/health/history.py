@@ -38,6 +38,17 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line, object_hook=with_numbers) for line in lines if line.endswith("\n")]
 
 
+def sound_steps(lines: list[str]) -> list[int | None]:
+    """The optimizer step of each line, as far as the lines are as `History` writes them."""
+    steps: list[int | None] = []
+    for line in lines:
+        try:
+            steps.append(int(json.loads(line)["step"]))
+        except (ValueError, TypeError, KeyError):
+            break
+    return steps
+
+
 def shortened(value: Any) -> Any:
     """`value` with its floats rounded, those that JSON does not know as the words nan, inf, -inf."""
     if isinstance(value, dict):

@@ -36,7 +36,7 @@ class Journal:
         kept = read_rows(self.path)[:rows]
         self.columns = list(dict.fromkeys(key for row in kept for key in row))
         self.rows = len(kept)
-        write_whole(self.path, as_csv(self.columns, kept))
+        write_whole(self.path, as_csv(self.columns, kept) if kept else "")
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -46,6 +46,22 @@ def read_rows(path: Path) -> list[Row]:
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]
     return [{key: value for key, value in row.items() if value not in (None, "")} for row in csv.DictReader(whole)]
+
+
+def sound_steps(lines: list[str]) -> list[int | None]:
+    """The optimizer step of each line, None of the header, as far as the lines are as `Journal` writes them."""
+    names = next(csv.reader(lines[:1]), [])
+    if "step" not in names:
+        return []
+    steps: list[int | None] = [None]
+    for line in lines[1:]:
+        cells = next(csv.reader([line]), [])
+        try:
+            row = {name: float(cell) for name, cell in zip(names, cells, strict=True) if cell}
+            steps.append(int(row["step"]))
+        except (ValueError, KeyError):
+            break
+    return steps
 
 
 def as_csv(columns: list[str], rows: list[Row], *, header: bool = True) -> str:

@@ -102,4 +102,6 @@ def end_sweep(exit_in_order: bool) -> int:
     if not jobs and exit_in_order:
         print("the sweep has no job; allowed: at least one value for every key", file=sys.stderr)
         return 2
+    if exit_in_order and not any(job.ended for job in jobs):
+        print(f"no job of the sweep has ended with figures; {folder / 'comparison.md'} has the reasons", file=sys.stderr)
     return int(not all(job.ended for job in jobs))

@@ -52,7 +52,7 @@ def test_a_run_leaves_what_the_documentation_says(small, tmp_path, model, loss):
     assert body["steps"] == {"attempted": 6, "applied": 6, "skipped": 0, "clipped": 0}
     assert {"train/loss", "train/logit_scale", "val/loss", "val/recall@1", "val/recall@5", "val/recall@10", "val/swap_acc"} <= rows[0].keys()
     assert [row["step"] for row in rows if row["val/loss"]] == ["3", "6"]
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt", "previous.ckpt"]
     assert {"test/recall@1", "val/recall@10"} <= summary.metrics.keys()
     assert summary.objective == body["metrics"]["val/recall@1"]
     assert len(body["views"]) == (2 if loss == "stock" else {"v534dim": 6, "v5335dim": 4, "clip": 2}[model])
