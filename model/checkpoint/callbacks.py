@@ -18,8 +18,9 @@ from pytorch_lightning.callbacks import Checkpoint
 from model.checkpoint.files import BEST, LAST, PREVIOUS, checkpoint_path
 from model.checkpoint.healing import best_is_whole
 from model.checkpoint.random_state import random_state, restore_random_state
+from model.config.folder import can_go_on
 from model.config.identity import run_hash
-from model.disk import writing
+from model.disk import NotWritten, writing
 from model.distributed import several_processes
 from model.report.files import replacing
 
@@ -125,7 +126,12 @@ class RunCheckpoints(Checkpoint):
     def _save(self, trainer: pl.Trainer, name: str) -> None:
         if name == LAST:
             self.saved_step = trainer.global_step
-        trainer.save_checkpoint(checkpoint_path(self.folder, name))
+        try:
+            trainer.save_checkpoint(checkpoint_path(self.folder, name))
+        except NotWritten:
+            if not can_go_on(self.folder):  # the run starts anew when there is room, in a folder without checkpoints
+                checkpoint_path(self.folder, BEST).unlink(missing_ok=True)
+            raise
 
 
 class RandomState(pl.Callback):
