@@ -92,7 +92,7 @@ def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
             move_damaged(folder, folder / "tokenizer", "it cannot be read", "it is trained again, from the same captions")
     rows = range(min(source.size("train"), TOKENIZER_SAMPLES))
     tokenizer = train_tokenizer([text for texts in source.texts("train", rows) for text in texts], config.data.vocab_size)
-    if not config.trainer.fast_dev_run:
+    if first_process() and not config.trainer.fast_dev_run:
         save_tokenizer(tokenizer, folder / "tokenizer")
     return tokenizer
 

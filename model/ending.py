@@ -151,7 +151,7 @@ def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str
     OSError where the file system takes no more."""
     try:
         analyse(session.trainer, session.module, session.data, session.config, session.folder, make_reference)
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         if write_failure(error, session.folder):
             raise
         warnings.warn(f"the run has no analysis: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)

@@ -20,8 +20,9 @@ LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
 # Each of these a run can go on from.
 RESUMABLE = ("last.ckpt", "previous.ckpt")
-# What a run that was cut before its first checkpoint has left.
-LEFT = (METRICS, "health.jsonl", SUMMARY, "tensorboard", "wandb", "tokenizer")
+# What a run that was cut before its first checkpoint has left; best.ckpt alone is no checkpoint to go on from, as it lies within a validation.
+BEST_FILE = f"{CHECKPOINTS}/best.ckpt"
+LEFT = (METRICS, "health.jsonl", SUMMARY, "tensorboard", "wandb", "tokenizer", BEST_FILE)
 
 
 class UsedFolder(ConfigError):
@@ -35,7 +36,7 @@ def refuse_used_folder(folder: Path) -> None:
     if can_go_on(folder):
         raise UsedFolder(f"hydra.run.dir={folder} holds a run already; allowed: another folder, or ckpt_path=last beside it to go on with that run")
     own = any((folder / name).exists() for name in (LOCK, ".hydra"))
-    if not own or any((folder / CHECKPOINTS).glob("*.ckpt")) or read_summary(folder).get("status") in ENDED:
+    if not own or not cut_before_checkpoint(folder):
         raise UsedFolder(f"hydra.run.dir={folder} holds a run already, which cannot go on; allowed: another folder, or that folder removed")
 
 
@@ -47,7 +48,8 @@ def can_go_on(folder: Path) -> bool:
 def cut_before_checkpoint(folder: Path) -> bool:
     """Whether `folder` holds what a run has left that was cut before its first checkpoint."""
     begun = (folder / METRICS).exists() or (folder / "tokenizer").is_dir() or "reason" in read_summary(folder)
-    return begun and not any((folder / CHECKPOINTS).glob("*.ckpt")) and read_summary(folder).get("status") not in ENDED
+    kept = [path for path in (folder / CHECKPOINTS).glob("*.ckpt") if path != folder / BEST_FILE]
+    return begun and not kept and read_summary(folder).get("status") not in ENDED
 
 
 def clear_cut_run(folder: Path) -> None:
