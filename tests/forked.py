@@ -47,9 +47,9 @@ def ended(process: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def together(task: Callable[[], object], folder: Path, count: int = 2) -> None:
-    """Runs `task` in `count` copies of this process that train together over gloo, each with the variables that torchrun would set. Raises
-    AssertionError, with what they wrote, unless all end well."""
+def together(task: Callable[[], object], folder: Path, count: int = 2, code: int = 0) -> None:
+    """Runs `task` in `count` copies of this process that train together over gloo, each with the variables that Lightning would set. Raises
+    AssertionError, with what they wrote, unless all end with `code`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -57,7 +57,7 @@ def together(task: Callable[[], object], folder: Path, count: int = 2) -> None:
     said = [folder / f"said_{rank}" for rank in range(count)]
     running = [start(task, said[rank], shared | {"LOCAL_RANK": str(rank)}) for rank in range(count)]
     codes = [ended(process) for process in running]
-    assert codes == [0] * count, "\n".join(path.read_text() for path in said)
+    assert codes == [code] * count, "\n".join(path.read_text() for path in said)
 
 
 def train_until(when: Callable[[Any], bool], output: Path, *arguments: str) -> int:

@@ -1,0 +1,56 @@
+"""Signals in a run of two processes: whichever gets one, both end after the same step, and the run goes on as if no signal had come."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from model.checkpoint.files import checkpoint_path
+from model.config.cli import command_line
+from model.report.summary import read_summary
+from tests.conftest import SMALL
+from tests.forked import together
+from tests.run.interrupting import QUIET, assert_equal_runs, at
+from tests.run.test_run import NOISY
+
+TWO = (*SMALL, *NOISY, *QUIET, "data.train_size=48", "trainer.strategy=ddp", "trainer.devices=2", "trainer.checkpoint_every_n_steps=100")
+WHO = {"the first": (0,), "the second": (1,), "both": (0, 1)}
+CASES = list(product(("training", "last validation", "evaluation"), (signal.SIGTERM, signal.SIGINT), WHO))
+
+
+def train_together(folder: Path, code: int, *arguments: str, moment: str = "", number: int = 0, ranks: tuple[int, ...] = ()) -> None:
+    """Two processes that run the command, of which those of `ranks` get the signal; raises AssertionError unless both end with `code`."""
+
+    def task() -> None:
+        if int(os.environ["LOCAL_RANK"]) in ranks:
+            at(moment, lambda: os.kill(os.getpid(), number))
+        sys.argv = ["train.py", *TWO, f"hydra.run.dir={folder}", *arguments]
+        sys.exit(command_line())
+
+    together(task, folder.parent, code=code)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """The folder of a run that no signal has cut."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train_together(folder, 0)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("moment", "number", "who"),
+    [pytest.param(*case, marks=[] if case == ("training", signal.SIGTERM, "the second") else pytest.mark.slow) for case in CASES],
+)
+def test_both_processes_end_in_order_and_go_on(whole, tmp_path, moment, number, who):
+    cut = tmp_path / "cut"
+    train_together(cut, 128 + number, moment=moment, number=number, ranks=WHO[who])
+    assert read_summary(cut)["status"] == "interrupted"
+    assert checkpoint_path(cut, "last").is_file()
+    train_together(cut, 0, "ckpt_path=last")
+    assert_equal_runs(whole, cut)
