@@ -120,8 +120,6 @@ class Board:
     def agree(self, key: str, decide: Callable[[], Any]) -> Any:
         """What the first process decides, plain data, in every process. Where `decide` raises an error in the first process, all raise one. Processes
         without a store, whose variables were set by hand, decide each for itself."""
-        if self._store is None:
-            return decide()
         if first_process():
             try:
                 decision = decide()
@@ -129,6 +127,9 @@ class Board:
                 self.tell(key, {"failed": str(error)})
                 raise
             self.tell(key, {"decided": decision})
+            return decision
+        if self._store is None:
+            return decide()
         answer = self.ask(key)
         if "failed" in answer:
             raise RunFailed(answer["failed"])
@@ -150,6 +151,15 @@ class Board:
         if not alike:
             self.tell(f"{job}/left", True)
         return alike and not self.knows(f"{job}/left")
+
+    def meet(self, exit_codes: Callable[[], list[int | None]]) -> None:
+        """Waits until all processes are here. exit_codes: of the processes that this one has started, None of one that runs. Raises RunFailed where
+        one has ended."""
+        self.tell(f"here/{rank()}", True)
+        while not all(self.knows(f"here/{other}") for other in range(self._processes)):
+            if any(code is not None for code in exit_codes()):
+                raise RunFailed("a process of this run has ended before the training began; its own message says why")
+            time.sleep(PAUSE)
 
     def leave(self, exit_code: int) -> None:
         """The end of this process. The others learn of the first one's end where they do not know yet where it runs, and it waits until they have

@@ -20,7 +20,7 @@ from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback
 from model.health.view_callback import ViewHealthCallback
 from model.interruption import received
-from model.launch import board, by_torchrun, first_process, launched
+from model.launch import board, by_lightning, by_torchrun, first_process, launched
 from model.module import NWayClip
 from model.report.callback_loggers import make_loggers
 from model.report.callbacks import JournalCallback, ProgressBar, StepClock
@@ -90,11 +90,24 @@ def check_processes(trainer: pl.Trainer) -> None:
 
 
 def lead_further_processes(trainer: pl.Trainer) -> None:
-    """For the process from which Lightning starts others: tells them what it knows, passes a signal on, and takes them along at a second one."""
+    """For a run whose further processes Lightning starts. The first process tells them what it knows, passes a signal on, and takes them along at a
+    second one. All meet before torch connects them, as a process that waits in torch cannot be interrupted."""
     launcher = trainer.strategy.launcher
-    if trainer.world_size > 1 and hasattr(launcher, "procs") and not launcher.cluster_environment.creates_processes_externally:
+    if trainer.world_size == 1 or not hasattr(launcher, "procs"):
+        return
+    environment = launcher.cluster_environment
+    if not environment.creates_processes_externally:
         board.host(trainer.world_size)
         received.pass_on = launcher.kill
+    elif not by_lightning():
+        return
+    number_self = environment.set_global_rank  # the last thing that Lightning does before
+
+    def meet(rank: int) -> None:
+        number_self(rank)
+        board.meet(lambda: [process.poll() for process in launcher.procs])
+
+    environment.set_global_rank = meet
 
 
 def check_trainer_arguments(trainer: TrainerConfig) -> None:
