@@ -31,6 +31,7 @@ def held_out(summary) -> dict[str, float]:
     return {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_metrics_and_the_pictures(small, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -132,6 +133,7 @@ def test_wandb_has_the_metrics_and_the_pictures_of_each_run_of_a_process(small, 
         assert len(list(folder.glob("wandb/offline-run-*/files/media/images/report/*.png"))) == len(shown) > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_its_wandb_id(small, tmp_path):
     """Another folder is another run."""
     pytest.importorskip("wandb")

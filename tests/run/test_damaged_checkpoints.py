@@ -131,6 +131,7 @@ def test_a_checkpoint_that_the_system_does_not_give_is_not_taken_for_damaged(fol
         newest_whole(folder)
 
 
+@pytest.mark.slow
 def test_a_sweeps_job_with_two_damaged_checkpoints_starts_from_the_beginning(tmp_path):
     whole, job = make_whole(tmp_path / "one"), copied(make_cut(tmp_path), tmp_path / "two")
     for name in ("last", "previous"):
@@ -141,6 +142,7 @@ def test_a_sweeps_job_with_two_damaged_checkpoints_starts_from_the_beginning(tmp
     assert {path.name for path in (job / "checkpoints").glob("*.damaged")} == {"last.ckpt.damaged", "previous.ckpt.damaged"}
 
 
+@pytest.mark.slow
 def test_a_previous_checkpoint_of_another_configuration_is_refused(tmp_path, capsys):
     job = copied(make_cut(tmp_path), tmp_path / "two")
     flip(checkpoint_path(job, "last"))

@@ -40,7 +40,7 @@ def killed(tmp_path_factory) -> Path:
     return make_cut(tmp_path_factory.mktemp("cut"))
 
 
-@pytest.mark.parametrize("case", some(MENDED, 3))
+@pytest.mark.parametrize("case", some(MENDED, 7))
 def test_a_killed_job_with_a_damaged_file_ends_like_one_never_cut(whole, killed, tmp_path, case):
     (name, how), job = case, copied(killed, tmp_path)
     DAMAGE[how](job / name)
@@ -51,7 +51,7 @@ def test_a_killed_job_with_a_damaged_file_ends_like_one_never_cut(whole, killed,
     assert summary(job)["evaluated"] == "best"
 
 
-@pytest.mark.parametrize("case", some(BEST, 3))
+@pytest.mark.parametrize("case", some(BEST, 5))
 def test_a_lost_best_checkpoint_is_written_again_by_the_next_validation(whole, killed, tmp_path, case):
     (name, how), job = case, copied(killed, tmp_path)
     DAMAGE[how](job / name)
@@ -63,7 +63,7 @@ def test_a_lost_best_checkpoint_is_written_again_by_the_next_validation(whole, k
     assert summary(job)["evaluated"] == "best"
 
 
-@pytest.mark.parametrize("case", some(ROWS, 3))
+@pytest.mark.parametrize("case", some(ROWS, 9))
 def test_lost_rows_are_named_and_the_others_written(whole, killed, tmp_path, case):
     (name, how), job = case, copied(killed, tmp_path)
     DAMAGE[how](job / name)
@@ -76,7 +76,7 @@ def test_lost_rows_are_named_and_the_others_written(whole, killed, tmp_path, cas
     assert any(f"{name} has" in repair and "rows that were written before the checkpoint" in repair for repair in summary(job)["repairs"])
 
 
-@pytest.mark.parametrize("case", some(REPLACED, 3))
+@pytest.mark.parametrize("case", some(REPLACED, 12))
 @pytest.mark.parametrize("state", ["killed", pytest.param("ended", marks=pytest.mark.slow)])
 def test_other_files_are_written_again_or_left_out(whole, killed, tmp_path, case, state):
     (name, how), job = case, copied(killed if state == "killed" else whole, tmp_path)
@@ -88,7 +88,7 @@ def test_other_files_are_written_again_or_left_out(whole, killed, tmp_path, case
     assert go_on(job) == 0
 
 
-@pytest.mark.parametrize("case", some([*BEST, *MENDED, *ROWS], 4))
+@pytest.mark.parametrize("case", some([*BEST, *MENDED, *ROWS], 17))
 def test_an_ended_job_without_its_summary_is_measured_again(whole, tmp_path, case):
     (name, how), job = case, copied(whole, tmp_path)
     (job / "summary.json").unlink()

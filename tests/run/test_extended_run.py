@@ -81,6 +81,7 @@ def test_an_extended_run_that_is_killed_goes_on_as_if_nothing_had_been(small, co
     assert one["rate"]["approach"] == {"start": 6, "factor": 0.0, "length": 9}, "the way is as long as the run that is left"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_extended_or_shortened_halfway_has_no_jump(small, tmp_path):
     shared = (*SHARED, "trainer.max_epochs=8")
     assert train_until(lambda module: module.global_step == 12, tmp_path / "said", *SMALL, *shared, f"hydra.run.dir={tmp_path / 'cut'}") < 0
@@ -94,6 +95,7 @@ def test_a_run_that_is_extended_or_shortened_halfway_has_no_jump(small, tmp_path
         assert made[3 * epochs] < 0.35 * PEAK, "it ends as the schedule does"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["constant", "plateau"])
 def test_a_warm_up_is_not_made_twice(small, tmp_path, schedule):
     shared = (*SHARED, f"schedule={schedule}", "schedule.warmup=0.5")
@@ -104,6 +106,7 @@ def test_a_warm_up_is_not_made_twice(small, tmp_path, schedule):
     assert [made[step] for step in range(4, 13)] == [PEAK] * 9
 
 
+@pytest.mark.slow
 def test_a_run_that_early_stopping_has_ended_trains_no_further_epoch_until_its_patience_grows(small, tmp_path):
     slow = (*SHARED, "optimizer.lr=1e-12", "trainer.max_epochs=20")
     ended = run(small(*slow, "trainer.early_stopping_patience=1"), tmp_path).steps["attempted"]

@@ -61,7 +61,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize("case", some(FILES, 4))
+@pytest.mark.parametrize("case", some(FILES, 8))
 def test_whatever_file_does_not_fit_is_named(command, tmp_path, case):
     """What comes after a run's end leaves it complete. With room, the command goes on to the end."""
     part, extra = case
@@ -89,6 +89,7 @@ def test_a_tokeniser_that_does_not_fit_is_removed(command, disk):
     assert incomplete(folder) == []
 
 
+@pytest.mark.slow
 def test_a_disk_without_any_room_brings_no_further_errors(command, tmp_path):
     """Neither the failure nor the page about it can be written."""
     with no_room_for("metrics.csv"), no_room_for("summary.json"), no_room_for("report/"):

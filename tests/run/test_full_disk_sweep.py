@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import some
 from tests.run.full_disk import FULL, assert_told, command, incomplete, no_room_for
 from tests.run.sweeps import compared, job_folder
 
@@ -12,6 +11,7 @@ __all__ = ["command"]
 CLIP = ("model=clip", "model.captions=1", "loss=stock")
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_beside_a_job_that_does_not_fit(command, tmp_path):
     arguments, folder = ("-m", *CLIP, "seed=2,1", "trainer.max_epochs=1"), tmp_path / "sweep"
     with no_room_for("seed2_", "checkpoints"):
@@ -23,7 +23,8 @@ def test_a_sweep_goes_on_beside_a_job_that_does_not_fit(command, tmp_path):
     assert (compared(folder)[0]["seeds"], compared(folder)[0]["failures"]) == ("1 2", "")
 
 
-@pytest.mark.parametrize("part", some(["comparison.csv", "comparison.png", "multirun.yaml"], 3))
+@pytest.mark.slow
+@pytest.mark.parametrize("part", ["comparison.csv", "comparison.png", "multirun.yaml"])
 def test_a_comparison_that_does_not_fit_is_told_and_made_later(command, tmp_path, part):
     arguments = ("-m", *CLIP, "seed=1", "trainer.max_epochs=1")
     with no_room_for(f"sweep/.{part}"):

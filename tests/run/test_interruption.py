@@ -13,7 +13,7 @@ import torch
 
 from model.checkpoint.files import checkpoint_path
 from model.report.summary import UNFINISHED, read_summary
-from tests.conftest import SMALL, some
+from tests.conftest import SMALL
 from tests.forked import ended
 from tests.run.interrupting import (
     EXTRA,
@@ -37,7 +37,7 @@ AFTER_THE_RUN = ("analysis", "report")
 STEPS = {"training": 5, "validation": 6, "last validation": 9, "saving": 6, "evaluation": 9, "analysis": 9, "report": 9}
 WORKERS = ("data.num_workers=2",)
 CASES = [(moment, number) for moment in MOMENTS for number in SIGNALS]
-BY_DEFAULT = [("preparation", signal.SIGHUP), ("training", signal.SIGTERM), ("saving", signal.SIGUSR1), ("analysis", signal.SIGINT)]
+BY_DEFAULT = [("training", signal.SIGTERM), ("saving", signal.SIGUSR1), ("analysis", signal.SIGINT)]
 
 
 @pytest.fixture(autouse=True)
@@ -88,7 +88,8 @@ def test_a_run_ends_in_order_and_goes_on_as_if_no_signal_had_come(whole, tmp_pat
     assert not (cut / UNFINISHED).exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_workers_too_leaves_no_process_behind(whole, tmp_path, number):
     """Ctrl-C in a terminal, or a scheduler that ends a job, sends it to every process of the group."""
     cut = tmp_path / "cut"
@@ -150,7 +151,8 @@ SWEEP = ("-m", *SMALL, *QUIET, "monitor.every_n_steps=1", "trainer.checkpoint_ev
 CUT_SWEEPS = [*(("training", number) for number in SIGNALS), *((moment, signal.SIGTERM) for moment in ("preparation", "evaluation", "report"))]
 
 
-@pytest.mark.parametrize("case", some(CUT_SWEEPS, len(CUT_SWEEPS)), ids=lambda case: f"{case[0]}-{NAMES[case[1]]}")
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CUT_SWEEPS, ids=lambda case: f"{case[0]}-{NAMES[case[1]]}")
 def test_a_sweep_compares_what_is_there_and_goes_on(tmp_path, case):
     moment, number = case
     command = (*SWEEP, *EXTRA.get(moment, ()))

@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_run(small, tmp_path, schedule, optimizer):
 @pytest.mark.parametrize(
     ("kill_at", "extra"),
     [
-        (5, ()),  # in the middle of an epoch
+        pytest.param(5, (), marks=pytest.mark.slow),  # in the middle of an epoch
         (4, ("schedule=plateau", "schedule.patience=0")),
         (3, ("trainer.accumulate_grad_batches=2", "data.train_size=48")),
         pytest.param(3, (), marks=pytest.mark.slow),  # right after an epoch's end
