@@ -93,7 +93,7 @@ def test_a_run_that_learns_gets_none_once_views_and_lines_are_judged(composed, t
 
 @pytest.mark.parametrize(
     "extra",
-    [(), ("trainer.precision=bf16-mixed",), pytest.param(("trainer.accumulate_grad_batches=3",), marks=pytest.mark.slow)],
+    [("trainer.precision=bf16-mixed",), *(pytest.param(extra, marks=pytest.mark.slow) for extra in ((), ("trainer.accumulate_grad_batches=3",)))],
     ids=" ".join,
 )
 def test_a_constant_view_is_told_at_the_start_and_at_validation(small, tmp_path, caplog, plant, extra):

@@ -47,6 +47,7 @@ def test_the_command_of_a_job_makes_that_job_alone(place):
             assert OmegaConf.to_container(compose("train", arguments), resolve=True) == job.config
 
 
+@pytest.mark.slow
 def test_a_folder_and_a_file_named_by_options_are_in_both_commands(tmp_path):
     own = tmp_path / "own files"
     (own / "experiment").mkdir(parents=True)

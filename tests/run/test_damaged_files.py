@@ -40,7 +40,7 @@ def killed(tmp_path_factory) -> Path:
     return make_cut(tmp_path_factory.mktemp("cut"))
 
 
-@pytest.mark.parametrize("case", some(MENDED, 7))
+@pytest.mark.parametrize("case", some(MENDED, 13))
 def test_a_killed_job_with_a_damaged_file_ends_like_one_never_cut(whole, killed, tmp_path, case):
     (name, how), job = case, copied(killed, tmp_path)
     DAMAGE[how](job / name)
@@ -63,7 +63,7 @@ def test_a_lost_best_checkpoint_is_written_again_by_the_next_validation(whole, k
     assert summary(job)["evaluated"] == "best"
 
 
-@pytest.mark.parametrize("case", some(ROWS, 9))
+@pytest.mark.parametrize("case", some(ROWS, 16))
 def test_lost_rows_are_named_and_the_others_written(whole, killed, tmp_path, case):
     (name, how), job = case, copied(killed, tmp_path)
     DAMAGE[how](job / name)
@@ -88,7 +88,7 @@ def test_other_files_are_written_again_or_left_out(whole, killed, tmp_path, case
     assert go_on(job) == 0
 
 
-@pytest.mark.parametrize("case", some([*BEST, *MENDED, *ROWS], 17))
+@pytest.mark.parametrize("case", some([*BEST, *MENDED, *ROWS], 34))
 def test_an_ended_job_without_its_summary_is_measured_again(whole, tmp_path, case):
     (name, how), job = case, copied(whole, tmp_path)
     (job / "summary.json").unlink()

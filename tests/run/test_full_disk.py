@@ -61,7 +61,7 @@ FILES = [
 ]
 
 
-@pytest.mark.parametrize("case", some(FILES, 8))
+@pytest.mark.parametrize("case", some(FILES, 20))
 def test_whatever_file_does_not_fit_is_named(command, tmp_path, case):
     """What comes after a run's end leaves it complete. With room, the command goes on to the end."""
     part, extra = case

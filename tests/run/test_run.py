@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_run(small, tmp_path, schedule, optimizer):
     [
         pytest.param(5, (), marks=pytest.mark.slow),  # in the middle of an epoch
         (4, ("schedule=plateau", "schedule.patience=0")),
-        (3, ("trainer.accumulate_grad_batches=2", "data.train_size=48")),
+        pytest.param(3, ("trainer.accumulate_grad_batches=2", "data.train_size=48"), marks=pytest.mark.slow),
         pytest.param(3, (), marks=pytest.mark.slow),  # right after an epoch's end
         pytest.param(5, ("data.num_workers=1",), marks=pytest.mark.slow),
         pytest.param(4, ("loss.mask=learned",), marks=pytest.mark.slow),

@@ -32,6 +32,7 @@ def test_a_page_that_cannot_be_drawn_is_a_warning(small, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "complete"
 
 
+@pytest.mark.slow
 def test_a_failed_run_has_a_page_that_says_why(small, tmp_path, monkeypatch):
     from model.module import NWayClip
 

@@ -38,6 +38,7 @@ def test_a_search_survives_jobs_that_fail_or_measure_nothing(sweep, tmp_path):
     assert found["best_params"] == {"optimizer.lr": 0.001, "trainer.limit_val_batches": 1.0}
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_with_the_trials_that_it_has(sweep, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     arguments = ("experiment=search", "hydra.sweeper.params={backbone.lr: 'interval(1e-4, 1e-2)'}", *CLIP, "evaluate=[]")
