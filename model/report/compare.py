@@ -8,12 +8,14 @@ from pathlib import Path
 from model.errors import ConfigError
 from model.report.commands import sweep_command
 from model.report.compare_text import csv_text, markdown
-from model.report.files import write_whole
+from model.report.files import remove_unfinished, write_whole
 from model.report.jobs import read_jobs
 from model.report.rows import compare_jobs
 
 NAME = "comparison"
 DOTS_PER_INCH = 200
+# Another process may be comparing the same sweep; nobody writes for so many seconds.
+A_MINUTE = 60.0
 
 
 def write_comparison(folder: Path) -> list[Path]:
@@ -23,6 +25,7 @@ def write_comparison(folder: Path) -> list[Path]:
     jobs = read_jobs(folder)
     if not jobs:
         raise ConfigError(f"{folder} holds no jobs of a sweep; allowed: the folder of a sweep (hydra.sweep.dir), with a folder for each job in it")
+    remove_unfinished(folder, older_than=A_MINUTE)
     comparison = compare_jobs(jobs)
     csv, table, picture = (folder / f"{NAME}.{ending}" for ending in ("csv", "md", "png"))
     write_whole(csv, csv_text(comparison))

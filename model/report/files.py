@@ -9,6 +9,7 @@ import itertools
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -87,11 +88,12 @@ def give_name(path: Path, other: Path) -> None:
         beside.unlink(missing_ok=True)  # it is still there where both were names of one file already
 
 
-def remove_unfinished(run_dir: Path) -> None:
-    """Removes what killed processes were writing in a run's folder. For a time at which no other process writes there."""
+def remove_unfinished(run_dir: Path, older_than: float = -1.0) -> None:
+    """Removes what killed processes were writing in a run's folder. For a time at which no other process writes there, or with `older_than`: only
+    what was last written to so many seconds ago."""
     for name in WRITTEN_TO:
         for path in (run_dir / name).glob(".*"):
-            if BEING_WRITTEN.fullmatch(path.name) and path.is_file():
+            if BEING_WRITTEN.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > older_than:
                 path.unlink(missing_ok=True)
 
 

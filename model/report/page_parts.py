@@ -43,7 +43,7 @@ def title(run: Run) -> str:
 
 
 def status(run: Run) -> str:
-    """`complete`, `stopped`, `failed`, `evaluated`, or `unfinished` where nothing says how it ended."""
+    """`complete`, `stopped`, `failed`, `interrupted`, `evaluated`, or `unfinished` where nothing says how it ended."""
     return run.summary.get("status") or ("evaluated" if run.evaluation else "unfinished")
 
 
@@ -55,6 +55,7 @@ def problems(run: Run) -> list[str]:
         told.append(f"Halted at step {run.halt.get('step')}: {run.halt.get('reason')}." + (f" Layers: {', '.join(layers)}." if layers else ""))
     if status(run) == "unfinished":
         told.append("There is no summary.json: the run goes on, or it was cut.")
+    told += run.summary.get("repairs", [])
     steps = run.summary.get("steps", {})
     lost = steps.get("attempted", 0) - steps.get("applied", 0)
     if lost:

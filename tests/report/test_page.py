@@ -187,6 +187,12 @@ def test_what_a_run_did_not_leave_is_not_on_its_page(folder, tmp_path, name):
         assert page.texts("h1") == ["run complete"]
 
 
+def test_a_run_names_what_was_repaired(bare):
+    repair = "checkpoints/best.ckpt is damaged (it is empty) and was renamed to best.ckpt.damaged"
+    page = page_of(bare(summary__json={"status": "complete", "metrics": {}, "repairs": [repair]}))
+    assert page.texts("div", class_="problems") == [repair]
+
+
 def test_a_failed_run_says_why_before_anything_else(bare):
     reason = "RuntimeError: CUDA out of memory <at step 3>"
     page = page_of(bare(summary__json={"status": "failed", "reason": reason, "versions": {"torch": "2.13.0"}}))

@@ -168,6 +168,8 @@ def test_only_what_this_program_was_writing_is_removed(tmp_path):
     for name in (*begun, *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    remove_unfinished(tmp_path, older_than=60.0)
+    assert all((tmp_path / name).exists() for name in begun), "somebody may still be writing"
     remove_unfinished(tmp_path)
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(others)
 
