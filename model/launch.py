@@ -87,6 +87,8 @@ class Board:
         elif by_lightning():
             port, _, self._processes = (int(part) for part in os.environ[STORE].split(":"))
             self._store = TCPStore("127.0.0.1", port, is_master=False)
+        if self._store is not None and not first_process():
+            self.tell(f"joined/{rank()}", True)
         return self._store is not None
 
     def host(self, processes: int) -> None:
@@ -170,10 +172,13 @@ class Board:
             with contextlib.suppress(RuntimeError):  # the first process may have ended
                 self.tell(f"left/{rank()}", True)
             return
+        others = list(range(1, self._processes))
         if not self.knows(PLACE):
             self.tell(PLACE, {"exit": exit_code})
+        else:  # the one process of a batch script has the variables of srun too, and nobody beside it
+            others = [other for other in others if self.knows(f"joined/{other}")]
         end = time.monotonic() + ALIKE
-        while not all(self.knows(f"left/{other}") for other in range(1, self._processes)) and time.monotonic() < end:
+        while not all(self.knows(f"left/{other}") for other in others) and time.monotonic() < end:
             time.sleep(PAUSE)
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -117,3 +118,16 @@ def test_a_sweep_ends_and_is_found_done(tmp_path, kind):
     codes, said = started(kind, tmp_path, "-m", *TWO, "seed=1,2", f"hydra.sweep.dir={folder}")
     assert set(codes) == {0}, said
     assert [contents(job) for job in sorted(folder.glob("stock_*"))] == before
+
+
+def test_the_one_process_of_a_batch_script_waits_for_nobody(monkeypatch):
+    """It has the variables of srun, as if three more had been started."""
+    for name, value in {**SRUN, "SLURM_PROCID": "0", "SLURM_JOB_ID": "7654"}.items():
+        monkeypatch.setenv(name, value)
+    alone = Board()
+    assert alone.open()
+    alone.tell(launch.PLACE, {"arguments": []})
+    began = time.monotonic()
+    alone.leave(0)
+    assert time.monotonic() - began < launch.ALIKE / 2
+    alone.close()
