@@ -1,4 +1,5 @@
-"""Signals that end a run in order. A signal either ends what the process does at once, or waits until training can be left. Standard library only."""
+"""Signals that stop a run. A signal raises an exception immediately, or, during training, is kept until a checkpoint can be written. Standard library
+only."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ SAME_SIGNAL = 1.0
 
 
 class Interrupted(BaseException):
-    """The process was asked to end. Like KeyboardInterrupt, it passes every `except Exception`."""
+    """A signal asked the process to stop. Like KeyboardInterrupt, it is not caught by `except Exception`."""
 
     def __init__(self, number: int, text: str = "") -> None:
         """number: of the signal; text: two lines for the user, once it is known where the files are and how to go on."""
@@ -26,7 +27,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What shells report for a process that a signal ended."""
+        """128 + the number of the signal, as shells report it."""
         return 128 + self.number
 
     @property
@@ -36,18 +37,18 @@ class Interrupted(BaseException):
 
 
 class ReceivedSignal:
-    """The signal that this process has received, if any. There is one object, `received`, as handlers of signals belong to the process."""
+    """The signal that this process has received, if any. The module has one object, `received`, because signal handlers belong to the process."""
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.waits = False
         """Whether a signal waits for `raise_if_received`. Otherwise the handler raises Interrupted wherever the process is."""
         self.pass_on: Callable[[int], None] = lambda number: None
-        """Sends a signal to the other processes of the run that this one knows."""
+        """Sends a signal to other processes of the run."""
         self.listens = False
         """Whether the handlers are installed."""
         self.is_worker = False
-        """Whether this process is a DataLoader's worker. One that is forked is, from its first moment, as `handle` is the parent's."""
+        """Whether this process is a worker of a DataLoader. A forked process is also recognised by its process number."""
         self._at = 0.0
         self._process = os.getpid()
 
@@ -72,12 +73,12 @@ class ReceivedSignal:
             os._exit(128 + number)
 
     def raise_if_received(self) -> None:
-        """Raises Interrupted where a signal has waited, or where the exception that its handler raised was lost."""
+        """Raises Interrupted if a signal was received: one that was kept, or one whose exception was swallowed by other code."""
         if self.number is not None:
             raise Interrupted(self.number)
 
     def _handle_as_worker(self, number: int) -> None:
-        """The first SIGTERM may be one that the whole group has got. The parent repeats its own where the worker does not end."""
+        """The first SIGTERM is ignored, because the whole process group may have received it. The parent repeats its own."""
         if number == signal.SIGTERM and self.number == number:
             os._exit(128 + number)
         self.number = number
@@ -87,12 +88,12 @@ received = ReceivedSignal()
 
 
 def is_default(number: int) -> bool:
-    """Whether nobody has decided what the signal does: `nohup` and shells ignore some, a launcher may have a handler of its own."""
+    """Whether the signal has its default handler. `nohup` and shells ignore some signals, and a launcher may have installed its own handler."""
     return signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
 
 
 def listen() -> dict[int, Any]:
-    """Handles SIGNALS as this module says, from now on; returns the handlers before. For the main thread."""
+    """Installs the handlers of SIGNALS and returns the previous ones. Call it in the main thread."""
     received.clear()
     received.listens = True
     return {number: signal.signal(number, received.handle) for number in SIGNALS if is_default(number)}
@@ -100,7 +101,7 @@ def listen() -> dict[int, Any]:
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """`listen`, and the handlers of before at the end. Does nothing where the handlers are installed already, and outside the main thread."""
+    """Installs the handlers within the block. Does nothing if they are already installed, and outside the main thread."""
     if threading.current_thread() is not threading.main_thread() or received.listens:
         yield
         return
@@ -115,7 +116,7 @@ def listening() -> Iterator[None]:
 
 
 def leave_to_parent(worker: int) -> None:
-    """For the start of a DataLoader's worker: a signal that the whole group gets ends the parent in order, and the parent ends the worker."""
+    """Called when a DataLoader's worker starts: the worker ignores a signal that is sent to the whole group, and its parent stops it."""
     received.clear()
     received.is_worker = True
     for number in SIGNALS:

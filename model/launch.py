@@ -1,6 +1,7 @@
-"""The processes of one run, whoever has started them: which is the first, and what the others learn from it before they train.
+"""The processes of one run, whatever launcher started them: which one is the first, and how it tells the others what it has decided.
 
-torchrun, srun and Lightning (`trainer.devices=2`) start processes. They agree through a store of torch.distributed, which needs no process group.
+torchrun, srun and Lightning (`trainer.devices=2`) start processes. These communicate through a TCPStore of torch.distributed; they need no process
+group.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def launched() -> int | None:
 
 
 class Board:
-    """What the first process tells the others. In a run of one process it is a dictionary."""
+    """Decisions of the first process, by key, for all processes of the run. In a run of one process they are kept in a dictionary."""
 
     def __init__(self) -> None:
         self._told: dict[str, str] = {}

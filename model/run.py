@@ -46,10 +46,10 @@ def run(config: RunConfig, folder: Path) -> Summary:
     summary.json (of an evaluation in evaluation.json) and raised again.
     """
     check_source(config.data)
-    agreed = board.agree(f"{folder.name}/start", lambda: starting_point(config, folder))
-    start = Path(agreed) if agreed is not None else None
-    steps = going_on(config, start, processes(config)).steps if config.train and start is not None else 0
     try:
+        agreed = board.agree(f"{folder.name}/start", lambda: starting_point(config, folder))
+        start = Path(agreed) if agreed is not None else None
+        steps = going_on(config, start, processes(config)).steps if config.train and start is not None else 0
         with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
             if config.train and first_process():
                 mend_folder(folder, start)
@@ -74,7 +74,7 @@ def starting_point(config: RunConfig, folder: Path) -> str | None:
     if first_process():
         put_away_slurm_checkpoints(folder)
     if config.ckpt_path == LAST and config.train and cut_before_checkpoint(folder):
-        log.warning("%s has no checkpoint, as the run was cut before its first one: it starts from the beginning", folder)
+        log.warning("%s has no checkpoint, as the run was interrupted before its first one: it trains from the beginning", folder)
     elif config.ckpt_path is not None:
         return str(checkpoint_to_start(folder, config.ckpt_path, trains=config.train))
     if config.train and first_process():
@@ -84,14 +84,14 @@ def starting_point(config: RunConfig, folder: Path) -> str | None:
 
 
 def left_in_order(interrupted: Interrupted, config: RunConfig, folder: Path, name: str) -> Interrupted:
-    """Records what a signal has ended, closes what is open; returns the exception with two lines for the user."""
+    """Records the interruption and closes the loggers; returns the exception with two lines for the user."""
     close_loggers(config.logger, failed=True)
     if first_process():
         record_failure(folder, interrupted.reason, name, status="interrupted")
     where = f"{RUN_FOLDER}={as_value(from_here(folder))}"
     goes_on = f"{where} ckpt_path=last" if can_go_on(folder) and config.train else where
     done = " after training and evaluation" if read_summary(folder, name).get("status") in ENDED else ""
-    return Interrupted(interrupted.number, f"{interrupted.reason}{done}; the files are in {folder}\nto go on: the same command with {goes_on}")
+    return Interrupted(interrupted.number, f"{interrupted.reason}{done}; the files are in {folder}\nto continue: the same command with {goes_on}")
 
 
 @contextmanager

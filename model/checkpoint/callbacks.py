@@ -129,7 +129,7 @@ class RunCheckpoints(Checkpoint):
         try:
             trainer.save_checkpoint(checkpoint_path(self.folder, name))
         except NotWritten:
-            if not can_go_on(self.folder):  # the run starts anew when there is room, in a folder without checkpoints
+            if not can_go_on(self.folder):  # best.ckpt alone would make the folder look used, and the run could not be started again
                 checkpoint_path(self.folder, BEST).unlink(missing_ok=True)
             raise
 

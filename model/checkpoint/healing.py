@@ -88,7 +88,7 @@ def checkpoint_to_start(run_dir: Path, asked: str, *, trains: bool) -> Path:
     newest = newest_whole(run_dir)
     if newest.path is None and newest.damaged:
         told = " and ".join(f"{path} ({reason})" for path, reason in newest.damaged.items())
-        raise ConfigError(f"ckpt_path=last is damaged: {told}\nallowed: another hydra.run.dir without ckpt_path, which starts anew")
+        raise ConfigError(f"ckpt_path=last is damaged: {told}\nallowed: another hydra.run.dir, without ckpt_path, to train from the beginning")
     if newest.path is not None and first_process():
         put_in_place(run_dir, newest)
     last = checkpoint_path(run_dir, LAST)

@@ -1,4 +1,4 @@
-"""Lightning's side of signals: training is left after a whole step, with a checkpoint, by all processes together."""
+"""Lightning's side of signals: all processes stop training after the same optimizer step and write a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from model.interruption import received
 
 
 class NoSignals:
-    """In place of Lightning's own handling of signals. Its handler of SIGTERM waits for other processes, which hangs while these are in a step, and
-    its handler for Slurm writes a checkpoint that its test loop prefers to the weights that it is given."""
+    """Replaces Lightning's own signal handling. Lightning's SIGTERM handler calls a collective, which hangs while other processes compute a step. Its
+    Slurm handler writes a checkpoint that its test loop then loads instead of the given weights."""
 
     received_sigterm = False
 
@@ -27,8 +27,8 @@ class NoSignals:
 
 
 class StopOnSignal(pl.Callback):
-    """Lets a signal wait from the first step to the end of training, and raises Interrupted where a checkpoint can be written that resumes exactly:
-    after a step, or within a validation, which then runs again. Several processes agree on it; there a signal waits in a test loop too."""
+    """During training, keeps a signal until a checkpoint can be written from which training resumes exactly: after an optimizer step, or within a
+    validation, which is then repeated. Then it raises Interrupted, in all processes. Several processes also keep a signal during a test loop."""
 
     def __init__(self, checkpoints: RunCheckpoints | None, random_state: RandomState) -> None:
         """checkpoints: what writes last.ckpt; None: a signal ends training without a checkpoint."""
@@ -38,7 +38,7 @@ class StopOnSignal(pl.Callback):
         """Whether the last batch was no optimizer step: gradients that are being accumulated are in no checkpoint."""
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """From here signals wait."""
+        """Signals are kept from here on."""
         received.waits = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -90,7 +90,7 @@ class StopOnSignal(pl.Callback):
         received.waits = False
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """Training has been left."""
+        """Training has ended."""
         received.waits = False
 
     def _stop_in_validation(self, trainer: pl.Trainer) -> None:

@@ -92,7 +92,7 @@ def command_line() -> int:
 
 
 def joined() -> int:
-    """`composed_and_run`, after the further processes of a run have learned from the first one where it runs."""
+    """Calls `composed_and_run`. A process that is not the first of its run asks the first one for the folder before that."""
     several = ((launched() or 1) > 1 or by_lightning()) and board.open()
     if by_lightning():
         end_with_parent()
@@ -156,9 +156,9 @@ def interrupted_exit(interrupted: Interrupted) -> int:
         return 0  # any other code would make the first process, which may still be writing, end at once
     if first_process():
         sweep = SweepComparison.folder
-        text = interrupted.text or interrupted.reason
+        text = interrupted.text or f"{interrupted.reason} before the run began\nto start it: the same command"
         if sweep is not None:
-            text = f"the sweep in {sweep} was {interrupted.reason}\nto go on: the same command with {SWEEP_FOLDER}={as_value(str(sweep))}"
+            text = f"the sweep in {sweep} was {interrupted.reason}\nto continue: the same command with {SWEEP_FOLDER}={as_value(str(sweep))}"
         if again:
             text = text.partition("\n")[0] + f"\n{requeue()}"
         print(text, file=sys.stderr, flush=True)

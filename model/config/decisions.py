@@ -40,7 +40,7 @@ def keys(group: str, names: str) -> frozenset[str]:
 
 # Not compared: they say how a run is continued.
 NOT_COMPARED = frozenset({"ckpt_path", "train"})
-# Read anew by every process, and by nothing that the checkpoint restores.
+# Read from the configuration whenever a process starts; the checkpoint does not restore them.
 APPLIED = (
     frozenset({"evaluate", "report"})
     | keys("logger", "name project offline")

@@ -32,7 +32,7 @@ def run_job(composed: DictConfig, folder: Path) -> float | None:
     config = from_hydra(composed)
     with only_writer(folder, waits=False):
         if restarted_by_slurm() and config.train and config.ckpt_path is None:
-            return unfinished_job(config, folder)
+            return unfinished_job(config, folder, own_folder=False)
         from model.run import run
 
         return run(config, folder).objective
@@ -43,7 +43,7 @@ def sweep_job(composed: DictConfig, folder: Path) -> float:
     with ExitStack() as held:
         try:
             held.enter_context(only_writer(folder, waits=True))
-            return finite_objective(unfinished_job(from_hydra(composed), folder), folder)
+            return finite_objective(unfinished_job(from_hydra(composed), folder, own_folder=True), folder)
         except UsedFolder:  # nothing may be written there
             raise
         except Exception as raised:
@@ -73,15 +73,15 @@ def job_of_a_worker(composed: DictConfig, folder: Path) -> float:
         received.waits = True
 
 
-def unfinished_job(config: RunConfig, folder: Path) -> float:
-    """The objective, recorded or reached now; which of both, the first process decides for all."""
+def unfinished_job(config: RunConfig, folder: Path, *, own_folder: bool) -> float:
+    """The objective: recorded, or reached now. The first process decides for all which of the two. own_folder: see `continued`."""
     from model.config.resume import continued, recorded_metrics
 
     def decide() -> dict:
         done = recorded_metrics(folder, config)
         if done is not None:
             return {"done": True, "objective": done.get(config.objective)}
-        return {"done": False, "ckpt_path": continued(folder, config).ckpt_path}
+        return {"done": False, "ckpt_path": continued(folder, config, own_folder=own_folder).ckpt_path}
 
     decided = board.agree(folder.name, decide)
     if decided["done"]:

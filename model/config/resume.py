@@ -30,8 +30,12 @@ def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None
     return summary["metrics"] if measured.issuperset(config.evaluate) or config.trainer.fast_dev_run else None
 
 
-def continued(folder: Path, config: RunConfig) -> RunConfig:
-    """`config`, to go on from the folder's newest whole checkpoint; without one, the folder is emptied of what a cut attempt has left."""
+def continued(folder: Path, config: RunConfig, *, own_folder: bool) -> RunConfig:
+    """`config`, with the folder's newest whole checkpoint as `ckpt_path` where there is one.
+
+    own_folder: whether the folder is a job's alone, as those of a sweep are: then, without a checkpoint, everything that a cut attempt has left in it
+    is removed. In a folder that the user has named, files of the user may stand beside the run's.
+    """
     newest = newest_whole(folder) if config.train else Newest(None)
     if newest.path is not None:
         refuse_other(folder, config, hash_in_checkpoint(newest.path))
@@ -39,7 +43,8 @@ def continued(folder: Path, config: RunConfig) -> RunConfig:
         put_in_place(folder, newest)
         ended = read_summary(folder).get("status") in ENDED  # what is measured again replaces it
         goes_on = newest.path is not None or not config.train
-        clear(folder, (*(() if ended else (SUMMARY,)), EVALUATION) if goes_on else None)
+        if goes_on or own_folder:
+            clear(folder, (*(() if ended else (SUMMARY,)), EVALUATION) if goes_on else None)
     return replace(config, ckpt_path=LAST) if newest.path is not None else config
 
 

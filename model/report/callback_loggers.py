@@ -86,7 +86,7 @@ def show_in_tensorboard(logger: Any, name: str, picture: Path, step: int) -> Non
 
 
 def wandb(config: WandbConfig, folder: Path, steps: int) -> Logger:
-    """Weights & Biases; the key comes from the environment. A run that goes on in its folder goes on with its W&B run."""
+    """Weights & Biases; the key comes from the environment. A run that is continued in its folder keeps its W&B run."""
     from pytorch_lightning.loggers import WandbLogger
 
     return WandbLogger(project=config.project, save_dir=folder, offline=config.offline, id=wandb_id(folder), resume="allow")

@@ -94,7 +94,7 @@ def end_sweep(exit_in_order: bool) -> int:
         return 0
     jobs = read_jobs(folder) if os.path.isdir(folder) else []
     if jobs and not exit_in_order:
-        with suppress(OSError):  # what ended the sweep is told, and may be the same
+        with suppress(OSError):  # the sweep has ended with an error, which is reported; a full disk can cause both
             compare(folder)
     if SweepComparison.failure is not None:
         print(SweepComparison.failure, file=sys.stderr)

@@ -118,7 +118,7 @@ def test_a_single_run_with_two_damaged_checkpoints_names_both_and_changes_nothin
     first, second = str(caught.value).splitlines()
     assert str(checkpoint_path(folder, "last")) in first
     assert str(checkpoint_path(folder, "previous")) in first
-    assert "allowed: another hydra.run.dir without ckpt_path" in second
+    assert "allowed: another hydra.run.dir, without ckpt_path" in second
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 

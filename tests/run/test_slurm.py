@@ -51,8 +51,10 @@ def test_a_task_of_an_array_is_requeued_before_it_has_begun(requeued, tmp_path, 
     cut = tmp_path / "cut"
     assert interrupted("preparation", signal.SIGUSR1, tmp_path / "said", *RUN, f"hydra.run.dir={cut}")[0] == 128 + signal.SIGUSR1
     assert requeued.read_text() == "requeue 9_4\n"
+    (cut / "slurm-9.out").write_text("written by Slurm")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert here(*RUN, f"hydra.run.dir={cut}") == 0
+    assert (cut / "slurm-9.out").is_file(), "the folder may hold files of the user"
 
 
 @pytest.mark.slow
