@@ -5,7 +5,6 @@ The cache is trusted only where it is this user's alone, and a file in it only w
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import hashlib
 import os
@@ -15,6 +14,8 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+
+from model.user_cache import cache_folder, is_private, temporary_folder
 
 # -fno-math-errno and -fno-trapping-math let square roots and choices become vector instructions.
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
@@ -37,7 +38,7 @@ def library(source: str) -> ctypes.CDLL | None:
         return None
     flags = (*FLAGS, *X86) if platform.machine() in ("x86_64", "AMD64") else FLAGS
     key = hashlib.sha256("\0".join((source, compiler(), *flags, PARALLEL, _processor())).encode()).hexdigest()[:24]
-    for folder in (_folder, _temporary_folder):
+    for folder in (cache_folder, temporary_folder):
         try:
             return _loaded(source, flags, folder() / f"{key}.so")
         except subprocess.CalledProcessError:
@@ -84,38 +85,11 @@ def _checksum(path: Path) -> bytes:
 def _intact(path: Path) -> bool:
     """Whether a file is there, is this user's alone, and is what was written."""
     checksum = _checksum_file(path)
-    return path.is_file() and checksum.is_file() and _private(path) and _private(checksum) and checksum.read_bytes() == _checksum(path)
-
-
-def _private(path: Path) -> bool:
-    """Whether this user owns a file or folder and nobody else can write to it."""
-    status = path.stat()
-    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
+    return path.is_file() and checksum.is_file() and is_private(path) and is_private(checksum) and checksum.read_bytes() == _checksum(path)
 
 
 def _call(*arguments: object) -> None:
     subprocess.run([compiler(), *map(str, arguments)], check=True, capture_output=True)
-
-
-@cache
-def _folder() -> Path:
-    """Where compiled kernels are kept: the user's cache, or a temporary folder of this process where that is not there or not the user's alone."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nway-clip"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid == os.geteuid() and os.access(folder, os.W_OK):
-            folder.chmod(0o700)
-            return folder
-    except (OSError, RuntimeError):  # RuntimeError: this user has no home directory
-        pass
-    return _temporary_folder()
-
-
-@cache
-def _temporary_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="nway-clip-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 @cache

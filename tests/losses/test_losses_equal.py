@@ -72,7 +72,7 @@ def test_without_a_compiler_the_loss_is_the_same(name, dtype, monkeypatch):
 
 
 def test_a_compiler_that_fails_is_none(monkeypatch, tmp_path):
-    monkeypatch.setattr(native, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(native, "cache_folder", lambda: tmp_path)
     native.library.cache_clear()
     assert native.library("this is not C++") is None
     native.library.cache_clear()

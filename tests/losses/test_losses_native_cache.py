@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from model import user_cache
 from model.losses import native
 
 pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
@@ -15,8 +16,8 @@ SOURCE = 'extern "C" int answer() { return 42; }\n'
 
 def forget_folders() -> None:
     """As in a new process."""
-    native._folder.cache_clear()
-    native._temporary_folder.cache_clear()
+    user_cache.cache_folder.cache_clear()
+    user_cache.temporary_folder.cache_clear()
 
 
 @pytest.fixture
@@ -80,14 +81,14 @@ def test_a_place_that_cannot_be_written_to_is_passed_by(cache):
     path.unlink()
     path.mkdir()
     assert answer() == 42
-    assert (native._temporary_folder() / path.name).is_file()
+    assert (user_cache.temporary_folder() / path.name).is_file()
 
 
 def test_a_folder_of_somebody_else_is_left_alone(cache, monkeypatch):
     cache.mkdir()
     (cache / "planted").touch()
     monkeypatch.setattr(os, "geteuid", lambda: cache.stat().st_uid + 1)
-    folder = native._folder()
+    folder = user_cache.cache_folder()
     assert folder != cache
     assert folder.stat().st_mode & 0o077 == 0
 
@@ -105,5 +106,5 @@ def test_no_place_for_a_cache_is_no_error(tmp_path, monkeypatch, home):
     monkeypatch.setattr(Path, "home", no_home)
     forget_folders()
     assert answer() == 42
-    assert native._folder().name.startswith("nway-clip-")
+    assert user_cache.cache_folder().name.startswith("nway-clip-")
     forget_folders()

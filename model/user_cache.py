@@ -1,0 +1,38 @@
+"""The folder in which runs keep what later runs can use again: compiled code, and which pictures can be read. Standard library only."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/nway-clip` or `~/.cache/nway-clip`; a temporary folder of this process where that cannot be written or is not the user's alone."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nway-clip"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid() and os.access(folder, os.W_OK):
+            folder.chmod(0o700)
+            return folder
+    except (OSError, RuntimeError):  # RuntimeError: this user has no home directory
+        pass
+    return temporary_folder()
+
+
+@cache
+def temporary_folder() -> Path:
+    """A folder that is removed when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="nway-clip-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def is_private(path: Path) -> bool:
+    """Whether this user owns a file or folder and nobody else can write to it."""
+    status = path.stat()
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o022
