@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,19 +10,23 @@ import torch
 from transformers.activations import ACT2FN
 
 from model.config.schema import BackboneConfig, RunConfig
-from model.data import make_source
+from model.data import make_source, record
 from model.data.module import CaptionData
-from model.data.tokenizer import load_tokenizer, save_tokenizer, train_tokenizer
+from model.data.source import ForRun, Source
+from model.data.tokenizer import cut_captions, load_tokenizer, save_tokenizer, train_tokenizer
 from model.errors import ConfigError, one_of
-from model.launch import first_process
+from model.launch import board, first_process
 from model.losses import make_loss
 from model.module import NWayClip
 from model.report.repairs import move_damaged
 from model.views import ViewEncoder, plan_views
 from model.views.towers import SpecialTokens, Towers, load_towers, pretrained_sizes
 
+log = logging.getLogger(__name__)
 # Captions that are enough to find the frequent words of any source here.
 TOKENIZER_SAMPLES = 20_000
+# Training samples whose captions are counted at the start; python -m model.data.check counts all.
+CUT_SAMPLES = 5_000
 # Keys of conf/loss that the module, not the loss, reads.
 NOT_LOSS_ARGUMENTS = ("scale_init", "scale_cap")
 CKA_REFERENCE = "analysis.cka_reference"
@@ -60,8 +65,8 @@ def reference_towers(config: RunConfig, sizes: BackboneConfig, data: CaptionData
 
 def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> CaptionData:
     """Source, tokeniser and loaders. The tokeniser that a run trained is kept in its folder and taken up from there."""
-    source = make_source(config.data, image_size=sizes.image_size, seed=config.seed)
-    return CaptionData(
+    source = agreed_source(config, sizes, folder, start)
+    data = CaptionData(
         source,
         make_tokenizer(config, source, folder, start),
         batch_size=config.data.batch_size,
@@ -70,6 +75,34 @@ def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Pat
         context_length=sizes.context_length,
         seed=config.seed,
     )
+    warn_of_cut_captions(data)
+    return data
+
+
+def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> Source:
+    """The source, with the same rows in all processes of the run, and in the run when it is continued. Only the first process examines files."""
+    earlier = record.read(start.parent.parent) if start is not None and config.train else None
+    made: list[Source] = []
+
+    def decide() -> dict | None:
+        made.append(make_source(config.data, ForRun(sizes.image_size, config.seed, earlier)))
+        return made[0].record
+
+    rows = board.agree(f"{folder.name}/rows", decide)
+    source = made[0] if made else make_source(config.data, ForRun(sizes.image_size, config.seed, rows))
+    if source.record is not None and first_process() and config.train and not config.trainer.fast_dev_run:
+        record.write(folder, source.record)
+    return source
+
+
+def warn_of_cut_captions(data: CaptionData) -> None:
+    """Says how many training captions are longer than the context, as far as they are counted here."""
+    rows = range(min(data.source.size("train"), CUT_SAMPLES))
+    texts = [text for texts in data.source.texts("train", rows) for text in texts[: data.captions]]
+    cut = cut_captions(data.tokenizer, texts, data.context_length)
+    if cut:
+        share = f"{cut:,} of the {len(texts):,} captions of the first {len(rows):,} training samples ({100 * cut / len(texts):.1f} %)"
+        log.warning("%s are longer than backbone.context_length=%d tokens and are cut there", share, data.context_length)
 
 
 def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 
+import torch
+
 from model.analysis.callbacks import analyse
 from model.checkpoint.callbacks import RunCheckpoints
 from model.checkpoint.files import BEST, LAST, checkpoint_path, load_weights
@@ -62,7 +64,7 @@ def summarise(session: Session, seconds: float) -> Summary:
     evaluates = bool(config.evaluate) and not config.trainer.fast_dev_run
     evaluated = take_best_weights(session) if config.train and evaluates else None
     metrics |= evaluate_splits(session) if evaluates else {}
-    repairs = read_repairs(session.folder)
+    repairs, replaced = read_repairs(session.folder), replaced_rows(session) if config.train else 0
     return Summary(
         folder=session.folder,
         status=status,
@@ -76,6 +78,7 @@ def summarise(session: Session, seconds: float) -> Summary:
         notes={
             **({"evaluated": evaluated} if evaluated else {}),
             **({"repairs": repairs} if repairs else {}),
+            **({"replaced_rows": replaced} if replaced else {}),
             **({"advice": session.view_health.advice if session.view_health else []} if config.train else {}),
             "views": list(module.encoder.plan.names),
             "parameters": sum(p.numel() for p in module.parameters()),
@@ -85,6 +88,12 @@ def summarise(session: Session, seconds: float) -> Summary:
             "ceiling": {split: session.data.ceiling(split) for split in ("val", *config.evaluate) if session.data.ceiling(split)},
         },
     )
+
+
+def replaced_rows(session: Session) -> int:
+    """Training rows of all processes that others took the place of, because their pictures could no longer be read; the log names the files."""
+    counted = torch.tensor(session.data.replaced_rows(), device=session.trainer.strategy.root_device)
+    return int(session.trainer.strategy.reduce(counted, reduce_op="sum"))
 
 
 def step_counts(session: Session) -> dict[str, int]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 @cache
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/nway-clip` or `~/.cache/nway-clip`; a temporary folder of this process where that cannot be written or is not the user's alone."""
+    """`$XDG_CACHE_HOME/nway-clip` or `~/.cache/nway-clip`. Where that cannot be written, or is not the user's alone: a temporary folder of this
+    process."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nway-clip"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import gc
 import importlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import pytest
@@ -53,6 +53,14 @@ def imported() -> None:
     importlib.import_module("model.run")
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pictures_forgotten(tmp_path_factory) -> Iterator[None]:
+    """Verdicts on the tests' pictures are kept in a folder of the tests, not in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.data.remembered.cache_folder", lambda: tmp_path_factory.getbasetemp() / "cache")
+        yield
 
 
 def some(values: Sequence[object], every: int) -> list[object]:

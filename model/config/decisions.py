@@ -73,7 +73,7 @@ REFUSED = (
     # Another loss makes the figures before and after incomparable; the scale and its cap are restored with the weights.
     | keys("loss", "name normalize eps targets mask axes reduction scale_init scale_cap")
     # The samples or their order, which the place in the epoch is counted in; val_size also what best.ckpt is chosen by.
-    | keys("data", "name train_size val_size test_size captions tokenizer vocab_size languages augment year")
+    | keys("data", "name train_size val_size test_size captions tokenizer vocab_size languages augment year allow_outside")
     | frozenset({"seed"})
     # The steps of an epoch, and what best.ckpt is chosen by.
     | keys("trainer", "limit_train_batches limit_val_batches accumulate_grad_batches")

@@ -22,7 +22,7 @@ CHECKPOINTS = "checkpoints"
 RESUMABLE = ("last.ckpt", "previous.ckpt")
 # What a run that was cut before its first checkpoint has left; best.ckpt alone is no checkpoint to go on from, as it lies within a validation.
 BEST_FILE = f"{CHECKPOINTS}/best.ckpt"
-LEFT = (METRICS, "health.jsonl", SUMMARY, "tensorboard", "wandb", "tokenizer", BEST_FILE)
+LEFT = (METRICS, "health.jsonl", SUMMARY, "data.json", "tensorboard", "wandb", "tokenizer", BEST_FILE)
 
 
 class UsedFolder(ConfigError):

@@ -14,6 +14,7 @@ NOT_IN_JOB_HASH = ("evaluate", "report")
 # Keys that were added after the first sweeps were run -> the value that repeats what runs did before the key existed. At that value a key is left
 # out of the hashes, so that results of older versions are found again. A new key of conf/ belongs here.
 INTRODUCED: dict[str, Any] = {
+    "data.allow_outside": False,
     "backbone.translator_init": "marian",
     "backbone.translator_norm": "post",
     "loss.scale_cap": None,

@@ -127,6 +127,7 @@ class CocoConfig(DataConfig):
 
     root: str | None = MISSING
     year: str = MISSING
+    allow_outside: bool = MISSING
 
 
 @dataclass

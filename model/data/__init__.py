@@ -6,10 +6,10 @@ from collections.abc import Callable
 from importlib import import_module
 
 from model.config.schema import DataConfig
-from model.data.source import Source
+from model.data.source import ForRun, Source
 from model.errors import ConfigError
 
-# Name of conf/data -> module with `check(config)` and `make(config, image_size=…, seed=…)`.
+# Name of conf/data -> module with `check(config)` and `make(config, run)`.
 SOURCES = {"scenes": "model.data.scenes", "emoji": "model.data.emoji", "coco": "model.data.coco"}
 
 
@@ -19,9 +19,9 @@ def check_source(config: DataConfig) -> None:
     check(config)
 
 
-def make_source(config: DataConfig, *, image_size: int, seed: int) -> Source:
+def make_source(config: DataConfig, run: ForRun) -> Source:
     """The source that `config` names. Raises ConfigError where it has fewer samples than are asked for."""
-    source: Source = import_module(SOURCES[config.name]).make(config, image_size=image_size, seed=seed)
+    source: Source = import_module(SOURCES[config.name]).make(config, run)
     if source.size("train") < config.batch_size:
         allowed = f"{source.size('train')} or less"
         raise ConfigError(f"data.batch_size={config.batch_size} is more than the training samples that there are; allowed: {allowed}")

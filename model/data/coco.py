@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from model.data.coco_files import Part, Row, class_names, parts, usable_rows
+from model.data.coco_files import Part, parts
+from model.data.coco_rows import Listed, Row, listed_rows, readable_rows, remaining_rows
+from model.data.pictures import NotReadable, read_picture
 from model.data.sizes import limited
-from model.errors import at_least, one_of
+from model.data.source import ForRun, PicturesLost
+from model.data.tally import shared_images
+from model.errors import ConfigError, at_least, one_of
 
+log = logging.getLogger(__name__)
 YEARS = ("2014", "2017")
 # Mean and deviation of the pixels that the published CLIP models were trained on.
 CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+# Longer side of a picture over its shorter one, up to which it is scaled whole.
+LONGEST = 16
 # What a photograph of a thing may be called, as captions do.
 PROMPTS = ("a photo of {}", "{}", "there is {} in this picture", "a close up of {}", "a picture with {} in the background")
 
@@ -28,35 +37,71 @@ class Coco:
 
     normalization = CLIP_PIXELS
 
-    def __init__(self, folder: dict[str, Part], sizes: dict[str, int | None], *, captions: int, image_size: int) -> None:
-        """folder: "train" and "val"; sizes: split -> images (train: None for all); captions: images with fewer are left out.
+    def __init__(
+        self,
+        folder: dict[str, Part],
+        sizes: dict[str, int | None],
+        *,
+        captions: int,
+        image_size: int,
+        allow_outside: bool = False,
+        record: dict[str, Any] | None = None,
+    ) -> None:
+        """folder: "train" and "val"; sizes: split -> images (train: None for all); captions: images with fewer are left out; record: that of a source
+        of the same files, whose rows this one gets without looking at a file.
 
-        Every image is decoded once, to leave out those that cannot be. Raises ConfigError where fewer images are left than asked for.
+        Without a record every picture is decoded once in the life of its file, to leave out those that cannot be. Raises ConfigError where fewer
+        images are left than asked for, or another number than in `record`.
         """
         self.captions, self.image_size = captions, image_size
-        self.class_names = class_names(folder["val"])
+        listed = {name: listed_rows(part, captions, allow_outside=allow_outside) for name, part in sorted(folder.items(), reverse=True)}
+        self.class_names = listed["val"].class_names
         self.prompts = self.class_names and tuple(map(prompts_of, self.class_names))
-        self._labelled = {"train": folder["train"].instances().is_file(), "val": self.class_names is not None}
+        self._labelled = {"train": listed["train"].class_names is not None, "val": self.class_names is not None}
         self._labelled["test"] = self._labelled["val"]
         val, test = sizes["val"], sizes["test"]
-        held_out = usable_rows(folder["val"], captions, val + test)
-        limited("data.val_size", val, len(held_out) - 1, f"images of {folder['val'].name}, one kept for data.test_size")
-        limited("data.test_size", test, len(held_out) - val, f"images of {folder['val'].name} after those of data.val_size")
-        train = usable_rows(folder["train"], captions, sizes["train"])
-        limited("data.train_size", sizes["train"] or 0, len(train), f"images of {folder['train'].name}")
+        held_out = rows_of(folder["val"], listed["val"], val + test, record)
+        what = f"images of {folder['val'].name}"
+        limited("data.val_size", val, len(held_out) - 1, f"{what}, one kept for data.test_size", listed["val"].tally.reasons())
+        limited("data.test_size", test, len(held_out) - val, f"{what} after those of data.val_size", listed["val"].tally.reasons())
+        train = rows_of(folder["train"], listed["train"], sizes["train"], record)
+        limited("data.train_size", sizes["train"] or 0, len(train), f"images of {folder['train'].name}", listed["train"].tally.reasons())
         self._rows: dict[str, list[Row]] = {"train": train, "val": held_out[:val], "test": held_out[val:]}
+        self.tallies = {name: one.tally for name, one in listed.items()}
+        self.record = {
+            "images": {split: len(rows) for split, rows in self._rows.items()},
+            "left_out": {tally.name: tally.unreadable for tally in self.tallies.values()},
+        }
+        if record is not None:
+            self.record["left_out"] = record["left_out"]
+            self._compare(record["images"], folder["train"])
+        elif shared := shared_images(self.tallies["train"], self.tallies["val"]):
+            log.warning("%s", shared)
+
+    def _compare(self, before: dict[str, int], part: Part) -> None:
+        """Raises ConfigError where there are more or fewer rows than there were: a run could not continue at its place."""
+        if self.record["images"] != before:
+            now, then = (", ".join(f"{count:,} {split}" for split, count in images.items()) for images in (self.record["images"], before))
+            raise ConfigError(f"data.root={part.root} has other images ({now}) than the run began with; allowed: the data with {then}")
 
     def size(self, split: str) -> int:
         """Images in `split`."""
         return len(self._rows[split])
 
     def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
-        """(B, 3, H, W) uint8; the same in every epoch."""
-        return torch.stack([self._image(self._rows[split][index]) for index in indices])
+        """(B, 3, H, W) uint8; the same in every epoch. Raises PicturesLost for files that can no longer be read."""
+        pictures, lost = [], {}
+        for place, index in enumerate(indices):
+            try:
+                pictures.append(self._image(self._rows[split][index]))
+            except NotReadable as reason:
+                lost[place] = f"{self._rows[split][index].file} {reason}"
+        if lost:
+            raise PicturesLost(lost)
+        return torch.stack(pictures)
 
     def _image(self, row: Row) -> Tensor:
-        with Image.open(row.file) as image:
-            pixels = np.asarray(centre_square(image.convert("RGB"), self.image_size))
+        pixels = np.asarray(centre_square(read_picture(row.file), self.image_size))
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
@@ -77,12 +122,27 @@ def prompts_of(name: str) -> tuple[str, ...]:
     return tuple(template.format(thing) for template in PROMPTS)
 
 
+def rows_of(part: Part, listed: Listed, wanted: int | None, record: dict[str, Any] | None) -> list[Row]:
+    """The rows of one part: those whose picture can be read, or those of an earlier source."""
+    return readable_rows(part, listed, wanted) if record is None else remaining_rows(listed, record["left_out"][part.name], wanted)
+
+
 def centre_square(image: Image.Image, size: int) -> Image.Image:
     """The middle of `image`: its shorter side becomes `size` pixels (bicubic), of the longer one the ends are cut off."""
+    image = shortened(image)
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     left, top = (width - size) // 2, (height - size) // 2
     return image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+
+
+def shortened(image: Image.Image) -> Image.Image:
+    """The middle of a very long or high picture, which scaled whole could need gigabytes; others as they are."""
+    longest = LONGEST * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    left, top = (max(0, side - longest) // 2 for side in image.size)
+    return image.crop((left, top, left + min(image.width, longest), top + min(image.height, longest)))
 
 
 def check(config) -> None:
@@ -92,7 +152,8 @@ def check(config) -> None:
     parts(config.root, config.year)
 
 
-def make(config, *, image_size: int, seed: int) -> Coco:
+def make(config, run: ForRun) -> Coco:
     """The source that `config` (conf/data/coco.yaml) asks for."""
     sizes = {"train": config.train_size, "val": config.val_size, "test": config.test_size}
-    return Coco(parts(config.root, config.year), sizes, captions=config.captions, image_size=image_size)
+    options = {"captions": config.captions, "image_size": run.image_size, "allow_outside": config.allow_outside, "record": run.record}
+    return Coco(parts(config.root, config.year), sizes, **options)

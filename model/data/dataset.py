@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+from typing import NamedTuple
+
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from model.data.batch import Batch
 from model.data.sampler import Rows
-from model.data.source import Source
+from model.data.source import PicturesLost, Source
 from model.data.tokenizer import encode
+
+log = logging.getLogger(__name__)
+
+
+class Lost(NamedTuple):
+    """In place of a batch: pictures can no longer be read. A value and no exception, as workers cannot hand over the text of one."""
+
+    reason: str
+    """The first of these files, and what is wrong with it."""
+    count: int
 
 
 class BatchDataset:
@@ -24,16 +37,32 @@ class BatchDataset:
         # Every caption is encoded once in a process: with workers, once an epoch.
         self.tokens = torch.empty(source.size(split), captions, context_length, dtype=torch.int32)
         self.encoded = torch.zeros(source.size(split), dtype=torch.bool)
+        self._reported: set[str] = set()
 
-    def __getitem__(self, rows: Rows) -> Batch:
-        """The batch of `rows`."""
-        images = self.source.images(self.split, rows.indices, rows.epoch if self.training else None)
-        return Batch(
-            images.float().sub_(self.mean).mul_(self.scale),
-            self._captions(rows.indices),
-            self.source.labels(self.split, rows.indices),
-            torch.from_numpy(rows.indices).clone(),
-        )
+    def __getitem__(self, rows: Rows) -> Batch | Lost:
+        """The batch of `rows`. In training, a row whose picture can no longer be read is replaced by the next row of the split that can be read; at
+        evaluation there is no batch then, as the figures would be those of other pictures."""
+        indices = rows.indices.copy()
+        for _ in range(self.source.size(self.split)):
+            try:
+                images = self.source.images(self.split, indices, rows.epoch if self.training else None)
+            except PicturesLost as lost:
+                if not self.training:
+                    return Lost(next(iter(lost.reasons.values())), len(lost.reasons))
+                self._report(lost)
+                places = list(lost.reasons)
+                indices[places] = (indices[places] + 1) % self.source.size(self.split)
+                continue
+            labels = self.source.labels(self.split, indices)
+            return Batch(images.float().sub_(self.mean).mul_(self.scale), self._captions(indices), labels, torch.from_numpy(indices))
+        return Lost("no picture of the split can be read", len(indices))
+
+    def _report(self, lost: PicturesLost) -> None:
+        """Names each file once in a process."""
+        for reason in lost.reasons.values():
+            if reason not in self._reported:
+                self._reported.add(reason)
+                log.warning("%s; from now on the next readable row takes the place of its row", reason)
 
     def _captions(self, indices: NDArray) -> Tensor:
         """(B, K, T) int64."""

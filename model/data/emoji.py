@@ -17,7 +17,7 @@ from model.data.emoji_drawing import draw_emoji
 from model.data.emoji_groups import GROUPS, group_labels, group_prompts
 from model.data.fonts import find_font
 from model.data.sizes import parted
-from model.data.source import SYMMETRIC
+from model.data.source import SYMMETRIC, ForRun
 from model.errors import ConfigError, one_of
 
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
@@ -31,6 +31,7 @@ class Emoji:
 
     class_names = GROUPS
     normalization = SYMMETRIC
+    record = None
 
     def __init__(self, font_file: Path, languages: Sequence[str], sizes: dict[str, int | None], *, image_size: int, augment: bool, seed: int) -> None:
         """sizes: split -> emoji (train: None for all that are left); augment: whether training pictures are moved, differently in each epoch.
@@ -102,7 +103,7 @@ def check(config) -> None:
     find_font(config.root)
 
 
-def make(config, *, image_size: int, seed: int) -> Emoji:
+def make(config, run: ForRun) -> Emoji:
     """The source that `config` (conf/data/emoji.yaml) asks for."""
     sizes = {"train": config.train_size, "val": config.val_size, "test": config.test_size}
-    return Emoji(find_font(config.root), config.languages, sizes, image_size=image_size, augment=config.augment, seed=seed)
+    return Emoji(find_font(config.root), config.languages, sizes, image_size=run.image_size, augment=config.augment, seed=run.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from collections.abc import Iterable, Iterator
 
@@ -9,13 +10,34 @@ import torch
 from torch.utils.data import DataLoader
 
 from model.data.batch import Batch
-from model.data.dataset import BatchDataset
+from model.data.dataset import BatchDataset, Lost
 from model.data.sampler import EpochSampler, Rows
+from model.errors import RunFailed
 from model.interruption import leave_to_parent
+from model.launch import first_process
+
+log = logging.getLogger(__name__)
 
 
-def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> DataLoader:
-    """The batches of `rows`, made in this process or in `num_workers` others."""
+def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> Iterator[Batch]:
+    """The batches of `rows`, made in this process or in `num_workers` others. Raises RunFailed where pictures can no longer be read."""
+    for batch in loader_of(batches, rows, num_workers):
+        if isinstance(batch, Lost):
+            raise failure(batch, batches.split)
+        yield batch
+
+
+def failure(lost: Lost, split: str) -> RunFailed:
+    """The two lines for a split whose pictures can no longer be read. Every process says them in its log, as only the first one's reach the user."""
+    more = f" ({lost.count} such pictures in this batch)" if lost.count > 1 else ""
+    reason = f"{split}: {lost.reason}{more}, but was read when the run began"
+    if not first_process():
+        log.error("%s", reason)
+    return RunFailed(f"{reason}\nrestore the files and continue the run, or start a new run without them")
+
+
+def loader_of(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> DataLoader:
+    """Torch's loader of `rows`, each of which is a whole batch."""
     return DataLoader(
         batches,
         sampler=list(rows),
@@ -46,7 +68,7 @@ class OrderedLoader:
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter(prepared(self._batches, self._rows, self._num_workers))
+        return prepared(self._batches, self._rows, self._num_workers)
 
 
 class TrainLoader:
@@ -66,8 +88,10 @@ class TrainLoader:
         """What is left of the epoch; the next epoch where nothing is."""
         # A generator: it looks for its place when the first batch is asked for. Lightning makes the iterator before it sets the epoch.
         self.sampler.begin()
-        for batch in prepared(self._batches, self.sampler, self._num_workers):
+        rows = list(self.sampler)
+        for wanted, batch in zip(rows, prepared(self._batches, rows, self._num_workers), strict=True):
             self.sampler.taken += 1
+            self.sampler.replaced += int((batch.indices.numpy() != wanted.indices).sum())
             yield batch
 
     def state_dict(self) -> dict[str, int]:

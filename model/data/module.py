@@ -41,6 +41,7 @@ class CaptionData(pl.LightningDataModule):
         self._datasets: dict[tuple[str, bool], BatchDataset] = {}
         self._sampler: EpochSampler | None = None
         self._place: dict[str, int] | None = None
+        self._replaced_before = 0
 
     def train_dataloader(self) -> TrainLoader:
         """A new order every epoch; knows its place within it."""
@@ -54,11 +55,12 @@ class CaptionData(pl.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """The place in training. Lightning keeps the loader's own state too, but does not give that back where the optimizer's
         configuration asked for the number of steps, as loaders are made then before the checkpoint's loops are read."""
-        return {} if self._sampler is None else {"train": self._sampler.state_dict()}
+        return {} if self._sampler is None else {"train": self._sampler.state_dict(), "replaced": self.replaced_rows()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Where the next `train_dataloader` starts."""
         self._place = state_dict["train"]
+        self._replaced_before = state_dict.get("replaced", 0) if self._process()[0] == 0 else 0
 
     def val_dataloader(self) -> OrderedLoader:
         """The validation split in order."""
@@ -90,6 +92,11 @@ class CaptionData(pl.LightningDataModule):
     def sizes(self) -> dict[str, int]:
         """Split -> rows."""
         return {split: self.source.size(split) for split in SPLITS}
+
+    def replaced_rows(self) -> int:
+        """Training rows that others took the place of, because their pictures could no longer be read; in this process, and before the run was
+        continued in the first one."""
+        return self._replaced_before + (self._sampler.replaced if self._sampler is not None else 0)
 
     def ceiling(self, split: str) -> dict[str, float] | None:
         """`recall@k` -> the highest that caption 1 allows in `split`; None where the source cannot say."""

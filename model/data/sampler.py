@@ -42,6 +42,8 @@ class EpochSampler:
         """`batch_size`: rows of a batch on one process."""
         self.size, self.batch_size, self.seed, self.rank, self.world = size, batch_size, seed, rank, world
         self.epoch, self.taken = 0, 0
+        self.replaced = 0
+        """Rows of this process that others took the place of, as their pictures could no longer be read; counted by who hands out the batches."""
 
     def __len__(self) -> int:
         """Batches of a whole epoch, wherever in it the place is."""

@@ -12,7 +12,7 @@ from model.data.draws import uniform
 from model.data.scenes_captions import Thing, captions
 from model.data.scenes_drawing import drawing
 from model.data.scenes_layout import COLOURS, SHAPES, Layout, description, draw_split
-from model.data.source import SPLITS, SYMMETRIC
+from model.data.source import SPLITS, SYMMETRIC, ForRun
 from model.errors import ConfigError, require
 
 # Random streams, beside those of the scenes themselves.
@@ -28,6 +28,7 @@ class Scenes:
     class_names = SHAPES
     prompts = tuple(tuple(template.format(shape) for template in PROMPTS) for shape in SHAPES)
     normalization = SYMMETRIC
+    record = None
 
     def __init__(self, sizes: dict[str, int], *, image_size: int, seed: int) -> None:
         """sizes: split -> scenes; image_size: pixels of a side; seed: of the training scenes, val and test do not depend on it."""
@@ -67,9 +68,7 @@ class Scenes:
 def things_of(layout: Layout) -> list[list[Thing]]:
     """The objects of each scene, in words."""
     rows = zip(*(field.tolist() for field in layout), strict=True)
-    return [
-        [Thing(SHAPES[shape[i]], COLOURS[colour[i]], size[i], cell[i]) for i in range(count)] for count, shape, colour, size, cell in rows
-    ]
+    return [[Thing(SHAPES[shape[i]], COLOURS[colour[i]], size[i], cell[i]) for i in range(count)] for count, shape, colour, size, cell in rows]
 
 
 def check(config) -> None:
@@ -79,6 +78,6 @@ def check(config) -> None:
     require(1 <= config.captions <= Scenes.captions, "data.captions", config.captions, "is not what scenes have", f"1 to {Scenes.captions}")
 
 
-def make(config, *, image_size: int, seed: int) -> Scenes:
+def make(config, run: ForRun) -> Scenes:
     """The source that `config` (conf/data/scenes.yaml) asks for."""
-    return Scenes({"train": config.train_size, "val": config.val_size, "test": config.test_size}, image_size=image_size, seed=seed)
+    return Scenes({"train": config.train_size, "val": config.val_size, "test": config.test_size}, image_size=run.image_size, seed=run.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -11,6 +11,25 @@ from torch import Tensor
 SPLITS = ("train", "val", "test")
 # Pixel mean and deviation (fractions of 255) that map 0 … 255 to -1 … 1.
 SYMMETRIC = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+class PicturesLost(Exception):
+    """Pictures that could be read at the start cannot be read now."""
+
+    def __init__(self, reasons: dict[int, str]) -> None:
+        """reasons: place among the rows that were asked for -> the file and what is wrong with it."""
+        super().__init__(reasons)
+        self.reasons = reasons
+
+
+class ForRun(NamedTuple):
+    """What a source is told about the run that it is made for."""
+
+    image_size: int
+    """Pixels of each side of a picture."""
+    seed: int
+    record: dict[str, Any] | None = None
+    """The record of a source of the same files, whose rows this one must have; None for a new run."""
 
 
 class Source(Protocol):
@@ -24,13 +43,16 @@ class Source(Protocol):
     """For each class texts that say it, in the words of the captions; None where the data has no classes, or no words for them."""
     normalization: tuple[tuple[float, float, float], tuple[float, float, float]]
     """Mean and deviation of each colour, as fractions of 255."""
+    record: dict[str, Any] | None
+    """Which rows there are, as plain data that is kept with the run: from it a continued run, and every further process, has the same rows,
+    whatever has happened to the files. None where the configuration alone decides."""
 
     def size(self, split: str) -> int:
         """Pictures in `split`."""
 
     def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
         """(B, 3, H, W) uint8. `epoch`: the epoch of training that the pictures are for, from which a source that varies its
-        pictures draws; None: the pictures as they are."""
+        pictures draws; None: the pictures as they are. Raises PicturesLost where files can no longer be read."""
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """For each row its captions, in a fixed order."""

@@ -69,9 +69,23 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_length: int) -> Tensor:
     """(N, T) int64: begin, the text (cut where it is too long), end, padding.
 
-    Tokenisers that pad with their end token, as CLIP's does, are fine: the first end token of a row ends its text.
+    Tokenisers that pad with their end token, as CLIP's does, are fine: the first end token of a row ends its text. What spells a special token, such
+    as `<|endoftext|>` in a caption, is text like any other.
     """
-    words = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
     begin, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
-    rows = [[begin, *ids[: context_length - 2], end] for ids in words]
+    rows = [[begin, *ids[: context_length - 2], end] for ids in words(tokenizer, texts)]
     return torch.tensor([row + [pad] * (context_length - len(row)) for row in rows], dtype=torch.long).reshape(len(rows), context_length)
+
+
+def cut_captions(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_length: int) -> int:
+    """How many of the texts `encode` cuts."""
+    return sum(len(ids) > context_length - 2 for ids in words(tokenizer, texts)) if texts else 0
+
+
+def words(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, without begin, end and padding."""
+    options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False, "split_special_tokens": True}
+    rows = tokenizer(list(texts), **options)["input_ids"]
+    special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    # The vocabulary of some tokenisers (SentencePiece) holds the spelling of a special token as a word.
+    return [ids if special.isdisjoint(ids) else [one for one in ids if one not in special] for ids in rows]

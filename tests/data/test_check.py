@@ -8,6 +8,7 @@ import pytest
 
 from model.data import check_source, make_source
 from model.data import emoji as emoji_source
+from model.data.source import ForRun
 from model.errors import ConfigError
 from tests.data.helpers import needs_font
 
@@ -60,14 +61,14 @@ def test_a_font_in_a_folder_is_found(tmp_path):
 
 
 def test_scenes_are_made():
-    source = make_source(config("scenes"), image_size=48, seed=1)
+    source = make_source(config("scenes"), ForRun(48, 1))
     assert [source.size(split) for split in ("train", "val", "test")] == [20, 5, 5]
     assert source.images("test", [4]).shape == (1, 3, 48, 48)
 
 
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ConfigError, match=r"data\.batch_size=21 .*allowed: 20"):
-        make_source(config("scenes", batch_size=21), image_size=32, seed=0)
+        make_source(config("scenes", batch_size=21), ForRun(32, 0))
 
 
 class TestWithFont:
@@ -78,5 +79,5 @@ class TestWithFont:
     def test_emoji_are_made(self):
         group = config("emoji", root=None, languages=["en", "fr"], captions=2, augment=True)
         check_source(group)
-        source = make_source(group, image_size=32, seed=0)
+        source = make_source(group, ForRun(32, 0))
         assert (source.size("train"), source.captions) == (20, 2)

@@ -1,0 +1,262 @@
+"""Annotation files of COCO's format: read, and every entry checked, before anything is made of them. Standard library only.
+
+What is wrong with an entry is a `Problem`: the file, the line, the entry, what it holds and what is allowed. The problems of a file are collected,
+so that a report can list them all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from model.data.text import shown
+from model.errors import ConfigError
+
+# Problems that are looked for in one file.
+MOST_PROBLEMS = 100
+HOW_TO_LIST = "python -m model.data.check with the same data settings lists them"
+IDENTIFIER = "a whole number or a text"
+TEXT = "a text"
+NAME = "a text that is not empty"
+NUMBER = "a number"
+
+
+Identifier = int | str
+"""What names an image, a caption or a category."""
+
+
+class Problem(NamedTuple):
+    """One thing in an annotation file that is not as expected."""
+
+    file: Path
+    line: int | None
+    """The line that the entry begins in; None where the file as a whole is meant."""
+    text: str
+    """What is wrong; allowed: what is expected."""
+
+    def __str__(self) -> str:
+        return f"{self.file}{'' if self.line is None else f':{self.line}'}: {self.text}"
+
+
+class Damaged(Exception):
+    """An annotation file cannot be used."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def as_config_error(self) -> ConfigError:
+        """The first problem in two lines, and how many more there are."""
+        more = len(self.problems) - 1
+        at_least = "at least " if more + 1 >= MOST_PROBLEMS else ""
+        return ConfigError(str(self.problems[0]) + (f"\n{at_least}{more} more such entries; {HOW_TO_LIST}" if more else ""))
+
+
+class Captions(NamedTuple):
+    """A checked captions file."""
+
+    images: list[dict[str, Any]]
+    """Each with `id` and `file_name`."""
+    annotations: list[dict[str, Any]]
+    """Each with `id`, `image_id` and `caption`."""
+
+
+class Instances(NamedTuple):
+    """A checked instances file."""
+
+    categories: list[dict[str, Any]]
+    """Each with `id` and `name`."""
+    annotations: list[dict[str, Any]]
+    """Each with `id`, `image_id`, `category_id` and `area`."""
+
+
+def read_captions(file: Path) -> Captions:
+    """The images and captions. Raises Damaged."""
+    text = read_text(file)
+    found = top_level(file, parsed(file, text), ("images", "annotations"))
+    fields = {"images": {"id": IDENTIFIER, "file_name": TEXT}, "annotations": {"id": IDENTIFIER, "image_id": IDENTIFIER, "caption": TEXT}}
+    check_entries(file, text, found, fields)
+    check_kinds(file, text, [("images", "id", found["images"]), ("annotations", "image_id", found["annotations"])])
+    check_kinds(file, text, [("annotations", "id", found["annotations"])])
+    return Captions(found["images"], found["annotations"])
+
+
+def read_instances(file: Path) -> Instances:
+    """The categories and objects. Raises Damaged."""
+    text = read_text(file)
+    found = top_level(file, parsed(file, text), ("categories", "annotations"))
+    objects = {"id": IDENTIFIER, "image_id": IDENTIFIER, "category_id": IDENTIFIER, "area": NUMBER}
+    check_entries(file, text, found, {"categories": {"id": IDENTIFIER, "name": NAME}, "annotations": objects})
+    check_kinds(file, text, [("categories", "id", found["categories"]), ("annotations", "category_id", found["annotations"])])
+    check_kinds(file, text, [("annotations", "id", found["annotations"])])
+    known = {category["id"] for category in found["categories"]}
+    unknown = (
+        (number, f'annotations[{number}] has "category_id": {worded(note["category_id"])}; allowed: the id of one of the categories')
+        for number, note in enumerate(found["annotations"])
+        if note["category_id"] not in known
+    )
+    raise_if_any(file, text, "annotations", unknown)
+    return Instances(found["categories"], found["annotations"])
+
+
+def read_text(file: Path) -> str:
+    """The file's text, in UTF-8 or in UTF-16 or UTF-32 with a byte order mark. Raises Damaged."""
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise Damaged([Problem(file, None, f"cannot be read ({error.strerror}); allowed: an annotation file in COCO's format")]) from error
+    try:
+        return content.decode(json.detect_encoding(content))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        what = f"byte {error.start} (0x{content[error.start]:02x}) is no text in {error.encoding.upper()}"
+        raise Damaged([Problem(file, line, f"{what}; allowed: JSON in UTF-8")]) from error
+
+
+def parsed(file: Path, text: str) -> Any:
+    """The JSON in `text`. Raises Damaged."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = "the file ends too early" if error.pos >= len(text.rstrip()) else f"{error.msg} (column {error.colno})"
+        reason = "the file is empty" if not text.strip() else where
+        raise Damaged([Problem(file, error.lineno, f"{reason}; allowed: JSON in COCO's format")]) from error
+    except RecursionError as error:
+        raise Damaged([Problem(file, None, "lists or objects are nested too deeply; allowed: JSON in COCO's format")]) from error
+    except ValueError as error:  # a number of thousands of digits
+        raise Damaged([Problem(file, None, f"{shown(str(error))}; allowed: JSON in COCO's format")]) from error
+
+
+def top_level(file: Path, found: Any, lists: tuple[str, ...]) -> dict[str, Any]:
+    """`found`, an object with these lists. Raises Damaged."""
+    expected = "{" + ", ".join(f'"{name}": [...]' for name in lists) + "}"
+    if not isinstance(found, dict):
+        raise Damaged([Problem(file, None, f"holds {worded(found)}; allowed: {expected}")])
+    for name in lists:
+        if name not in found:
+            raise Damaged([Problem(file, None, f'has no "{name}"; allowed: {expected}')])
+        if not isinstance(found[name], list):
+            raise Damaged([Problem(file, None, f'has "{name}": {worded(found[name])}; allowed: {expected}')])
+    return found
+
+
+def check_entries(file: Path, text: str, found: dict[str, Any], fields: dict[str, dict[str, str]]) -> None:
+    """Raises Damaged where an entry of one of the lists lacks a field or has one of another type."""
+    for name, wanted in fields.items():
+        raise_if_any(file, text, name, entry_problems(name, found[name], wanted))
+
+
+def entry_problems(name: str, entries: list[Any], wanted: dict[str, str]) -> Iterator[tuple[int, str]]:
+    """(number of the entry, what is wrong with it)."""
+    fits = [(field, FITS[kind], kind) for field, kind in wanted.items()]
+    expected = "{" + ", ".join(f'"{field}": {kind}' for field, kind in wanted.items()) + "}"
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            yield number, f"{name}[{number}] is {worded(entry)}; allowed: {expected}"
+            continue
+        for field, fit, kind in fits:
+            if field not in entry:
+                yield number, f'{name}[{number}] has no "{field}"; allowed: {expected}'
+                break
+            if not fit(entry[field]):
+                yield number, f'{name}[{number}] has "{field}": {worded(entry[field])}; allowed: {kind}'
+                break
+
+
+def check_kinds(file: Path, text: str, columns: list[tuple[str, str, list[dict[str, Any]]]]) -> None:
+    """Raises Damaged where ids that are compared with each other are numbers in some entries and texts in others: 2 and "2" are different ids."""
+    first: type | None = None
+    for name, field, entries in columns:
+        for entry in entries:
+            first = first or type(entry[field])
+        others = (
+            (number, f'{name}[{number}] has "{field}": {worded(entry[field])}, but the ids before it are {KINDS_OF_IDS[first]}; allowed: one kind')
+            for number, entry in enumerate(entries)
+            if type(entry[field]) is not first
+        )
+        raise_if_any(file, text, name, others)
+
+
+def raise_if_any(file: Path, text: str, name: str, problems: Iterator[tuple[int, str]]) -> None:
+    """Raises Damaged with the first MOST_PROBLEMS of `problems`, each with the line of its entry."""
+    found = [problem for problem, _ in zip(problems, range(MOST_PROBLEMS), strict=False)]
+    if found:
+        lines = lines_of(text, name, {number for number, _ in found})
+        raise Damaged([Problem(file, lines.get(number), words) for number, words in found])
+
+
+def lines_of(text: str, name: str, numbers: set[int]) -> dict[int, int]:
+    """Entry number in the top-level list `name` -> the line that it begins in, from 1. `text` is valid JSON with that list."""
+    decoder, lines, at, line = json.JSONDecoder(), {}, 0, 1
+    for number, start in enumerate(starts_in(text, name, decoder)):
+        if number in numbers:
+            line += text.count("\n", at, start)
+            at = start
+            lines[number] = line
+        if len(lines) == len(numbers):
+            break
+    return lines
+
+
+def starts_in(text: str, name: str, decoder: json.JSONDecoder) -> Iterator[int]:
+    """Where each entry of the top-level list `name` begins. Of a name that is there twice the last one counts, as for `json.loads`."""
+    lists, at = [], after_space(text, text.index("{") + 1)
+    while text[at] != "}":
+        key, at = decoder.raw_decode(text, after_space(text, at))
+        at = after_space(text, after_space(text, at) + 1)
+        if key == name:
+            lists.append(at)
+        _, at = decoder.raw_decode(text, at)
+        at = after_separator(text, at)
+    at = after_space(text, lists[-1] + 1)
+    while text[at] != "]":
+        yield at
+        _, at = decoder.raw_decode(text, at)
+        at = after_separator(text, at)
+
+
+def after_separator(text: str, at: int) -> int:
+    """The place after a comma and the space around it, or of the bracket that closes."""
+    at = after_space(text, at)
+    return after_space(text, at + 1) if text[at] == "," else at
+
+
+def after_space(text: str, at: int) -> int:
+    """The next place that holds no space."""
+    while text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def worded(value: Any) -> str:
+    """A value of JSON as it stands there, where it is short."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list"
+    try:
+        return shown(json.dumps(value, ensure_ascii=False))
+    except ValueError:  # a number of thousands of digits
+        return "a very long number"
+
+
+def is_identifier(value: Any) -> bool:
+    """Whether a value can name an image, a caption or a category."""
+    return type(value) in (int, str)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return type(value) is int or (type(value) is float and math.isfinite(value))
+
+
+FITS: dict[str, Callable[[Any], bool]] = {
+    IDENTIFIER: is_identifier,
+    TEXT: lambda value: isinstance(value, str),
+    NAME: lambda value: isinstance(value, str) and bool(value.strip()),
+    NUMBER: is_number,
+}
+KINDS_OF_IDS = {int: "numbers", str: "texts"}
