@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,8 +146,11 @@ def top_level(file: Path, found: Any, lists: tuple[str, ...]) -> dict[str, Any]:
 
 def check_entries(file: Path, text: str, found: dict[str, Any], fields: dict[str, dict[str, str]]) -> None:
     """Raises Damaged where an entry of one of the lists lacks a field or has one of another type."""
+    problems: list[Problem] = []
     for name, wanted in fields.items():
-        raise_if_any(file, text, name, entry_problems(name, found[name], wanted))
+        problems += located(file, text, name, entry_problems(name, found[name], wanted))
+    if problems:
+        raise Damaged(problems)
 
 
 def entry_problems(name: str, entries: list[Any], wanted: dict[str, str]) -> Iterator[tuple[int, str]]:
@@ -181,11 +185,17 @@ def check_kinds(file: Path, text: str, columns: list[tuple[str, str, list[dict[s
 
 
 def raise_if_any(file: Path, text: str, name: str, problems: Iterator[tuple[int, str]]) -> None:
-    """Raises Damaged with the first MOST_PROBLEMS of `problems`, each with the line of its entry."""
-    found = [problem for problem, _ in zip(problems, range(MOST_PROBLEMS), strict=False)]
+    """Raises Damaged with the first MOST_PROBLEMS of `problems`, if there are any."""
+    found = located(file, text, name, problems)
     if found:
-        lines = lines_of(text, name, {number for number, _ in found})
-        raise Damaged([Problem(file, lines.get(number), words) for number, words in found])
+        raise Damaged(found)
+
+
+def located(file: Path, text: str, name: str, problems: Iterator[tuple[int, str]]) -> list[Problem]:
+    """The first MOST_PROBLEMS of `problems`, each with the line of its entry."""
+    found = list(islice(problems, MOST_PROBLEMS))
+    lines = lines_of(text, name, {number for number, _ in found}) if found else {}
+    return [Problem(file, lines[number], words) for number, words in found]
 
 
 def lines_of(text: str, name: str, numbers: set[int]) -> dict[int, int]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.data.coco_files import Part, parts
 from model.data.coco_rows import Listed, Row, listed_rows, readable_rows, remaining_rows
-from model.data.pictures import NotReadable, read_picture
+from model.data.pictures import Facts, NotReadable, read_picture
 from model.data.sizes import limited
 from model.data.source import ForRun, PicturesLost
 from model.data.tally import shared_images
@@ -83,6 +83,11 @@ class Coco:
         if self.record["images"] != before:
             now, then = (", ".join(f"{count:,} {split}" for split, count in images.items()) for images in (self.record["images"], before))
             raise ConfigError(f"data.root={part.root} has other images ({now}) than the run began with; allowed: the data with {then}")
+
+    def files(self, split: str) -> list[Facts] | None:
+        """What is known of the picture file of each row of `split`; None for a source with a record, which has not looked at them."""
+        known = self.tallies["train" if split == "train" else "val"].facts
+        return [known[row.name] for row in self._rows[split]] if known else None
 
     def size(self, split: str) -> int:
         """Images in `split`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -60,25 +60,28 @@ class Tally:
         """A sentence for everything that is left out or that a user would not expect, with the first `most` names."""
         if self.unreadable:
             files = listed((f"{shown(name)} {reason}" for name, reason in self.unreadable.items()), most)
-            yield f"{self.name}: {counted(self.unreadable, 'image')} left out because of the file: {files}"
+            yield f"{self.name}: {plural(len(self.unreadable), 'image is', 'images are')} left out because of the file: {files}"
         if self.few_captions:
             fewer = f"with fewer than data.captions={self.captions} captions"
-            yield f"{self.name}: {counted(self.few_captions, 'image')} left out, {fewer}: {listed(map(shown, self.few_captions), most)}"
+            yield f"{self.name}: {plural(len(self.few_captions), 'image is', 'images are')} left out, {fewer}: {listed(map(shown, self.few_captions), most)}"
         if self.empty:
-            yield f"{self.name}: {counted(self.empty, 'caption')} left out, without a word: number {listed(map(str, self.empty), most)}"
+            yield f"{self.name}: {plural(len(self.empty), 'caption is', 'captions are')} left out, without a word: number {listed(map(str, self.empty), most)}"
         if self.orphans:
-            yield f"{self.name}: {self.orphans:,} captions left out, of images that the file does not list"
+            yield f"{self.name}: {plural(self.orphans, 'caption is', 'captions are')} left out, of images that the file does not list"
         if self.repeated_images:
             names = listed(map(shown, self.repeated_images), most)
-            yield f"{self.name}: {counted(self.repeated_images, 'image number')} with several entries, of which the first is used: {names}"
+            numbers = plural(len(self.repeated_images), "image number has", "image numbers have")
+            yield f"{self.name}: {numbers} several entries, of which the first is used: {names}"
         if self.repeated_captions:
-            yield f"{self.name}: {self.repeated_captions:,} captions have the number of another caption; all are used"
+            yield f"{self.name}: {plural(self.repeated_captions, 'caption has', 'captions have')} the number of another caption; all are used"
         if self.surrogates:
-            yield f"{self.name}: {self.surrogates:,} captions contain half of a UTF-16 pair, which is replaced by U+FFFD"
+            contain = plural(self.surrogates, "caption contains", "captions contain")
+            yield f"{self.name}: {contain} half of a UTF-16 pair, which is replaced by U+FFFD"
         groups = copies(self.facts)
         if groups:
             pairs = listed((" = ".join(map(shown, names)) for names in groups), most)
-            yield f"{self.name}: {sum(map(len, groups)) - len(groups):,} images are copies of another one, each a false negative of it: {pairs}"
+            count = sum(map(len, groups)) - len(groups)
+            yield f"{self.name}: {plural(count, 'image is a copy', 'images are copies')} of another one, by content, and its false negative: {pairs}"
 
 
 def copies(facts: dict[str, Facts]) -> list[list[str]]:
@@ -96,18 +99,12 @@ def shared_images(train: Tally, held_out: Tally, most: int = NAMED) -> str | Non
     if not shared:
         return None
     names = listed(map(shown, shared), most)
-    return f"{held_out.name}: {counted(shared, 'image')} also in {train.name}, by content, so that figures of val and test are too high: {names}"
+    return f"{held_out.name}: {plural(len(shared), 'image is', 'images are')} also in {train.name}, by content, so that figures of val and test are too high: {names}"
 
 
-def kinds(tally: Tally) -> dict[str, int]:
-    """File format -> images that are used, the most frequent first."""
-    return dict(Counter(fact.format for fact in tally.facts.values()).most_common())
-
-
-def counted(things: Iterable[object], what: str) -> str:
-    """`1 image is`, `3 images are`."""
-    count = len(list(things))
-    return f"{count:,} {what} is" if count == 1 else f"{count:,} {what}s are"
+def plural(count: int, one: str, several: str) -> str:
+    """The number and the words that follow it."""
+    return f"{count:,} {one if count == 1 else several}"
 
 
 def listed(names: Iterable[str], most: int) -> str:

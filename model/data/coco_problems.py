@@ -1,0 +1,39 @@
+"""For a report on a COCO folder: every entry of its annotation files that is broken or left out, with file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from model.data.annotations import Damaged, Problem, lines_of, parsed, read_captions, read_instances, read_text
+from model.data.coco_files import Part, parts
+from model.data.tally import Tally
+from model.data.text import shown
+
+
+def of_files(config: Any) -> list[Problem]:
+    """Broken entries of all annotation files, each as a run would refuse it."""
+    found: list[Problem] = []
+    for part in parts(config.root, config.year).values():
+        for read, file in ((read_captions, part.captions()), (read_instances, part.instances())):
+            if file.exists():
+                try:
+                    read(file)
+                except Damaged as damage:
+                    found += damage.problems
+    return found
+
+
+def left_out(folder: dict[str, Part], tallies: dict[str, Tally]) -> Iterator[Problem]:
+    """Entries of images that are not used, in the order of the file."""
+    for split, part in folder.items():
+        tally = tallies[split]
+        few = f"has fewer than data.captions={tally.captions} captions"
+        reasons = tally.unreadable | dict.fromkeys(tally.few_captions, few)
+        text = read_text(part.captions())
+        entries = {
+            number: image["file_name"] for number, image in enumerate(parsed(part.captions(), text)["images"]) if image["file_name"] in reasons
+        }
+        lines = lines_of(text, "images", set(entries))
+        for number, name in entries.items():
+            yield Problem(part.captions(), lines[number], f"images[{number}], {shown(name)}, {reasons[name]}")
