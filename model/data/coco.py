@@ -67,7 +67,7 @@ class Coco:
         train = rows_of(folder["train"], listed["train"], sizes["train"], record)
         limited("data.train_size", sizes["train"] or 0, len(train), f"images of {folder['train'].name}", listed["train"].tally.reasons())
         self._rows: dict[str, list[Row]] = {"train": train, "val": held_out[:val], "test": held_out[val:]}
-        self.tallies = {name: one.tally for name, one in listed.items()}
+        self.tallies = {name: listed[name].tally for name in ("train", "val")}
         self.record = {
             "images": {split: len(rows) for split, rows in self._rows.items()},
             "left_out": {tally.name: tally.unreadable for tally in self.tallies.values()},

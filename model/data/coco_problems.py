@@ -27,13 +27,22 @@ def of_files(config: Any) -> list[Problem]:
 def left_out(folder: dict[str, Part], tallies: dict[str, Tally]) -> Iterator[Problem]:
     """Entries of images that are not used, in the order of the file."""
     for split, part in folder.items():
-        tally = tallies[split]
-        few = f"has fewer than data.captions={tally.captions} captions"
-        reasons = tally.unreadable | dict.fromkeys(tally.few_captions, few)
         text = read_text(part.captions())
-        entries = {
-            number: image["file_name"] for number, image in enumerate(parsed(part.captions(), text)["images"]) if image["file_name"] in reasons
-        }
-        lines = lines_of(text, "images", set(entries))
-        for number, name in entries.items():
-            yield Problem(part.captions(), lines[number], f"images[{number}], {shown(name)}, {reasons[name]}")
+        reasons = dict(reasons_of(parsed(part.captions(), text)["images"], tallies[split]))
+        lines = lines_of(text, "images", set(reasons))
+        for number, reason in reasons.items():
+            yield Problem(part.captions(), lines[number], f"images[{number}], {reason}")
+
+
+def reasons_of(images: list[dict[str, Any]], tally: Tally) -> Iterator[tuple[int, str]]:
+    """(number of the entry, its file and why the image is not used)."""
+    seen = set()
+    for number, image in enumerate(images):
+        name = image["file_name"]
+        if image["id"] in seen:
+            yield number, f"{shown(name)}, has the id of an earlier entry"
+        elif image["id"] in tally.few_captions:
+            yield number, f"{shown(name)}, has fewer than data.captions={tally.captions} captions"
+        elif name in tally.unreadable:
+            yield number, f"{shown(name)}, {tally.unreadable[name]}"
+        seen.add(image["id"])

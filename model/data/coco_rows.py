@@ -62,7 +62,7 @@ def listed_rows(part: Part, captions: int, *, allow_outside: bool) -> Listed:
         if is_outside(name) and not allow_outside:
             tally.unreadable[name] = OUTSIDE
         elif len(own) < captions:
-            tally.few_captions.append(name)
+            tally.few_captions[image["id"]] = name
         else:
             rows.append(Row(name, part.images() / name, own[:captions], labels.get(image["id"], -1)))
     if not rows and not tally.unreadable:

@@ -24,8 +24,8 @@ class Tally:
     """Images in the annotation file, each number once."""
     captions_of_images: list[int] = field(default_factory=list)
     """Captions that each image has."""
-    few_captions: list[str] = field(default_factory=list)
-    """Images that are left out for having fewer."""
+    few_captions: dict[int | str, str] = field(default_factory=dict)
+    """Number and file of the images that are left out for having fewer."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Images that are left out for their files -> the reason."""
     repeated_images: list[str] = field(default_factory=list)
@@ -62,10 +62,12 @@ class Tally:
             files = listed((f"{shown(name)} {reason}" for name, reason in self.unreadable.items()), most)
             yield f"{self.name}: {plural(len(self.unreadable), 'image is', 'images are')} left out because of the file: {files}"
         if self.few_captions:
-            fewer = f"with fewer than data.captions={self.captions} captions"
-            yield f"{self.name}: {plural(len(self.few_captions), 'image is', 'images are')} left out, {fewer}: {listed(map(shown, self.few_captions), most)}"
+            count = plural(len(self.few_captions), "image is", "images are")
+            files = listed(map(shown, self.few_captions.values()), most)
+            yield f"{self.name}: {count} left out, with fewer than data.captions={self.captions} captions: {files}"
         if self.empty:
-            yield f"{self.name}: {plural(len(self.empty), 'caption is', 'captions are')} left out, without a word: number {listed(map(str, self.empty), most)}"
+            count = plural(len(self.empty), "caption is", "captions are")
+            yield f"{self.name}: {count} left out, without a word: number {listed((shown(str(number)) for number in self.empty), most)}"
         if self.orphans:
             yield f"{self.name}: {plural(self.orphans, 'caption is', 'captions are')} left out, of images that the file does not list"
         if self.repeated_images:
@@ -98,8 +100,9 @@ def shared_images(train: Tally, held_out: Tally, most: int = NAMED) -> str | Non
     shared = [name for name, fact in held_out.facts.items() if fact.digest in digests]
     if not shared:
         return None
+    count = plural(len(shared), "image is", "images are")
     names = listed(map(shown, shared), most)
-    return f"{held_out.name}: {plural(len(shared), 'image is', 'images are')} also in {train.name}, by content, so that figures of val and test are too high: {names}"
+    return f"{held_out.name}: {count} also in {train.name}, by content, so that figures of val and test are too high: {names}"
 
 
 def plural(count: int, one: str, several: str) -> str:
