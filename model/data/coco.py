@@ -86,8 +86,9 @@ class Coco:
 
     def files(self, split: str) -> list[Facts] | None:
         """What is known of the picture file of each row of `split`; None for a source with a record, which has not looked at them."""
-        known = self.tallies["train" if split == "train" else "val"].facts
-        return [known[row.name] for row in self._rows[split]] if known else None
+        known = [facts for _, facts in self.tallies["train" if split == "train" else "val"].facts]
+        first = self.size("val") if split == "test" else 0
+        return known[first : first + self.size(split)] or None
 
     def size(self, split: str) -> int:
         """Images in `split`."""

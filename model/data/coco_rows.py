@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter, defaultdict
 from contextlib import closing
 from itertools import islice
-from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from model.data.annotations import Captions, Damaged, Identifier, Instances, read_captions, read_instances
@@ -26,7 +26,8 @@ class Row(NamedTuple):
 
     name: str
     """As in the annotation file: the path below the image folder."""
-    file: Path
+    file: str
+    """The whole path."""
     captions: list[str]
     label: int
     """Index into the class names; -1 where the image has no instance."""
@@ -55,7 +56,7 @@ def listed_rows(part: Part, captions: int, *, allow_outside: bool) -> Listed:
         raise damage.as_config_error() from damage
     texts = texts_of(found, tally)
     labels = largest_instances(instances) if instances else {}
-    rows = []
+    rows, folder = [], str(part.images())
     for image in first_of_each_id(found.images, tally):
         name, own = image["file_name"], texts.get(image["id"], [])
         tally.captions_of_images.append(len(own))
@@ -64,7 +65,7 @@ def listed_rows(part: Part, captions: int, *, allow_outside: bool) -> Listed:
         elif len(own) < captions:
             tally.few_captions[image["id"]] = name
         else:
-            rows.append(Row(name, part.images() / name, own[:captions], labels.get(image["id"], -1)))
+            rows.append(Row(name, os.path.join(folder, name), own[:captions], labels.get(image["id"], -1)))
     if not rows and not tally.unreadable:
         most = max(tally.captions_of_images, default=0)
         allowed = f"1 to {most}" if most else f"a folder whose {part.captions()} has captions of its images"
@@ -87,7 +88,7 @@ def readable_rows(part: Part, listed: Listed, wanted: int | None) -> list[Row]:
                 tally.unreadable[row.name] = str(verdict)
             else:
                 kept.append(row)
-                tally.facts[row.name] = verdict
+                tally.facts.append((row.name, verdict))
     tally.examined = pictures.examined
     if not kept:
         first = next((f" ({shown(name)} {reason})" for name, reason in tally.unreadable.items()), "")
@@ -133,8 +134,7 @@ def texts_of(found: Captions, tally: Tally) -> dict[Identifier, list[str]]:
 
 def is_outside(name: str) -> bool:
     """Whether a file name leads out of the image folder. A link inside the folder may lead anywhere, because the owner of the folder has made it."""
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts
+    return os.path.isabs(name) or ".." in name.split("/")
 
 
 def class_names(instances: Instances) -> tuple[str, ...]:

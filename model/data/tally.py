@@ -38,8 +38,8 @@ class Tally:
     """Captions whose image is not in the file."""
     surrogates: int = 0
     """Captions in which a lone surrogate was replaced."""
-    facts: dict[str, Facts] = field(default_factory=dict)
-    """Images that are used -> what is known of their files."""
+    facts: list[tuple[str, Facts]] = field(default_factory=list)
+    """Of each image that is used, in the order of the rows, the file and what is known of it."""
     examined: int = 0
     """Files that were decoded, because nothing was known of them from earlier runs."""
 
@@ -86,18 +86,18 @@ class Tally:
             yield f"{self.name}: {plural(count, 'image is a copy', 'images are copies')} of another one, by content, and its false negative: {pairs}"
 
 
-def copies(facts: dict[str, Facts]) -> list[list[str]]:
+def copies(facts: Iterable[tuple[str, Facts]]) -> list[list[str]]:
     """Groups of images with the same file content."""
     groups: dict[str, list[str]] = defaultdict(list)
-    for name, fact in facts.items():
+    for name, fact in facts:
         groups[fact.digest].append(name)
     return [names for names in groups.values() if len(names) > 1]
 
 
 def shared_images(train: Tally, held_out: Tally, most: int = NAMED) -> str | None:
     """A sentence on the images of `held_out` that are in `train` too, by content; None where there are none."""
-    digests = {fact.digest for fact in train.facts.values()}
-    shared = [name for name, fact in held_out.facts.items() if fact.digest in digests]
+    digests = {fact.digest for _, fact in train.facts}
+    shared = [name for name, fact in held_out.facts if fact.digest in digests]
     if not shared:
         return None
     count = plural(len(shared), "image is", "images are")
