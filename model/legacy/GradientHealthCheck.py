@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 from torch import nn
@@ -17,18 +18,10 @@ __all__ = ["GradientHealthMonitor", "ActivationMonitor", "add_gradient_noise", "
 class GradientHealthMonitor(RecordingMonitor):
     """The gradient monitor with its old signature and attributes."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        grad_clip_threshold: float = 1.0,
-        vanishing_threshold: float = 1e-7,
-        exploding_threshold: float = 100.0,
-        log_frequency: int = 100,
-        enable_detailed_logging: bool = True,
-    ) -> None:
-        """See `RecordingMonitor`."""
+    @wraps(RecordingMonitor.__init__)
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
         warn_once(f"{__name__}.GradientHealthMonitor", "model.health.GradientHealthMonitor")
-        super().__init__(model, grad_clip_threshold, vanishing_threshold, exploding_threshold, log_frequency, enable_detailed_logging)
+        super().__init__(*arguments, **keywords)
 
 
 class ActivationMonitor(health.ActivationMonitor):
@@ -38,7 +31,7 @@ class ActivationMonitor(health.ActivationMonitor):
         warn_once(f"{__name__}.ActivationMonitor", "model.health.ActivationMonitor")
         super().__init__(model)
 
-    def detect_dead_neurons(self, threshold: float = 1e-6) -> dict[str, Any]:
+    def detect_dead_neurons(self, threshold: float = 1e-6) -> dict[str, float]:
         """Module path -> share of units whose magnitude stayed below `threshold` in every call, where there are any."""
         return super().detect_dead_neurons(threshold)
 

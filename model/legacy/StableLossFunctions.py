@@ -23,6 +23,7 @@ class StableLossFunctions(StableScores):
     def __init__(self, eps: float = 1e-8, clamp_min: float = -100, clamp_max: float = 100, use_log_space: bool = False) -> None:
         warn_once(f"{__name__}.StableLossFunctions", "model.losses.make_loss('stable_norm').score, and the others named stable_…")
         super().__init__(eps, clamp_min, clamp_max)
+        self.use_log_space = use_log_space
 
 
 class ImprovedActivations:
@@ -68,16 +69,16 @@ class ImprovedActivations:
 ACTIVATIONS = tuple(name for name in vars(ImprovedActivations) if not name.startswith("_"))
 
 
-def _activated(scores: StableScores, loss_version: int, normalize: bool, activation: Callable[[Tensor], Tensor] | None, *features: Tensor) -> Tensor:
+def _activated(scores: StableScores, loss_version: int, normalize: bool, activation: str | None, *features: Tensor) -> Tensor:
     rows = [scores.stable_norm(view) for view in features] if normalize else features
     made = scores.by_version(loss_version, *rows)
-    return made if activation is None else activation(made)
+    return unwrap(getattr(ImprovedActivations, activation))(made) if activation in ACTIVATIONS else made
 
 
 @old_name("model.losses.make_loss('stable_norm').score, and the others named stable_…")
 def get_stable_loss_function(
     loss_version: int = 0, normalize: bool = True, eps: float = 1e-8, activation: str | None = None
-) -> Callable[..., Tensor]:  # fmt: skip
+) -> Callable[..., Tensor]:
     """f(view, view, …) -> logits, unscaled: version 0 einsum, 1 norm-based, 2 cosine, 3 distance. f raises ConfigError, a ValueError, for another.
 
     normalize: scales rows once more before the score does. activation: the name of a method of ImprovedActivations, applied to the result; another
@@ -85,8 +86,7 @@ def get_stable_loss_function(
     """
     if activation is not None and activation not in ACTIVATIONS:
         warnings.warn(f"activation={activation} is not known and is ignored; allowed: {', '.join(ACTIVATIONS)}", UserWarning, stacklevel=3)
-    function = unwrap(getattr(ImprovedActivations, activation)) if activation in ACTIVATIONS else None
-    return partial(_activated, StableScores(eps), loss_version, normalize, function)
+    return partial(_activated, StableScores(eps), loss_version, normalize, activation)
 
 
 class GradientStabilizer(nn.Module):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from model import health
+from model.health.monitor import as_metrics
 from model.health.stats import nonfinite_kinds
 
 HISTORY = ("global_norm", "max_norm", "min_norm")
@@ -61,11 +62,12 @@ class RecordingMonitor(health.GradientHealthMonitor):
         logger: also gets grad/<parameter>/<figure> of every parameter, where `enable_detailed_logging` is set.
         """
         step = self.step_counter if step is None else step
-        super().log_statistics(stats, step, logger)
-        if logger is not None and self.enable_detailed_logging:
-            figures = {f"grad/{name}/{key}": layer[key] for name, layer in stats["layer_stats"].items() for key in LAYER_FIGURES}
-            logger.log(figures, step=step)
+        super().log_statistics(stats, step)
+        if logger is not None:
+            layers = stats["layer_stats"] if self.enable_detailed_logging else {}
+            figures = {f"grad/{name}/{key}": layer[key] for name, layer in layers.items() for key in LAYER_FIGURES}
+            logger.log(as_metrics(stats) | figures, step=step)
 
-    def apply_gradient_clipping(self, max_norm: float = 1.0) -> Any:
+    def apply_gradient_clipping(self, max_norm: float = 1.0) -> Tensor:
         """Scales the gradients down to the global norm `max_norm`; returns the norm before. Raises ValueError for a negative `max_norm`."""
         return super().apply_gradient_clipping(max_norm)

@@ -13,12 +13,12 @@ from torch import Tensor
 from model.errors import one_of
 from model.losses import make_loss
 from model.losses.inputs import check_views
-from model.losses.numerics import normalise, result_dtype, widen
+from model.losses.numerics import normalise, result_dtype, safe_sqrt, widen
 from model.losses.pair import stable_cosine, stable_distance
 from model.losses.score import on_axes
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class StableScores:
     """Guarded operations, and four scores that normalise rows. eps: added to what is divided by; clamp_min, clamp_max: bounds of results."""
 
@@ -43,7 +43,7 @@ class StableScores:
 
     def stable_sqrt(self, x: Tensor) -> Tensor:
         """sqrt(|x| + eps)."""
-        return (x.abs() + self.eps).sqrt()
+        return safe_sqrt(x.abs() + self.eps)
 
     def stable_log(self, x: Tensor) -> Tensor:
         """log(|x| + eps)."""
