@@ -46,7 +46,7 @@ def add_gradient_noise(model: nn.Module, noise_std: float = 1e-5, gamma: float =
     health.add_gradient_noise(model, noise_std, gamma)
 
 
-@old_name("backbone.activation and docs/gradient-health.md")
+@old_name("the setting backbone.activation")
 def get_activation_function_recommendations(layer_type: str, problem: str = "vanishing") -> list[str]:
     """Activation functions that help against `problem` (vanishing, exploding, dead_neurons), and the setting that chooses each.
 

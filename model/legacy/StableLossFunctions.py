@@ -70,8 +70,7 @@ ACTIVATIONS = tuple(name for name in vars(ImprovedActivations) if not name.start
 
 
 def _activated(scores: StableScores, loss_version: int, normalize: bool, activation: str | None, *features: Tensor) -> Tensor:
-    rows = [scores.stable_norm(view) for view in features] if normalize else features
-    made = scores.by_version(loss_version, *rows)
+    made = scores.by_version(loss_version, normalize, *features)
     return unwrap(getattr(ImprovedActivations, activation))(made) if activation in ACTIVATIONS else made
 
 

@@ -1,7 +1,7 @@
-"""What the old calculate_ functions returned, for any function in the place of the sum over views.
+"""The figures of the old calculate_ functions, with the sum over views or with a function that replaces it, `mean`.
 
 Shapes: n views (B, F) whose rows are used as they are; figures (B,)*n.
-S = mean(x_1, …, x_n), Q = mean(x_1^2, …, x_n^2) and V = Q - S^2 / n, elementwise, where `mean` is `total` or `james_stein`.
+S = mean(x_1, …, x_n), Q = mean(x_1^2, …, x_n^2) and V = Q - S^2 / n, elementwise.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def total(*vecs: Tensor) -> Tensor:
 
 def james_stein(*vecs: Tensor) -> Tensor:
     """(1 - 4 / Q) S elementwise, with S the sum and Q the sum of squares of the views; 0, with gradient 0, where Q is 0."""
-    squares = total(*(x.square() for x in vecs))
-    return torch.where(squares > 0, 1 - 4 / torch.where(squares > 0, squares, 1), 0) * total(*vecs)
+    q = total(*(x.square() for x in vecs))
+    return torch.where(q > 0, 1 - 4 / torch.where(q > 0, q, 1), 0) * total(*vecs)
 
 
 def figure(name: str, views: Sequence[Tensor], mean: Mean = total, eps: float = 1e-8) -> Tensor:

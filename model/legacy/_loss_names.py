@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.legacy._figures import ONE_MINUS
 from model.legacy._training_loss import AxisLoss, add_loss_sum, add_loss_sum2, loss_of_axis
 from model.legacy.calls import old_name
 
@@ -61,4 +62,4 @@ def replacement(name: str) -> str:
     """What replaces the old function of the loss `name`."""
     if name in ("stock", "base", "normsvc"):
         return f"model.losses.make_loss({name!r}).score(views)"
-    return f"model.losses.make_loss({name!r}, normalize=False).score(views)"
+    return f"{'1 - ' if name in ONE_MINUS else ''}model.losses.make_loss({name!r}, normalize=False).score(views)"

@@ -1,4 +1,4 @@
-"""Where the two old loss files differed, and what their get_loss_fn chose."""
+"""What the two old loss files computed where they differed, and the functions that their get_loss_fn chose."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ VERSIONS = {
     0: "einsum", 1: "loss2", 2: "loss3", 3: "loss4", 4: "loss5", 5: "loss6", 6: "loss1", 7: "norms", 8: "normsv2",
     9: "normsv3", 10: "normsv4", 11: "normsv5", 12: "normsv5", 13: "loss7", 14: "loss8", 15: "normsv6", 16: "normsv7",
 }  # fmt: skip
-# The version, and the loss that never ran, whose rows are never normalised.
+# Rows are never normalised for version 12, nor for normsv9, which raised an error in the original.
 AS_THEY_COME = (12, "normsv9")
 
 
 def unit_rows(view: Tensor, eps: float) -> Tensor:
-    """x / (|x| + eps) along the last axis, in float32 or wider; a zero row stays zero and has gradient zero."""
-    # An eps of 0 divides a zero row by 0; the smallest float64 changes no other row.
-    return normalise(widen(view), eps or sys.float_info.min).to(result_dtype(view))
+    """x / (|x| + eps) along the last axis, in float64; a zero row stays zero and has gradient zero."""
+    # With an eps of 0 a zero row would be divided by 0. The smallest normal float64 changes no other row.
+    return normalise(widen(view), eps or sys.float_info.min)
 
 
 def pairwise(*vecs: Tensor) -> Tensor:
@@ -39,18 +39,22 @@ def pairwise(*vecs: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class OldFile:
-    """One of the two: its versions, and what it added to the length of a row, and of a sum of views, before it divided by them."""
+    """One of the two files."""
 
     versions: Mapping[int, str]
+    """logitsversion -> loss."""
     row_eps: float
+    """Added to the length of a row before a row is divided by it."""
     eps: float
-    # Losses with a last axis of 1, and losses that are means over features.
+    """Added to the length of a sum of views before something is divided by it."""
     with_axis: tuple[str, ...] = ()
+    """Losses whose figures have a last axis of size 1."""
     averaged: tuple[str, ...] = ()
+    """Losses that are means over features instead of sums."""
 
     def rows(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The views with rows of length 1."""
-        return tuple(unit_rows(view, self.row_eps) for view in views)
+        """The views with rows of length 1, in float32 or wider."""
+        return tuple(unit_rows(view, self.row_eps).to(result_dtype(view)) for view in views)
 
     def figure(self, name: str, views: Sequence[Tensor], mean: Mean = total) -> Tensor:
         """What the file's calculate_ function for the loss `name` returned, (B,)*n, for n views (B, F) as they are."""
@@ -61,8 +65,9 @@ class OldFile:
 
     def score(self, name: str, normalised: bool, mean: Mean, *views: Tensor) -> Tensor:
         """What the function that get_loss_fn chose returned."""
-        rows = self.rows(views) if normalised else views
-        return pairwise(*rows) if name == "pairwise" else as_score(name, self.figure(name, rows, mean))
+        rows = [unit_rows(view, self.row_eps) if normalised else widen(view) for view in check_views(views, None)]
+        made = pairwise(*rows) if name == "pairwise" else as_score(name, self.figure(name, rows, mean))
+        return made.to(result_dtype(views[0]))
 
     def chosen(self, logitsversion: int, norm: bool, mean: Mean = total) -> partial[Tensor]:
         """The function for `logitsversion`. Raises ConfigError, a ValueError, for a number that the file did not have."""

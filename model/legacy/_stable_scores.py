@@ -20,7 +20,10 @@ from model.losses.score import on_axes
 
 @dataclass(eq=False)
 class StableScores:
-    """Guarded operations, and four scores that normalise rows. eps: added to what is divided by; clamp_min, clamp_max: bounds of results."""
+    """Guarded operations, and four scores that normalise rows. eps: added to what is divided by; clamp_min, clamp_max: bounds of results.
+
+    They compute in float64, where eps is not lost, and return float64 for float64 and float32 for other dtypes.
+    """
 
     eps: float = 1e-8
     clamp_min: float = -100
@@ -35,23 +38,24 @@ class StableScores:
 
     def stable_norm(self, x: Tensor, dim: int = -1, keepdim: bool = True) -> Tensor:
         """x / (|x| + eps) along `dim`."""
-        return x / (torch.linalg.vector_norm(x, dim=dim, keepdim=keepdim) + self.eps)
+        wide = widen(x)
+        return (wide / (torch.linalg.vector_norm(wide, dim=dim, keepdim=keepdim) + self.eps)).to(result_dtype(x))
 
     def stable_division(self, numerator: Tensor, denominator: Tensor) -> Tensor:
         """numerator / max(denominator, eps), within the bounds."""
-        return self._clamp(numerator / denominator.clamp(min=self.eps))
+        return self._clamp(widen(numerator) / widen(denominator).clamp(min=self.eps)).to(result_dtype(numerator))
 
     def stable_sqrt(self, x: Tensor) -> Tensor:
         """sqrt(|x| + eps)."""
-        return safe_sqrt(x.abs() + self.eps)
+        return safe_sqrt(widen(x).abs() + self.eps).to(result_dtype(x))
 
     def stable_log(self, x: Tensor) -> Tensor:
         """log(|x| + eps)."""
-        return (x.abs() + self.eps).log()
+        return (widen(x).abs() + self.eps).log().to(result_dtype(x))
 
     def stable_mean_n_vectors(self, *vectors: Tensor) -> Tensor:
         """The sum of n vectors / (n + eps)."""
-        return sum(vectors) / (len(vectors) + self.eps)
+        return (sum(map(widen, vectors)) / (len(vectors) + self.eps)).to(result_dtype(vectors[0]))
 
     def stable_einsum_similarity(self, *features: Tensor) -> Tensor:
         """sum_z prod_k x_k[z], (B,)*n; products of three views each, and the sum, within the bounds."""
@@ -80,10 +84,11 @@ class StableScores:
         squares = [view.square().sum(-1, keepdim=True) + centre_square - 2 * view @ centre.T for view in rows]
         return stable_distance(squares, len(rows), self.eps).to(result_dtype(features[0]))
 
-    def by_version(self, loss_version: int, *features: Tensor) -> Tensor:
-        """One of the four scores, by its number. Raises ConfigError, a ValueError, for another number."""
+    def by_version(self, loss_version: int, normalize: bool, *features: Tensor) -> Tensor:
+        """One of the four scores, by its number. normalize: whether rows are scaled once more before. Raises ConfigError for another number."""
         scores = (
             self.stable_einsum_similarity, self.stable_norm_based_similarity, self.stable_cosine_similarity_nd, self.stable_euclidean_distance_nd,
         )  # fmt: skip
         one_of("loss_version", loss_version, range(len(scores)))
-        return scores[loss_version](*features)
+        made = scores[loss_version](*(self._rows(features) if normalize else features))
+        return made.to(result_dtype(features[0]))

@@ -125,6 +125,14 @@ def test_values_and_gradients_are_those_of_the_plain_formulas(name, mean):
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-9)
 
 
+def test_figures_of_negative_spreads():
+    views = VIEWS["three"]
+    assert (plain("calculate_loss8", views, shrinking) < 0).any()
+    for name in ("calculate_loss1", "calculate_loss3", "calculate_loss5", "calculate_loss7", "calculate_loss8"):
+        figures = old(MODULES[1], name)(*views, mean_fn=old(MODULES[1], "JSE_mean"))
+        torch.testing.assert_close(figures, plain(name, views, shrinking), rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("version", range(-1, 17))
 @pytest.mark.parametrize("n", [2, 5])
 def test_versions_of_normalised_rows_give_the_figures_of_other_numbers_of_views(version, n):

@@ -99,11 +99,18 @@ def test_gradients_are_finite_everywhere(kind, bound):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_half_precision_is_computed_in_float32(dtype):
     views = exact(FIGURES["cases"][1]["views"]).to(dtype)
-    for functions in (StableLossFunctions(), StableLossFunctions(clamp_min=-0.2, clamp_max=0.2)):
-        for name in SCORES:
-            out, wide = getattr(functions, name)(*views), getattr(functions, name)(*views.double())
-            assert out.dtype == torch.float32
-            torch.testing.assert_close(out.double(), wide, rtol=1e-5, atol=1e-6)
+    views[0, 0] = 0  # 1e-8 is 0 in float16, and the length of this row too
+    bounded = StableLossFunctions(clamp_min=-0.2, clamp_max=0.2)
+    calls = [getattr(functions, name) for functions in (StableLossFunctions(), bounded) for name in SCORES]
+    calls += [get_stable_loss_function(version) for version in range(4)]
+    calls += [lambda *vecs, name=name: getattr(bounded, name)(vecs[0]) for name in ("stable_norm", "stable_sqrt", "stable_log")]
+    calls += [lambda *vecs: bounded.stable_division(*vecs[:2])]
+    for call in calls:
+        leaf = views.clone().requires_grad_()
+        out, wide = call(*leaf), call(*views.double())
+        assert out.dtype == torch.float32
+        torch.testing.assert_close(out.double(), wide, rtol=1e-5, atol=1e-6)
+        assert torch.autograd.grad(out.sum(), leaf)[0].isfinite().all()
 
 
 def test_an_unknown_version_is_refused_when_it_is_called():
