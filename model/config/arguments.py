@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.config.compose import groups
+from model.config.compose import groups, known_keys
 from model.config.folder import refuse_used_folder
+from model.config.old_flags import flag_hint
 from model.errors import ConfigError, not_known, one_of
 from model.launch import first_process
 from model.slurm import restarted_by_slurm
@@ -54,6 +55,7 @@ def check_flags(arguments: Sequence[str]) -> list[str]:
             overrides.append(argument)
             continue
         ended = bool(overrides)
+        refuse_key_as_flag(flag, value or next(iter(arguments[at:]), ""))
         one_of("flag", flag, (*FLAGS, *VALUED))
         if flag in VALUED:
             if not value and at < len(arguments) and not arguments[at].startswith("-"):
@@ -69,6 +71,16 @@ def check_flags(arguments: Sequence[str]) -> list[str]:
     if "--resolve" in given and given.isdisjoint(("--cfg", "-c", "--help", "-h")):
         raise ConfigError("--resolve has nothing to resolve; allowed: --resolve beside --cfg job")
     return overrides
+
+
+def refuse_key_as_flag(flag: str, value: str) -> None:
+    """Raises ConfigError for `--key value` and `--key=value`, of today's keys and of the old launchers' flags."""
+    key = flag.lstrip("-")
+    hint = flag_hint(key, value)
+    if hint is None and (key in groups() or key in known_keys()):
+        hint = f"did you mean {key}={value}?"
+    if hint and flag not in (*FLAGS, *VALUED):
+        raise ConfigError(f"{flag} {value} is no flag; allowed: key=value, and the flags {', '.join((*FLAGS, *VALUED))}\n{hint}")
 
 
 def check_override(override: str, known: dict[str, list[str]]) -> None:
