@@ -64,8 +64,8 @@ def said(monkeypatch, capsys, tmp_path):
     ("typed", "today"),
     [
         (["logitsversion=7"], "loss=norms"),
-        (["loss.maskLosses=1"], "loss.mask=learned"),
-        (["+batch_size=8"], "data.batch_size=8"),
+        pytest.param(["loss.maskLosses=1"], "loss.mask=learned", marks=pytest.mark.slow),
+        pytest.param(["+batch_size=8", "hydra/job_logging=none", "hydra/hydra_logging=none"], "data.batch_size=8", marks=pytest.mark.slow),
         (["--logitsversion", "7"], "loss=norms"),
         (["trainer.precision=16", "hydra/job_logging=none", "hydra/hydra_logging=none"], "trainer.precision=16-mixed"),
     ],
