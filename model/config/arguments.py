@@ -84,12 +84,15 @@ def refuse_key_as_flag(flag: str, value: str) -> None:
 
 
 def check_override(override: str, known: dict[str, list[str]]) -> None:
-    """Raises ConfigError for `group=_choice` (such files are shared parts), a group without a choice, a choice's name, and no folder."""
+    """Raises ConfigError for `group=_choice` (such files are shared parts), a group without a choice, a choice's name, no folder, and a
+    placeholder as commands in the documentation have."""
     key, equals, value = override.lstrip("+~").partition("=")
     if not key:
         raise ConfigError(f"{override} names no key; allowed: key=value")
     if key in FOLDERS and equals and not value.strip("'\""):
         raise ConfigError(f"{key}= names no folder; allowed: {key}=<folder>")
+    if re.fullmatch(r"<.*>", value):
+        raise ConfigError(f"{key}={value} stands for a value of yours; allowed: {key}=<value> without the signs < and >")
     group, _, rest = key.partition(".")
     if group in known and rest == "name":
         raise ConfigError(f"{key}={value} cannot be set by itself, as other keys follow from it; allowed: {group}={value}")

@@ -34,9 +34,10 @@ def two_lines(error: Exception) -> str:
     overridden = re.search(r"Could not override '([\w.@/]+)'\.(?:\n.* \+[^=\s]+=(.*))?", text)
     if overridden:
         return unknown_key(overridden.group(1), overridden.group(2) or "")
-    unread = re.match(r"Error parsing override '(.*)'", text)
+    unread = re.match(r"Error parsing override '(.*)'|LexerNoViableAltException: (.*)", text)
     if unread:
-        return f"{unread.group(1)} cannot be read; allowed: key=value, in quotes where the value has signs of Hydra's: key='\"a=b\"'"
+        override = unread.group(1) or unread.group(2)
+        return f"{override} cannot be read; allowed: key=value, in quotes where the value has signs of Hydra's: key='\"a=b\"'"
     twice = re.search(r"Multiple values for ([\w/]+)\.", text) or re.search(r"An item is already at '(.+?)'", text)
     if twice:
         return f"+{twice.group(1)} has a value already; allowed: {twice.group(1)}=<value>"
@@ -92,7 +93,7 @@ def unknown_choice(path: str) -> str:
     """`path` is <group>/<choice>, as Hydra looked for it."""
     group, _, choice = path.removesuffix(".yaml").rpartition("/")
     known = groups()
-    return str(not_known(group, choice, known[group])) if group in known else unknown_key(group or choice)
+    return with_old_value(not_known(group, choice, known[group])) if group in known else unknown_key(group or choice)
 
 
 def unknown_key(key: str, value: str = "") -> str:

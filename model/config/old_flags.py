@@ -152,9 +152,11 @@ ENHANCED_FLAGS: dict[str, OldFlag] = {
     ),
 }
 ALL_FLAGS = OLD_FLAGS | ENHANCED_FLAGS
-# Today's keys that are typed with the values of an old flag: loss=7, loss.mask=1, trainer.precision=16.
+MODELS = {"trainclip_v534dim": "v534dim", "trainclip_v5335dim": "v5335dim", "trainclip_v53_baseline": "clip"}
+# Today's keys that are typed with the values of an old flag, or with the name of an old script: loss=7, loss.mask=1, model=trainclip_v534DIM.
 OLD_VALUES: dict[str, Translate] = {
     "loss": version,
+    "model": choice("model", MODELS),
     "loss.mask": ALL_FLAGS["maskLosses"].translate,
     "loss.targets": ALL_FLAGS["exactlabels"].translate,
     "loss.axes": ALL_FLAGS["meanloss"].translate,

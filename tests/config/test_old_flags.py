@@ -67,6 +67,7 @@ def said(monkeypatch, capsys, tmp_path):
         pytest.param(["loss.maskLosses=1"], "loss.mask=learned", marks=pytest.mark.slow),
         pytest.param(["+batch_size=8", "hydra/job_logging=none", "hydra/hydra_logging=none"], "data.batch_size=8", marks=pytest.mark.slow),
         (["--logitsversion", "7"], "loss=norms"),
+        (["model=trainclip_v5335DIM"], "model=v5335dim"),
         (["trainer.precision=16", "hydra/job_logging=none", "hydra/hydra_logging=none"], "trainer.precision=16-mixed"),
     ],
 )
