@@ -12,7 +12,6 @@ import pytest
 
 from model.config.checks import view_count
 from model.config.old_flags import ALL_FLAGS, ENHANCED_FLAGS, LOSSES, OLD_FLAGS
-from model.errors import ConfigError
 from model.legacy.__main__ import main
 from model.legacy.old_command import COCO, new_command
 from model.legacy.old_scripts import SCRIPTS, find_script
