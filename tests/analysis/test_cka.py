@@ -49,7 +49,9 @@ def test_layers_by_layers_over_batches_equal_the_published_formula():
     for i in range(3):
         for j in range(2):
             pairs = [(one[i], other[j]) for one, other in zip(data, mixed, strict=True)]
-            cross, left, right = (sum(hsic(*pick) for pick in picks) for picks in (pairs, [(x, x) for x, _ in pairs], [(y, y) for _, y in pairs]))
+            cross, left, right = (
+                sum(hsic(*pick) for pick in picks) for picks in (pairs, [(x, x) for x, _ in pairs], [(y, y) for _, y in pairs])
+            )
             assert sums.result()[i, j].item() == pytest.approx(cross / math.sqrt(left * right), abs=1e-12), (i, j)
 
 

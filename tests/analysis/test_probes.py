@@ -82,7 +82,9 @@ def test_tokens_by_hand():
     embedding = torch.tensor([[4.0, 0.0], [-1.0, 0.0], [3.0, 4.0], [3.0, -4.0]])
     embedding[3] = torch.tensor([-2.0, -4.0])
     figures = token_figures(embedding, ["far", "opposite", "above", "below"], most=2)
-    assert figures["norm"] == pytest.approx({"mean": (4 + 1 + 5 + math.sqrt(20)) / 4, "min": 1, "max": 5, "std": np.std([4, 1, 5, math.sqrt(20)])})
+    assert figures["norm"] == pytest.approx(
+        {"mean": (4 + 1 + 5 + math.sqrt(20)) / 4, "min": 1, "max": 5, "std": np.std([4, 1, 5, math.sqrt(20)])}
+    )
     assert [name for name, _ in figures["central"]] == ["far", "above"]
     assert [name for name, _ in figures["furthest"]] == ["opposite", "below"]
     assert [cosine for _, cosine in figures["central"]] == pytest.approx([1, 0.6])

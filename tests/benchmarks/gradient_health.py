@@ -1,7 +1,7 @@
 """What gradient health costs, as ratios within one process. Needs about 2 GB.
 
-python -m tests.benchmarks.gradient_health            # check and clip, on gradients of the size of CLIP ViT-B/32
-python -m tests.benchmarks.gradient_health --step     # also a training step with backbone=vit_b_32 (minutes)
+    python -m tests.benchmarks.gradient_health            # check and clip, on gradients of the size of CLIP ViT-B/32
+    python -m tests.benchmarks.gradient_health --step     # also a training step with backbone=vit_b_32 (minutes)
 """
 
 from __future__ import annotations

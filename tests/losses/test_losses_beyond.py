@@ -76,7 +76,7 @@ class TestSymile:
 class TestGram:
     def test_two_views_span_the_sine_of_their_angle(self):
         x = draw(2)
-        cosine = normalize(x, dim=-1)[0] @ normalize(x, dim=-1)[1].T
+        cosine = (normalize(x, dim=-1)[0] @ normalize(x, dim=-1)[1].T)
         torch.testing.assert_close(make_loss("gram").score(x), -(1 - cosine**2).sqrt(), rtol=1e-4, atol=1e-5)
 
     @pytest.mark.parametrize(("n", "volume"), [(2, 0.436), (3, 0.167), (4, 0.061), (6, 0.0074)])

@@ -34,9 +34,7 @@ def old(tmp_path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    ("model", "more"),
-    [
+@pytest.mark.parametrize(("model", "more"), [
         pytest.param("clip", (), marks=pytest.mark.slow),
         ("v534dim", THEN),
         pytest.param("clip", ("backbone.translator_norm=post",), marks=pytest.mark.slow),
