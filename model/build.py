@@ -81,7 +81,7 @@ def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Pat
 
 def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> Source:
     """The source, with the same rows in all processes of the run, and in the run when it is continued. Only the first process examines files."""
-    earlier = record.read(start.parent.parent) if start is not None and config.train else None
+    earlier = kept_record(folder, start.parent.parent) if start is not None and config.train else None
     made: list[Source] = []
 
     def decide() -> dict | None:
@@ -93,6 +93,16 @@ def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start:
     if source.record is not None and first_process() and config.train and not config.trainer.fast_dev_run:
         record.write(folder, source.record)
     return source
+
+
+def kept_record(folder: Path, kept: Path) -> dict | None:
+    """The record of the run in the folder `kept`, which goes on in `folder`; None where there is none, or it is damaged."""
+    try:
+        return record.read(kept)
+    except ValueError:
+        if first_process() and kept.resolve() == folder.resolve():
+            move_damaged(folder, folder / record.FILE, "it cannot be read", "the picture files are examined again")
+        return None
 
 
 def warn_of_cut_captions(data: CaptionData) -> None:
