@@ -75,7 +75,8 @@ def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Pat
         context_length=sizes.context_length,
         seed=config.seed,
     )
-    warn_of_cut_captions(data)
+    if first_process():
+        warn_of_cut_captions(data)
     return data
 
 
@@ -106,7 +107,7 @@ def kept_record(folder: Path, kept: Path) -> dict | None:
 
 
 def warn_of_cut_captions(data: CaptionData) -> None:
-    """Says how many training captions are longer than the context, as far as they are counted here."""
+    """Says how many training captions are longer than the context, as far as they are counted here. For the first process."""
     rows = range(min(data.source.size("train"), CUT_SAMPLES))
     texts = [text for texts in data.source.texts("train", rows) for text in texts[: data.captions]]
     cut = cut_captions(data.tokenizer, texts, data.context_length)

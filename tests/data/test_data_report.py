@@ -70,7 +70,7 @@ def test_every_fault_is_listed_with_file_and_line(report, tmp_path):
         "0007.png is empty, 0008.png cannot be opened (No such file or directory)",
         "train2017: 1 image is left out, with fewer than data.captions=5 captions: 0003.png",
         "train2017: 1 image number has several entries, of which the first is used: 0000.png",
-        "train2017: 1 image is a copy of another one, by content, and its false negative: 0010.png = 0011.png",
+        "train2017: 1 image is a copy of another one (same content), so that each is a false negative of the other: 0010.png = 0011.png",
         "val2017: 1 image is also in train2017, by content, so that figures of val and test are too high: 0001.png",
     ]
     entries = lines[lines.index("entries that are left out:") + 1 :]
