@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, defaultdict
-from contextlib import closing
 from itertools import islice
 from typing import NamedTuple
 
 from model.data.annotations import Captions, Damaged, Identifier, Instances, read_captions, read_instances
 from model.data.coco_files import Part
 from model.data.pictures import NotReadable
-from model.data.remembered import RememberedPictures, checked_names
+from model.data.remembered import RememberedPictures
 from model.data.tally import Tally
 from model.data.text import clean, has_lone_surrogate, shown
 from model.errors import ConfigError
@@ -79,16 +78,15 @@ def readable_rows(part: Part, listed: Listed, wanted: int | None) -> list[Row]:
     Raises ConfigError where there are none.
     """
     kept: list[Row] = []
-    tally = listed.tally
-    with RememberedPictures(part.images()) as pictures, closing(checked_names([row.name for row in listed.rows])) as names:
-        for row, verdict in zip(listed.rows, pictures.verdicts(names), strict=False):
-            if len(kept) == wanted:
-                break
-            if isinstance(verdict, NotReadable):
-                tally.unreadable[row.name] = str(verdict)
-            else:
-                kept.append(row)
-                tally.facts.append((row.name, verdict))
+    tally, rows = listed.tally, iter(listed.rows)
+    with RememberedPictures(part.images()) as pictures:
+        while block := list(islice(rows, None if wanted is None else wanted - len(kept))):
+            for row, verdict in zip(block, pictures.verdicts([row.name for row in block]), strict=True):
+                if isinstance(verdict, NotReadable):
+                    tally.unreadable[row.name] = str(verdict)
+                else:
+                    kept.append(row)
+                    tally.facts.append((row.name, verdict))
     tally.examined = pictures.examined
     if not kept:
         first = next((f" ({shown(name)} {reason})" for name, reason in tally.unreadable.items()), "")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -12,6 +11,7 @@ from torch.utils.data import DataLoader
 from model.data.batch import Batch
 from model.data.dataset import BatchDataset, Lost
 from model.data.sampler import EpochSampler, Rows
+from model.data.workers import start_method
 from model.errors import RunFailed
 from model.interruption import leave_to_parent
 from model.launch import first_process
@@ -48,14 +48,6 @@ def loader_of(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> 
         multiprocessing_context=start_method() if num_workers else None,
         worker_init_fn=leave_to_parent,
     )
-
-
-def start_method() -> str | None:
-    """The start method for workers; None leaves the choice to torch. Processes of joblib's launcher have the start method `loky`, with which a
-    DataLoader cannot start workers."""
-    if multiprocessing.get_start_method(allow_none=True) != "loky":
-        return None
-    return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 class OrderedLoader:

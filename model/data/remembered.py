@@ -14,7 +14,8 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -22,14 +23,17 @@ from typing import Any, NamedTuple
 import PIL
 
 from model.data.pictures import Facts, NotReadable, NotThere, examine
+from model.data.workers import mapped, usable_cores
 from model.report.files import write_whole
 from model.user_cache import cache_folder
 
 log = logging.getLogger(__name__)
 # Of a verdict: another version of the rules for pictures, or of Pillow, may come to another one.
 RULES = f"1, Pillow {PIL.__version__}"
-# Files that are looked at together, and of these by one thread.
-CHUNK, PIECE = 512, 16
+# Files that are looked at together, by one thread or worker.
+PIECE = 16
+# New pictures for which worker processes are started, and how many at most.
+MANY, MOST_WORKERS = 512, 16
 # Seconds after which the verdicts so far are written: a killed check loses no more.
 WRITE_EVERY = 10.0
 # Seconds between two looks whether another process has finished its check.
@@ -66,7 +70,7 @@ class RememberedPictures:
         self._alone = False
 
     def __enter__(self) -> RememberedPictures:
-        self._threads = self._resources.enter_context(ThreadPoolExecutor(min(32, usable_cores() + 4)))
+        self._threads = ThreadPoolExecutor(min(32, usable_cores() + 4))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -80,32 +84,43 @@ class RememberedPictures:
             self._threads.shutdown(cancel_futures=True)
             self._resources.close()
 
-    def verdicts(self, names: Iterator[str]) -> Iterator[Verdict]:
-        """What is known of each picture, by its path below the folder; a picture that nothing is known of is decoded, in threads."""
-        while chunk := list(islice(names, CHUNK)):
-            stamps = self._in_threads(self._stamps, chunk)
-            new = [name for name, stamp in zip(chunk, stamps, strict=True) if isinstance(stamp, Stamp) and self._recall(name, stamp) is None]
-            if new and not self._alone:
-                self._wait_for_others()
-                new = [name for name, stamp in zip(chunk, stamps, strict=True) if isinstance(stamp, Stamp) and self._recall(name, stamp) is None]
-            fresh = dict(zip(new, self._in_threads(self._examined, new), strict=True))
-            self.examined += len(fresh)
-            found = dict(zip(chunk, stamps, strict=True))
-            self._known |= {name: as_json(found[name], verdict) for name, verdict in fresh.items() if not isinstance(verdict, NotThere)}
-            for name, stamp in zip(chunk, stamps, strict=True):
-                yield stamp if isinstance(stamp, NotThere) else fresh.get(name) or self._recall(name, stamp)
-            if self.examined and time.monotonic() - self._written > WRITE_EVERY:
+    def verdicts(self, names: Sequence[str]) -> list[Verdict]:
+        """What is known of each picture, by its path below the folder; a picture that nothing is known of is decoded."""
+        stamps = dict(zip(names, chain.from_iterable(self._threads.map(partial(stamps_of, self.folder), pieces_of(names))), strict=True))
+        if not self._alone and self._unknown(stamps):
+            self._wait_for_others()
+        gone = self._examine(stamps, self._unknown(stamps))
+        found = {name: stamp if isinstance(stamp, NotThere) else gone.get(name) or self._recall(name, stamp) for name, stamp in stamps.items()}
+        return [found[name] for name in names]
+
+    def _unknown(self, stamps: dict[str, Stamp | NotThere]) -> list[str]:
+        """Names of the files that are there and that nothing is known of."""
+        return [name for name, stamp in stamps.items() if isinstance(stamp, Stamp) and self._recall(name, stamp) is None]
+
+    def _examine(self, stamps: dict[str, Stamp | NotThere], names: list[str]) -> dict[str, NotThere]:
+        """Decodes pictures; returns those that could not be opened, of which nothing is remembered."""
+        gone: dict[str, NotThere] = {}
+        for name, verdict in zip(progress(names), self._decoded(names), strict=True):
+            self.examined += 1
+            if isinstance(verdict, NotThere):
+                gone[name] = verdict
+            else:
+                self._known[name] = as_json(stamps[name], verdict)
+            if time.monotonic() - self._written > WRITE_EVERY:
                 self._write()
+        return gone
 
-    def _in_threads(self, function: Any, names: list[str]) -> list[Any]:
-        pieces = [names[first : first + PIECE] for first in range(0, len(names), PIECE)]
-        return [result for results in self._threads.map(function, pieces) for result in results]
-
-    def _stamps(self, names: list[str]) -> list[Stamp | NotThere]:
-        return [stamp_of(os.path.join(self.folder, name)) for name in names]
-
-    def _examined(self, names: list[str]) -> list[Verdict]:
-        return [verdict_on(os.path.join(self.folder, name)) for name in names]
+    def _decoded(self, names: list[str]) -> Iterator[Verdict]:
+        """Verdicts on new pictures, one after the other: by worker processes where there are many, as threads decode one at a time."""
+        pieces, done = pieces_of(names), 0
+        if len(names) >= MANY and usable_cores() > 1:
+            try:
+                for verdicts in mapped(partial(verdicts_on, self.folder), pieces, min(usable_cores(), MOST_WORKERS)):
+                    done += 1
+                    yield from verdicts
+            except (OSError, RuntimeError, AssertionError) as error:  # AssertionError: a daemon may have no processes
+                log.warning("pictures are decoded in one process, as no others can help (%s)", (str(error).splitlines() or [type(error).__name__])[0])
+        yield from chain.from_iterable(self._threads.map(partial(verdicts_on, self.folder), pieces[done:]))
 
     def _recall(self, name: str, stamp: Stamp) -> Verdict | None:
         return from_json(self._known.get(name), stamp)
@@ -130,9 +145,9 @@ class RememberedPictures:
         self._written = time.monotonic()
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def pieces_of(names: Sequence[str]) -> list[Sequence[str]]:
+    """The names in pieces of work."""
+    return [names[first : first + PIECE] for first in range(0, len(names), PIECE)]
 
 
 def locked(file: Any) -> bool:
@@ -155,12 +170,22 @@ def stamp_of(path: str) -> Stamp | NotThere:
     return Stamp(status.st_size, status.st_mtime_ns)
 
 
+def stamps_of(folder: str, names: Sequence[str]) -> list[Stamp | NotThere]:
+    """Of files below the folder."""
+    return [stamp_of(os.path.join(folder, name)) for name in names]
+
+
 def verdict_on(path: str) -> Verdict:
     """The facts of a picture, or why it cannot be used."""
     try:
         return examine(path)
     except NotReadable as reason:
         return reason
+
+
+def verdicts_on(folder: str, names: Sequence[str]) -> list[Verdict]:
+    """Of files below the folder."""
+    return [verdict_on(os.path.join(folder, name)) for name in names]
 
 
 def load(file: Path) -> dict[str, Any]:
@@ -194,10 +219,10 @@ def remove_old(folder: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def checked_names(names: Sequence[str]) -> Iterator[str]:
+def progress(names: Sequence[str]) -> Iterator[str]:
     """The names, with a bar on a terminal that counts them as they are asked for."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    return iter(track(names, "reading the pictures", console=console, disable=not console.is_terminal, transient=True))
+    return iter(track(names, "reading the pictures", console=console, disable=not (names and console.is_terminal), transient=True))

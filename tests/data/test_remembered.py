@@ -18,6 +18,7 @@ from model.data.coco_files import parts
 from model.data.pictures import Facts, NotReadable, NotThere
 from model.data.remembered import RememberedPictures
 from tests.data.coco_folder import write_captions, write_folder
+from tests.forked import ended, start
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def decoded(monkeypatch) -> list[str]:
-    """Names of the files that are decoded from now on, in the order of their names."""
+    """Names of the files that this process decodes from now on."""
     names = []
 
     def counted(path):
@@ -48,15 +49,16 @@ def source(root: Path, **sizes) -> Coco:
 def verdicts(folder: Path, *names: str) -> list[Facts | NotReadable]:
     """Of these pictures, as a new process finds them."""
     with RememberedPictures(folder) as known:
-        return list(known.verdicts(iter(names)))
+        return known.verdicts(names)
 
 
-@pytest.mark.parametrize("count", [40, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_the_second_start_decodes_nothing(cache, decoded, tmp_path, count, caplog):
+    """Worker processes decode the training pictures, this one those of val."""
     write_folder(tmp_path, train=count)
     with caplog.at_level(logging.INFO, logger="model.data"):
         first = source(tmp_path)
-    assert len(decoded) == count + 8
+    assert len(decoded) == 8
     assert f"train2017: {count:,} images are used; {count:,} pictures were decoded, the others are known" in caplog.messages
     decoded.clear()
     caplog.clear()
@@ -151,17 +153,24 @@ def test_a_cache_that_cannot_be_written_is_no_error(decoded, tmp_path, monkeypat
 
 
 def test_a_check_that_is_killed_has_written_what_it_knows(cache, decoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(remembered, "CHUNK", 8)
     monkeypatch.setattr(remembered, "WRITE_EVERY", 0.0)
     write_folder(tmp_path)
-    memory = RememberedPictures(tmp_path / "train2017").__enter__()  # never left, as after SIGKILL
-    found = memory.verdicts(f"{number:04}.png" for number in range(24))
-    for _ in range(17):
-        next(found)
-    memory._resources.close()  # the kernel takes the lock of a process that has ended
+
+    def killed(names):
+        if len(names) < 24:  # val
+            yield from names
+            return
+        yield from names[:17]
+        os._exit(9)
+
+    def check() -> None:
+        remembered.progress = killed
+        source(tmp_path)
+
+    assert ended(start(check, tmp_path / "said")) == 9
     decoded.clear()
     source(tmp_path)
-    assert sorted(name for name in decoded) == sorted([f"{number:04}.png" for number in (*range(8), *range(16, 24))])
+    assert sorted(decoded) == [f"{number:04}.png" for number in range(17, 24)]
 
 
 def test_processes_at_the_same_time_examine_a_picture_once(cache, decoded, tmp_path, caplog):
@@ -182,7 +191,7 @@ def test_a_process_says_that_it_waits(cache, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(remembered, "PAUSE", 0.01)
     images = write_folder(tmp_path) / "train2017"
     with RememberedPictures(images) as first:
-        next(first.verdicts(iter(["0000.png"])))
+        first.verdicts(["0000.png"])
         with caplog.at_level(logging.INFO, logger="model.data"):
             waiting = threading.Thread(target=verdicts, args=(images, "0001.png"))
             waiting.start()
@@ -203,11 +212,29 @@ def test_verdicts_that_nobody_asks_for_are_removed(cache, tmp_path):
     assert len(list(cache.glob("*.json"))) == 3
 
 
-def test_only_as_many_are_decoded_as_are_asked_for(cache, decoded, tmp_path, monkeypatch):
-    monkeypatch.setattr(remembered, "CHUNK", 8)
+def test_only_as_many_are_decoded_as_are_asked_for(cache, decoded, tmp_path):
     write_folder(tmp_path, train=40)
+    for number in (3, 10, 11):
+        (tmp_path / "train2017" / f"{number:04}.png").write_bytes(b"no picture")
     assert source(tmp_path, train=10).size("train") == 10
-    assert len(decoded) == 16 + 8
+    assert len(decoded) == 8 + 10 + 3  # 10, then 1 in the place of the third, 1 of the tenth, 1 of the eleventh
+
+
+@pytest.mark.parametrize("error", [OSError("no shared memory"), RuntimeError("a worker was killed"), AssertionError("a daemon")])
+@pytest.mark.parametrize("after", [0, 3])
+def test_where_workers_fail_this_process_decodes_the_rest(cache, decoded, tmp_path, monkeypatch, caplog, error, after):
+    def failing(function, pieces, workers):
+        for piece in pieces[:after]:
+            yield function(piece)
+        raise error
+
+    monkeypatch.setattr(remembered, "mapped", failing)
+    monkeypatch.setattr(remembered, "MANY", 100)
+    monkeypatch.setattr(remembered, "usable_cores", lambda: 2)
+    with caplog.at_level(logging.WARNING, logger="model.data"):
+        assert source(write_folder(tmp_path, train=100)).size("train") == 100
+    assert sorted(decoded) == sorted([f"{number:04}.png" for number in (*range(100), *range(8))])
+    assert caplog.messages == [f"pictures are decoded in one process, as no others can help ({error})"]
 
 
 def test_copies_and_pictures_of_both_parts_are_said(cache, tmp_path, caplog):

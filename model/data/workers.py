@@ -1,0 +1,64 @@
+"""Worker processes of torch's DataLoader, in any process of a run: how they start, and pictures examined by them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+import torch
+from torch.utils.data import DataLoader
+
+from model.interruption import leave_to_parent
+
+Piece, Result = TypeVar("Piece"), TypeVar("Result")
+
+
+def start_method() -> str | None:
+    """The start method for workers; None leaves the choice to torch. Processes of joblib's launcher have the start method `loky`, with which a
+    DataLoader cannot start workers."""
+    if multiprocessing.get_start_method(allow_none=True) != "loky":
+        return None
+    return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Mapped(Generic[Piece, Result]):
+    """A function of pieces of work, as a dataset."""
+
+    def __init__(self, function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> None:
+        self.function, self.pieces = function, pieces
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, index: int) -> Result:
+        return self.function(self.pieces[index])
+
+
+def unchanged(result: Result) -> Result:
+    """In place of torch's conversion of items to tensors."""
+    return result
+
+
+def mapped(function: Callable[[Piece], Result], pieces: Sequence[Piece], workers: int) -> Iterator[Result]:
+    """The results in the order of the pieces, made by so many worker processes. Workers end when this process is killed.
+
+    Raises OSError or RuntimeError where processes cannot be started here, or one is killed.
+    """
+    return iter(
+        DataLoader(
+            Mapped(function, pieces),
+            batch_size=None,
+            num_workers=workers,
+            collate_fn=unchanged,
+            multiprocessing_context=start_method() if workers else None,
+            worker_init_fn=leave_to_parent,
+            generator=torch.Generator(),  # of its own, as every iterator draws one number from it
+        )
+    )
