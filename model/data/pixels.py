@@ -42,7 +42,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def key_in_eight_bits(image: Image.Image) -> None:
-    """The colour that a PNG declares transparent, as the pixels will be. Pillow scales those of 2, 4 and 3 x 16 bits to 8 bits, but not the colour."""
+    """The colour that a PNG declares transparent, as the pixels will be: Pillow scales those of 2, 4 and 3 x 16 bits to 8 bits, not the colour."""
     key = image.info.get("transparency")
     if image.format != "PNG" or not image.tile:
         return
