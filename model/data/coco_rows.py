@@ -50,7 +50,8 @@ def listed_rows(part: Part, captions: int, *, allow_outside: bool) -> Listed:
     tally = Tally(part.name, captions)
     try:
         found = read_captions(part.captions())
-        instances = read_instances(part.instances()) if part.instances().is_file() else None
+        kinds = {type(image["id"]) for image in found.images}
+        instances = read_instances(part.instances(), next(iter(kinds), None)) if part.instances().is_file() else None
     except Damaged as damage:
         raise damage.as_config_error() from damage
     texts = texts_of(found, tally)
@@ -89,6 +90,7 @@ def readable_rows(part: Part, listed: Listed, wanted: int | None) -> list[Row]:
                 kept.append(row)
                 tally.facts[row.name] = verdict
     tally.examined = pictures.examined
+    tally.shared_files = [name for name, count in Counter(row.name for row in kept).items() if count > 1]
     if not kept:
         first = next((f" ({shown(name)} {reason})" for name, reason in tally.unreadable.items()), "")
         allowed = f"a folder with the images that {part.captions()} names"

@@ -36,6 +36,8 @@ class Tally:
     """Numbers of the captions without a word, which are left out."""
     orphans: int = 0
     """Captions whose image is not in the file."""
+    shared_files: list[str] = field(default_factory=list)
+    """Files that several images name."""
     surrogates: int = 0
     """Captions in which a lone surrogate was replaced."""
     facts: dict[str, Facts] = field(default_factory=dict)
@@ -65,7 +67,8 @@ class Tally:
             fewer = f"with fewer than data.captions={self.captions} captions"
             yield f"{self.name}: {counted(self.few_captions, 'image')} left out, {fewer}: {listed(map(shown, self.few_captions), most)}"
         if self.empty:
-            yield f"{self.name}: {counted(self.empty, 'caption')} left out, without a word: number {listed(map(str, self.empty), most)}"
+            numbers = listed((shown(str(number)) for number in self.empty), most)
+            yield f"{self.name}: {counted(self.empty, 'caption')} left out, without a word: number {numbers}"
         if self.orphans:
             yield f"{self.name}: {self.orphans:,} captions left out, of images that the file does not list"
         if self.repeated_images:
@@ -75,6 +78,9 @@ class Tally:
             yield f"{self.name}: {self.repeated_captions:,} captions have the number of another caption; all are used"
         if self.surrogates:
             yield f"{self.name}: {self.surrogates:,} captions contain half of a UTF-16 pair, which is replaced by U+FFFD"
+        if self.shared_files:
+            names = listed(map(shown, self.shared_files), most)
+            yield f"{self.name}: {counted(self.shared_files, 'file')} named by several images, each a false negative of the others: {names}"
         groups = copies(self.facts)
         if groups:
             pairs = listed((" = ".join(map(shown, names)) for names in groups), most)

@@ -25,5 +25,10 @@ def has_lone_surrogate(text: str) -> bool:
 
 def shown(text: str) -> str:
     """A foreign text, such as a file's name, as a part of one line: what cannot be printed is escaped, what is long is cut."""
-    escaped = "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii") for character in text[: SHOWN + 1])
-    return escaped if len(text) <= SHOWN and len(escaped) <= SHOWN else f"{escaped[:SHOWN]}…"
+    found = escaped(text[: SHOWN + 1])
+    return found if len(text) <= SHOWN and len(found) <= SHOWN else f"{found[:SHOWN]}…"
+
+
+def escaped(text: str) -> str:
+    """The same, as long as it is."""
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii") for character in text)
