@@ -111,9 +111,8 @@ def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
     A run whose own tokeniser is damaged trains it again, which gives the same one. Raises ConfigError where another run's is damaged, or that of a
     checkpoint which is only evaluated.
     """
-    named = config.data.tokenizer or config.backbone.pretrained
-    if named:
-        return load_tokenizer(named)
+    if named_tokenizer(config):
+        return new_tokenizer(config, source)
     kept = start.parent.parent / "tokenizer" if start is not None else None
     if kept is not None and kept.exists():
         try:
@@ -123,11 +122,24 @@ def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
                 raise
         if first_process():
             move_damaged(folder, folder / "tokenizer", "it cannot be read", "it is trained again, from the same captions")
-    rows = range(min(source.size("train"), TOKENIZER_SAMPLES))
-    tokenizer = train_tokenizer([text for texts in source.texts("train", rows) for text in texts], config.data.vocab_size)
+    tokenizer = new_tokenizer(config, source)
     if first_process() and not config.trainer.fast_dev_run:
         save_tokenizer(tokenizer, folder / "tokenizer")
     return tokenizer
+
+
+def new_tokenizer(config: RunConfig, source: Source):
+    """The tokeniser that the configuration names, or the pretrained backbone's, or one trained on the source's captions."""
+    named = named_tokenizer(config)
+    if named:
+        return load_tokenizer(named)
+    rows = range(min(source.size("train"), TOKENIZER_SAMPLES))
+    return train_tokenizer([text for texts in source.texts("train", rows) for text in texts], config.data.vocab_size)
+
+
+def named_tokenizer(config: RunConfig) -> str | None:
+    """The hub id or folder of a tokeniser that is not trained; None where a run trains its own."""
+    return config.data.tokenizer or config.backbone.pretrained
 
 
 def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> NWayClip:

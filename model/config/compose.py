@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from model.config.checks import check_run
+from model.config.folder import CONFIG_NAME
 from model.config.identity import job_hash_of, run_hash
 from model.config.schema import SCHEMAS, RunConfig
 from model.errors import ConfigError, not_known
@@ -38,6 +40,13 @@ def known_keys() -> list[str]:
     for group, nodes in SCHEMAS.items():
         keys |= {f"{group}.{field.name}" for node in nodes.values() for field in fields(node)}
     return sorted(keys)
+
+
+def composed_run(overrides: Sequence[str]) -> RunConfig:
+    """The checked configuration that train.py would have with these arguments. Raises what Hydra raises for arguments that it cannot read."""
+    register_schemas()
+    with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+        return from_hydra(compose(CONFIG_NAME, list(overrides)))
 
 
 def from_hydra(composed: DictConfig) -> RunConfig:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from model.data.coco_files import Part, parts
 from model.data.coco_rows import Listed, Row, listed_rows, readable_rows, remaining_rows
-from model.data.pictures import NotReadable, read_picture
+from model.data.pictures import Facts, NotReadable, read_picture
 from model.data.sizes import limited
 from model.data.source import ForRun, PicturesLost
 from model.data.tally import shared_images
@@ -68,7 +68,7 @@ class Coco:
         train = rows_of(folder["train"], listed["train"], sizes["train"], record)
         limited("data.train_size", sizes["train"] or 0, len(train), f"images of {folder['train'].name}", listed["train"].tally.reasons())
         self._rows: dict[str, list[Row]] = {"train": train, "val": held_out[:val], "test": held_out[val:]}
-        self.tallies = {name: one.tally for name, one in listed.items()}
+        self.tallies = {name: listed[name].tally for name in ("train", "val")}
         self.record = {
             "images": {split: len(rows) for split, rows in self._rows.items()},
             "left_out": {tally.name: tally.unreadable for tally in self.tallies.values()},
@@ -85,6 +85,12 @@ class Coco:
             now, then = (", ".join(f"{count:,} {split}" for split, count in images.items()) for images in (self.record["images"], before))
             raise ConfigError(f"data.root={part.root} has other images ({now}) than the run began with; allowed: the data with {then}")
 
+    def files(self, split: str) -> list[Facts] | None:
+        """What is known of the picture file of each row of `split`; None for a source with a record, which has not looked at them."""
+        known = [facts for _, facts in self.tallies["train" if split == "train" else "val"].facts]
+        first = self.size("val") if split == "test" else 0
+        return known[first : first + self.size(split)] or None
+
     def size(self, split: str) -> int:
         """Images in `split`."""
         return len(self._rows[split])
@@ -96,7 +102,7 @@ class Coco:
             try:
                 pictures.append(self._image(self._rows[split][index]))
             except NotReadable as reason:
-                lost[place] = f"{escaped(str(self._rows[split][index].file))} {reason}"
+                lost[place] = f"{escaped(self._rows[split][index].file)} {reason}"
         if lost:
             raise PicturesLost(lost)
         return torch.stack(pictures)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter, defaultdict
 from contextlib import closing
 from itertools import islice
-from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from model.data.annotations import Captions, Damaged, Identifier, Instances, read_captions, read_instances
@@ -26,7 +26,8 @@ class Row(NamedTuple):
 
     name: str
     """As in the annotation file: the path below the image folder."""
-    file: Path
+    file: str
+    """The whole path."""
     captions: list[str]
     label: int
     """Index into the class names; -1 where the image has no instance."""
@@ -50,22 +51,21 @@ def listed_rows(part: Part, captions: int, *, allow_outside: bool) -> Listed:
     tally = Tally(part.name, captions)
     try:
         found = read_captions(part.captions())
-        kinds = {type(image["id"]) for image in found.images}
-        instances = read_instances(part.instances(), next(iter(kinds), None)) if part.instances().is_file() else None
+        instances = read_instances(part.instances(), found.kind_of_ids()) if part.instances().is_file() else None
     except Damaged as damage:
         raise damage.as_config_error() from damage
     texts = texts_of(found, tally)
     labels = largest_instances(instances) if instances else {}
-    rows = []
+    rows, folder = [], str(part.images())
     for image in first_of_each_id(found.images, tally):
         name, own = image["file_name"], texts.get(image["id"], [])
         tally.captions_of_images.append(len(own))
         if is_outside(name) and not allow_outside:
             tally.unreadable[name] = OUTSIDE
         elif len(own) < captions:
-            tally.few_captions.append(name)
+            tally.few_captions[image["id"]] = name
         else:
-            rows.append(Row(name, part.images() / name, own[:captions], labels.get(image["id"], -1)))
+            rows.append(Row(name, os.path.join(folder, name), own[:captions], labels.get(image["id"], -1)))
     if not rows and not tally.unreadable:
         most = max(tally.captions_of_images, default=0)
         allowed = f"1 to {most}" if most else f"a folder whose {part.captions()} has captions of its images"
@@ -88,9 +88,8 @@ def readable_rows(part: Part, listed: Listed, wanted: int | None) -> list[Row]:
                 tally.unreadable[row.name] = str(verdict)
             else:
                 kept.append(row)
-                tally.facts[row.name] = verdict
+                tally.facts.append((row.name, verdict))
     tally.examined = pictures.examined
-    tally.shared_files = [name for name, count in Counter(row.name for row in kept).items() if count > 1]
     if not kept:
         first = next((f" ({shown(name)} {reason})" for name, reason in tally.unreadable.items()), "")
         allowed = f"a folder with the images that {part.captions()} names"
@@ -135,8 +134,7 @@ def texts_of(found: Captions, tally: Tally) -> dict[Identifier, list[str]]:
 
 def is_outside(name: str) -> bool:
     """Whether a file name leads out of the image folder. A link inside the folder may lead anywhere, because the owner of the folder has made it."""
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts
+    return os.path.isabs(name) or ".." in name.split("/")
 
 
 def class_names(instances: Instances) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from model.data.emoji_groups import GROUPS, group_labels, group_prompts
 from model.data.fonts import find_font
 from model.data.sizes import parted
 from model.data.source import SYMMETRIC, ForRun
+from model.data.tally import Tally
 from model.errors import ConfigError, one_of
 
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
@@ -32,6 +34,7 @@ class Emoji:
     class_names = GROUPS
     normalization = SYMMETRIC
     record = None
+    tallies: ClassVar[dict[str, Tally]] = {}
 
     def __init__(self, font_file: Path, languages: Sequence[str], sizes: dict[str, int | None], *, image_size: int, augment: bool, seed: int) -> None:
         """sizes: split -> emoji (train: None for all that are left); augment: whether training pictures are moved, differently in each epoch.
@@ -46,6 +49,9 @@ class Emoji:
         self._names, self._groups = names_of(self.emoji, languages), group_labels(self.emoji)
         self._pictures = torch.from_numpy(pictures)
         self._rows = {split: np.array(rows) for split, rows in parted(len(kept), sizes, "emoji").items()}
+
+    def files(self, split: str) -> None:
+        """There are none: the pictures are drawn."""
 
     def size(self, split: str) -> int:
         """Emoji in `split`."""

@@ -54,7 +54,7 @@ class Facts(NamedTuple):
     """One of FORMATS, or MPO, a JPEG with further pictures behind the first."""
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_picture(path: str | Path) -> Image.Image:
     """The picture at `path` as 8-bit RGB, upright, on white where it is transparent; of an animation the first frame.
 
     Raises NotReadable, with the reason.
@@ -63,7 +63,7 @@ def read_picture(path: Path) -> Image.Image:
         return upright_rgb(image)
 
 
-def examine(path: Path) -> Facts:
+def examine(path: str | Path) -> Facts:
     """Decodes the whole picture, a JPEG at an eighth of its size, which is faster and misses no damage. Raises NotReadable, with the reason."""
     with explained(), opened(path) as file:
         digest = hashlib.blake2b(digest_size=16)
@@ -97,7 +97,7 @@ def explained() -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
+def opened(path: str | Path) -> Iterator[BinaryIO]:
     """The file to read from; links are followed. Raises NotThere for what is no file with content."""
     try:
         status = os.stat(path)

@@ -55,7 +55,7 @@ class RememberedPictures:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = str(folder)
         self.examined = 0
         """Pictures that were decoded, because no verdict was known."""
         name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]
@@ -90,14 +90,10 @@ class RememberedPictures:
                 new = [name for name, stamp in zip(chunk, stamps, strict=True) if isinstance(stamp, Stamp) and self._recall(name, stamp) is None]
             fresh = dict(zip(new, self._in_threads(self._examined, new), strict=True))
             self.examined += len(fresh)
+            found = dict(zip(chunk, stamps, strict=True))
+            self._known |= {name: as_json(found[name], verdict) for name, verdict in fresh.items() if not isinstance(verdict, NotThere)}
             for name, stamp in zip(chunk, stamps, strict=True):
-                if isinstance(stamp, NotThere):
-                    yield stamp
-                    continue
-                verdict = fresh.get(name) or self._recall(name, stamp)
-                if name in fresh and not isinstance(verdict, NotThere):
-                    self._known[name] = as_json(stamp, verdict)
-                yield verdict
+                yield stamp if isinstance(stamp, NotThere) else fresh.get(name) or self._recall(name, stamp)
             if self.examined and time.monotonic() - self._written > WRITE_EVERY:
                 self._write()
 
@@ -106,10 +102,10 @@ class RememberedPictures:
         return [result for results in self._threads.map(function, pieces) for result in results]
 
     def _stamps(self, names: list[str]) -> list[Stamp | NotThere]:
-        return [stamp_of(self.folder / name) for name in names]
+        return [stamp_of(os.path.join(self.folder, name)) for name in names]
 
     def _examined(self, names: list[str]) -> list[Verdict]:
-        return [verdict_on(self.folder / name) for name in names]
+        return [verdict_on(os.path.join(self.folder, name)) for name in names]
 
     def _recall(self, name: str, stamp: Stamp) -> Verdict | None:
         return from_json(self._known.get(name), stamp)
@@ -129,7 +125,7 @@ class RememberedPictures:
     def _write(self) -> None:
         """Without the verdicts the next run decodes the pictures again: no reason to fail."""
         with contextlib.suppress(OSError):
-            write_whole(self._file, json.dumps({"rules": RULES, "folder": str(self.folder), "pictures": self._known}))
+            write_whole(self._file, json.dumps({"rules": RULES, "folder": self.folder, "pictures": self._known}))
             remove_old(self._file.parent)
         self._written = time.monotonic()
 
@@ -148,7 +144,7 @@ def locked(file: Any) -> bool:
     return True
 
 
-def stamp_of(path: Path) -> Stamp | NotThere:
+def stamp_of(path: str) -> Stamp | NotThere:
     """Size and time of change of a file, links followed."""
     try:
         status = os.stat(path)
@@ -159,7 +155,7 @@ def stamp_of(path: Path) -> Stamp | NotThere:
     return Stamp(status.st_size, status.st_mtime_ns)
 
 
-def verdict_on(path: Path) -> Verdict:
+def verdict_on(path: str) -> Verdict:
     """The facts of a picture, or why it cannot be used."""
     try:
         return examine(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from model.data.scenes_captions import Thing, captions
 from model.data.scenes_drawing import drawing
 from model.data.scenes_layout import COLOURS, SHAPES, Layout, description, draw_split
 from model.data.source import SPLITS, SYMMETRIC, ForRun
+from model.data.tally import Tally
 from model.errors import ConfigError, require
 
 # Random streams, beside those of the scenes themselves.
@@ -29,12 +31,16 @@ class Scenes:
     prompts = tuple(tuple(template.format(shape) for template in PROMPTS) for shape in SHAPES)
     normalization = SYMMETRIC
     record = None
+    tallies: ClassVar[dict[str, Tally]] = {}
 
     def __init__(self, sizes: dict[str, int], *, image_size: int, seed: int) -> None:
         """sizes: split -> scenes; image_size: pixels of a side; seed: of the training scenes, val and test do not depend on it."""
         self._layouts = {split: draw_split(split, sizes[split], seed) for split in SPLITS}
         self._keys = {"train": (0, seed), "val": (1,), "test": (2,)}
         self._drawing = drawing(image_size)
+
+    def files(self, split: str) -> None:
+        """There are none: the pictures are drawn."""
 
     def size(self, split: str) -> int:
         """Scenes in `split`."""

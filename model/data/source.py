@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from model.data.pictures import Facts
+from model.data.tally import Tally
+
 SPLITS = ("train", "val", "test")
 # Pixel mean and deviation (fractions of 255) that map 0 … 255 to -1 … 1.
 SYMMETRIC = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -46,6 +49,12 @@ class Source(Protocol):
     record: dict[str, Any] | None
     """Which rows there are, as plain data that is kept with the run: from it a continued run, and every further process, has the same rows,
     whatever has happened to the files. None where the configuration alone decides."""
+
+    tallies: dict[str, Tally]
+    """Of each part of the files what is used and what is left out; empty for sources that draw their pictures."""
+
+    def files(self, split: str) -> list[Facts] | None:
+        """What is known of the picture file of each row of `split`; None for sources that draw their pictures."""
 
     def size(self, split: str) -> int:
         """Pictures in `split`."""

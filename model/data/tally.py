@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -24,8 +24,8 @@ class Tally:
     """Images in the annotation file, each number once."""
     captions_of_images: list[int] = field(default_factory=list)
     """Captions that each image has."""
-    few_captions: list[str] = field(default_factory=list)
-    """Images that are left out for having fewer."""
+    few_captions: dict[int | str, str] = field(default_factory=dict)
+    """Number and file of the images that are left out for having fewer."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Images that are left out for their files -> the reason."""
     repeated_images: list[str] = field(default_factory=list)
@@ -36,12 +36,10 @@ class Tally:
     """Numbers of the captions without a word, which are left out."""
     orphans: int = 0
     """Captions whose image is not in the file."""
-    shared_files: list[str] = field(default_factory=list)
-    """Files that several images name."""
     surrogates: int = 0
     """Captions in which a lone surrogate was replaced."""
-    facts: dict[str, Facts] = field(default_factory=dict)
-    """Images that are used -> what is known of their files."""
+    facts: list[tuple[str, Facts]] = field(default_factory=list)
+    """Of each image that is used, in the order of the rows, the file and what is known of it."""
     examined: int = 0
     """Files that were decoded, because nothing was known of them from earlier runs."""
 
@@ -62,58 +60,54 @@ class Tally:
         """A sentence for everything that is left out or that a user would not expect, with the first `most` names."""
         if self.unreadable:
             files = listed((f"{shown(name)} {reason}" for name, reason in self.unreadable.items()), most)
-            yield f"{self.name}: {counted(self.unreadable, 'image')} left out because of the file: {files}"
+            yield f"{self.name}: {plural(len(self.unreadable), 'image is', 'images are')} left out because of the file: {files}"
         if self.few_captions:
-            fewer = f"with fewer than data.captions={self.captions} captions"
-            yield f"{self.name}: {counted(self.few_captions, 'image')} left out, {fewer}: {listed(map(shown, self.few_captions), most)}"
+            count = plural(len(self.few_captions), "image is", "images are")
+            files = listed(map(shown, self.few_captions.values()), most)
+            yield f"{self.name}: {count} left out, with fewer than data.captions={self.captions} captions: {files}"
         if self.empty:
-            numbers = listed((shown(str(number)) for number in self.empty), most)
-            yield f"{self.name}: {counted(self.empty, 'caption')} left out, without a word: number {numbers}"
+            count = plural(len(self.empty), "caption is", "captions are")
+            yield f"{self.name}: {count} left out, without a word: number {listed((shown(str(number)) for number in self.empty), most)}"
         if self.orphans:
-            yield f"{self.name}: {self.orphans:,} captions left out, of images that the file does not list"
+            yield f"{self.name}: {plural(self.orphans, 'caption is', 'captions are')} left out, of images that the file does not list"
         if self.repeated_images:
             names = listed(map(shown, self.repeated_images), most)
-            yield f"{self.name}: {counted(self.repeated_images, 'image number')} with several entries, of which the first is used: {names}"
+            numbers = plural(len(self.repeated_images), "image number has", "image numbers have")
+            yield f"{self.name}: {numbers} several entries, of which the first is used: {names}"
         if self.repeated_captions:
-            yield f"{self.name}: {self.repeated_captions:,} captions have the number of another caption; all are used"
+            yield f"{self.name}: {plural(self.repeated_captions, 'caption has', 'captions have')} the number of another caption; all are used"
         if self.surrogates:
-            yield f"{self.name}: {self.surrogates:,} captions contain half of a UTF-16 pair, which is replaced by U+FFFD"
-        if self.shared_files:
-            names = listed(map(shown, self.shared_files), most)
-            yield f"{self.name}: {counted(self.shared_files, 'file')} named by several images, each a false negative of the others: {names}"
+            contain = plural(self.surrogates, "caption contains", "captions contain")
+            yield f"{self.name}: {contain} half of a UTF-16 pair, which is replaced by U+FFFD"
         groups = copies(self.facts)
         if groups:
             pairs = listed((" = ".join(map(shown, names)) for names in groups), most)
-            yield f"{self.name}: {sum(map(len, groups)) - len(groups):,} images are copies of another one, each a false negative of it: {pairs}"
+            count = sum(map(len, groups)) - len(groups)
+            yield f"{self.name}: {plural(count, 'image is a copy', 'images are copies')} of another one, by content, and its false negative: {pairs}"
 
 
-def copies(facts: dict[str, Facts]) -> list[list[str]]:
+def copies(facts: Iterable[tuple[str, Facts]]) -> list[list[str]]:
     """Groups of images with the same file content."""
     groups: dict[str, list[str]] = defaultdict(list)
-    for name, fact in facts.items():
+    for name, fact in facts:
         groups[fact.digest].append(name)
     return [names for names in groups.values() if len(names) > 1]
 
 
 def shared_images(train: Tally, held_out: Tally, most: int = NAMED) -> str | None:
     """A sentence on the images of `held_out` that are in `train` too, by content; None where there are none."""
-    digests = {fact.digest for fact in train.facts.values()}
-    shared = [name for name, fact in held_out.facts.items() if fact.digest in digests]
+    digests = {fact.digest for _, fact in train.facts}
+    shared = [name for name, fact in held_out.facts if fact.digest in digests]
     if not shared:
         return None
+    count = plural(len(shared), "image is", "images are")
     names = listed(map(shown, shared), most)
-    return f"{held_out.name}: {counted(shared, 'image')} also in {train.name}, by content, so that figures of val and test are too high: {names}"
+    return f"{held_out.name}: {count} also in {train.name}, by content, so that figures of val and test are too high: {names}"
 
 
-def kinds(tally: Tally) -> dict[str, int]:
-    """File format -> images that are used, the most frequent first."""
-    return dict(Counter(fact.format for fact in tally.facts.values()).most_common())
-
-
-def counted(things: Iterable[object], what: str) -> str:
-    """`1 image is`, `3 images are`."""
-    count = len(list(things))
-    return f"{count:,} {what} is" if count == 1 else f"{count:,} {what}s are"
+def plural(count: int, one: str, several: str) -> str:
+    """The number and the words that follow it."""
+    return f"{count:,} {one if count == 1 else several}"
 
 
 def listed(names: Iterable[str], most: int) -> str:

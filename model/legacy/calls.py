@@ -14,14 +14,34 @@ from model.losses import make_loss
 Logits = Tensor | tuple[Tensor, ...]
 # get_loss_fn's logitsversion -> loss, whether its rows were normalised when asked to.
 VERSIONS = {
-    -1: "pairwise", 0: "einsum", 1: "loss2", 2: "loss3", 3: "loss4", 4: "loss5", 5: "loss6", 6: "loss1", 7: "norms", 8: "normsv2",
-    9: "normsv3", 10: "normsv4", 11: "normsv5", 12: "normsv5", 13: "loss7", 14: "loss8", 15: "normsv6", 16: "normsv7", 17: "normsv8",
+    -1: "pairwise",
+    0: "einsum",
+    1: "loss2",
+    2: "loss3",
+    3: "loss4",
+    4: "loss5",
+    5: "loss6",
+    6: "loss1",
+    7: "norms",
+    8: "normsv2",
+    9: "normsv3",
+    10: "normsv4",
+    11: "normsv5",
+    12: "normsv5",
+    13: "loss7",
+    14: "loss8",
+    15: "normsv6",
+    16: "normsv7",
+    17: "normsv8",
     18: "normsv9",
 }
 # The version whose rows were never normalised.
 AS_THEY_COME = 12
 FUNCTIONS = {
-    "calculate_loss": "einsum", "calculate_lossNorms": "norms", "calculate_lossStock": "stock", "calculate_lossbase": "base",
+    "calculate_loss": "einsum",
+    "calculate_lossNorms": "norms",
+    "calculate_lossStock": "stock",
+    "calculate_lossbase": "base",
     **{f"calculate_loss{k}": f"loss{k}" for k in range(1, 9)},
     **{f"calculate_lossNormsv{k}": f"normsv{k}" for k in (*range(2, 10), "c")},
 }

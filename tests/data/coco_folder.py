@@ -1,0 +1,36 @@
+"""A small folder in COCO's format, written by a test: pictures of noise, every one another, with captions that name them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def write_folder(root: Path, *, train: int = 24, val: int = 8, captions: int = 5, size: int = 12) -> Path:
+    """train2017/ and val2017/ of as many PNG files, 0000.png and on, and their captions; returns `root`."""
+    for name, count in (("train2017", train), ("val2017", val)):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(noise(name, number, size)).save(root / name / f"{number:04}.png")
+        write_captions(root, name, {f"{number:04}.png": [f"{name} picture {number} caption {k}" for k in range(captions)] for number in range(count)})
+    return root
+
+
+def noise(name: str, number: int, size: int) -> np.ndarray:
+    """(size, size, 3) uint8, which only this picture has."""
+    return np.random.default_rng([len(name), number]).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+def write_captions(root: Path, name: str, texts: dict[str, list[str]]) -> Path:
+    """The annotation file of a part; images are numbered in the order of `texts`."""
+    images = [{"id": number, "file_name": file} for number, file in enumerate(texts)]
+    notes = [
+        {"id": 1000 * number + k, "image_id": number, "caption": text} for number, own in enumerate(texts.values()) for k, text in enumerate(own)
+    ]
+    file = root / "annotations" / f"captions_{name}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"images": images, "annotations": notes}, indent=1))
+    return file

@@ -1,0 +1,236 @@
+"""Which pictures can be read is remembered: by path, size and time of change, for later runs and for processes that run at the same time."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from model.data import pictures, remembered
+from model.data.coco import Coco
+from model.data.coco_files import parts
+from model.data.pictures import Facts, NotReadable, NotThere
+from model.data.remembered import RememberedPictures
+from tests.data.coco_folder import write_captions, write_folder
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    """An empty cache of this test."""
+    monkeypatch.setattr(remembered, "cache_folder", lambda: tmp_path / "cache")
+    return tmp_path / "cache" / "pictures"
+
+
+@pytest.fixture
+def decoded(monkeypatch) -> list[str]:
+    """Names of the files that are decoded from now on, in the order of their names."""
+    names = []
+
+    def counted(path):
+        names.append(os.path.basename(path))
+        return pictures.examine(path)
+
+    monkeypatch.setattr(remembered, "examine", counted)
+    return names
+
+
+def source(root: Path, **sizes) -> Coco:
+    """The source of a small folder."""
+    return Coco(parts(str(root), "2017"), {"train": None, "val": 4, "test": 4} | sizes, captions=5, image_size=32)
+
+
+def verdicts(folder: Path, *names: str) -> list[Facts | NotReadable]:
+    """Of these pictures, as a new process finds them."""
+    with RememberedPictures(folder) as known:
+        return list(known.verdicts(iter(names)))
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_the_second_start_decodes_nothing(cache, decoded, tmp_path, count, caplog):
+    write_folder(tmp_path, train=count)
+    with caplog.at_level(logging.INFO, logger="model.data"):
+        first = source(tmp_path)
+    assert len(decoded) == count + 8
+    assert f"train2017: {count:,} images are used; {count:,} pictures were decoded, the others are known" in caplog.messages
+    decoded.clear()
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="model.data"):
+        second = source(tmp_path)
+    assert decoded == []
+    assert f"train2017: {count:,} images are used; 0 pictures were decoded, the others are known" in caplog.messages
+    assert second.record == first.record
+    assert second.files("train") == first.files("train")
+
+
+def test_another_size_or_time_of_change_is_another_picture(cache, decoded, tmp_path):
+    write_folder(tmp_path)
+    source(tmp_path)
+    decoded.clear()
+    longer, newer, other = (tmp_path / "train2017" / f"{number:04}.png" for number in (3, 7, 11))
+    longer.write_bytes(longer.read_bytes() + b"more")
+    os.utime(newer, ns=(0, 12345))
+    shutil.copy(tmp_path / "train2017" / "0000.png", other)
+    source(tmp_path)
+    assert sorted(decoded) == ["0003.png", "0007.png", "0011.png"]
+
+
+def test_reasons_are_remembered_too(cache, decoded, tmp_path, caplog):
+    write_folder(tmp_path)
+    (tmp_path / "train2017" / "0005.png").write_bytes(b"no picture")
+    first = source(tmp_path)
+    decoded.clear()
+    with caplog.at_level(logging.WARNING, logger="model.data"):
+        second = source(tmp_path)
+    assert decoded == []
+    assert second.record == first.record
+    assert second.record["left_out"]["train2017"] == {"0005.png": "is no picture; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"}
+    assert "train2017: 1 image is left out because of the file: 0005.png is no picture; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF" in caplog.messages
+
+
+def test_reasons_of_the_file_system_are_not(cache, tmp_path):
+    write_folder(tmp_path)
+    images = tmp_path / "train2017"
+    (images / "0001.png").rename(images / "away.png")
+    assert isinstance(verdicts(images, "0000.png", "0001.png")[1], NotThere)
+    (images / "away.png").rename(images / "0001.png")
+    assert isinstance(verdicts(images, "0000.png", "0001.png")[1], Facts)
+
+
+def test_links_are_followed_to_what_they_lead_to_now(cache, tmp_path):
+    write_folder(tmp_path)
+    images = tmp_path / "train2017"
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (images / "link.png").symlink_to(images / "0000.png")
+    assert isinstance(verdicts(images, "link.png")[0], Facts)
+    (images / "link.png").unlink()
+    (images / "link.png").symlink_to(tmp_path / "bad.png")
+    assert isinstance(verdicts(images, "link.png")[0], NotReadable)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"rules": "0", "pictures": {}}', '{"pictures": {}}', "[" * 100_000])
+def test_a_damaged_memory_is_made_anew(cache, decoded, tmp_path, content):
+    write_folder(tmp_path)
+    source(tmp_path)
+    for file in cache.glob("*.json"):
+        file.write_text(content)
+    decoded.clear()
+    assert source(tmp_path).size("train") == 24
+    assert len(decoded) == 32
+    decoded.clear()
+    source(tmp_path)
+    assert decoded == []
+
+
+@pytest.mark.parametrize("entry", [None, [], [1, 2], "text", [1, 2, 3], {"size": 1}, [1, 2, "digest", "wide", 4, "PNG"]])
+def test_a_damaged_entry_is_looked_at_again(cache, decoded, tmp_path, entry):
+    write_folder(tmp_path)
+    source(tmp_path)
+    for file in cache.glob("*.json"):
+        kept = json.loads(file.read_text())
+        kept["pictures"]["0003.png"] = entry
+        file.write_text(json.dumps(kept))
+    decoded.clear()
+    source(tmp_path)
+    assert decoded == ["0003.png", "0003.png"]  # of train2017 and of val2017
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(decoded, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(remembered, "cache_folder", lambda: tmp_path / "file")
+    write_folder(tmp_path)
+    for _ in range(2):
+        decoded.clear()
+        assert source(tmp_path).size("train") == 24
+        assert len(decoded) == 32
+
+
+def test_a_check_that_is_killed_has_written_what_it_knows(cache, decoded, tmp_path, monkeypatch):
+    monkeypatch.setattr(remembered, "CHUNK", 8)
+    monkeypatch.setattr(remembered, "WRITE_EVERY", 0.0)
+    write_folder(tmp_path)
+    memory = RememberedPictures(tmp_path / "train2017").__enter__()  # never left, as after SIGKILL
+    found = memory.verdicts(f"{number:04}.png" for number in range(24))
+    for _ in range(17):
+        next(found)
+    memory._resources.close()  # the kernel takes the lock of a process that has ended
+    decoded.clear()
+    source(tmp_path)
+    assert sorted(name for name in decoded) == sorted([f"{number:04}.png" for number in (*range(8), *range(16, 24))])
+
+
+def test_processes_at_the_same_time_examine_a_picture_once(cache, decoded, tmp_path, caplog):
+    """Two threads with locks of their own stand for two processes."""
+    write_folder(tmp_path, train=60)
+    found = []
+    with caplog.at_level(logging.INFO, logger="model.data"):
+        both = [threading.Thread(target=lambda: found.append(source(tmp_path).record)) for _ in range(2)]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
+    assert found[0] == found[1]
+    assert len(decoded) == 68
+
+
+def test_a_process_says_that_it_waits(cache, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(remembered, "PAUSE", 0.01)
+    images = write_folder(tmp_path) / "train2017"
+    with RememberedPictures(images) as first:
+        next(first.verdicts(iter(["0000.png"])))
+        with caplog.at_level(logging.INFO, logger="model.data"):
+            waiting = threading.Thread(target=verdicts, args=(images, "0001.png"))
+            waiting.start()
+            while not caplog.messages:
+                time.sleep(0.01)
+    waiting.join()
+    assert caplog.messages == [f"another process is reading the pictures of {images}: waiting for its result"]
+
+
+def test_verdicts_that_nobody_asks_for_are_removed(cache, tmp_path):
+    write_folder(tmp_path)
+    source(tmp_path)
+    (old, _) = cache.glob("*.json")
+    os.utime(old, (0, 0))
+    write_folder(tmp_path / "more")
+    source(tmp_path / "more")
+    assert not old.exists()
+    assert len(list(cache.glob("*.json"))) == 3
+
+
+def test_only_as_many_are_decoded_as_are_asked_for(cache, decoded, tmp_path, monkeypatch):
+    monkeypatch.setattr(remembered, "CHUNK", 8)
+    write_folder(tmp_path, train=40)
+    assert source(tmp_path, train=10).size("train") == 10
+    assert len(decoded) == 16 + 8
+
+
+def test_copies_and_pictures_of_both_parts_are_said(cache, tmp_path, caplog):
+    write_folder(tmp_path)
+    images = tmp_path / "train2017"
+    shutil.copy(images / "0002.png", images / "0009.png")
+    shutil.copy(images / "0002.png", images / "0010.png")
+    shutil.copy(images / "0004.png", tmp_path / "val2017" / "0006.png")
+    with caplog.at_level(logging.WARNING, logger="model.data"):
+        source(tmp_path)
+    assert caplog.messages == [
+        "train2017: 2 images are copies of another one, by content, and its false negative: 0002.png = 0009.png = 0010.png",
+        "val2017: 1 image is also in train2017, by content, so that figures of val and test are too high: 0006.png",
+    ]
+
+
+def test_one_file_under_two_numbers_is_a_copy(cache, tmp_path, caplog):
+    write_folder(tmp_path)
+    texts = {f"{number:04}.png": ["a", "b", "c", "d", "e"] for number in range(24)}
+    file = write_captions(tmp_path, "train2017", texts)
+    content = json.loads(file.read_text())
+    content["images"][9]["file_name"] = "0002.png"
+    file.write_text(json.dumps(content))
+    with caplog.at_level(logging.WARNING, logger="model.data"):
+        source(tmp_path)
+    assert "1 image is a copy of another one" in caplog.text
