@@ -108,6 +108,7 @@ BROKEN_FILES = [
     (b'{"images": []}', f': has no "annotations"; {LISTS}'),
     (b'{"images": [], "annotations": {}}', f': has "annotations": an object; {LISTS}'),
     (b'{"images": [], "images": 5, "annotations": []}', f': has "images": 5; {LISTS}'),
+    (b'{"images": [1, 2],\n "annotations": [],\n "images": [{"id": 1, "file_name": "a"},\n 5]}', f":4: images[1] is 5; {IMAGE}"),
     (b"[" * 100_000, ": lists or objects are nested too deeply; " + JSON),
     (b'{"images":\n [{"id": ' + b"9" * 5_000 + b"}]}", f":2: a number has more than {sys.get_int_max_str_digits():,} digits; {JSON}"),
     (CAPTIONS.encode().replace(b"two", b"t\xffo"), f":10: byte {INSIDE} (0xff) is no text in UTF-8; allowed: JSON in UTF-8"),

@@ -126,9 +126,8 @@ def test_files_outside_the_folder_are_read_only_where_that_is_allowed(folder, ca
         assert source.images("train", [4])[0].permute(1, 2, 0).tolist() == noise("train2017", 0, 8).tolist()
     else:
         left_out = f"{ARE_OUT.format(3)} because of the file: {', '.join(f'{name} {OUTSIDE}' for name in names)}"
-        said(
-            folder, caplog, [left_out, "train2017: 1 image is a copy of another one, by content, and its false negative: 0000.png = 0003.png"], own(4)
-        )
+        copy = "train2017: 1 image is a copy of another one, by content, and its false negative: 0000.png = 0003.png"
+        said(folder, caplog, [left_out, copy], own(4))
 
 
 def test_a_folder_whose_images_all_lie_outside_is_refused(folder):
