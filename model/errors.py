@@ -9,6 +9,9 @@ from difflib import get_close_matches
 class ConfigError(ValueError):
     """A value that the user can mend. The text names the key, the value and what is allowed, in at most two lines."""
 
+    given: tuple[str, str] | None = None
+    """Key and value, where the value is not among the choices."""
+
 
 class RunFailed(RuntimeError):
     """A run has started and cannot continue, for a known reason. The text, at most two lines, explains the reason without a traceback."""
@@ -24,7 +27,9 @@ def not_known(key: str, value: object, allowed: Sequence[object]) -> ConfigError
     names = [str(choice) for choice in allowed]
     near = get_close_matches(str(value), names, n=1)
     hint = f"\ndid you mean {key}={near[0]}?" if near else ""
-    return ConfigError(f"{key}={value} is not known; allowed: {', '.join(names)}{hint}")
+    error = ConfigError(f"{key}={value} is not known; allowed: {', '.join(names)}{hint}")
+    error.given = (key, str(value))
+    return error
 
 
 def one_of(key: str, value: object, allowed: Sequence[object]) -> None:

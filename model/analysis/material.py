@@ -88,3 +88,4 @@ class Material:
     def labels(self, split: str, most: int | None = None) -> Tensor | None:
         """(N,) int64; None where the data has no classes."""
         return self.source.labels(split, self.rows(split, most))
+

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.config.compose import groups
+from model.config.compose import groups, known_keys
 from model.config.folder import refuse_used_folder
+from model.config.old_flags import flag_hint
 from model.errors import ConfigError, not_known, one_of
 from model.launch import first_process
 from model.slurm import restarted_by_slurm
@@ -54,6 +55,7 @@ def check_flags(arguments: Sequence[str]) -> list[str]:
             overrides.append(argument)
             continue
         ended = bool(overrides)
+        refuse_key_as_flag(flag, value or next(iter(arguments[at:]), ""))
         one_of("flag", flag, (*FLAGS, *VALUED))
         if flag in VALUED:
             if not value and at < len(arguments) and not arguments[at].startswith("-"):
@@ -71,13 +73,26 @@ def check_flags(arguments: Sequence[str]) -> list[str]:
     return overrides
 
 
+def refuse_key_as_flag(flag: str, value: str) -> None:
+    """Raises ConfigError for `--key value` and `--key=value`, of today's keys and of the old launchers' flags."""
+    key = flag.lstrip("-")
+    hint = flag_hint(key, value)
+    if hint is None and (key in groups() or key in known_keys()):
+        hint = f"did you mean {key}={value}?"
+    if hint and flag not in (*FLAGS, *VALUED):
+        raise ConfigError(f"{flag} {value} is no flag; allowed: key=value, and the flags {', '.join((*FLAGS, *VALUED))}\n{hint}")
+
+
 def check_override(override: str, known: dict[str, list[str]]) -> None:
-    """Raises ConfigError for `group=_choice` (such files are shared parts), a group without a choice, a choice's name, and no folder."""
+    """Raises ConfigError for `group=_choice` (such files are shared parts), a group without a choice, a choice's name, no folder, and a
+    placeholder as commands in the documentation have."""
     key, equals, value = override.lstrip("+~").partition("=")
     if not key:
         raise ConfigError(f"{override} names no key; allowed: key=value")
     if key in FOLDERS and equals and not value.strip("'\""):
         raise ConfigError(f"{key}= names no folder; allowed: {key}=<folder>")
+    if re.fullmatch(r"<.*>", value):
+        raise ConfigError(f"{key}={value} stands for a value of yours; allowed: {key}=<value> without the signs < and >")
     group, _, rest = key.partition(".")
     if group in known and rest == "name":
         raise ConfigError(f"{key}={value} cannot be set by itself, as other keys follow from it; allowed: {group}={value}")

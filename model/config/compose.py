@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from model.config.checks import check_run
 from model.config.folder import CONFIG_NAME
 from model.config.identity import job_hash_of, run_hash
+from model.config.old_flags import flag_hint
 from model.config.schema import SCHEMAS, RunConfig
 from model.errors import ConfigError, not_known
 
@@ -52,7 +53,8 @@ def composed_run(overrides: Sequence[str]) -> RunConfig:
 def from_hydra(composed: DictConfig) -> RunConfig:
     """The composed node as a RunConfig; raises ConfigError for keys that are not known, values that are missing or out of range."""
     for key, allowed in unknown_keys(composed):
-        raise ConfigError(f"{key} is not a key here; allowed: {', '.join(allowed)}")
+        hint = flag_hint(key, str(OmegaConf.select(composed, key)))
+        raise ConfigError(f"{key} is not a key here; allowed: {', '.join(allowed)}" + (f"\n{hint}" if hint else ""))
     removed = list(removed_keys(composed))
     if removed:
         raise ConfigError(f"{removed[0]} was removed, and is needed; allowed: {removed[0]}=<value>")

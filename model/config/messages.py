@@ -11,6 +11,7 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError, OmegaConfBaseException
 
 from model.config.compose import CONF, groups, known_keys
+from model.config.old_flags import flag_hint, value_hint
 from model.config.schema import SCHEMAS, RunConfig
 from model.disk import chain, explained
 from model.errors import ConfigError, not_known
@@ -23,19 +24,20 @@ TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or f
 def two_lines(error: Exception) -> str:
     """The message for one of CONFIG_ERRORS."""
     if isinstance(error, ConfigError):
-        return str(error)
+        return with_old_value(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return unknown_choice(error.missing_cfg_file)
     text = f"{error}\n{error.__cause__ or ''}".strip()
     ambiguous = re.search(r"Ambiguous value for argument '(.+?)'", text)
     if ambiguous:
         return f"{ambiguous.group(1)} is several values; allowed: one value, or -m before the arguments for a sweep over them"
-    overridden = re.search(r"Could not override '([\w.@/]+)'", text)
+    overridden = re.search(r"Could not override '([\w.@/]+)'\.(?:\n.* \+[^=\s]+=(.*))?", text)
     if overridden:
-        return unknown_key(overridden.group(1))
-    unread = re.match(r"Error parsing override '(.*)'", text)
+        return unknown_key(overridden.group(1), overridden.group(2) or "")
+    unread = re.match(r"Error parsing override '(.*)'|LexerNoViableAltException: (.*)", text)
     if unread:
-        return f"{unread.group(1)} cannot be read; allowed: key=value, in quotes where the value has signs of Hydra's: key='\"a=b\"'"
+        override = unread.group(1) or unread.group(2)
+        return f"{override} cannot be read; allowed: key=value, in quotes where the value has signs of Hydra's: key='\"a=b\"'"
     twice = re.search(r"Multiple values for ([\w/]+)\.", text) or re.search(r"An item is already at '(.+?)'", text)
     if twice:
         return f"+{twice.group(1)} has a value already; allowed: {twice.group(1)}=<value>"
@@ -51,6 +53,13 @@ def two_lines(error: Exception) -> str:
         if "full_key:" in text:
             return wrong_type(text)
     return "\n".join([line.strip() for line in text.splitlines() if line.strip()][:2])
+
+
+def with_old_value(error: ConfigError) -> str:
+    """The error's text. For a value that the old launchers took, the second line says what it is today."""
+    text = str(error)
+    hint = value_hint(*error.given) if error.given else None
+    return f"{text.splitlines()[0]}\n{hint}" if hint else text
 
 
 def before_the_job(error: OSError | ValueError, folder: Path | None) -> str:
@@ -84,11 +93,11 @@ def unknown_choice(path: str) -> str:
     """`path` is <group>/<choice>, as Hydra looked for it."""
     group, _, choice = path.removesuffix(".yaml").rpartition("/")
     known = groups()
-    return str(not_known(group, choice, known[group])) if group in known else unknown_key(group or choice)
+    return with_old_value(not_known(group, choice, known[group])) if group in known else unknown_key(group or choice)
 
 
-def unknown_key(key: str) -> str:
-    """A dotted key that the configuration does not have; what is allowed are its neighbours."""
+def unknown_key(key: str, value: str = "") -> str:
+    """A dotted key that the configuration does not have; what is allowed are its neighbours. `value`: the one given, which hints may translate."""
     parent, _, name = key.rpartition(".")
     owners = choices_with(parent, name)
     if owners:
@@ -96,8 +105,8 @@ def unknown_key(key: str) -> str:
     keys = known_keys() + list(groups())
     beside = [name for name in keys if name.rpartition(".")[0] == parent] or sorted(groups())
     near = get_close_matches(key, keys, n=1)
-    hint = f"\ndid you mean {near[0]}?" if near else ""
-    return f"{key} is not a key here; allowed: {', '.join(beside)}{hint}"
+    hint = flag_hint(key, value) or (f"did you mean {near[0]}?" if near else "")
+    return f"{key} is not a key here; allowed: {', '.join(beside)}" + (f"\n{hint}" if hint else "")
 
 
 def choices_with(group: str, name: str) -> list[str]:

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from model.disk import writing
 from model.report.files import write_whole
 
 log = logging.getLogger(__name__)
@@ -15,6 +16,8 @@ FILE = "data.json"
 
 def write(folder: Path, record: dict[str, Any]) -> None:
     """Keeps a source's record with the run. Raises NotWritten."""
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / FILE, json.dumps(record, indent=1) + "\n")
 
 

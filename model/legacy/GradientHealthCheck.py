@@ -1,26 +1,55 @@
-"""Old name of `model.health`."""
+"""Old names: `model.health` replaces this module."""
 
 from __future__ import annotations
 
-import warnings
+from functools import wraps
 from typing import Any
 
+from torch import nn
+
 from model import health
-from model.health import ActivationMonitor, add_gradient_noise
+from model.legacy._monitor import RecordingMonitor
+from model.legacy._recommendations import recommendations
+from model.legacy.calls import old_name, warn_once
 
-__all__ = ["GradientHealthMonitor", "ActivationMonitor", "add_gradient_noise"]
-
-warnings.warn("model.GradientHealthCheck has become model.health: from model.health import GradientHealthMonitor", DeprecationWarning, stacklevel=2)
+__all__ = ["GradientHealthMonitor", "ActivationMonitor", "add_gradient_noise", "get_activation_function_recommendations"]
 
 
-class GradientHealthMonitor(health.GradientHealthMonitor):
-    """`model.health.GradientHealthMonitor`, with the old switch for moments and extremes in layer_stats."""
+class GradientHealthMonitor(RecordingMonitor):
+    """The gradient monitor with its old signature and attributes."""
 
-    def __init__(self, *arguments: Any, enable_detailed_logging: bool = False, **keywords: Any) -> None:
-        """enable_detailed_logging: what is now `check_gradients(per_layer=True)`."""
+    @wraps(RecordingMonitor.__init__)
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        warn_once(f"{__name__}.GradientHealthMonitor", "model.health.GradientHealthMonitor")
         super().__init__(*arguments, **keywords)
-        self.enable_detailed_logging = enable_detailed_logging
 
-    def check_gradients(self, per_layer: bool | None = None) -> dict[str, Any]:
-        """As the new one's."""
-        return super().check_gradients(per_layer=self.enable_detailed_logging if per_layer is None else per_layer)
+
+class ActivationMonitor(health.ActivationMonitor):
+    """`model.health.ActivationMonitor` with its old signature."""
+
+    def __init__(self, model: nn.Module) -> None:
+        warn_once(f"{__name__}.ActivationMonitor", "model.health.ActivationMonitor")
+        super().__init__(model)
+
+    def detect_dead_neurons(self, threshold: float = 1e-6) -> dict[str, float]:
+        """Module path -> share of units whose magnitude stayed below `threshold` in every call, where there are any."""
+        return super().detect_dead_neurons(threshold)
+
+
+@old_name("model.health.add_gradient_noise, which takes the step too")
+def add_gradient_noise(model: nn.Module, noise_std: float = 1e-5, gamma: float = 0.55) -> None:
+    """Adds independent noise of standard deviation `noise_std` to every element of every gradient of `model`.
+
+    gamma: how fast the noise decays with the step. This function is not told the step and always uses the deviation of step 0.
+    Raises TypeError for a sparse gradient.
+    """
+    health.add_gradient_noise(model, noise_std, gamma)
+
+
+@old_name("the setting backbone.activation")
+def get_activation_function_recommendations(layer_type: str, problem: str = "vanishing") -> list[str]:
+    """Activation functions that help against `problem` (vanishing, exploding, dead_neurons), and the setting that chooses each.
+
+    layer_type: what the sentences call the layer. Raises ConfigError, a ValueError, for another problem.
+    """
+    return recommendations(layer_type, problem)

@@ -1,50 +1,107 @@
-"""Old names: the `stable_*` losses of `model.losses` and the activations of torch replace this module."""
+"""Old names: the `stable_*` losses of `model.losses`, and the activations and layers of torch, replace this module."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import partial
+from inspect import unwrap
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from model.errors import one_of
-from model.legacy.calls import Logits, old_function, warn_once
+from model.errors import one_of, require
+from model.legacy._stable_scores import StableScores
+from model.legacy.calls import old_name, warn_once
 
-NAMES = ("stable_einsum", "stable_norm", "stable_cosine", "stable_distance")
-
-
-class StableLossFunctions:
-    """The four as static methods: (view, view, …) -> logits, unscaled."""
-
-    stable_einsum, stable_norm, stable_cosine, stable_distance = (
-        staticmethod(old_function(__name__, f"StableLossFunctions.{name}", name)) for name in NAMES
-    )
+__all__ = ["StableLossFunctions", "get_stable_loss_function", "ImprovedActivations", "GradientStabilizer"]
 
 
-def get_stable_loss_function(name: str) -> Callable[..., Logits]:
-    """One of the four by name, with or without `stable_`. Raises ValueError for another."""
-    full = name if name.startswith("stable_") else f"stable_{name}"
-    one_of("name", full, NAMES)
-    return getattr(StableLossFunctions, full)
+class StableLossFunctions(StableScores):
+    """Guarded operations and scores; `use_log_space` changes nothing."""
+
+    def __init__(self, eps: float = 1e-8, clamp_min: float = -100, clamp_max: float = 100, use_log_space: bool = False) -> None:
+        warn_once(f"{__name__}.StableLossFunctions", "model.losses.make_loss('stable_norm').score, and the others named stable_…")
+        super().__init__(eps, clamp_min, clamp_max)
+        self.use_log_space = use_log_space
 
 
 class ImprovedActivations:
-    """Activations under their old names."""
+    """Activation functions under their old names."""
 
     @staticmethod
-    def swish(x: Tensor) -> Tensor:
-        """x * sigmoid(x)."""
-        warn_once(f"{__name__}.ImprovedActivations.swish", "torch.nn.functional.silu")
-        return torch.nn.functional.silu(x)
-
-    @staticmethod
+    @old_name("torch.nn.functional.gelu")
     def gelu(x: Tensor) -> Tensor:
         """x * Phi(x)."""
-        warn_once(f"{__name__}.ImprovedActivations.gelu", "torch.nn.functional.gelu")
-        return torch.nn.functional.gelu(x)
+        return nn.functional.gelu(x)
 
     @staticmethod
+    @old_name("torch.nn.functional.silu")
+    def swish(x: Tensor, beta: float = 1.0) -> Tensor:
+        """x * sigmoid(beta * x)."""
+        return x * torch.sigmoid(beta * x)
+
+    @staticmethod
+    @old_name("torch.nn.functional.mish")
     def mish(x: Tensor) -> Tensor:
         """x * tanh(softplus(x))."""
-        warn_once(f"{__name__}.ImprovedActivations.mish", "torch.nn.functional.mish")
-        return torch.nn.functional.mish(x)
+        return nn.functional.mish(x)
+
+    @staticmethod
+    @old_name("torch.nn.functional.leaky_relu")
+    def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+        """x above 0, negative_slope * x below."""
+        return nn.functional.leaky_relu(x, negative_slope)
+
+    @staticmethod
+    @old_name("torch.nn.functional.elu")
+    def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+        """x above 0, alpha * (exp(x) - 1) below."""
+        return nn.functional.elu(x, alpha)
+
+    @staticmethod
+    @old_name("torch.tanh")
+    def scaled_tanh(x: Tensor, scale: float = 1.7159) -> Tensor:
+        """scale * tanh(x)."""
+        return scale * torch.tanh(x)
+
+
+ACTIVATIONS = tuple(name for name in vars(ImprovedActivations) if not name.startswith("_"))
+
+
+def _activated(scores: StableScores, loss_version: int, normalize: bool, activation: str | None, *features: Tensor) -> Tensor:
+    made = scores.by_version(loss_version, normalize, *features)
+    return unwrap(getattr(ImprovedActivations, activation))(made) if activation in ACTIVATIONS else made
+
+
+@old_name("model.losses.make_loss('stable_norm').score, and the others named stable_…")
+def get_stable_loss_function(
+    loss_version: int = 0, normalize: bool = True, eps: float = 1e-8, activation: str | None = None
+) -> Callable[..., Tensor]:
+    """f(view, view, …) -> logits, unscaled: version 0 einsum, 1 norm-based, 2 cosine, 3 distance. f raises ConfigError, a ValueError, for another.
+
+    normalize: scales rows once more before the score does. activation: the name of a method of ImprovedActivations, applied to the result; another
+    name is ignored with a warning.
+    """
+    if activation is not None and activation not in ACTIVATIONS:
+        warnings.warn(f"activation={activation} is not known and is ignored; allowed: {', '.join(ACTIVATIONS)}", UserWarning, stacklevel=3)
+    return partial(_activated, StableScores(eps), loss_version, normalize, activation)
+
+
+class GradientStabilizer(nn.Module):
+    """A layer that keeps its input's statistics in range: layer_norm or batch_norm; weight_norm and spectral_norm pass their input on."""
+
+    def __init__(self, method: str = "layer_norm", hidden_dim: int | None = None, eps: float = 1e-8, momentum: float = 0.1) -> None:
+        """hidden_dim: features of the input, for the first two. Raises ConfigError, a ValueError, for another method or no hidden_dim."""
+        warn_once(f"{__name__}.GradientStabilizer", "torch.nn.LayerNorm or torch.nn.BatchNorm1d")
+        super().__init__()
+        one_of("method", method, ("layer_norm", "batch_norm", "weight_norm", "spectral_norm"))
+        self.method = method
+        self.norm: nn.Module = nn.Identity()
+        if method in ("layer_norm", "batch_norm"):
+            require(hidden_dim is not None, "hidden_dim", hidden_dim, f"is not enough for method={method}", "the number of features")
+            self.norm = nn.LayerNorm(hidden_dim, eps=eps) if method == "layer_norm" else nn.BatchNorm1d(hidden_dim, eps=eps, momentum=momentum)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x, normalised."""
+        return self.norm(x)

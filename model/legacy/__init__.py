@@ -1,5 +1,7 @@
-"""Old module names, for code written against the original files. No maths: every name calls its replacement and says so once.
+"""Old module names, for code written against the original files. A module keeps its names, signatures and figures, and every name says
+once what replaces it.
 
-`model/__init__.py` puts this folder on the package's path, so that `import model.LossCalculation` finds it; to drop the old
+Where `model.losses` and `model.health` give the original's figure, the old names call them; the rest is the arithmetic that only the old
+names need. `model/__init__.py` puts this folder on the package's path, so that `import model.LossCalculation` finds it; to drop the old
 names, delete the folder and that line.
 """

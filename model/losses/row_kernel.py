@@ -171,7 +171,9 @@ class RowKernel:
         norms, d_sums, *d_operands = parts
         shape, dtype = views[0].shape, d_operands[0].dtype
         out = torch.empty(self.views, *shape, dtype=torch.float32, device="cpu")
-        statistics = (ctypes.c_void_p(address(part, (count, shape[0]), torch.float64)) for part, count in ((norms, self.views), (d_sums, self.sums)))
+        statistics = (
+            ctypes.c_void_p(address(part, (count, shape[0]), torch.float64)) for part, count in ((norms, self.views), (d_sums, self.sums))
+        )
         shared = self._shared(views, eps, normalised)
         read = addresses(d_operands, self.operands, shape, dtype)
         entry(self._backward, dtype)(*shared, ctypes.c_double(factor), *statistics, read, ctypes.c_void_p(out.data_ptr()))

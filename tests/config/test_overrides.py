@@ -36,6 +36,7 @@ data.batch_size=[1] | data.batch_size={a:1} | data.batch_size=1 | data.batch_siz
 data.num_workers=1000000 | data.num_workers=auto | data.train_size=1 | data.train_size=-5 | data.train_size=10000000000 | data.val_size=1
 data.test_size=0 | data.val_size=null | data.captions=0 | data.captions=6 | data.root=x | data.languages=[en] | data.tokenizer=''
 data=emoji data.languages=[] | data=emoji data.languages=[xx] | data=coco | data=coco data.root='' | data=coco data.root=nowhere | loss=null
+data=coco 'data.root=<COCO folder>' | data=coco 'data.root=a<b'
 loss=1 | loss= | loss=normsv5x | loss=[norms] | loss=_keys | loss.name=norms | loss.eps=0 | loss.eps=inf | loss.eps=1e308 | loss.eps=1e-320
 loss.eps=-1 | loss.targets= | loss.targets=hard | loss.mask=some | loss.axes=one | loss.reduction=none | loss.evaluation=fast | loss.scale_init=1
 loss.scale_cap=0 | loss.scale_cap=-1 | loss.scale_cap=inf | loss.memory_mib=0 | loss.memory_mib=99999999999 | loss=stock loss.targets=soft

@@ -1,0 +1,79 @@
+"""How the values of the old launchers' flags are read: each function makes one that turns a value as typed into today's keys and values, and raises
+ValueError for a value that the flag did not take."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+Translate = Callable[[str], Mapping[str, str]]
+BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+
+
+def boolean(typed: str) -> bool:
+    """True, False, true, false, 1 or 0."""
+    if typed.lower() not in BOOLEANS:
+        raise ValueError(typed)
+    return BOOLEANS[typed.lower()]
+
+
+def switch(key: str, yes: str, no: str) -> Translate:
+    """A boolean that chose between two values."""
+    return lambda typed: {key: yes if boolean(typed) else no}
+
+
+def choice(key: str, values: Mapping[str, str]) -> Translate:
+    """One of a few values."""
+
+    def translate(typed: str) -> Mapping[str, str]:
+        if typed.lower() not in values:
+            raise ValueError(typed)
+        return {key: values[typed.lower()]}
+
+    return translate
+
+
+def whole(key: str, least: int, most: int) -> Translate:
+    """A whole number in a range."""
+
+    def translate(typed: str) -> Mapping[str, str]:
+        value = int(typed)
+        if not least <= value <= most:
+            raise ValueError(typed)
+        return {key: str(value)}
+
+    return translate
+
+
+def number(key: str, *, least: float, above: bool = False, most: float = 1.7e308) -> Translate:
+    """A number in a range, written as it was typed. above: whether it must be above `least`."""
+
+    def translate(typed: str) -> Mapping[str, str]:
+        value = float(typed)
+        if not (least < value if above else least <= value) or value > most or not re.fullmatch(r"\+?[\d.]+(e[-+]?\d+)?", typed, flags=re.I):
+            raise ValueError(typed)
+        return {key: typed.lstrip("+")}
+
+    return translate
+
+
+def splits(typed: str) -> Mapping[str, str]:
+    """None, or a list as Python, JSON or a comma-separated line writes it."""
+    words = re.findall(r"\w+", typed)
+    if words == ["None"]:
+        return {}
+    if not words or any(word not in SPLITS for word in words):
+        raise ValueError(typed)
+    return {"evaluate": f"[{','.join(dict.fromkeys(SPLITS[word] for word in words))}]"}
+
+
+def text(key: str) -> Translate:
+    """Any text that is not empty."""
+
+    def translate(typed: str) -> Mapping[str, str]:
+        if not typed:
+            raise ValueError(typed)
+        return {key: typed}
+
+    return translate

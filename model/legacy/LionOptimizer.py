@@ -1,0 +1,18 @@
+"""Old name of the optimizer that `optimizer=lion` chooses."""
+
+from __future__ import annotations
+
+import warnings
+from functools import wraps
+from typing import Any
+
+from model import optim
+
+
+class Lion(optim.Lion):
+    """The Lion of lion-pytorch, which `optimizer=lion` uses too."""
+
+    @wraps(optim.Lion.__init__)
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        warnings.warn("model.LionOptimizer.Lion is an old name; use optimizer=lion, or lion_pytorch.Lion", DeprecationWarning, stacklevel=2)
+        super().__init__(*arguments, **keywords)

@@ -1,0 +1,42 @@
+"""Recomputing activations in the backward pass, by the names of submodules."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+def outermost(module: nn.Module, part: str, path: str = "") -> Iterator[nn.Module]:
+    """The submodules whose dotted name or class name contains `part`, without those inside another. A container that is not called itself, such
+    as a ModuleList, stands for its members."""
+    for name, child in module.named_children():
+        full = f"{path}{name}"
+        called = type(child).forward is not nn.Module.forward
+        if called and (part in full or part in type(child).__name__):
+            yield child
+        else:
+            yield from outermost(child, part, f"{full}.")
+
+
+def is_checkpointed(module: nn.Module) -> bool:
+    """Whether `recompute` has been called with the module."""
+    return getattr(module.forward, "func", None) is checkpoint
+
+
+def recompute(module: nn.Module) -> None:
+    """Makes the module drop its activations in the forward pass and compute them again in the backward pass."""
+    module.forward = partial(checkpoint, module.forward, use_reentrant=False)
+
+
+def checkpoint_submodules(model: nn.Module, parts: Sequence[str]) -> None:
+    """Calls `recompute` once with every submodule that one of `parts` names. Gives a UserWarning where none does."""
+    found = [module for part in parts for module in outermost(model, part)]
+    if not found:
+        warnings.warn(f"no submodule's dotted name or class name contains one of {', '.join(parts)}", UserWarning, stacklevel=4)
+    for module in found:
+        if not is_checkpointed(module):
+            recompute(module)

@@ -1,0 +1,111 @@
+"""The figures of the old calculate_ functions, with the sum over views or with a function that replaces it, `mean`.
+
+Shapes: n views (B, F) whose rows are used as they are; figures (B,)*n.
+S = mean(x_1, …, x_n), Q = mean(x_1^2, …, x_n^2) and V = Q - S^2 / n, elementwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+
+import torch
+from torch import Tensor
+
+from model.losses import make_loss
+from model.losses.inputs import check_views
+from model.losses.numerics import result_dtype, row_norm, safe_sqrt, widen
+from model.losses.score import on_axes, others
+
+# n tensors that broadcast -> one.
+Mean = Callable[..., Tensor]
+# Losses of model.losses that are 1 minus the old function's figure.
+ONE_MINUS = tuple(f"loss{k}" for k in range(1, 8))
+
+
+def total(*vecs: Tensor) -> Tensor:
+    """The sum of the views."""
+    return reduce(add, vecs)
+
+
+def james_stein(*vecs: Tensor) -> Tensor:
+    """(1 - 4 / Q) S elementwise, with S the sum and Q the sum of squares of the views; 0, with gradient 0, where Q is 0."""
+    q = total(*(x.square() for x in vecs))
+    return torch.where(q > 0, 1 - 4 / torch.where(q > 0, q, 1), 0) * total(*vecs)
+
+
+def figure(name: str, views: Sequence[Tensor], mean: Mean = total, eps: float = 1e-8) -> Tensor:
+    """The figure of the old function that computed the loss `name`. eps: what it added to the length of a sum.
+
+    Returns float64 for float64 views and float32 for others. Raises ValueError or TypeError for views that no loss accepts.
+    """
+    if name in FORMULAS and (mean is not total or name == "loss8"):  # the old loss8 did not sum over features
+        spread_out = [on_axes(widen(view), [k, len(views)], len(views) + 1) for k, view in enumerate(check_views(views, None))]
+        return FORMULAS[name](spread_out, mean).to(result_dtype(views[0]))
+    score = make_loss(name, normalize=False, eps=eps).score(views)
+    return 1 - score if name in ONE_MINUS else score
+
+
+def as_score(name: str, made: Tensor) -> Tensor:
+    """What the old get_loss_fn made of a figure: 1 - it, and for loss8 the sum of that over features."""
+    if name == "loss8":
+        return (1 - made).sum(-1)
+    return 1 - made if name in ONE_MINUS else made
+
+
+def squares(views: Sequence[Tensor], mean: Mean) -> Tensor:
+    """Q."""
+    return mean(*(x.square() for x in views))
+
+
+def spread(views: Sequence[Tensor], mean: Mean) -> Tensor:
+    """V."""
+    return squares(views, mean) - mean(*views).square() / len(views)
+
+
+def along(x: Tensor, rows: Tensor) -> Tensor:
+    """The length of x in the direction of `rows`; 0 where that has none."""
+    length = row_norm(rows)
+    return (x * (rows / torch.where(length > 0, length, 1))).sum(-1)
+
+
+def norms(views: Sequence[Tensor], mean: Mean) -> Tensor:
+    """|S|."""
+    return row_norm(mean(*views)).squeeze(-1)
+
+
+def normsv4(views: Sequence[Tensor], mean: Mean) -> Tensor:
+    """mean_k (x_k.S / |S|)."""
+    centre = mean(*views)
+    return mean(*(along(x, centre) for x in views))
+
+
+def normsv5(views: Sequence[Tensor], mean: Mean) -> Tensor:
+    """mean_k (x_k.R_k / |R_k|) with R_k the mean of the other views."""
+    return mean(*(along(x, mean(*others(views, k))) for k, x in enumerate(views)))
+
+
+def magnitude(views: Sequence[Tensor], mean: Mean) -> Tensor:
+    """m = mean_k |x_k| / n."""
+    return mean(*(x.abs() for x in views)) / len(views)
+
+
+FORMULAS: dict[str, Callable[[Sequence[Tensor], Mean], Tensor]] = {
+    "loss1": lambda views, mean: safe_sqrt(spread(views, mean).abs()).mean(-1),
+    "loss2": lambda views, mean: safe_sqrt(spread(views, mean)).mean(-1),
+    "loss3": lambda views, mean: row_norm(spread(views, mean)).squeeze(-1),
+    "loss4": lambda views, mean: safe_sqrt(squares(views, mean)).sum(-1),
+    "loss5": lambda views, mean: spread(views, mean).sum(-1),
+    "loss6": lambda views, mean: safe_sqrt(spread(views, mean).sum(-1)),
+    "loss7": lambda views, mean: spread(views, mean).abs().sum(-1),
+    "loss8": spread,
+    "norms": norms,
+    "normsv2": norms,
+    "normsv3": lambda views, mean: norms(views, mean) / len(views),
+    "normsv4": normsv4,
+    "normsv5": normsv5,
+    "normsv6": lambda views, mean: (magnitude(views, mean) * (1 - math.sqrt(len(views))) + safe_sqrt(squares(views, mean))).sum(-1),
+    "normsv7": lambda views, mean: (magnitude(views, mean) * (1 + math.sqrt(len(views))) - safe_sqrt(squares(views, mean))).sum(-1),
+}

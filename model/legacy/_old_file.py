@@ -1,0 +1,79 @@
+"""What the two old loss files computed where they differed, and the functions that their get_loss_fn chose."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from model.errors import one_of
+from model.legacy._figures import Mean, as_score, figure, total
+from model.losses.inputs import check_views, stacked
+from model.losses.numerics import normalise, result_dtype, widen
+
+# logitsversion -> loss, as far as both files agree.
+VERSIONS = {
+    0: "einsum", 1: "loss2", 2: "loss3", 3: "loss4", 4: "loss5", 5: "loss6", 6: "loss1", 7: "norms", 8: "normsv2",
+    9: "normsv3", 10: "normsv4", 11: "normsv5", 12: "normsv5", 13: "loss7", 14: "loss8", 15: "normsv6", 16: "normsv7",
+}  # fmt: skip
+# Rows are never normalised for version 12, nor for normsv9, which raised an error in the original.
+AS_THEY_COME = (12, "normsv9")
+
+
+def unit_rows(view: Tensor, eps: float) -> Tensor:
+    """x / (|x| + eps) along the last axis, in float64; a zero row stays zero and has gradient zero."""
+    # With an eps of 0 a zero row would be divided by 0. The smallest normal float64 changes no other row.
+    return normalise(widen(view), eps or sys.float_info.min)
+
+
+def pairwise(*vecs: Tensor) -> Tensor:
+    """Inner products of every two of n views (B, F), as they are: (B, B, n^2), [a, b, i n + j] = x_j[a].x_i[b]."""
+    views = stacked(check_views(vecs, None))
+    wide = widen(views)
+    return torch.einsum("jaf,ibf->abij", wide, wide).flatten(2).to(result_dtype(views))
+
+
+@dataclass(frozen=True)
+class OldFile:
+    """One of the two files."""
+
+    versions: Mapping[int, str]
+    """logitsversion -> loss."""
+    row_eps: float
+    """Added to the length of a row before a row is divided by it."""
+    eps: float
+    """Added to the length of a sum of views before something is divided by it."""
+    with_axis: tuple[str, ...] = ()
+    """Losses whose figures have a last axis of size 1."""
+    averaged: tuple[str, ...] = ()
+    """Losses that are means over features instead of sums."""
+
+    def rows(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """The views with rows of length 1, in float32 or wider."""
+        return tuple(unit_rows(view, self.row_eps).to(result_dtype(view)) for view in views)
+
+    def figure(self, name: str, views: Sequence[Tensor], mean: Mean = total) -> Tensor:
+        """What the file's calculate_ function for the loss `name` returned, (B,)*n, for n views (B, F) as they are."""
+        made = figure(name, views, mean, self.eps)
+        if name in self.averaged:
+            made = made / views[0].shape[-1]
+        return made.unsqueeze(-1) if name in self.with_axis else made
+
+    def score(self, name: str, normalised: bool, mean: Mean, *views: Tensor) -> Tensor:
+        """What the function that get_loss_fn chose returned."""
+        rows = [unit_rows(view, self.row_eps) if normalised else widen(view) for view in check_views(views, None)]
+        made = pairwise(*rows) if name == "pairwise" else as_score(name, self.figure(name, rows, mean))
+        return made.to(result_dtype(views[0]))
+
+    def chosen(self, logitsversion: int, norm: bool, mean: Mean = total) -> partial[Tensor]:
+        """The function for `logitsversion`. Raises ConfigError, a ValueError, for a number that the file did not have."""
+        one_of("logitsversion", logitsversion, tuple(self.versions))
+        name = self.versions[logitsversion]
+        as_they_come = logitsversion in AS_THEY_COME or name in AS_THEY_COME
+        # The norms scaled rows even where they were not asked to.
+        normalised = not as_they_come and (bool(norm) or name.startswith("norms"))
+        return partial(self.score, name, normalised, mean)

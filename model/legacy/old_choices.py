@@ -1,0 +1,92 @@
+"""Flags that were read together: each step changes the overrides of a `Command` that has every given flag by itself."""
+
+from __future__ import annotations
+
+from model.config.old_flags import ALL_FLAGS, AS_THEY_COME, LOSSES, TOTAL_STEPS, boolean
+from model.errors import ConfigError
+from model.legacy.old_scripts import OLD_DEFAULTS
+from model.legacy.replacement import Command
+
+
+def choose_loss(command: Command) -> None:
+    """The script with stable losses took one of these, unless it was told not to."""
+    given = command.given
+    if command.stable:
+        command.overrides |= ALL_FLAGS["stable_loss_version"].translate(given.get("stable_loss_version", "1"))
+        if "logitsversion" in given:
+            command.means_nothing("logitsversion", "beside use_stable_loss=True, the default, which chose the loss")
+    elif command.script.stable:
+        command.overrides |= ALL_FLAGS["logitsversion"].translate(given.get("logitsversion", OLD_DEFAULTS["logitsversion"]))
+        if "stable_loss_version" in given:
+            command.means_nothing("stable_loss_version", "beside use_stable_loss=False")
+    if command.value("loss") == LOSSES[AS_THEY_COME] and int(given.get("logitsversion", 0)) == AS_THEY_COME:
+        command.overrides["loss.normalize"] = "false"
+        if boolean(given.get("normlogits", "False")):
+            command.means_nothing("normlogits", f"beside logitsversion={AS_THEY_COME}, which never scaled rows")
+
+
+def choose_batch(command: Command) -> None:
+    """batch_size decided where both were given."""
+    size, other = command.given.get("batch_size"), command.given.get("train_batch_size")
+    if size and other and size != other:
+        command.overrides |= ALL_FLAGS["batch_size"].translate(size)
+        command.means_nothing("train_batch_size", f"beside batch_size={size}")
+
+
+def choose_steps(command: Command) -> None:
+    """A number of steps ends the run in the place of a number of epochs; a warm-up is a share of it."""
+    given, overrides = command.given, command.overrides
+    warmup, total = int(given.get("warmup_steps", 0)), int(given.get("total_steps", TOTAL_STEPS))
+    if warmup >= total:
+        raise ConfigError(f"warmup_steps={warmup} is no value of this flag; allowed: less than total_steps={total}")
+    if warmup:
+        overrides["schedule.warmup"] = f"{warmup / total:.15g}"
+    if warmup or "total_steps" in given:
+        overrides |= {"trainer.max_steps": str(total), "trainer.max_epochs": "null"}
+
+
+def choose_width(command: Command) -> None:
+    """The text tower's width, which is that of every view, and its heads, which divide it."""
+    given, overrides = command.given, command.overrides
+    width, other = given.get("transformer_width"), given.get("embed_dim")
+    if width and other and int(width) != int(other):
+        overrides |= ALL_FLAGS["transformer_width"].translate(width)
+        command.means_nothing("embed_dim", f"beside transformer_width={width}: every view has the width of the text tower")
+    heads, width = int(overrides.get("backbone.text_heads", 1)), int(overrides.get("backbone.text_width", 512))
+    if width % heads:
+        raise ConfigError(f"transformer_heads={heads} is no value of this flag; allowed: a number that divides the width {width}")
+
+
+def choose_precision(command: Command) -> None:
+    """8 bits chose an optimizer; there is no such precision to train in."""
+    if command.given.get("precision") == "8":
+        command.overrides |= {"optimizer": "lion", "trainer.precision": "32-true"}
+        command.overrides.pop("optimizer.eps", None)
+        command.notes.append("precision=8 chose the optimizer; the weights are trained in 32-true")
+        if "adam_epsilon" in command.given:
+            command.means_nothing("adam_epsilon", "beside precision=8: optimizer=lion has no epsilon")
+
+
+def choose_selection(command: Command) -> None:
+    """What gumbel sampled: tokens, or with decoded captions the row that stands for the caption."""
+    selected = command.overrides.get("model.token_select")
+    if selected and command.script.decoded:
+        del command.overrides["model.token_select"]
+        command.overrides["model.eot_select"] = "gumbel" if selected == "gumbel" else "argmax"
+
+
+def choose_monitor(command: Command) -> None:
+    """Without the monitor the Trainer clips."""
+    if command.overrides.get("monitor") == "off":
+        command.overrides["trainer.gradient_clip_val"] = command.overrides.pop("monitor.clip", "1.0")
+
+
+def choose_activation(command: Command) -> None:
+    """Two functions of the old file are not among those of transformers."""
+    name = command.given.get("improved_activation", "").lower()
+    if name in ("elu", "scaled_tanh"):
+        nearest = command.overrides["backbone.translator_activation"]
+        command.notes.append(f"improved_activation={name} is no choice today: {nearest} is the nearest")
+
+
+CHOICES = (choose_loss, choose_batch, choose_steps, choose_width, choose_precision, choose_selection, choose_monitor, choose_activation)

@@ -1,0 +1,9 @@
+"""Old name of `train.py` with `model=v534dim`."""
+
+from model.legacy.replaced import ReplacedModule
+
+
+class LightningCLIPModule(ReplacedModule):
+    """Is not made any more: a call raises ConfigError with the command line that replaces it."""
+
+    script = "trainclip_v534DIM"

@@ -1,0 +1,9 @@
+"""Old name of `train.py` with `model=clip loss=pairwise`."""
+
+from model.legacy.replaced import ReplacedModule
+
+
+class BaselineLightningCLIPModule(ReplacedModule):
+    """Is not made any more: a call raises ConfigError with the command line that replaces it."""
+
+    script = "trainclip_v53_baseline"

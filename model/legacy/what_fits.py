@@ -1,0 +1,41 @@
+"""Combinations that the old scripts took and that are refused today: each step takes the nearest that is not, and says so."""
+
+from __future__ import annotations
+
+from model.legacy.replacement import Command
+from model.losses.options import DENSE_CELLS, PAIRS, needs_dense
+
+
+def fit_pairs(command: Command) -> None:
+    """Losses of pairs have no tuples to weigh; they and the stable ones always scale rows."""
+    loss = command.value("loss") or ""
+    if loss in PAIRS or loss.startswith("stable_"):
+        command.take_back("loss.normalize", "true", f"loss={loss} always scales rows")
+    if loss in PAIRS:
+        for key, only in (("loss.mask", "none"), ("loss.targets", "diagonal"), ("loss.axes", "all")):
+            command.take_back(key, only, f"loss={loss} has scores of pairs, so there are no tuples to weigh")
+
+
+def fit_mask(command: Command) -> None:
+    """A mask may bring its own mean, or have no axes."""
+    mask = command.overrides.get("loss.mask")
+    if mask == "raw":
+        command.overrides["loss.reduction"] = "mean"
+        command.notes.append("loss.reduction=sum, the old one, is refused beside loss.mask=raw, which divides by B^(n-1) itself: loss.reduction=mean")
+    if mask == "sigmoid":
+        command.take_back("loss.axes", "all", "loss.mask=sigmoid has no softmax, and so no axes")
+
+
+def fit_batch(command: Command) -> None:
+    """Where every tuple is needed, the batch must leave room for all."""
+    overrides = command.overrides
+    if not needs_dense(overrides.get("loss.targets", "diagonal"), overrides.get("loss.mask", "none")):
+        return
+    size, views = int(command.value("data.batch_size") or 0), command.script.views
+    most = int(DENSE_CELLS ** (1 / views) + 1e-9)
+    if size > most:
+        overrides["data.batch_size"] = str(most)
+        command.notes.append(f"data.batch_size={size} is refused today: {size}^{views} tuples do not fit into memory; {most} is the most")
+
+
+FITS = (fit_pairs, fit_mask, fit_batch)
