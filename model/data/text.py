@@ -31,6 +31,11 @@ def shown(text: str) -> str:
     return found if len(text) <= SHOWN and len(found) <= SHOWN else f"{found[:SHOWN]}…"
 
 
+def beginning(text: str, most: int) -> str:
+    """The first characters of a text, `most` at most, the last of them … where it is cut: not every script has spaces to cut at."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def escaped(text: str) -> str:
     """The same, as long as it is."""
     return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii") for character in text)
