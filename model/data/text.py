@@ -32,7 +32,9 @@ def shown(text: str) -> str:
 
 
 def beginning(text: str, most: int) -> str:
-    """The first characters of a text, `most` at most, the last of them … where it is cut: not every script has spaces to cut at."""
+    """The first characters of a text, `most` at most, the last of them … where it is cut: not every script has spaces to cut at. Lone surrogates
+    are replaced by U+FFFD."""
+    text = LONE_SURROGATE.sub(REPLACEMENT, text[: most + 1])
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 

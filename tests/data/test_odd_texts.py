@@ -17,6 +17,7 @@ from model.run import run
 from tests.data.coco_folder import write_captions, write_folder
 from tests.data.odd_texts import ODD_TEXTS
 from tests.report.html_page import Page
+from tests.report.run_folder import write_run
 
 LENGTH = 64
 
@@ -29,6 +30,21 @@ def tokenizers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clip")
     CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[("c", "a"), ("ca", "t</w>")]).save_pretrained(folder)
     return {"own": train_tokenizer([clean(text) for text in ODD_TEXTS.values()], 400), "CLIP": load_tokenizer(str(folder))}
+
+
+@pytest.fixture
+def painted_captions(monkeypatch) -> list[list[str]]:
+    """The texts of each picture of a report that shows captions. Only such pictures are painted, as the others take long."""
+    painted, paint = [], page.as_png
+
+    def as_png(figure: Figure) -> bytes:
+        if not any("Best pictures for a caption" in axes.get_title() for axes in figure.axes):
+            return b"no picture"
+        painted.append([text.get_text() for axes in figure.axes for text in axes.texts])
+        return paint(figure)
+
+    monkeypatch.setattr(page, "as_png", as_png)
+    return painted
 
 
 @pytest.mark.parametrize("name", ODD_TEXTS)
@@ -58,6 +74,12 @@ def test_texts_of_nothing_else_can_be_trained_on():
         assert len(train_tokenizer([clean(text)], 300)) <= 300
 
 
+def test_the_beginning_of_a_very_long_text_is_learned_from():
+    beginning_only = train_tokenizer(["abc " * 500], 300)
+    assert train_tokenizer(["abc " * 500 + "xyz " * 500], 300).get_vocab() == beginning_only.get_vocab()
+    assert train_tokenizer(["abc " * 490 + "xyz " * 500], 300).get_vocab() != beginning_only.get_vocab()
+
+
 def test_a_cleaned_text_can_be_written_and_stays_as_it_is():
     for text in ODD_TEXTS.values():
         once = clean(text)
@@ -71,12 +93,26 @@ def test_the_beginning_of_a_text(text, expected):
     assert beginning(text, 3) == expected
 
 
-@pytest.mark.parametrize("analysis", ["standard", pytest.param("full", marks=pytest.mark.slow)])
-def test_a_run_with_odd_texts_ends_with_its_report(small, tmp_path, monkeypatch, analysis):
-    """Captions, names of categories. Of the report's pictures only those with captions are painted, as the others take long and hold none."""
-    paint = page.as_png
-    monkeypatch.setattr(page, "as_png", lambda figure: paint(figure) if has_captions(figure) else b"painted")
-    texts = [text for text in ODD_TEXTS.values() if clean(text)]
+def test_a_report_shows_captions_as_they_are(tmp_path, painted_captions):
+    folder = write_run(tmp_path / "run")
+    hits = [{"index": 0, "score": 0.5, "match": True, "picture": "0.png"}]
+    queries = [{"caption": text, "index": 0, "hits": hits} for text in ODD_TEXTS.values()]
+    (folder / "examples" / "examples.json").write_text(json.dumps({"split": "val", "view": "caption 1", "queries": queries}))
+    page.write_report(folder)
+    shown = Page((folder / "report" / "index.html").read_text(encoding="utf-8")).texts("section", id="examples")[0]
+    captions = [re.sub("[\ud800-\udfff]", "\ufffd", text[:499]) for text in ODD_TEXTS.values()]
+    assert [caption for caption in captions if "".join(caption.split()) not in "".join(shown.split())] == []
+    assert [caption[:70] for caption in painted_captions[0]] == [caption[:70] for caption in captions]
+
+
+@pytest.mark.parametrize(
+    ("longest", "overrides"),
+    [(2_000, ("analysis=standard", "monitor=off")), pytest.param(50_000, ("analysis=full",), marks=pytest.mark.slow)],
+)
+@pytest.mark.usefixtures("painted_captions")
+def test_a_run_with_odd_texts_ends_with_its_report(small, tmp_path, longest, overrides):
+    """Captions, names of categories."""
+    texts = [text[:longest] for text in ODD_TEXTS.values() if clean(text)]
     write_folder(tmp_path / "data", train=12, val=14, captions=1, size=4)
     for part, count in (("train2017", 12), ("val2017", 14)):
         own = {f"{number:04}.png": [texts[(2 * number + k) % len(texts)] for k in range(3)] for number in range(count)}
@@ -86,7 +122,7 @@ def test_a_run_with_odd_texts_ends_with_its_report(small, tmp_path, monkeypatch,
         body = {"categories": categories, "annotations": objects}
         (tmp_path / "data" / "annotations" / f"instances_{part}.json").write_text(json.dumps(body))
     sizes = ("data.train_size=12", "data.val_size=12", "data.test_size=2", "data.batch_size=4", "data.captions=3", "trainer.max_epochs=1")
-    config = small("data=coco", f"data.root={tmp_path / 'data'}", *sizes, f"analysis={analysis}", "report=true", "evaluate=[val]")
+    config = small("data=coco", f"data.root={tmp_path / 'data'}", *sizes, *overrides, "report=true", "evaluate=[val]")
     assert run(config, tmp_path / "run").status == "complete"
     shown = Page((tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")).texts("h3")
     queries = json.loads((tmp_path / "run" / "examples" / "examples.json").read_text())["queries"]
@@ -94,8 +130,3 @@ def test_a_run_with_odd_texts_ends_with_its_report(small, tmp_path, monkeypatch,
     assert len(captions) > 5
     assert set(captions) <= set(map(clean, texts))
     assert [caption for caption in captions if beginning(caption, 500) not in shown] == []
-
-
-def has_captions(figure: Figure) -> bool:
-    """Whether it is the picture of the retrieved examples."""
-    return any("Best pictures for a caption" in axes.get_title() for axes in figure.axes)
