@@ -23,7 +23,7 @@ ODD_TEXTS = {
     "marks over a letter": "e" + "\u0301\u0323\u0488" * 12,
     "a byte order mark": "\ufeffa cat",
     "noncharacters": "\uffff\ufffe \U0010ffff",
-    "mathematics": r"$x^2$ $\frac{ $$ \begin{",
+    "mathematics": r"$x^2$ and $\frac{$ \begin{",
     "HTML": "<b>a &amp; b</b><script>alert('1')</script>",
     "a template": "{{ captions }} {% for x in %} {# #}",
     "a formula of a spreadsheet": "=1+1;@x|'y'\"z\"",
