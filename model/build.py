@@ -75,13 +75,14 @@ def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Pat
         context_length=sizes.context_length,
         seed=config.seed,
     )
-    warn_of_cut_captions(data)
+    if first_process():
+        warn_of_cut_captions(data)
     return data
 
 
 def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> Source:
     """The source, with the same rows in all processes of the run, and in the run when it is continued. Only the first process examines files."""
-    earlier = record.read(start.parent.parent) if start is not None and config.train else None
+    earlier = kept_record(folder, start.parent.parent) if start is not None and config.train else None
     made: list[Source] = []
 
     def decide() -> dict | None:
@@ -95,8 +96,18 @@ def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start:
     return source
 
 
+def kept_record(folder: Path, kept: Path) -> dict | None:
+    """The record of the run in the folder `kept`, which goes on in `folder`; None where there is none, or it is damaged."""
+    try:
+        return record.read(kept)
+    except ValueError:
+        if first_process() and kept.resolve() == folder.resolve():
+            move_damaged(folder, folder / record.FILE, "it cannot be read", "the picture files are examined again")
+        return None
+
+
 def warn_of_cut_captions(data: CaptionData) -> None:
-    """Says how many training captions are longer than the context, as far as they are counted here."""
+    """Says how many training captions are longer than the context, as far as they are counted here. For the first process."""
     rows = range(min(data.source.size("train"), CUT_SAMPLES))
     texts = [text for texts in data.source.texts("train", rows) for text in texts[: data.captions]]
     cut = cut_captions(data.tokenizer, texts, data.context_length)

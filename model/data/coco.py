@@ -18,7 +18,7 @@ from model.data.sizes import limited
 from model.data.source import ForRun, PicturesLost
 from model.data.tally import shared_images
 from model.data.text import escaped
-from model.errors import ConfigError, at_least, one_of
+from model.errors import at_least, one_of
 
 log = logging.getLogger(__name__)
 YEARS = ("2014", "2017")
@@ -52,7 +52,7 @@ class Coco:
         of the same files, whose rows this one gets without looking at a file.
 
         Without a record every picture is decoded once in the life of its file, to leave out those that cannot be. Raises ConfigError where fewer
-        images are left than asked for, or another number than in `record`.
+        images are left than asked for.
         """
         self.captions, self.image_size = captions, image_size
         listed = {name: listed_rows(part, captions, allow_outside=allow_outside) for name, part in sorted(folder.items(), reverse=True)}
@@ -69,21 +69,9 @@ class Coco:
         limited("data.train_size", sizes["train"] or 0, len(train), f"images of {folder['train'].name}", listed["train"].tally.reasons())
         self._rows: dict[str, list[Row]] = {"train": train, "val": held_out[:val], "test": held_out[val:]}
         self.tallies = {name: listed[name].tally for name in ("train", "val")}
-        self.record = {
-            "images": {split: len(rows) for split, rows in self._rows.items()},
-            "left_out": {tally.name: tally.unreadable for tally in self.tallies.values()},
-        }
-        if record is not None:
-            self.record["left_out"] = record["left_out"]
-            self._compare(record["images"], folder["train"])
-        elif shared := shared_images(self.tallies["train"], self.tallies["val"]):
+        self.record = record or {"left_out": {tally.name: tally.unreadable for tally in self.tallies.values()}}
+        if record is None and (shared := shared_images(self.tallies["train"], self.tallies["val"])):
             log.warning("%s", shared)
-
-    def _compare(self, before: dict[str, int], part: Part) -> None:
-        """Raises ConfigError where there are more or fewer rows than there were: a run could not continue at its place."""
-        if self.record["images"] != before:
-            now, then = (", ".join(f"{count:,} {split}" for split, count in images.items()) for images in (self.record["images"], before))
-            raise ConfigError(f"data.root={part.root} has other images ({now}) than the run began with; allowed: the data with {then}")
 
     def files(self, split: str) -> list[Facts] | None:
         """What is known of the picture file of each row of `split`; None for a source with a record, which has not looked at them."""
@@ -131,7 +119,7 @@ def prompts_of(name: str) -> tuple[str, ...]:
 
 def rows_of(part: Part, listed: Listed, wanted: int | None, record: dict[str, Any] | None) -> list[Row]:
     """The rows of one part: those whose picture can be read, or those of an earlier source."""
-    return readable_rows(part, listed, wanted) if record is None else remaining_rows(listed, record["left_out"][part.name], wanted)
+    return readable_rows(part, listed, wanted) if record is None else remaining_rows(listed, record["left_out"].get(part.name, {}), wanted)
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:

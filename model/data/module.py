@@ -11,6 +11,7 @@ from model.data.dataset import BatchDataset
 from model.data.loader import OrderedLoader, TrainLoader
 from model.data.sampler import EpochSampler, ordered_batches
 from model.data.source import SPLITS, Source, recall_ceiling
+from model.errors import ConfigError
 
 
 class CaptionData(pl.LightningDataModule):
@@ -55,10 +56,14 @@ class CaptionData(pl.LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """The place in training. Lightning keeps the loader's own state too, but does not give that back where the optimizer's
         configuration asked for the number of steps, as loaders are made then before the checkpoint's loops are read."""
-        return {} if self._sampler is None else {"train": self._sampler.state_dict(), "replaced": self.replaced_rows()}
+        return {} if self._sampler is None else {"train": self._sampler.state_dict(), "replaced": self.replaced_rows(), "samples": self.sizes()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Where the next `train_dataloader` starts."""
+        """Where the next `train_dataloader` starts. Raises ConfigError where the data have other numbers of samples than the run began with."""
+        now, before = self.sizes(), state_dict.get("samples")
+        if before not in (None, now):
+            counts = [", ".join(f"{count:,} {split}" for split, count in sizes.items()) for sizes in (now, before)]
+            raise ConfigError(f"the data have other samples ({counts[0]}) than the run began with; allowed: the data with {counts[1]}")
         self._place = state_dict["train"]
         self._replaced_before = state_dict.get("replaced", 0) if self._process()[0] == 0 else 0
 

@@ -1,16 +1,14 @@
-"""data.json in a run's folder: which rows the run has. A continued run has the same ones, whatever has happened to the files meanwhile."""
+"""data.json in a run's folder: which pictures the run has left out. A continued run leaves out the same ones, whatever has happened to the files."""
 
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 from model.disk import writing
 from model.report.files import write_whole
 
-log = logging.getLogger(__name__)
 FILE = "data.json"
 
 
@@ -22,16 +20,14 @@ def write(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The record that was kept; None where there is none, as in runs of earlier versions, or it is damaged: the files are then looked at again."""
+    """The record that was kept; None where there is none, as in runs of earlier versions. Raises ValueError for a damaged file."""
     try:
         found = json.loads((folder / FILE).read_bytes())
-        images, left_out = found["images"], found["left_out"]
-        whole = all(isinstance(count, int) for count in images.values()) and all(isinstance(names, dict) for names in left_out.values())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        whole = False
-    if not whole:
-        log.warning("%s cannot be read: the pictures are looked at again", folder / FILE)
-        return None
+    except (OSError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    parts = found.get("left_out") if isinstance(found, dict) else None
+    if not isinstance(parts, dict) or not all(isinstance(reasons, dict) for reasons in parts.values()):
+        raise ValueError("no record of a run's data")
     return found

@@ -83,7 +83,8 @@ class Tally:
         if groups:
             pairs = listed((" = ".join(map(shown, names)) for names in groups), most)
             count = sum(map(len, groups)) - len(groups)
-            yield f"{self.name}: {plural(count, 'image is a copy', 'images are copies')} of another one, by content, and its false negative: {pairs}"
+            copy = plural(count, "image is a copy of another one", "images are copies of other ones")
+            yield f"{self.name}: {copy} (same content), so that each is a false negative of the other: {pairs}"
 
 
 def copies(facts: Iterable[tuple[str, Facts]]) -> list[list[str]]:

@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from model import health
+from model.legacy._calls import old_name, warn_once
 from model.legacy._monitor import RecordingMonitor
 from model.legacy._recommendations import recommendations
-from model.legacy.calls import old_name, warn_once
 
 __all__ = ["GradientHealthMonitor", "ActivationMonitor", "add_gradient_noise", "get_activation_function_recommendations"]
 

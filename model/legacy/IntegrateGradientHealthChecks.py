@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from model.errors import require
 from model.health import ActivationMonitor
+from model.legacy._calls import old_name, warn_once
 from model.legacy._checkpointing import checkpoint_submodules
 from model.legacy._monitor import RecordingMonitor
-from model.legacy.calls import old_name, warn_once
 from model.legacy.StableLossFunctions import get_stable_loss_function
 
 __all__ = ["EnhancedTrainingMixin", "integrate_health_checks", "replace_loss_function_with_stable_version", "add_gradient_checkpointing"]

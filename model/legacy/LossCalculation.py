@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from model.legacy._calls import old_name
 from model.legacy._loss_names import in_module, replacement
 from model.legacy._old_file import VERSIONS, OldFile
-from model.legacy.calls import old_name
 from model.losses import make_loss
 
 SIX = OldFile(versions={-1: "einsum", **VERSIONS, 17: "normsv8", 18: "normsv9"}, row_eps=0.0, eps=1e-8, with_axis=("normsv3",), averaged=("normsv7",))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from model.errors import one_of, require
+from model.legacy._calls import old_name, warn_once
 from model.legacy._stable_scores import StableScores
-from model.legacy.calls import old_name, warn_once
 
 __all__ = ["StableLossFunctions", "get_stable_loss_function", "ImprovedActivations", "GradientStabilizer"]
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from model.errors import ConfigError
-from model.legacy.old_command import new_command
-from model.legacy.old_scripts import SCRIPTS
-from model.legacy.old_words import read
+from model.legacy._old_command import new_command
+from model.legacy._old_scripts import SCRIPTS
+from model.legacy._old_words import read
 
 USAGE = f"""usage: python -m model.legacy [<script>] [--key value, --key=value or key=value] …
 

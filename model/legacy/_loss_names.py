@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.legacy._calls import old_name
 from model.legacy._figures import ONE_MINUS
 from model.legacy._training_loss import AxisLoss, add_loss_sum, add_loss_sum2, loss_of_axis
-from model.legacy.calls import old_name
 
 
 def oneminus(args: Tensor) -> Tensor:

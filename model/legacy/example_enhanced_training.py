@@ -1,6 +1,6 @@
 """Old name of `train.py` with `model=v5335dim` with `monitor=watch` and a stable loss."""
 
-from model.legacy.replaced import ReplacedModule
+from model.legacy._replaced import ReplacedModule
 
 
 class EnhancedLightningCLIPModule(ReplacedModule):

@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from model.errors import ConfigError
+from model.legacy._calls import old_name
 from model.legacy._figures import james_stein, total
 from model.legacy._loss_names import in_module, replacement
 from model.legacy._old_file import VERSIONS, OldFile, pairwise
-from model.legacy.calls import old_name
 from model.losses import make_loss
 
 # 1e-30, the smallest eps of a loss, stands for none: the file divided by the lengths of sums themselves.

@@ -219,7 +219,7 @@ def test_copies_and_pictures_of_both_parts_are_said(cache, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="model.data"):
         source(tmp_path)
     assert caplog.messages == [
-        "train2017: 2 images are copies of another one, by content, and its false negative: 0002.png = 0009.png = 0010.png",
+        "train2017: 2 images are copies of other ones (same content), so that each is a false negative of the other: 0002.png = 0009.png = 0010.png",
         "val2017: 1 image is also in train2017, by content, so that figures of val and test are too high: 0006.png",
     ]
 

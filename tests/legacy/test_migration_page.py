@@ -13,7 +13,7 @@ import torch
 from model.config.compose import groups, known_keys
 from model.config.old_flags import ALL_FLAGS, ENHANCED_FLAGS, MASKS, PRECISIONS, STABLE_LOSSES
 from model.legacy.__main__ import main
-from model.legacy.old_command import COCO
+from model.legacy._old_command import COCO
 from model.run import run
 from tests.conftest import SMALL, some
 

@@ -13,9 +13,9 @@ import pytest
 from model.config.checks import view_count
 from model.config.old_flags import ALL_FLAGS, ENHANCED_FLAGS, LOSSES, OLD_FLAGS
 from model.legacy.__main__ import main
-from model.legacy.old_command import COCO, new_command
-from model.legacy.old_scripts import SCRIPTS, find_script
-from model.legacy.old_words import read
+from model.legacy._old_command import COCO, new_command
+from model.legacy._old_scripts import SCRIPTS, find_script
+from model.legacy._old_words import read
 from model.losses.options import check_options
 from tests.conftest import some
 

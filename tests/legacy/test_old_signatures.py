@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.legacy.calls import warn_once
+from model.legacy._calls import warn_once
 
 SIX = "I, C1, C2, C3, C4, C5"
 ANY = "*vecs, mean_fn=calc_mean"

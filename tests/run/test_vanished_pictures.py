@@ -153,11 +153,11 @@ def test_data_of_another_size_cannot_be_continued_with(small, tmp_path, root):
     with pytest.raises(ConfigError) as error:
         run(small(*config, "ckpt_path=last", "trainer.max_epochs=3"), tmp_path / "run")
     assert str(error.value) == (
-        f"data.root={root} has other images (23 train, 20 val, 20 test) than the run began with; allowed: the data with 24 train, 20 val, 20 test"
+        "the data have other samples (23 train, 20 val, 20 test) than the run began with; allowed: the data with 24 train, 20 val, 20 test"
     )
 
 
-@pytest.mark.parametrize("content", some(["[]", "", '{"images": 3, "left_out": {}}', "missing"], 4))
+@pytest.mark.parametrize("content", some(["[]", "", '{"left_out": {"train2017": 3}}', "missing", "[" * 100_000], 5))
 def test_a_damaged_record_means_that_the_files_are_looked_at_again(small, tmp_path, root, content):
     config = arguments(root)[len(SMALL) :]
     run(small(*config), tmp_path / "run")
@@ -166,7 +166,10 @@ def test_a_damaged_record_means_that_the_files_are_looked_at_again(small, tmp_pa
     record.unlink() if content == "missing" else record.write_text(content)
     run(small(*config, "ckpt_path=last", "trainer.max_epochs=3"), tmp_path / "run")
     assert record.read_text() == before
-    assert json.loads(before) == {"images": {"train": 24, "val": 20, "test": 20}, "left_out": {"train2017": {}, "val2017": {}}}
+    assert json.loads(before) == {"left_out": {"train2017": {}, "val2017": {}}}
+    repairs = json.loads((tmp_path / "run" / "summary.json").read_text()).get("repairs", [])
+    assert [sentence for sentence in repairs if "data.json" in sentence] == repairs
+    assert len(repairs) == (content != "missing")
 
 
 def test_two_processes_replace_the_same_rows(tmp_path, monkeypatch, root):

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 from model.config.old_flags import ALL_FLAGS
 from model.errors import ConfigError
-from model.legacy.old_scripts import DEFAULT, SCRIPTS, Script, find_script
+from model.legacy._old_scripts import DEFAULT, SCRIPTS, Script, find_script
 
 SCRIPT = "script"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from model.errors import ConfigError
-from model.legacy.old_command import new_command
-from model.legacy.old_scripts import SCRIPTS
-from model.legacy.old_words import check_flag
+from model.legacy._old_command import new_command
+from model.legacy._old_scripts import SCRIPTS
+from model.legacy._old_words import check_flag
 
 # The arguments that were also given without their names.
 BY_POSITION = ("learning_rate", "logitsversion", "normlogits", "projection", "prune", "exactlabels")

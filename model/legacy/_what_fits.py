@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.legacy.replacement import Command
+from model.legacy._replacement import Command
 from model.losses.options import DENSE_CELLS, PAIRS, needs_dense
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from model.config.old_flags import ALL_FLAGS, AS_THEY_COME, LOSSES, TOTAL_STEPS, boolean
 from model.errors import ConfigError
-from model.legacy.old_scripts import OLD_DEFAULTS
-from model.legacy.replacement import Command
+from model.legacy._old_scripts import OLD_DEFAULTS
+from model.legacy._replacement import Command
 
 
 def choose_loss(command: Command) -> None:

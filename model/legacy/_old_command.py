@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from model.config.old_flags import ALL_FLAGS
 from model.errors import ConfigError
-from model.legacy.old_choices import CHOICES
-from model.legacy.old_scripts import OLD_DEFAULTS, Script
-from model.legacy.replacement import Command
-from model.legacy.what_fits import FITS
+from model.legacy._old_choices import CHOICES
+from model.legacy._old_scripts import OLD_DEFAULTS, Script
+from model.legacy._replacement import Command
+from model.legacy._what_fits import FITS
 from model.report.commands import as_value
 
 COCO = "<COCO folder>"

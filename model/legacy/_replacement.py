@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from model.config.old_flags import boolean
-from model.legacy.old_scripts import Script
+from model.legacy._old_scripts import Script
 from model.report.commands import COMMAND
 
 # The order of a command's overrides: whole settings, then the groups, the choice of a group before its keys.
