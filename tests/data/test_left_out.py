@@ -19,6 +19,7 @@ from tests.data.test_annotations import make
 
 ENTRY = dict[str, Any]
 OUTSIDE = "lies outside the image folder (allowed with data.allow_outside=true)"
+SAME = "(same content), so that each is a false negative of the other"
 ARE_OUT = "train2017: {} images are left out"
 
 
@@ -101,7 +102,7 @@ def test_copies_are_counted_and_used(folder, caplog):
     entries = [{"id": 10, "file_name": "copy.png"}, {"id": 11, "file_name": "0002.png"}, {"id": 12, "file_name": "./0002.png"}]
     change(folder, entries, [{"id": 9_000 + entry["id"], "image_id": entry["id"], "caption": entry["file_name"]} for entry in entries])
     pairs = "0001.png = copy.png, 0002.png = 0002.png = ./0002.png"
-    expected = [f"train2017: 3 images are copies of another one, by content, and its false negative: {pairs}"]
+    expected = [f"train2017: 3 images are copies of other ones {SAME}: {pairs}"]
     said(folder, caplog, expected, [*own(4), *(entry["file_name"] for entry in entries)])
 
 
@@ -121,12 +122,12 @@ def test_files_outside_the_folder_are_read_only_where_that_is_allowed(folder, ca
     change(folder, entries, [{"id": 9_000 + entry["id"], "image_id": entry["id"], "caption": entry["file_name"]} for entry in entries])
     if allowed:
         copies = " = ".join(["0000.png", "0003.png", *names])
-        expected = [f"train2017: 4 images are copies of another one, by content, and its false negative: {copies}"]
+        expected = [f"train2017: 4 images are copies of other ones {SAME}: {copies}"]
         source = said(folder, caplog, expected, [*own(4), *names], allow_outside=True, image_size=8)
         assert source.images("train", [4])[0].permute(1, 2, 0).tolist() == noise("train2017", 0, 8).tolist()
     else:
         left_out = f"{ARE_OUT.format(3)} because of the file: {', '.join(f'{name} {OUTSIDE}' for name in names)}"
-        copy = "train2017: 1 image is a copy of another one, by content, and its false negative: 0000.png = 0003.png"
+        copy = f"train2017: 1 image is a copy of another one {SAME}: 0000.png = 0003.png"
         said(folder, caplog, [left_out, copy], own(4))
 
 
