@@ -12,7 +12,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from model.errors import RunFailed
@@ -141,6 +141,12 @@ class Board:
     def knows(self, key: str) -> bool:
         """Whether `key` has been told."""
         return key in self._told or (self._store is not None and self._store.check([key]))
+
+    def told_by_others(self, key: str) -> Iterator[Any]:
+        """What the other processes have told so far under `key/<their number>`."""
+        for other in range(self._processes):
+            if other != rank() and self.knows(f"{key}/{other}"):
+                yield self.ask(f"{key}/{other}")
 
     def failed_alike(self, job: str) -> bool:
         """For a process whose job has failed: whether all others fail in it too, and the next job can begin. One that fails alone has to end, as

@@ -23,9 +23,9 @@ from model.config.schema import RunConfig
 from model.data import check_source
 from model.disk import as_failures
 from model.ending import draws, require_steps, summarise, write_results
-from model.errors import ConfigError, failure_reason
+from model.errors import ConfigError, RunFailed, failure_reason
 from model.interruption import Interrupted, received
-from model.launch import board, first_process
+from model.launch import board, first_process, rank
 from model.memory import forget_peak
 from model.report.callback_loggers import close_loggers
 from model.report.commands import RUN_FOLDER, as_value, from_here
@@ -60,13 +60,27 @@ def run(config: RunConfig, folder: Path) -> Summary:
         name = SUMMARY if config.train else EVALUATION
         if received.number is not None:  # also where something else failed because of the signal, such as another process
             raise left_in_order(Interrupted(received.number), config, folder, name) from error
+        failure = agreed_failure(error, folder)
         if first_process():
-            record_failure(folder, failure_reason(error), name)
+            record_failure(folder, failure_reason(failure), name)
         close_loggers(config.logger, failed=True)
         if draws(config) and isinstance(error, Exception) and first_process():
             with suppress(OSError):  # the disk may be why the run failed
                 draw_report(folder)
-        raise
+        if failure is error:
+            raise
+        raise failure from error
+
+
+def agreed_failure(error: BaseException, folder: Path) -> BaseException:
+    """`error`, or, where another process of the run has failed for a known reason, that one: this process has only lost its connection."""
+    key = f"{folder.name}/failure"
+    with suppress(RuntimeError):  # the process that has the store may have ended
+        if isinstance(error, RunFailed):
+            board.tell(f"{key}/{rank()}", str(error))
+        elif isinstance(error, Exception):
+            return next((RunFailed(text) for text in board.told_by_others(key)), error)
+    return error
 
 
 def starting_point(config: RunConfig, folder: Path) -> str | None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from model import launch
+from model import run as run_module
+from model.errors import RunFailed
 from model.launch import Board
 from tests.conftest import SMALL
 from tests.run.sweeps import compared, contents
@@ -68,6 +70,25 @@ def test_what_the_first_process_decided_before_the_others_began_reaches_them(mon
     monkeypatch.setattr(os, "getppid", os.getpid)
     assert second.open()
     assert second.agree("job/start", lambda: pytest.fail("the first process decides")) == "last.ckpt"
+    second.close()
+    first.close()
+
+
+def test_a_reason_that_another_process_tells_takes_the_place_of_a_lost_connection(monkeypatch, tmp_path):
+    first, second = Board(), Board()
+    first.host(2)
+    lost, reason = RuntimeError("connection closed by peer"), RunFailed("val: a picture is gone\nrestore it")
+    monkeypatch.setattr(run_module, "board", first)
+    assert run_module.agreed_failure(lost, tmp_path) is lost
+    with monkeypatch.context() as patch:
+        patch.setenv("LOCAL_RANK", "1")
+        patch.setattr(os, "getppid", os.getpid)
+        assert second.open()
+        patch.setattr(run_module, "board", second)
+        assert run_module.agreed_failure(reason, tmp_path) is reason
+    agreed = run_module.agreed_failure(lost, tmp_path)
+    assert (type(agreed), str(agreed)) == (RunFailed, str(reason))
+    assert run_module.agreed_failure(lost, tmp_path / "another") is lost
     second.close()
     first.close()
 
