@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from model.data.text import shown
+from model.data.json_lines import lines_of
+from model.data.text import clean, shown
 from model.errors import ConfigError
 
 # Problems that are looked for in one file.
@@ -65,6 +68,10 @@ class Captions(NamedTuple):
     annotations: list[dict[str, Any]]
     """Each with `id`, `image_id` and `caption`."""
 
+    def kind_of_ids(self) -> type | None:
+        """What the ids of the images are, int or str; None where there are no images."""
+        return next((type(image["id"]) for image in self.images), None)
+
 
 class Instances(NamedTuple):
     """A checked instances file."""
@@ -79,21 +86,23 @@ def read_captions(file: Path) -> Captions:
     """The images and captions. Raises Damaged."""
     text = read_text(file)
     found = top_level(file, parsed(file, text), ("images", "annotations"))
-    fields = {"images": {"id": IDENTIFIER, "file_name": TEXT}, "annotations": {"id": IDENTIFIER, "image_id": IDENTIFIER, "caption": TEXT}}
+    fields = {"images": {"id": IDENTIFIER, "file_name": NAME}, "annotations": {"id": IDENTIFIER, "image_id": IDENTIFIER, "caption": TEXT}}
     check_entries(file, text, found, fields)
     check_kinds(file, text, [("images", "id", found["images"]), ("annotations", "image_id", found["annotations"])])
     check_kinds(file, text, [("annotations", "id", found["annotations"])])
     return Captions(found["images"], found["annotations"])
 
 
-def read_instances(file: Path) -> Instances:
-    """The categories and objects. Raises Damaged."""
+def read_instances(file: Path, images: type | None = None) -> Instances:
+    """The categories and objects. `images`: what the ids of the images are, int or str, where it is known. Raises Damaged."""
     text = read_text(file)
     found = top_level(file, parsed(file, text), ("categories", "annotations"))
     objects = {"id": IDENTIFIER, "image_id": IDENTIFIER, "category_id": IDENTIFIER, "area": NUMBER}
     check_entries(file, text, found, {"categories": {"id": IDENTIFIER, "name": NAME}, "annotations": objects})
     check_kinds(file, text, [("categories", "id", found["categories"]), ("annotations", "category_id", found["annotations"])])
     check_kinds(file, text, [("annotations", "id", found["annotations"])])
+    check_kinds(file, text, [("annotations", "image_id", found["annotations"])], images)
+    raise_if_any(file, text, "categories", other_names(found["categories"]))
     known = {category["id"] for category in found["categories"]}
     unknown = (
         (number, f'annotations[{number}] has "category_id": {worded(note["category_id"])}; allowed: the id of one of the categories')
@@ -113,8 +122,9 @@ def read_text(file: Path) -> str:
     try:
         return content.decode(json.detect_encoding(content))
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        what = f"byte {error.start} (0x{content[error.start]:02x}) is no text in {error.encoding.upper()}"
+        start = error.start + len(content) - len(error.object)  # a byte order mark is not counted there
+        line = content.count(b"\n", 0, start) + 1
+        what = f"byte {start} (0x{content[start]:02x}) is no text in {error.encoding.upper()}"
         raise Damaged([Problem(file, line, f"{what}; allowed: JSON in UTF-8")]) from error
 
 
@@ -128,8 +138,11 @@ def parsed(file: Path, text: str) -> Any:
         raise Damaged([Problem(file, error.lineno, f"{reason}; allowed: JSON in COCO's format")]) from error
     except RecursionError as error:
         raise Damaged([Problem(file, None, "lists or objects are nested too deeply; allowed: JSON in COCO's format")]) from error
-    except ValueError as error:  # a number of thousands of digits
-        raise Damaged([Problem(file, None, f"{shown(str(error))}; allowed: JSON in COCO's format")]) from error
+    except ValueError as error:  # Python reads no such number
+        digits = sys.get_int_max_str_digits()
+        where = re.search(rf"\d{{{digits + 1},}}", text)
+        line = text.count("\n", 0, where.start()) + 1 if where else None
+        raise Damaged([Problem(file, line, f"a number has more than {digits:,} digits; allowed: JSON in COCO's format")]) from error
 
 
 def top_level(file: Path, found: Any, lists: tuple[str, ...]) -> dict[str, Any]:
@@ -173,25 +186,36 @@ def entry_problems(name: str, entries: list[Any], wanted: dict[str, str]) -> Ite
                 break
 
 
+def other_names(categories: list[dict[str, Any]]) -> Iterator[tuple[int, str]]:
+    """(number of the category, that an earlier one has its id and another name)."""
+    names: dict[Identifier, str] = {}
+    for number, category in enumerate(categories):
+        if names.setdefault(category["id"], category["name"]) != category["name"]:
+            what = f'has "id": {worded(category["id"])} and "name": {worded(category["name"])}, where an earlier one has another name'
+            yield number, f"categories[{number}] {what}; allowed: one name for each id"
+
+
 def plainly_fit(entries: list[Any], wanted: dict[str, str]) -> bool:
     """Whether all entries are as they should be, as far as the types of their fields tell: much faster than to look at each entry."""
     try:
         columns = {field: list(map(itemgetter(field), entries)) for field in wanted}
         finite = all(math.isfinite(value) for field, kind in wanted.items() if kind == NUMBER for value in columns[field])
-        return finite and all(set(map(type, columns[field])) <= SURE.get(kind, set()) for field, kind in wanted.items())
-    except (LookupError, TypeError, OverflowError):
+        named = all(value.isprintable() and value.strip() for field, kind in wanted.items() if kind == NAME for value in columns[field])
+        return finite and named and all(set(map(type, columns[field])) <= SURE[kind] for field, kind in wanted.items())
+    except (LookupError, TypeError, AttributeError, OverflowError):
         return False
 
 
-def check_kinds(file: Path, text: str, columns: list[tuple[str, str, list[dict[str, Any]]]]) -> None:
-    """Raises Damaged where ids that are compared with each other are numbers in some entries and texts in others: 2 and "2" are different ids."""
-    first: type | None = None
+def check_kinds(file: Path, text: str, columns: list[tuple[str, str, list[dict[str, Any]]]], first: type | None = None) -> None:
+    """Raises Damaged where ids that are compared with each other are numbers in some entries and texts in others: 2 and "2" are different ids.
+    `first`: what those in the captions file are."""
+    where = "before it" if first is None else "in the captions file"
     for name, field, entries in columns:
         first = first or next((type(entry[field]) for entry in entries), None)
         if set(map(type, map(itemgetter(field), entries))) <= {first}:
             continue
         others = (
-            (number, f'{name}[{number}] has "{field}": {worded(entry[field])}, but the ids before it are {KINDS_OF_IDS[first]}; allowed: one kind')
+            (number, f'{name}[{number}] has "{field}": {worded(entry[field])}, but the ids {where} are {KINDS_OF_IDS[first]}; allowed: one kind')
             for number, entry in enumerate(entries)
             if type(entry[field]) is not first
         )
@@ -210,49 +234,6 @@ def located(file: Path, text: str, name: str, problems: Iterator[tuple[int, str]
     found = list(islice(problems, MOST_PROBLEMS))
     lines = lines_of(text, name, {number for number, _ in found}) if found else {}
     return [Problem(file, lines[number], words) for number, words in found]
-
-
-def lines_of(text: str, name: str, numbers: set[int]) -> dict[int, int]:
-    """Entry number in the top-level list `name` -> the line that it begins in, from 1. `text` is valid JSON with that list."""
-    decoder, lines, at, line = json.JSONDecoder(), {}, 0, 1
-    for number, start in enumerate(starts_in(text, name, decoder)):
-        if number in numbers:
-            line += text.count("\n", at, start)
-            at = start
-            lines[number] = line
-        if len(lines) == len(numbers):
-            break
-    return lines
-
-
-def starts_in(text: str, name: str, decoder: json.JSONDecoder) -> Iterator[int]:
-    """Where each entry of the top-level list `name` begins. Of a name that is there twice the last one counts, as for `json.loads`."""
-    lists, at = [], after_space(text, text.index("{") + 1)
-    while text[at] != "}":
-        key, at = decoder.raw_decode(text, after_space(text, at))
-        at = after_space(text, after_space(text, at) + 1)
-        if key == name:
-            lists.append(at)
-        _, at = decoder.raw_decode(text, at)
-        at = after_separator(text, at)
-    at = after_space(text, lists[-1] + 1)
-    while text[at] != "]":
-        yield at
-        _, at = decoder.raw_decode(text, at)
-        at = after_separator(text, at)
-
-
-def after_separator(text: str, at: int) -> int:
-    """The place after a comma and the space around it, or of the bracket that closes."""
-    at = after_space(text, at)
-    return after_space(text, at + 1) if text[at] == "," else at
-
-
-def after_space(text: str, at: int) -> int:
-    """The next place that holds no space."""
-    while text[at] in " \t\r\n":
-        at += 1
-    return at
 
 
 def worded(value: Any) -> str:
@@ -280,9 +261,9 @@ def is_number(value: Any) -> bool:
 FITS: dict[str, Callable[[Any], bool]] = {
     IDENTIFIER: is_identifier,
     TEXT: lambda value: isinstance(value, str),
-    NAME: lambda value: isinstance(value, str) and bool(value.strip()),
+    NAME: lambda value: isinstance(value, str) and bool(clean(value)),
     NUMBER: is_number,
 }
-# Types of which every value fits.
-SURE: dict[str, set[type]] = {IDENTIFIER: {int, str}, TEXT: {str}, NUMBER: {int, float}}
+# Types of which every value fits, apart from what `plainly_fit` looks at.
+SURE: dict[str, set[type]] = {IDENTIFIER: {int, str}, TEXT: {str}, NAME: {str}, NUMBER: {int, float}}
 KINDS_OF_IDS = {int: "numbers", str: "texts"}

@@ -17,6 +17,7 @@ from model.data.pictures import Facts, NotReadable, read_picture
 from model.data.sizes import limited
 from model.data.source import ForRun, PicturesLost
 from model.data.tally import shared_images
+from model.data.text import escaped
 from model.errors import at_least, one_of
 
 log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Coco:
             try:
                 pictures.append(self._image(self._rows[split][index]))
             except NotReadable as reason:
-                lost[place] = f"{self._rows[split][index].file} {reason}"
+                lost[place] = f"{escaped(self._rows[split][index].file)} {reason}"
         if lost:
             raise PicturesLost(lost)
         return torch.stack(pictures)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from model.data.annotations import Damaged, Problem, lines_of, parsed, read_captions, read_instances, read_text
+from model.data.annotations import Damaged, Problem, parsed, read_captions, read_instances, read_text
 from model.data.coco_files import Part, parts
+from model.data.json_lines import lines_of
 from model.data.tally import Tally
 from model.data.text import shown
 
@@ -15,12 +16,16 @@ def of_files(config: Any) -> list[Problem]:
     """Broken entries of all annotation files, each as a run would refuse it."""
     found: list[Problem] = []
     for part in parts(config.root, config.year).values():
-        for read, file in ((read_captions, part.captions()), (read_instances, part.instances())):
-            if file.exists():
-                try:
-                    read(file)
-                except Damaged as damage:
-                    found += damage.problems
+        kind = None
+        try:
+            kind = read_captions(part.captions()).kind_of_ids()
+        except Damaged as damage:
+            found += damage.problems
+        try:
+            if part.instances().exists():
+                read_instances(part.instances(), kind)
+        except Damaged as damage:
+            found += damage.problems
     return found
 
 

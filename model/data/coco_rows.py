@@ -50,7 +50,7 @@ def listed_rows(part: Part, captions: int, *, allow_outside: bool) -> Listed:
     tally = Tally(part.name, captions)
     try:
         found = read_captions(part.captions())
-        instances = read_instances(part.instances()) if part.instances().is_file() else None
+        instances = read_instances(part.instances(), found.kind_of_ids()) if part.instances().is_file() else None
     except Damaged as damage:
         raise damage.as_config_error() from damage
     texts = texts_of(found, tally)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image
 
 from model.data.pixels import NotReadable, upright_rgb
+from model.data.text import shown
 
 # Nothing else is opened: other formats of Pillow run further programs (EPS) or have no users here.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -21,8 +24,18 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MOST_PIXELS = 178_956_970
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
-# Pillow warns of large pictures without their names. Here MOST_PIXELS is checked, and refused by name.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# How a file of each format begins.
+SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG",
+    "WebP": rb"RIFF....WEBP",
+    "GIF": rb"GIF8",
+    "BMP": rb"BM",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+}
+
+# Pillow warns, without the file's name, of damaged EXIF data, odd tags and many pixels. What matters of these is refused here, by name.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class NotThere(NotReadable):
@@ -72,16 +85,15 @@ def explained() -> Iterator[None]:
     except NotReadable:
         raise
     except Image.DecompressionBombError as error:
-        raise NotReadable(f"has more pixels than are allowed, {MOST_PIXELS:,}") from error
-    except Image.UnidentifiedImageError as error:
-        raise NotReadable("is no picture; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF") from error
+        raise NotReadable(f"has too many pixels; allowed: {MOST_PIXELS:,} in all") from error
     except MemoryError as error:
         raise NotThere("needs more memory than there is") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        # EINVAL: a damaged file has sent its decoder to a place before the file's start.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise NotThere(f"cannot be opened ({error.strerror})") from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise NotReadable(f"is damaged ({reason})") from error
+        raise NotReadable(f"is damaged ({shown(reason)})") from error
 
 
 @contextmanager
@@ -102,8 +114,22 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def image_in(file: BinaryIO) -> Iterator[Image.Image]:
-    """The opened picture, its pixels not yet decoded. Raises NotReadable where it claims too many."""
-    with Image.open(file, formats=FORMATS) as image:
+    """The opened picture, its pixels not yet decoded. Raises NotReadable where it claims too many, or is of no format that is read."""
+    try:
+        opened_image = Image.open(file, formats=FORMATS)
+    except Image.UnidentifiedImageError as error:
+        raise NotReadable(unidentified(file)) from error
+    with opened_image as image:
         if image.width * image.height > MOST_PIXELS:
             raise NotReadable(f"has {image.width} x {image.height} pixels; allowed: {MOST_PIXELS:,} in all")
         yield image
+
+
+def unidentified(file: BinaryIO) -> str:
+    """Why Pillow does not know a file's format."""
+    file.seek(0)
+    start = file.read(12)
+    for kind, signature in SIGNATURES.items():
+        if re.match(signature, start, re.DOTALL):
+            return f"begins as a {kind} file, but is damaged or of a kind that Pillow cannot read"
+    return "is no picture; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"

@@ -27,5 +27,17 @@ def has_lone_surrogate(text: str) -> bool:
 
 def shown(text: str) -> str:
     """A foreign text, such as a file's name, as a part of one line: what cannot be printed is escaped, what is long is cut."""
-    escaped = "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii") for character in text[: SHOWN + 1])
-    return escaped if len(text) <= SHOWN and len(escaped) <= SHOWN else f"{escaped[:SHOWN]}…"
+    found = escaped(text[: SHOWN + 1])
+    return found if len(text) <= SHOWN and len(found) <= SHOWN else f"{found[:SHOWN]}…"
+
+
+def beginning(text: str, most: int) -> str:
+    """The first characters of a text, `most` at most, the last of them … where it is cut: not every script has spaces to cut at. Lone surrogates
+    are replaced by U+FFFD."""
+    text = LONE_SURROGATE.sub(REPLACEMENT, text[: most + 1])
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def escaped(text: str) -> str:
+    """The same, as long as it is."""
+    return "".join(character if character.isprintable() else character.encode("unicode_escape").decode("ascii") for character in text)

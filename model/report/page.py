@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
+from model.data.text import beginning
 from model.report import page_parts as parts
 from model.report.commands import run_command
 from model.report.files import write_whole
@@ -29,6 +30,8 @@ FOLDER, PAGE = "report", "index.html"
 RESOLUTION, WIDE_RESOLUTION = 150, 120
 # Pictures wider than this, in inches, are drawn as narrow as the others; where they are also higher than this they keep their size, folded away.
 WIDE, HIGH = 6.0, 6.0
+# Characters of a caption that the page shows.
+LONGEST = 500
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def with_pictures(run: Run) -> Sequence[dict[str, Any]]:
         if hit["picture"] not in known:
             known[hit["picture"]] = data_uri(file.read_bytes()) if file.is_file() else ""
     return [
-        {"caption": query["caption"], "hits": [{**hit, "source": known[hit["picture"]]} for hit in query["hits"]]}
+        {"caption": beginning(query["caption"], LONGEST), "hits": [{**hit, "source": known[hit["picture"]]} for hit in query["hits"]]}
         for query in run.examples.get("queries", [])
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageOps
 
+from model.data.text import beginning
 from model.report.health_plots import Picture
 from model.report.plots import BY_K, GREEN, GREY, KS, WIDTH, chart, legend
 from model.report.run_files import Run, label
@@ -95,7 +95,7 @@ def example_grid(run: Run) -> Figure | None:
     axes = figure.add_axes((0, 0, 1, height / (height + TITLE)))
     for line, query in enumerate(queries):
         top = line * row + 3 * GAP
-        axes.text(GAP, top - 0.6 * GAP, shorten(query["caption"], LONGEST), fontsize=7, va="bottom", parse_math=False, clip_on=True)
+        axes.text(GAP, top - 0.6 * GAP, beginning(query["caption"], LONGEST), fontsize=7, va="bottom", parse_math=False, clip_on=True)
         for place, hit in enumerate(query["hits"]):
             left = place * cell + GAP
             sheet[top : top + SIDE, left : left + SIDE] = picture(folder / hit["picture"])
