@@ -6,9 +6,11 @@ import copy
 import gc
 import importlib
 import os
+import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from itertools import product
 
 import pytest
 import torch
@@ -66,6 +68,14 @@ def pictures_forgotten(tmp_path_factory) -> Iterator[None]:
 def some(values: Sequence[object], every: int) -> list[object]:
     """One in `every` of a test's values runs by default, the others carry the marker slow."""
     return [pytest.param(value, marks=pytest.mark.slow) if number % every else value for number, value in enumerate(values)]
+
+
+def some_of_all(every: int, *values: Iterable[object]) -> list[object]:
+    """The combinations of several arguments' values, of which one in `every`, spread over all values, runs by default."""
+    combinations = list(product(*values))
+    slow = [number % every > 0 for number in range(len(combinations))]
+    random.Random(0).shuffle(slow)
+    return [pytest.param(*one, marks=pytest.mark.slow) if is_slow else one for one, is_slow in zip(combinations, slow, strict=True)]
 
 
 def compose_run(*overrides: str) -> RunConfig:

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec, module_from_spec
 
 import pytest
+
+from model.data.emoji_drawing import draw_emoji
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emoji_drawn_once() -> Iterator[None]:
+    """To draw 1,900 emoji takes two seconds: tests that need the same ones share them."""
+    drawn = {}
+
+    def draw(font_file, emoji, size):
+        key = (font_file, tuple(emoji), size)
+        if key not in drawn:
+            drawn[key] = draw_emoji(font_file, emoji, size)
+        return drawn[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.data.emoji.draw_emoji", draw)
+        yield
 
 
 @pytest.fixture

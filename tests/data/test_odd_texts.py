@@ -93,6 +93,7 @@ def test_the_beginning_of_a_text(text, expected):
     assert beginning(text, 3) == expected
 
 
+@pytest.mark.slow
 def test_a_report_shows_captions_as_they_are(tmp_path, painted_captions):
     folder = write_run(tmp_path / "run")
     hits = [{"index": 0, "score": 0.5, "match": True, "picture": "0.png"}]

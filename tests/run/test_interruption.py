@@ -37,7 +37,7 @@ AFTER_THE_RUN = ("analysis", "report")
 STEPS = {"training": 5, "validation": 6, "last validation": 9, "saving": 6, "evaluation": 9, "analysis": 9, "report": 9}
 WORKERS = ("data.num_workers=2",)
 CASES = [(moment, number) for moment in MOMENTS for number in SIGNALS]
-BY_DEFAULT = [("training", signal.SIGTERM), ("analysis", signal.SIGINT)]
+BY_DEFAULT = [("training", signal.SIGTERM)]
 
 
 @pytest.fixture(autouse=True)

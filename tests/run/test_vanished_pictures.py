@@ -63,7 +63,7 @@ def vanish_after_start(monkeypatch, root: Path, part: str, *numbers: int) -> Non
 
 @pytest.mark.parametrize(
     ("lost", "instead"),
-    [((3,), {3: 4}), ((3, 4), {3: 5, 4: 5}), ((23,), {23: 0}), ((22, 23, 0), {22: 1, 23: 1, 0: 1}), (range(1, 24), dict.fromkeys(range(1, 24), 0))],
+    [((3, 4), {3: 5, 4: 5}), ((22, 23, 0), {22: 1, 23: 1, 0: 1}), (range(1, 24), dict.fromkeys(range(1, 24), 0))],
 )
 @pytest.mark.parametrize("damage", ["missing", "cut"])
 def test_the_next_readable_row_takes_the_place(root, lost, instead, damage, caplog):
@@ -172,6 +172,7 @@ def test_a_damaged_record_means_that_the_files_are_looked_at_again(small, tmp_pa
     assert len(repairs) == (content != "missing")
 
 
+@pytest.mark.slow
 def test_two_processes_replace_the_same_rows(tmp_path, monkeypatch, root):
     """As one process with the whole batch does."""
     rows = "data.train_size=24"
