@@ -264,7 +264,12 @@ def test_other_precisions_are_analysed_in_float32(small, tmp_path, precision, ch
 
 
 @pytest.mark.parametrize(
-    ("limit", "samples"), [("trainer.limit_test_batches=2", 16), ("trainer.limit_test_batches=0.4", 8), ("analysis.samples=5", 5)]
+    ("limit", "samples"),
+    [
+        ("trainer.limit_test_batches=2", 16),
+        pytest.param("trainer.limit_test_batches=0.4", 8, marks=pytest.mark.slow),
+        pytest.param("analysis.samples=5", 5, marks=pytest.mark.slow),
+    ],
 )
 def test_limits_hold_for_every_part(small, tmp_path, limit, samples):
     run(small(limit), tmp_path)

@@ -50,7 +50,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [pytest.param(*mistake, marks=[pytest.mark.slow] if number % 4 else []) for number, mistake in enumerate(MISTAKES)]
+    ("arguments", "words"), [pytest.param(*mistake, marks=[pytest.mark.slow] if number % 8 else []) for number, mistake in enumerate(MISTAKES)]
 )
 def test_a_mistake_is_two_lines(arguments, words, tmp_path, monkeypatch, capsys):
     """In this process, as one that starts anew spends seconds on imports."""

@@ -117,7 +117,7 @@ def test_how_many():
     assert len(set(lines(REFUSED) + lines(ACCEPTED))) == len(lines(REFUSED) + lines(ACCEPTED))
 
 
-@pytest.mark.parametrize("overrides", cases(REFUSED, 40))
+@pytest.mark.parametrize("overrides", cases(REFUSED, 80))
 def test_an_override_is_refused_in_two_lines(overrides, answer, tmp_path):
     code, said = answer(overrides)
     assert code == 2, said

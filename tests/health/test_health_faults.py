@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback
 from model.health.policy import TrainingHalted
+from tests.conftest import some_of_all
 from tests.health.modules import ROWS, Small, loader, trainer
 from tests.health.snapshots import Around, same
 
@@ -61,9 +62,7 @@ def half_precision(**options) -> dict:
     return {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=64.0, **options))]}
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("optimizer", ["adamw", "lion", "sgd"])
-@pytest.mark.parametrize("bad", [{0}, {7}, {0, 7, 8, 9, 15}], ids=["first", "middle", "several"])
+@pytest.mark.parametrize(("bad", "optimizer", "fault"), some_of_all(2, [(0,), (7,), (0, 7, 8, 9, 15)], ["adamw", "lion", "sgd"], FAULTS))
 def test_skipped_steps_move_nothing(fault, optimizer, bad):
     _, callback, around = fit(HealthSettings(), bad, FAULTS[fault], optimizer)
     assert [step for step, moved in enumerate(around.moved) if not moved] == sorted(bad)
@@ -135,10 +134,9 @@ def halted(settings, batches, folder, fault=nan_loss, optimizer="adamw", **optio
     return json.loads((folder / "halt.json").read_text()), kept, around.before
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
-@pytest.mark.parametrize("fault", ["nan", "inf", "inf_loss_alone"])
-@pytest.mark.parametrize("bad", [0, 7], ids=["first", "middle"])
+@pytest.mark.parametrize(
+    ("precision", "optimizer", "fault", "bad"), some_of_all(2, PRECISIONS, ["adamw", "lion"], ["nan", "inf", "inf_loss_alone"], [0, 7])
+)
 def test_halt_keeps_everything_as_it_was(tmp_path, precision, optimizer, fault, bad):
     told, kept, before = halted(HealthSettings(on_nonfinite="halt"), {bad}, tmp_path, FAULTS[fault], optimizer, **in_precision(precision))
     assert same(dict(kept["state_dict"]), before["parameters"])
@@ -147,10 +145,7 @@ def test_halt_keeps_everything_as_it_was(tmp_path, precision, optimizer, fault, 
     assert ("tower.0.weight" in told["layers"]) == (fault != "inf_loss_alone")
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("optimizer", ["adamw", "lion"])
-@pytest.mark.parametrize("fault", ["nan", "inf"])
-@pytest.mark.parametrize("first", [0, 6], ids=["first", "middle"])
+@pytest.mark.parametrize(("precision", "optimizer", "fault", "first"), some_of_all(2, PRECISIONS, ["adamw", "lion"], ["nan", "inf"], [0, 6]))
 def test_many_in_a_row_halt_with_the_weights_before_them(tmp_path, precision, optimizer, fault, first):
     settings, bad = HealthSettings(max_skips=3), set(range(first, 16))
     told, kept, _ = halted(settings, bad, tmp_path, FAULTS[fault], optimizer, **in_precision(precision))

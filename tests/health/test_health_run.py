@@ -89,7 +89,11 @@ def test_a_run_in_which_no_step_was_applied_is_a_failed_one(small, spoil, tmp_pa
     ("overrides", "words"),
     [
         (("optimizer.lr=1e10", "monitor.max_skips=2"), ("training halted at step 4: ", "halt.json")),
-        (("data.train_size=4000", "trainer.accumulate_grad_batches=500", "trainer.max_time=00:00:00:01"), ("no optimizer step was made",)),
+        pytest.param(
+            ("data.train_size=4000", "trainer.accumulate_grad_batches=500", "trainer.max_time=00:00:00:01"),
+            ("no optimizer step was made",),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_run_that_cannot_end_says_so_in_two_lines(overrides, words, tmp_path, monkeypatch, capsys):

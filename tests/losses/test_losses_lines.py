@@ -89,7 +89,7 @@ def test_gradients_are_those_of_finite_differences(name):
 
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(n=st.integers(2, 8), rows=st.integers(1, 9), features=st.integers(2, 12), seed=st.integers(0, 99))
-@pytest.mark.parametrize("name", NAMES)  # one feature: rows are ±1 and cancel up to eps, which no score of inner products resolves
+@pytest.mark.parametrize("name", some(NAMES, 2))  # one feature: rows are ±1 and cancel up to eps, which no score of inner products resolves
 def test_any_shape(name, n, rows, features, seed):
     x = draw(n, rows, features, seed)
     got = with_gradients(make_loss(name), x)

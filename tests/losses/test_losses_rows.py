@@ -5,6 +5,7 @@ import torch
 
 from model.losses import make_loss, native
 from tests import oracles
+from tests.conftest import some_of_all
 
 COMPILED = ["einsum", "loss6", "norms", "normsv5", "stable_norm", "stock", "normsvc", "pairwise", "pairwise_clip"]
 needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
@@ -42,8 +43,8 @@ def test_float32_views_beside_float64(name, n):
 
 
 @needs_compiler
-@pytest.mark.parametrize("rows", [129, 150])  # float32 products, in numbers that are no multiple of a vector
-@pytest.mark.parametrize("name", COMPILED)
+# float32 products, in numbers that are no multiple of a vector
+@pytest.mark.parametrize(("name", "rows"), some_of_all(2, COMPILED, [129, 150]))
 def test_float32_products_beside_float64(name, rows):
     compare(name, draw(4, rows, 33), 1e-5)
 

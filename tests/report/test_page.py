@@ -10,6 +10,7 @@ import pytest
 
 from model.errors import ConfigError
 from model.report.page import write_report
+from tests.conftest import some
 from tests.report.html_page import Page
 from tests.report.run_folder import SUMMARY, write_run
 
@@ -175,7 +176,7 @@ GONE = {
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("name", GONE)
+@pytest.mark.parametrize("name", some(GONE, 2))
 def test_what_a_run_did_not_leave_is_not_on_its_page(folder, tmp_path, name):
     shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("report", name))
     page = page_of(tmp_path / "run")

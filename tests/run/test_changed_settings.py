@@ -66,23 +66,26 @@ def test_every_key_is_decided_once():
     assert sorted(decided) == known_keys()
 
 
+CANNOT_BE_APPLIED = [
+    (("optimizer.lr=1e-5",), ["optimizer.lr=1e-05 (in the checkpoint: 0.002)"]),
+    (("optimizer.weight_decay=0.5", "seed=3"), ["optimizer.weight_decay=0.5 (in the checkpoint: 0.1)", "seed=3 (in the checkpoint: 0)"]),
+    (("optimizer=lion",), [LION]),
+    (("loss=norms", "loss.eps=1e-3"), [NORMS]),
+    (("loss.scale_cap=50",), ["loss.scale_cap=50.0 (in the checkpoint: 10.0)"]),
+    (("schedule.final=0.1",), ["schedule.final=0.1 (in the checkpoint: 0.0)"]),
+    (("data.batch_size=12",), ["data.batch_size=12 (in the checkpoint: 8)"]),
+    (("data.train_size=48",), ["data.train_size=48 (in the checkpoint: 24)"]),
+    (("data.val_size=21",), ["data.val_size=21 (in the checkpoint: 20)"]),
+    (("monitor=off",), ["monitor.enabled=false (in the checkpoint: true)"]),
+    (("objective=val/swap_acc",), ["objective=val/swap_acc (in the checkpoint: val/recall@1)"]),
+    (("trainer.precision=bf16-true",), ["trainer.precision=bf16-true (in the checkpoint: 32-true)"]),
+    (("trainer.accumulate_grad_batches=3",), ["trainer.accumulate_grad_batches=3 (in the checkpoint: 1)"]),
+]
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
-    [
-        (("optimizer.lr=1e-5",), ["optimizer.lr=1e-05 (in the checkpoint: 0.002)"]),
-        (("optimizer.weight_decay=0.5", "seed=3"), ["optimizer.weight_decay=0.5 (in the checkpoint: 0.1)", "seed=3 (in the checkpoint: 0)"]),
-        (("optimizer=lion",), [LION]),
-        (("loss=norms", "loss.eps=1e-3"), [NORMS]),
-        (("loss.scale_cap=50",), ["loss.scale_cap=50.0 (in the checkpoint: 10.0)"]),
-        (("schedule.final=0.1",), ["schedule.final=0.1 (in the checkpoint: 0.0)"]),
-        (("data.batch_size=12",), ["data.batch_size=12 (in the checkpoint: 8)"]),
-        (("data.train_size=48",), ["data.train_size=48 (in the checkpoint: 24)"]),
-        (("data.val_size=21",), ["data.val_size=21 (in the checkpoint: 20)"]),
-        (("monitor=off",), ["monitor.enabled=false (in the checkpoint: true)"]),
-        (("objective=val/swap_acc",), ["objective=val/swap_acc (in the checkpoint: val/recall@1)"]),
-        (("trainer.precision=bf16-true",), ["trainer.precision=bf16-true (in the checkpoint: 32-true)"]),
-        (("trainer.accumulate_grad_batches=3",), ["trainer.accumulate_grad_batches=3 (in the checkpoint: 1)"]),
-    ],
+    [pytest.param(*case, marks=[pytest.mark.slow] if number % 2 else []) for number, case in enumerate(CANNOT_BE_APPLIED)],
 )
 def test_what_cannot_be_applied_is_refused_by_name_and_nothing_is_changed(again, done, tmp_path, overrides, told):
     with pytest.raises(ConfigError) as caught:

@@ -99,7 +99,7 @@ def test_a_disk_without_any_room_brings_no_further_errors(command, tmp_path):
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
-@pytest.mark.parametrize("kind", ["below a file", "in proc", "name too long", "read only", "full"])
+@pytest.mark.parametrize("kind", some(["below a file", "in proc", "name too long", "read only", "full"], 2))
 @pytest.mark.parametrize("sweeps", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_folder_that_cannot_be_made_is_a_mistake(command, disk, tmp_path, kind, sweeps):
     (tmp_path / "file").write_text("")

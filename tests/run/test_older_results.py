@@ -48,6 +48,7 @@ def test_a_sweep_is_found_done(sweep, old, model, more):
     assert len(list(old.glob("*_seed1_*"))) == 4
 
 
+@pytest.mark.slow
 def test_a_changed_default_is_another_job_and_a_column(sweep, old):
     """Without the old norm and first weights the six views are other ones."""
     assert sweep("loss=norms", "model=v534dim", *ARGUMENTS) == 0

@@ -189,6 +189,7 @@ def test_results_of_another_configuration_are_refused_and_left_alone(sweep, job,
     assert summary.read_text() == other
 
 
+@pytest.mark.slow
 def test_a_sweep_of_failures_says_so(sweep, capsys):
     assert sweep(*CLIP, "optimizer.lr=-1.0,-2.0") == 1
     assert "no job of the sweep has ended with figures; sweep/comparison.md has the reasons" in capsys.readouterr().err

@@ -16,6 +16,7 @@ from model.errors import ConfigError
 from model.views import ViewEncoder, plan_views
 from model.views.towers import SpecialTokens, build_towers, end_positions, load_towers, pretrained_sizes
 from model.views.translate import END_CHOICES, TOKEN_CHOICES
+from tests.conftest import some_of_all
 
 TOKENS = SpecialTokens(begin=1, end=3, pad=0, vocabulary=50)  # an end of 2 would make transformers pool by its oldest rule
 SIZES = SimpleNamespace(
@@ -143,10 +144,10 @@ def test_every_view_depends_on_its_own_input_alone(model, choice):
         assert moved.tolist() == [name == "image" for name in encoder.plan.names]
 
 
-@pytest.mark.parametrize("token_select", sorted(TOKEN_CHOICES))
-@pytest.mark.parametrize("eot_select", sorted(END_CHOICES))
-@pytest.mark.parametrize("projection", ["identity", "none", "inv", "iinv"])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    ("model", "projection", "token_select", "eot_select"),
+    some_of_all(2, MODELS, ["identity", "none", "inv", "iinv"], sorted(TOKEN_CHOICES), sorted(END_CHOICES)),
+)
 def test_after_one_step_every_part_has_a_gradient(model, projection, token_select, eot_select):
     encoder = make_encoder(model, 3, projection=projection, token_select=token_select, eot_select=eot_select)
     views = encoder(*make_batch())
