@@ -23,9 +23,9 @@ from model.views import ViewEncoder, plan_views
 from model.views.towers import SpecialTokens, Towers, load_towers, pretrained_sizes
 
 log = logging.getLogger(__name__)
-# Captions that are enough to find the frequent words of any source here.
+# Training samples whose captions are enough to find the frequent words of any source here.
 TOKENIZER_SAMPLES = 20_000
-# Training samples whose captions are counted at the start; python -m model.data.check counts all.
+# Training samples whose captions are compared with the context length at the start; python -m model.data.check does so for all.
 CUT_SAMPLES = 5_000
 # Keys of conf/loss that the module, not the loss, reads.
 NOT_LOSS_ARGUMENTS = ("scale_init", "scale_cap")
@@ -64,7 +64,7 @@ def reference_towers(config: RunConfig, sizes: BackboneConfig, data: CaptionData
 
 
 def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> CaptionData:
-    """Source, tokeniser and loaders. The tokeniser that a run trained is kept in its folder and taken up from there."""
+    """Source, tokeniser and loaders. A tokeniser that a run trains is kept in its folder, from which a continued run loads it."""
     source = agreed_source(config, sizes, folder, start)
     data = CaptionData(
         source,
@@ -81,7 +81,7 @@ def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Pat
 
 
 def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> Source:
-    """The source, with the same rows in all processes of the run, and in the run when it is continued. Only the first process examines files."""
+    """The source. It has the same rows in all processes of the run, and when the run is continued. Only the first process examines files."""
     earlier = kept_record(folder, start.parent.parent) if start is not None and config.train else None
     made: list[Source] = []
 
@@ -97,7 +97,7 @@ def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start:
 
 
 def kept_record(folder: Path, kept: Path) -> dict | None:
-    """The record of the run in the folder `kept`, which goes on in `folder`; None where there is none, or it is damaged."""
+    """The record in the folder `kept` of the run that is continued in `folder`; None where there is none, or where it is damaged."""
     try:
         return record.read(kept)
     except ValueError:
@@ -107,7 +107,7 @@ def kept_record(folder: Path, kept: Path) -> dict | None:
 
 
 def warn_of_cut_captions(data: CaptionData) -> None:
-    """Says how many training captions are longer than the context, as far as they are counted here. For the first process."""
+    """Logs how many captions of the first CUT_SAMPLES training samples are longer than the context."""
     rows = range(min(data.source.size("train"), CUT_SAMPLES))
     texts = [text for texts in data.source.texts("train", rows) for text in texts[: data.captions]]
     cut = cut_captions(data.tokenizer, texts, data.context_length)

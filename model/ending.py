@@ -91,7 +91,7 @@ def summarise(session: Session, seconds: float) -> Summary:
 
 
 def replaced_rows(session: Session) -> int:
-    """Training rows of all processes that others took the place of, because their pictures could no longer be read; the log names the files."""
+    """The number of training rows, of all processes, that were replaced because their pictures could no longer be read. The log names the files."""
     counted = torch.tensor(session.data.replaced_rows(), device=session.trainer.strategy.root_device)
     return int(session.trainer.strategy.reduce(counted, reduce_op="sum"))
 

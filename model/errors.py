@@ -7,10 +7,10 @@ from difflib import get_close_matches
 
 
 class ConfigError(ValueError):
-    """A value that the user can mend. The text names the key, the value and what is allowed, in at most two lines."""
+    """A value that the user can correct. The text names the key, the value and what is allowed, in at most two lines."""
 
     given: tuple[str, str] | None = None
-    """Key and value, where the value is not among the choices."""
+    """The key and the value, for a value that is not among the choices."""
 
 
 class RunFailed(RuntimeError):
@@ -20,6 +20,11 @@ class RunFailed(RuntimeError):
 def failure_reason(error: BaseException) -> str:
     """What a failed run's summary says. The second line of RunFailed is advice, for the command line."""
     return str(error).partition("\n")[0] if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its class where it has no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def not_known(key: str, value: object, allowed: Sequence[object]) -> ConfigError:

@@ -143,7 +143,7 @@ class Board:
         return key in self._told or (self._store is not None and self._store.check([key]))
 
     def told_by_others(self, key: str) -> Iterator[Any]:
-        """What the other processes have told so far under `key/<their number>`."""
+        """The values that other processes have told so far under the keys `key/<rank>`."""
         for other in range(self._processes):
             if other != rank() and self.knows(f"{key}/{other}"):
                 yield self.ask(f"{key}/{other}")

@@ -73,9 +73,10 @@ def run(config: RunConfig, folder: Path) -> Summary:
 
 
 def agreed_failure(error: BaseException, folder: Path) -> BaseException:
-    """`error`, or, where another process of the run has failed for a known reason, that one: this process has only lost its connection."""
+    """The error that explains the failure: `error`, or the RunFailed of another process of the run, whose consequence `error` is (a lost
+    connection)."""
     key = f"{folder.name}/failure"
-    with suppress(RuntimeError):  # the process that has the store may have ended
+    with suppress(RuntimeError):  # raised where the process that has the store has ended
         if isinstance(error, RunFailed):
             board.tell(f"{key}/{rank()}", str(error))
         elif isinstance(error, Exception):

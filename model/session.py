@@ -15,7 +15,7 @@ from model.config.compose import as_dict
 from model.config.folder import METRICS
 from model.config.schema import RunConfig, TrainerConfig
 from model.data.module import CaptionData
-from model.errors import ConfigError, require
+from model.errors import ConfigError, first_line, require
 from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback
 from model.health.view_callback import ViewHealthCallback
@@ -128,7 +128,7 @@ def refusal(arguments: dict) -> str | None:
     try:
         pl.Trainer(**arguments | {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False})
     except Exception as error:  # Lightning, torch and plugins refuse with errors of many kinds
-        return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        return first_line(error)[:200]
     return None
 
 

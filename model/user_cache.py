@@ -1,4 +1,4 @@
-"""The folder in which runs keep what later runs can use again: compiled code, and which pictures can be read. Standard library only."""
+"""The folder in which runs keep compiled code and the verdicts on pictures for later runs. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 
 @cache
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/nway-clip` or `~/.cache/nway-clip`. Where that cannot be written, or is not the user's alone: a temporary folder of this
-    process."""
+    """`$XDG_CACHE_HOME/nway-clip`, or `~/.cache/nway-clip` without that variable. Where it cannot be written or belongs to another user: a temporary
+    folder of this process."""
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nway-clip"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ def imported() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def pictures_forgotten(tmp_path_factory) -> Iterator[None]:
-    """Verdicts on the tests' pictures are kept in a folder of the tests, not in the user's cache."""
+    """Keeps verdicts on the tests' pictures in a folder of the tests, not in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("model.data.remembered.cache_folder", lambda: tmp_path_factory.getbasetemp() / "cache")
         yield
@@ -71,7 +71,7 @@ def some(values: Sequence[object], every: int) -> list[object]:
 
 
 def some_of_all(every: int, *values: Iterable[object]) -> list[object]:
-    """The combinations of several arguments' values, of which one in `every`, spread over all values, runs by default."""
+    """All combinations of the values of several arguments. One in `every`, chosen at random, runs by default, the others carry the marker slow."""
     combinations = list(product(*values))
     slow = [number % every > 0 for number in range(len(combinations))]
     random.Random(0).shuffle(slow)

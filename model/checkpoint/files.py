@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.config.identity import INTRODUCED
-from model.errors import ConfigError
+from model.errors import ConfigError, first_line
 
 LAST = "last"
 PREVIOUS = "previous"
@@ -51,7 +51,7 @@ def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # a damaged or foreign file fails anywhere in torch's readers, with errors of many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         reason = "it holds more than plain data" if isinstance(error, UnpicklingError) else reason[:100]
         raise NotACheckpoint(path, reason) from error
     for key, kind in (("state_dict", dict), ("callbacks", dict), ("optimizer_states", list), ("scale_due", bool), ("epoch_loss", dict)):

@@ -80,19 +80,19 @@ def refuse_key_as_flag(flag: str, value: str) -> None:
     if hint is None and (key in groups() or key in known_keys()):
         hint = f"did you mean {key}={value}?"
     if hint and flag not in (*FLAGS, *VALUED):
-        raise ConfigError(f"{flag} {value} is no flag; allowed: key=value, and the flags {', '.join((*FLAGS, *VALUED))}\n{hint}")
+        raise ConfigError(f"{flag} {value} is not a flag; allowed: key=value, and the flags {', '.join((*FLAGS, *VALUED))}\n{hint}")
 
 
 def check_override(override: str, known: dict[str, list[str]]) -> None:
     """Raises ConfigError for `group=_choice` (such files are shared parts), a group without a choice, a choice's name, no folder, and a
-    placeholder as commands in the documentation have."""
+    placeholder of the documentation such as <folder>."""
     key, equals, value = override.lstrip("+~").partition("=")
     if not key:
         raise ConfigError(f"{override} names no key; allowed: key=value")
     if key in FOLDERS and equals and not value.strip("'\""):
         raise ConfigError(f"{key}= names no folder; allowed: {key}=<folder>")
     if re.fullmatch(r"<.*>", value):
-        raise ConfigError(f"{key}={value} stands for a value of yours; allowed: {key}=<value> without the signs < and >")
+        raise ConfigError(f"{key}={value} is a placeholder; allowed: {key}=<value> with a value of yours, without < and >")
     group, _, rest = key.partition(".")
     if group in known and rest == "name":
         raise ConfigError(f"{key}={value} cannot be set by itself, as other keys follow from it; allowed: {group}={value}")

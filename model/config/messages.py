@@ -14,7 +14,7 @@ from model.config.compose import CONF, groups, known_keys
 from model.config.old_flags import flag_hint, value_hint
 from model.config.schema import SCHEMAS, RunConfig
 from model.disk import chain, explained
-from model.errors import ConfigError, not_known
+from model.errors import ConfigError, first_line, not_known
 
 CONFIG_ERRORS = (ConfigError, HydraException, OmegaConfBaseException)
 # OmegaConf's names of types, in the user's words.
@@ -56,7 +56,7 @@ def two_lines(error: Exception) -> str:
 
 
 def with_old_value(error: ConfigError) -> str:
-    """The error's text. For a value that the old launchers took, the second line says what it is today."""
+    """The error's text. For a value that the old scripts took, the second line names what replaces it today."""
     text = str(error)
     hint = value_hint(*error.given) if error.given else None
     return f"{text.splitlines()[0]}\n{hint}" if hint else text
@@ -67,7 +67,7 @@ def before_the_job(error: OSError | ValueError, folder: Path | None) -> str:
     of_files = next((one for one in chain(error) if isinstance(one, OSError)), None)
     if of_files is not None:
         return str(explained(of_files, folder or Path()))
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return first_line(error)
 
 
 def unresolved(text: str) -> str:
@@ -97,7 +97,7 @@ def unknown_choice(path: str) -> str:
 
 
 def unknown_key(key: str, value: str = "") -> str:
-    """A dotted key that the configuration does not have; what is allowed are its neighbours. `value`: the one given, which hints may translate."""
+    """A dotted key that the configuration does not have; what is allowed are its neighbours. `value`: the given value, which a hint may translate."""
     parent, _, name = key.rpartition(".")
     owners = choices_with(parent, name)
     if owners:

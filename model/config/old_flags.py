@@ -1,5 +1,5 @@
-"""The flags of the old launchers, and what says the same today: for hints about mistyped overrides, and for `model.legacy`, which translates whole
-commands."""
+"""The flags of the old training scripts and what replaces them today: for hints on overrides that are not known, and for `model.legacy`, which
+translates whole commands."""
 
 from __future__ import annotations
 
@@ -9,60 +9,61 @@ from dataclasses import dataclass
 from model.config.checks import FLOAT32_MAX, MOST, MOST_LAYERS, MOST_SIZE
 from model.config.old_values import Translate, boolean, choice, number, splits, switch, text, whole
 
-# logitsversion -> loss. Version 12 is version 11 without the scaling of rows.
+# logitsversion -> loss.
 LOSSES = {
     -1: "pairwise", 0: "einsum", 1: "loss2", 2: "loss3", 3: "loss4", 4: "loss5", 5: "loss6", 6: "loss1", 7: "norms", 8: "normsv2",
     9: "normsv3", 10: "normsv4", 11: "normsv5", 12: "normsv5", 13: "loss7", 14: "loss8", 15: "normsv6", 16: "normsv7", 17: "normsv8",
     18: "normsv9",
 }  # fmt: skip
-AS_THEY_COME = 12
+# This version is version 11 without scaling rows to length 1.
+WITHOUT_SCALING = 12
 MASKS = {"0": "none", "1": "learned", "2": "extremes", "3": "sigmoid", "4": "raw"}
 PRECISIONS = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
 STABLE_LOSSES = {"0": "stable_einsum", "1": "stable_norm", "2": "stable_cosine", "3": "stable_distance"}
-# The names that transformers has. The last two are the nearest that it has.
+# Function -> its name in transformers; for the last two, the name of the nearest function that transformers has.
 ACTIVATIONS = {"gelu": "gelu", "swish": "silu", "mish": "mish", "leaky_relu": "leaky_relu", "elu": "leaky_relu", "scaled_tanh": "tanh"}
 # The old default of total_steps.
 TOTAL_STEPS = 200_000
-# What the width is divided by: the heads of the encoder-decoder in backbone=vit_b_32.
+# The heads of the encoder-decoder in backbone=vit_b_32, which must divide the width.
 TRANSLATOR_HEADS = 16
 
 
 @dataclass(frozen=True)
 class OldFlag:
-    """One flag."""
+    """A flag of the old scripts."""
 
     today: str
-    """What replaces it, as a key with `<…>` for its value; empty where nothing does."""
+    """The key that replaces it, with `<…>` for its value; empty where nothing does."""
     allowed: str
     """The values that it took, in words."""
     translate: Translate
     """The value as typed -> today's keys and their values. Raises ValueError for a value that the flag did not take."""
     nothing: str = ""
-    """Why it means nothing today."""
+    """Why it has no meaning today; empty where it has one."""
     aside: str = ""
-    """What its replacement needs beside it."""
+    """A remark on its replacement."""
 
 
 def version(typed: str) -> Mapping[str, str]:
-    """Of logitsversion."""
+    """Translates logitsversion."""
     chosen = int(typed)
     if chosen not in LOSSES:
         raise ValueError(typed)
-    return {"loss": LOSSES[chosen]} | ({"loss.normalize": "false"} if chosen == AS_THEY_COME else {})
+    return {"loss": LOSSES[chosen]} | ({"loss.normalize": "false"} if chosen == WITHOUT_SCALING else {})
 
 
 def precision(typed: str) -> Mapping[str, str]:
-    """8 bits chose the optimizer."""
+    """Translates precision, of which 8 chose the optimizer."""
     return {"optimizer": "lion"} if typed == "8" else choice("trainer.precision", PRECISIONS)(typed)
 
 
 def projection(typed: str) -> Mapping[str, str]:
-    """Every other word than these three left the features as they were."""
+    """Translates projection. All other words than inv, iinv and None left the features unchanged."""
     return {"model.projection": {"inv": "inv", "iinv": "iinv", "none": "none"}.get(typed.lower(), "identity")}
 
 
 def warmup(typed: str) -> Mapping[str, str]:
-    """Today's key is a share."""
+    """Translates warmup_steps into a share of the old default of total_steps."""
     steps = int(typed)
     if not 0 <= steps < TOTAL_STEPS:
         raise ValueError(typed)
@@ -70,19 +71,19 @@ def warmup(typed: str) -> Mapping[str, str]:
 
 
 def width(typed: str) -> Mapping[str, str]:
-    """The heads must divide it."""
+    """Translates embed_dim and transformer_width."""
     if int(typed) % TRANSLATOR_HEADS:
         raise ValueError(typed)
     return whole("backbone.text_width", TRANSLATOR_HEADS, MOST_SIZE["text_width"])(typed)
 
 
 def devices(typed: str) -> Mapping[str, str]:
-    """-1 means all."""
+    """Translates devices, of which -1 means all."""
     return {"trainer.devices": "-1"} if typed == "-1" else whole("trainer.devices", 1, 10**6)(typed)
 
 
 def without(read: Callable[[str], object], allowed: str, nothing: str) -> OldFlag:
-    """A flag that nothing replaces."""
+    """A flag that nothing replaces. read: raises ValueError for a value that the flag did not take."""
 
     def translate(typed: str) -> Mapping[str, str]:
         read(typed)
@@ -140,7 +141,7 @@ OLD_FLAGS: dict[str, OldFlag] = {
     "num_trials": without(int, ANY_NUMBER, "python train.py -m runs a sweep, see docs/sweeps.md"),
     "debug": without(boolean, BOOLEAN, "trainer.fast_dev_run=true makes a short trial run"),
 }
-# Of the launcher with gradient checks alone.
+# The flags that only example_enhanced_training took.
 ENHANCED_FLAGS: dict[str, OldFlag] = {
     "enable_gradient_monitoring": OldFlag("monitor=<watch or off>", BOOLEAN, switch("monitor", "watch", "off")),
     "enable_activation_monitoring": OldFlag("monitor.activations=<true or false>", BOOLEAN, switch("monitor.activations", "true", "false")),
@@ -153,7 +154,7 @@ ENHANCED_FLAGS: dict[str, OldFlag] = {
 }
 ALL_FLAGS = OLD_FLAGS | ENHANCED_FLAGS
 MODELS = {"trainclip_v534dim": "v534dim", "trainclip_v5335dim": "v5335dim", "trainclip_v53_baseline": "clip"}
-# Today's keys that are typed with the values of an old flag, or with the name of an old script: loss=7, loss.mask=1, model=trainclip_v534DIM.
+# Today's keys that users type with the value of an old flag or the name of an old script: loss=7, loss.mask=1, model=trainclip_v534DIM.
 OLD_VALUES: dict[str, Translate] = {
     "loss": version,
     "model": choice("model", MODELS),
@@ -168,7 +169,7 @@ BY_LOWER_CASE = {name.lower(): name for name in ALL_FLAGS}
 
 
 def flag_hint(key: str, value: str) -> str | None:
-    """The line for an override of an old flag, with or without a group before it; None where the key's last part is no old flag."""
+    """The hint for an override of an old flag, with or without a group before it; None where the last part of the key is not an old flag."""
     name = BY_LOWER_CASE.get(key.rpartition(".")[2].lower())
     if name is None:
         return None
@@ -183,7 +184,7 @@ def flag_hint(key: str, value: str) -> str | None:
 
 
 def value_hint(key: str, value: str) -> str | None:
-    """The line for a value of today's key that is an old flag's value; None where it is none."""
+    """The hint for a value of today's key that is a value of an old flag; None for other values."""
     try:
         return f"did you mean {joined(OLD_VALUES[key](value))}?"
     except (KeyError, ValueError):
@@ -191,5 +192,5 @@ def value_hint(key: str, value: str) -> str | None:
 
 
 def joined(today: Mapping[str, str]) -> str:
-    """As typed on the command line."""
+    """The keys and values as they are typed on the command line."""
     return " ".join(f"{key}={value}" for key, value in today.items())

@@ -1,5 +1,5 @@
-"""How the values of the old launchers' flags are read: each function makes one that turns a value as typed into today's keys and values, and raises
-ValueError for a value that the flag did not take."""
+"""Translations of values of the old scripts' flags. The functions with a `key` return a function that translates a typed value into today's keys and
+values, and raises ValueError for a value that the flag did not take."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 
 Translate = Callable[[str], Mapping[str, str]]
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
+SPLIT_NAMES = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
 def boolean(typed: str) -> bool:
-    """True, False, true, false, 1 or 0."""
+    """Reads True, False, true, false, 1 or 0. Raises ValueError for other words."""
     if typed.lower() not in BOOLEANS:
         raise ValueError(typed)
     return BOOLEANS[typed.lower()]
@@ -59,13 +59,13 @@ def number(key: str, *, least: float, above: bool = False, most: float = 1.7e308
 
 
 def splits(typed: str) -> Mapping[str, str]:
-    """None, or a list as Python, JSON or a comma-separated line writes it."""
+    """Translates None, or a list in the form of Python, JSON or comma-separated words. Raises ValueError for other words than splits."""
     words = re.findall(r"\w+", typed)
     if words == ["None"]:
         return {}
-    if not words or any(word not in SPLITS for word in words):
+    if not words or any(word not in SPLIT_NAMES for word in words):
         raise ValueError(typed)
-    return {"evaluate": f"[{','.join(dict.fromkeys(SPLITS[word] for word in words))}]"}
+    return {"evaluate": f"[{','.join(dict.fromkeys(SPLIT_NAMES[word] for word in words))}]"}
 
 
 def text(key: str) -> Translate:

@@ -1,7 +1,7 @@
-"""Annotation files of COCO's format: read, and every entry checked, before anything is made of them. Standard library only.
+"""Reads annotation files of COCO's format and checks every entry before it is used. Standard library only.
 
-What is wrong with an entry is a `Problem`: the file, the line, the entry, what it holds and what is allowed. The problems of a file are collected,
-so that a report can list them all.
+A `Problem` names the file, the line, the entry, its value and what is allowed. The problems of a file are collected, so that a report can list
+them all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from model.data.json_lines import lines_of
 from model.data.text import clean, shown
 from model.errors import ConfigError
 
-# Problems that are looked for in one file.
+# The most problems that are collected for one list of a file.
 MOST_PROBLEMS = 100
 HOW_TO_LIST = "python -m model.data.check with the same data settings lists them"
 IDENTIFIER = "a whole number or a text"
@@ -30,17 +30,17 @@ NUMBER = "a number"
 
 
 Identifier = int | str
-"""What names an image, a caption or a category."""
+"""The id of an image, a caption or a category."""
 
 
 class Problem(NamedTuple):
-    """One thing in an annotation file that is not as expected."""
+    """A fault of an annotation file."""
 
     file: Path
     line: int | None
-    """The line that the entry begins in; None where the file as a whole is meant."""
+    """The line in which the entry begins; None for a fault of the whole file."""
     text: str
-    """What is wrong; allowed: what is expected."""
+    """The fault and what is allowed."""
 
     def __str__(self) -> str:
         return f"{self.file}{'' if self.line is None else f':{self.line}'}: {self.text}"
@@ -54,10 +54,11 @@ class Damaged(Exception):
         self.problems = problems
 
     def as_config_error(self) -> ConfigError:
-        """The first problem in two lines, and how many more there are."""
+        """The first problem and the number of the others, in at most two lines."""
         more = len(self.problems) - 1
         at_least = "at least " if more + 1 >= MOST_PROBLEMS else ""
-        return ConfigError(str(self.problems[0]) + (f"\n{at_least}{more} more such entries; {HOW_TO_LIST}" if more else ""))
+        count = f"{at_least}{more} more such {'entry' if more == 1 else 'entries'}"
+        return ConfigError(str(self.problems[0]) + (f"\n{count}; {HOW_TO_LIST}" if more else ""))
 
 
 class Captions(NamedTuple):
@@ -69,7 +70,7 @@ class Captions(NamedTuple):
     """Each with `id`, `image_id` and `caption`."""
 
     def kind_of_ids(self) -> type | None:
-        """What the ids of the images are, int or str; None where there are no images."""
+        """The type of the images' ids, int or str; None where there are no images."""
         return next((type(image["id"]) for image in self.images), None)
 
 
@@ -94,7 +95,8 @@ def read_captions(file: Path) -> Captions:
 
 
 def read_instances(file: Path, images: type | None = None) -> Instances:
-    """The categories and objects. `images`: what the ids of the images are, int or str, where it is known. Raises Damaged."""
+    """The categories and objects. `images`: the type of the images' ids in the captions file, int or str; None where it is not known. Raises
+    Damaged."""
     text = read_text(file)
     found = top_level(file, parsed(file, text), ("categories", "annotations"))
     objects = {"id": IDENTIFIER, "image_id": IDENTIFIER, "category_id": IDENTIFIER, "area": NUMBER}
@@ -114,7 +116,7 @@ def read_instances(file: Path, images: type | None = None) -> Instances:
 
 
 def read_text(file: Path) -> str:
-    """The file's text, in UTF-8 or in UTF-16 or UTF-32 with a byte order mark. Raises Damaged."""
+    """The text of a file in UTF-8, UTF-16 or UTF-32. Raises Damaged."""
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -122,9 +124,9 @@ def read_text(file: Path) -> str:
     try:
         return content.decode(json.detect_encoding(content))
     except UnicodeDecodeError as error:
-        start = error.start + len(content) - len(error.object)  # a byte order mark is not counted there
+        start = error.start + len(content) - len(error.object)  # error.start does not count a byte order mark
         line = content.count(b"\n", 0, start) + 1
-        what = f"byte {start} (0x{content[start]:02x}) is no text in {error.encoding.upper()}"
+        what = f"byte {start} (0x{content[start]:02x}) is not valid {error.encoding.upper()}"
         raise Damaged([Problem(file, line, f"{what}; allowed: JSON in UTF-8")]) from error
 
 
@@ -138,7 +140,7 @@ def parsed(file: Path, text: str) -> Any:
         raise Damaged([Problem(file, error.lineno, f"{reason}; allowed: JSON in COCO's format")]) from error
     except RecursionError as error:
         raise Damaged([Problem(file, None, "lists or objects are nested too deeply; allowed: JSON in COCO's format")]) from error
-    except ValueError as error:  # Python reads no such number
+    except ValueError as error:  # a number with more digits than Python reads
         digits = sys.get_int_max_str_digits()
         where = re.search(rf"\d{{{digits + 1},}}", text)
         line = text.count("\n", 0, where.start()) + 1 if where else None
@@ -146,7 +148,7 @@ def parsed(file: Path, text: str) -> Any:
 
 
 def top_level(file: Path, found: Any, lists: tuple[str, ...]) -> dict[str, Any]:
-    """`found`, an object with these lists. Raises Damaged."""
+    """`found`, if it is an object with these lists. Raises Damaged otherwise."""
     expected = "{" + ", ".join(f'"{name}": [...]' for name in lists) + "}"
     if not isinstance(found, dict):
         raise Damaged([Problem(file, None, f"holds {worded(found)}; allowed: {expected}")])
@@ -187,16 +189,17 @@ def entry_problems(name: str, entries: list[Any], wanted: dict[str, str]) -> Ite
 
 
 def other_names(categories: list[dict[str, Any]]) -> Iterator[tuple[int, str]]:
-    """(number of the category, that an earlier one has its id and another name)."""
+    """(number of the category, what is wrong with it) for each one whose id an earlier category has under another name."""
     names: dict[Identifier, str] = {}
     for number, category in enumerate(categories):
         if names.setdefault(category["id"], category["name"]) != category["name"]:
-            what = f'has "id": {worded(category["id"])} and "name": {worded(category["name"])}, where an earlier one has another name'
+            what = f'has "id": {worded(category["id"])} and "name": {worded(category["name"])}, but an earlier category with this id has another name'
             yield number, f"categories[{number}] {what}; allowed: one name for each id"
 
 
 def plainly_fit(entries: list[Any], wanted: dict[str, str]) -> bool:
-    """Whether all entries are as they should be, as far as the types of their fields tell: much faster than to look at each entry."""
+    """Whether all entries are certainly without a fault; False where that is not certain. This test of whole columns is much faster than
+    one of each entry."""
     try:
         columns = {field: list(map(itemgetter(field), entries)) for field in wanted}
         finite = all(math.isfinite(value) for field, kind in wanted.items() if kind == NUMBER for value in columns[field])
@@ -208,7 +211,9 @@ def plainly_fit(entries: list[Any], wanted: dict[str, str]) -> bool:
 
 def check_kinds(file: Path, text: str, columns: list[tuple[str, str, list[dict[str, Any]]]], first: type | None = None) -> None:
     """Raises Damaged where ids that are compared with each other are numbers in some entries and texts in others: 2 and "2" are different ids.
-    `first`: what those in the captions file are."""
+
+    columns: (list, field, entries) of these ids. first: their type in the captions file; None: the type of the first of them.
+    """
     where = "before it" if first is None else "in the captions file"
     for name, field, entries in columns:
         first = first or next((type(entry[field]) for entry in entries), None)
@@ -237,7 +242,7 @@ def located(file: Path, text: str, name: str, problems: Iterator[tuple[int, str]
 
 
 def worded(value: Any) -> str:
-    """A value of JSON as it stands there, where it is short."""
+    """A value in words: short values as JSON, others by their type."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
@@ -264,6 +269,6 @@ FITS: dict[str, Callable[[Any], bool]] = {
     NAME: lambda value: isinstance(value, str) and bool(clean(value)),
     NUMBER: is_number,
 }
-# Types of which every value fits, apart from what `plainly_fit` looks at.
+# For each kind of field the types whose values fit, apart from the conditions that `plainly_fit` tests itself.
 SURE: dict[str, set[type]] = {IDENTIFIER: {int, str}, TEXT: {str}, NAME: {str}, NUMBER: {int, float}}
 KINDS_OF_IDS = {int: "numbers", str: "texts"}

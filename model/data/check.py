@@ -1,6 +1,6 @@
-"""``python -m model.data.check data=coco data.root=<folder>``: what a run with these settings would see of its data, and what it would leave out.
+"""``python -m model.data.check data=coco data.root=<folder>``: which data a run with these settings would see, and which it would leave out.
 
-Takes what train.py takes. Exit codes: 0 everything is used, 1 something is left out or broken, 2 a mistake in the settings.
+Takes what train.py takes. Exit codes: 0 everything is used, 1 something is left out or damaged, 2 a mistake in the settings.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from model.data.text import shown
 from model.data.tokenizer import words
 from model.errors import ConfigError
 
-# Rows of a table: its name and a cell for each split.
+# Rows of a table, each with its name and a cell for each split.
 Table = list[tuple[str, list[str]]]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Prints the report; returns the exit code."""
-    logging.getLogger("model.data").addHandler(logging.NullHandler())  # what the log of a run would say is a part of the report
+    logging.getLogger("model.data").addHandler(logging.NullHandler())  # the report prints what a run would log
     if {"-h", "--help"} & set(arguments):
         print(__doc__)
         return 0
     try:
         config = composed_run(settings(arguments))
         check_source(config.data)
-        broken = coco_problems.of_files(config.data) if config.data.name == "coco" else []
+        broken = coco_problems.in_files(config.data) if config.data.name == "coco" else []
         if broken:
             print("\n".join(map(str, broken)))
-            print(f"\n{plural(len(broken), 'entry is', 'entries are')} not as expected: a run would stop here")
+            print(f"\n{plural(len(broken), 'problem', 'problems')} in the annotation files: a run with these settings would stop here")
             return 1
         return report(config)
     except CONFIG_ERRORS as error:
@@ -49,17 +49,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def settings(arguments: Sequence[str]) -> list[str]:
-    """The arguments, each a setting of one run. Raises ConfigError for others."""
+    """The arguments, if each of them is a setting of one run. Raises ConfigError otherwise."""
     known = groups()
     for argument in arguments:
         if argument.startswith("-"):
-            raise ConfigError(f"{shown(argument)} is no setting; allowed: key=value, as for one run of train.py")
+            raise ConfigError(f"{shown(argument)} is not a setting; allowed: key=value, as for one run of train.py")
         check_override(argument, known)
     return list(arguments)
 
 
 def report(config: RunConfig) -> int:
-    """Prints what there is and what is left out; returns the exit code."""
+    """Prints which data are used and which are left out; returns the exit code."""
     sizes = resolved_sizes(config.backbone)
     source = make_source(config.data, ForRun(sizes.image_size, config.seed))
     tokenizer = new_tokenizer(config, source)
@@ -67,8 +67,8 @@ def report(config: RunConfig) -> int:
     table = [("images", [f"{source.size(split):,}" for split in SPLITS])]
     table += pictures(source) + captions(source, config.model.captions, lambda texts: list(map(len, words(tokenizer, texts))), sizes.context_length)
     print(laid_out(table + labels(source)))
-    sentences = list(found(source))
-    print("\n" + ("\n".join(sentences) if sentences else "nothing is left out, nothing is there twice"))
+    if source.tallies:
+        print("\n" + ("\n".join(findings(source)) or "nothing is left out, and no picture occurs twice"))
     if config.data.name == "coco":
         entries = list(coco_problems.left_out(coco_files.parts(config.data.root, config.data.year), source.tallies))
         if entries:
@@ -77,8 +77,8 @@ def report(config: RunConfig) -> int:
     return 1 if any(tally.left_out() for tally in source.tallies.values()) else 0
 
 
-def found(source: Source) -> Iterator[str]:
-    """What is left out, and what is there twice, in sentences."""
+def findings(source: Source) -> Iterator[str]:
+    """Sentences on what is left out and what occurs twice; none for sources that draw their pictures."""
     for tally in source.tallies.values():
         yield from tally.warnings()
     if source.tallies:
@@ -100,7 +100,10 @@ def pictures(source: Source) -> Table:
 
 
 def captions(source: Source, read: int, lengths: Callable[[list[str]], list[int]], context_length: int) -> Table:
-    """Numbers, lengths and repetitions of the captions that the model reads, the first `read` of each image."""
+    """Numbers, lengths and repetitions of the captions that the model reads, which are the first `read` of each image.
+
+    lengths: texts -> number of tokens of each, without begin and end.
+    """
     columns = []
     for split in SPLITS:
         texts = [text for texts in source.texts(split, range(source.size(split))) for text in texts[:read]]
@@ -125,12 +128,12 @@ def labels(source: Source) -> Table:
 
 
 def spread(values: Sequence[int]) -> str:
-    """Least, median and most."""
+    """The least, the median and the highest value."""
     return ", ".join(f"{int(value):,}" for value in np.percentile(values, (0, 50, 100)))
 
 
 def share(count: int, of: Sequence[object]) -> str:
-    """A number and its share in percent."""
+    """`count`, and its share of the elements of `of` in percent."""
     return f"{count:,} ({100 * count / len(of):.1f} %)"
 
 

@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 YEARS = ("2014", "2017")
 # Mean and deviation of the pixels that the published CLIP models were trained on.
 CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-# Longer side of a picture over its shorter one, up to which it is scaled whole.
+# The largest ratio of a picture's longer side to its shorter side at which the whole picture is scaled.
 LONGEST = 16
-# What a photograph of a thing may be called, as captions do.
+# Sentences that captions use for a photograph of a thing.
 PROMPTS = ("a photo of {}", "{}", "there is {} in this picture", "a close up of {}", "a picture with {} in the background")
 
 
@@ -48,11 +48,11 @@ class Coco:
         allow_outside: bool = False,
         record: dict[str, Any] | None = None,
     ) -> None:
-        """folder: "train" and "val"; sizes: split -> images (train: None for all); captions: images with fewer are left out; record: that of a source
-        of the same files, whose rows this one gets without looking at a file.
+        """folder: the parts "train" and "val"; sizes: split -> images (train: None for all); captions: images with fewer are left out; record: the
+        record of a source of the same files. This source then has the same rows, and no file is examined.
 
-        Without a record every picture is decoded once in the life of its file, to leave out those that cannot be. Raises ConfigError where fewer
-        images are left than asked for.
+        Without a record, every picture that is not known from an earlier run is decoded, and pictures that cannot be decoded are left out. Raises
+        ConfigError for a damaged annotation file, and where fewer images are left than asked for.
         """
         self.captions, self.image_size = captions, image_size
         listed = {name: listed_rows(part, captions, allow_outside=allow_outside) for name, part in sorted(folder.items(), reverse=True)}
@@ -74,7 +74,7 @@ class Coco:
             log.warning("%s", shared)
 
     def files(self, split: str) -> list[Facts] | None:
-        """What is known of the picture file of each row of `split`; None for a source with a record, which has not looked at them."""
+        """What is known of the picture file of each row of `split`; None for a source that was made from a record, which examines no file."""
         known = [facts for _, facts in self.tallies["train" if split == "train" else "val"].facts]
         first = self.size("val") if split == "test" else 0
         return known[first : first + self.size(split)] or None
@@ -104,15 +104,15 @@ class Coco:
         return [self._rows[split][index].captions for index in indices]
 
     def labels(self, split: str, indices: Sequence[int]) -> Tensor | None:
-        """(B,) int64; None where the folder has no instances of the split."""
+        """(B,) int64; None where the folder has no instances file for the split."""
         return torch.tensor([self._rows[split][index].label for index in indices]) if self._labelled[split] else None
 
     def fits(self, split: str) -> None:
-        """Of how many images a caption is true, only people can tell."""
+        """None: only people can tell of how many images a caption is true."""
 
 
 def prompts_of(name: str) -> tuple[str, ...]:
-    """Texts that say a thing, with its article."""
+    """Texts that name a thing, with its article."""
     thing = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
     return tuple(template.format(thing) for template in PROMPTS)
 
@@ -123,7 +123,7 @@ def rows_of(part: Part, listed: Listed, wanted: int | None, record: dict[str, An
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """The middle of `image`: its shorter side becomes `size` pixels (bicubic), of the longer one the ends are cut off."""
+    """The middle of `image`: the shorter side is scaled to `size` pixels (bicubic), and the ends of the longer side are cropped."""
     image = shortened(image)
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
@@ -132,7 +132,7 @@ def centre_square(image: Image.Image, size: int) -> Image.Image:
 
 
 def shortened(image: Image.Image) -> Image.Image:
-    """The middle of a very long or high picture, which scaled whole could need gigabytes; others as they are."""
+    """The middle of a picture whose sides differ by more than LONGEST to 1, as scaling the whole picture could need gigabytes; others unchanged."""
     longest = LONGEST * min(image.size)
     if max(image.size) <= longest:
         return image

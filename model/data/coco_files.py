@@ -13,14 +13,14 @@ class Part(NamedTuple):
 
     root: Path
     name: str
-    """As in file names, such as val2017."""
+    """The name in file and folder names, such as val2017."""
 
     def captions(self) -> Path:
-        """The captions, which there must be."""
+        """The file of the captions, which is required."""
         return self.root / "annotations" / f"captions_{self.name}.json"
 
     def instances(self) -> Path:
-        """The objects in the images, which there may be."""
+        """The file of the objects in the images, which is optional."""
         return self.root / "annotations" / f"instances_{self.name}.json"
 
     def images(self) -> Path:

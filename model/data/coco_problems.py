@@ -1,4 +1,4 @@
-"""For a report on a COCO folder: every entry of its annotation files that is broken or left out, with file and line."""
+"""For a report on a COCO folder: the faulty entries of its annotation files, and the entries of images that are left out, with file and line."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from model.data.tally import Tally
 from model.data.text import shown
 
 
-def of_files(config: Any) -> list[Problem]:
-    """Broken entries of all annotation files, each as a run would refuse it."""
+def in_files(config: Any) -> list[Problem]:
+    """The problems for which a run would refuse the annotation files, of all files."""
     found: list[Problem] = []
     for part in parts(config.root, config.year).values():
         kind = None
@@ -30,7 +30,7 @@ def of_files(config: Any) -> list[Problem]:
 
 
 def left_out(folder: dict[str, Part], tallies: dict[str, Tally]) -> Iterator[Problem]:
-    """Entries of images that are not used, in the order of the file."""
+    """The entries of images that are left out, in the order of the files."""
     for split, part in folder.items():
         text = read_text(part.captions())
         reasons = dict(reasons_of(parsed(part.captions(), text)["images"], tallies[split]))
@@ -40,7 +40,7 @@ def left_out(folder: dict[str, Part], tallies: dict[str, Tally]) -> Iterator[Pro
 
 
 def reasons_of(images: list[dict[str, Any]], tally: Tally) -> Iterator[tuple[int, str]]:
-    """(number of the entry, its file and why the image is not used)."""
+    """(number of the entry, the image's file and why it is left out)."""
     seen = set()
     for number, image in enumerate(images):
         name = image["file_name"]

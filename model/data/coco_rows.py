@@ -1,4 +1,4 @@
-"""From the annotation files of a COCO folder to rows: which images are used, and which are left out and why."""
+"""Makes rows from the annotation files of a COCO folder: which images are used, and which are left out and why."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     """One image."""
 
     name: str
-    """As in the annotation file: the path below the image folder."""
+    """The file name in the annotation file: the path below the image folder."""
     file: str
     """The whole path."""
     captions: list[str]
@@ -33,17 +33,17 @@ class Row(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """What the annotation files of a part say."""
+    """The contents of a part's annotation files."""
 
     rows: list[Row]
-    """The images with enough captions, by number. Their files have not been looked at."""
+    """The images with enough captions, in the order of their ids. Their files have not been examined."""
     class_names: tuple[str, ...] | None
-    """The categories by number; None where there is no instance file."""
+    """The categories in the order of their ids; None where there is no instances file."""
     tally: Tally
 
 
 def listed_rows(part: Part, captions: int, *, allow_outside: bool) -> Listed:
-    """The images with at least `captions` captions; of each the first `captions`, by caption number.
+    """The images with at least `captions` captions, each with the first `captions` of them in the order of caption ids.
 
     Raises ConfigError where an annotation file is damaged or no image has so many captions.
     """
@@ -73,7 +73,7 @@ def listed_rows(part: Part, captions: int, *, allow_outside: bool) -> Listed:
 
 
 def readable_rows(part: Part, listed: Listed, wanted: int | None) -> list[Row]:
-    """The first `wanted` (None: all) rows whose picture can be read; what is left out goes into the tally and the log.
+    """The first `wanted` (None: all) rows whose picture can be read; images that are left out are added to the tally and named in the log.
 
     Raises ConfigError where there are none.
     """
@@ -92,19 +92,20 @@ def readable_rows(part: Part, listed: Listed, wanted: int | None) -> list[Row]:
         first = next((f" ({shown(name)} {reason})" for name, reason in tally.unreadable.items()), "")
         allowed = f"a folder with the images that {part.captions()} names"
         raise ConfigError(f"data.root={part.root}: no image of {part.images()} can be read{first}; allowed: {allowed}")
-    log.info("%s: %s images are used; %s pictures were decoded, the others are known", tally.name, f"{len(kept):,}", f"{tally.examined:,}")
+    counts = f"{len(kept):,} images are used; {tally.examined:,} pictures were decoded, the others are known from earlier runs"
+    log.info("%s: %s", tally.name, counts)
     for sentence in tally.warnings():
         log.warning("%s", sentence)
     return kept
 
 
 def remaining_rows(listed: Listed, left_out: dict[str, str], wanted: int | None) -> list[Row]:
-    """The first `wanted` (None: all) rows that another process, or this run when it began, did not leave out. No file is looked at."""
+    """The first `wanted` (None: all) rows that are not in `left_out`, the images that an earlier source left out. No file is examined."""
     return list(islice((row for row in listed.rows if row.name not in left_out), wanted))
 
 
 def first_of_each_id(images: list[dict], tally: Tally) -> list[dict]:
-    """The images by number; of those with one number the first in the file."""
+    """The images in the order of their ids; of several with the same id, the first in the file."""
     first: dict[Identifier, dict] = {}
     for image in images:
         first.setdefault(image["id"], image)
@@ -114,7 +115,7 @@ def first_of_each_id(images: list[dict], tally: Tally) -> list[dict]:
 
 
 def texts_of(found: Captions, tally: Tally) -> dict[Identifier, list[str]]:
-    """Image number -> its captions, by caption number; nothing for an image without any. A caption without a word is left out."""
+    """Image id -> its captions, in the order of caption ids; images without captions have no entry. Captions without a word are left out."""
     texts: dict[Identifier, list[str]] = defaultdict(list)
     images = {image["id"] for image in found.images}
     for note in sorted(found.annotations, key=lambda note: note["id"]):
@@ -131,18 +132,18 @@ def texts_of(found: Captions, tally: Tally) -> dict[Identifier, list[str]]:
 
 
 def is_outside(name: str) -> bool:
-    """Whether a file name leads out of the image folder. A link inside the folder may lead anywhere, because the owner of the folder has made it."""
+    """Whether a file name leads out of the image folder. Links inside the folder are trusted, as the owner of the folder has made them."""
     return os.path.isabs(name) or ".." in name.split("/")
 
 
 def class_names(instances: Instances) -> tuple[str, ...]:
-    """The categories, by number."""
+    """The names of the categories, in the order of their ids."""
     names = {category["id"]: clean(category["name"]) for category in reversed(instances.categories)}
     return tuple(names[number] for number in sorted(names))
 
 
 def largest_instances(instances: Instances) -> dict[Identifier, int]:
-    """Image number -> class of its largest instance by area; of equally large ones the one with the lowest number."""
+    """Image id -> class of its instance with the largest area; of equally large ones, the one with the lowest id."""
     index = {number: i for i, number in enumerate(sorted({category["id"] for category in instances.categories}))}
     largest: dict[Identifier, dict] = {}
     for note in sorted(instances.annotations, key=lambda note: note["id"]):

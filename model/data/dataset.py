@@ -1,4 +1,4 @@
-"""From the rows of a batch to the batch, all at once. Shapes: B rows, K captions, T tokens, H x W pixels."""
+"""Makes a batch from its rows, all at once. Shapes: B rows, K captions, T tokens, H x W pixels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Lost(NamedTuple):
-    """In place of a batch: pictures can no longer be read. A value and no exception, as workers cannot hand over the text of one."""
+    """Takes the place of a batch whose pictures can no longer be read. It is a value, as an exception would lose its text between processes."""
 
     reason: str
     """The first of these files, and what is wrong with it."""
@@ -29,19 +29,19 @@ class BatchDataset:
     """A dataset whose item is a whole batch: drawing and encoding are fast for many rows, and the order comes from outside."""
 
     def __init__(self, source: Source, split: str, tokenizer, *, captions: int, context_length: int, training: bool) -> None:
-        """`captions`: how many of each picture are encoded; `training`: pictures are varied from epoch to epoch where the source does so."""
+        """`captions`: how many of each picture are encoded; `training`: whether pictures vary from epoch to epoch, for sources that vary them."""
         self.source, self.split, self.tokenizer, self.training = source, split, tokenizer, training
         self.captions, self.context_length = captions, context_length
         mean, deviation = (255 * torch.tensor(values)[:, None, None] for values in source.normalization)
         self.mean, self.scale = mean, 1 / deviation
-        # Every caption is encoded once in a process: with workers, once an epoch.
+        # Each process encodes each caption once. Every epoch starts new workers.
         self.tokens = torch.empty(source.size(split), captions, context_length, dtype=torch.int32)
         self.encoded = torch.zeros(source.size(split), dtype=torch.bool)
         self._reported: set[str] = set()
 
     def __getitem__(self, rows: Rows) -> Batch | Lost:
-        """The batch of `rows`. In training, a row whose picture can no longer be read is replaced by the next row of the split that can be read; at
-        evaluation there is no batch then, as the figures would be those of other pictures."""
+        """The batch of `rows`. In training, a row whose picture can no longer be read is replaced by the next row of the split whose picture can be
+        read. In evaluation, the result is `Lost`, because figures of other pictures could not be compared."""
         indices = rows.indices.copy()
         for _ in range(self.source.size(self.split)):
             try:
@@ -58,11 +58,11 @@ class BatchDataset:
         return Lost("no picture of the split can be read", len(indices))
 
     def _report(self, lost: PicturesLost) -> None:
-        """Names each file once in a process."""
+        """Logs each reason once in a process."""
         for reason in lost.reasons.values():
             if reason not in self._reported:
                 self._reported.add(reason)
-                log.warning("%s; from now on the next readable row takes the place of its row", reason)
+                log.warning("%s; from now on the next readable row replaces its row", reason)
 
     def _captions(self, indices: NDArray) -> Tensor:
         """(B, K, T) int64."""

@@ -51,7 +51,7 @@ class Emoji:
         self._rows = {split: np.array(rows) for split, rows in parted(len(kept), sizes, "emoji").items()}
 
     def files(self, split: str) -> None:
-        """There are none: the pictures are drawn."""
+        """None: the pictures are drawn."""
 
     def size(self, split: str) -> int:
         """Emoji in `split`."""

@@ -20,7 +20,8 @@ def lines_of(text: str, name: str, numbers: set[int]) -> dict[int, int]:
 
 
 def starts_in(text: str, name: str, decoder: json.JSONDecoder) -> Iterator[int]:
-    """Where each entry of the top-level list `name` begins. Of a name that is there twice the last one counts, as for `json.loads`."""
+    """The places in `text` where the entries of the top-level list `name` begin. Of several lists with this name, the last one is used, as by
+    `json.loads`."""
     lists, at = [], after_space(text, text.index("{") + 1)
     while text[at] != "}":
         key, at = decoder.raw_decode(text, after_space(text, at))
@@ -37,13 +38,13 @@ def starts_in(text: str, name: str, decoder: json.JSONDecoder) -> Iterator[int]:
 
 
 def after_separator(text: str, at: int) -> int:
-    """The place after a comma and the space around it, or of the bracket that closes."""
+    """The first place at or after `at` that is no comma and no white space: the next entry, or the closing bracket."""
     at = after_space(text, at)
     return after_space(text, at + 1) if text[at] == "," else at
 
 
 def after_space(text: str, at: int) -> int:
-    """The next place that holds no space."""
+    """The first place at or after `at` that is no white space."""
     while text[at] in " \t\r\n":
         at += 1
     return at

@@ -28,12 +28,12 @@ def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> I
 
 
 def failure(lost: Lost, split: str) -> RunFailed:
-    """The two lines for a split whose pictures can no longer be read. Every process says them in its log, as only the first one's reach the user."""
+    """The error for a split whose pictures can no longer be read. Processes other than the first log the reason, as only the first prints errors."""
     more = f" ({lost.count} such pictures in this batch)" if lost.count > 1 else ""
-    reason = f"{split}: {lost.reason}{more}, but was read when the run began"
+    reason = f"{split}: {lost.reason}{more}, but was readable when the run began"
     if not first_process():
         log.error("%s", reason)
-    return RunFailed(f"{reason}\nrestore the files and continue the run, or start a new run without them")
+    return RunFailed(f"{reason}\nrestore the files and continue the run, or start a new run without these files")
 
 
 def loader_of(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> DataLoader:
@@ -44,7 +44,7 @@ def loader_of(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> 
         batch_size=None,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # of its own, as every iterator draws one number from it
+        generator=torch.Generator(),  # every iterator draws a number from it, which must not come from the global generator
         multiprocessing_context=start_method() if num_workers else None,
         worker_init_fn=leave_to_parent,
     )
@@ -78,7 +78,7 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """What is left of the epoch; the next epoch where nothing is."""
-        # A generator: it looks for its place when the first batch is asked for. Lightning makes the iterator before it sets the epoch.
+        # As a generator, this reads the epoch when the first batch is asked for: Lightning makes the iterator before it sets the epoch.
         self.sampler.begin()
         rows = list(self.sampler)
         for wanted, batch in zip(rows, prepared(self._batches, rows, self._num_workers), strict=True):
@@ -91,5 +91,5 @@ class TrainLoader:
         return self.sampler.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Goes on where `state_dict` was taken."""
+        """Continues at the place that `state_dict` recorded."""
         self.sampler.load_state_dict(state)

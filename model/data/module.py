@@ -54,16 +54,16 @@ class CaptionData(pl.LightningDataModule):
         return TrainLoader(self.dataset("train", training=True), self._sampler, self.num_workers)
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in training. Lightning keeps the loader's own state too, but does not give that back where the optimizer's
-        configuration asked for the number of steps, as loaders are made then before the checkpoint's loops are read."""
+        """The place in training. Lightning also keeps the loader's own state, but does not restore it where configure_optimizers asked for the number
+        of steps: the loaders are then made before the checkpoint's loops are read."""
         return {} if self._sampler is None else {"train": self._sampler.state_dict(), "replaced": self.replaced_rows(), "samples": self.sizes()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Where the next `train_dataloader` starts. Raises ConfigError where the data have other numbers of samples than the run began with."""
+        """Sets where the next `train_dataloader` starts. Raises ConfigError where the numbers of samples are not those with which the run began."""
         now, before = self.sizes(), state_dict.get("samples")
         if before not in (None, now):
             counts = [", ".join(f"{count:,} {split}" for split, count in sizes.items()) for sizes in (now, before)]
-            raise ConfigError(f"the data have other samples ({counts[0]}) than the run began with; allowed: the data with {counts[1]}")
+            raise ConfigError(f"the data have {counts[0]} samples now; allowed: those with which the run began, {counts[1]}")
         self._place = state_dict["train"]
         self._replaced_before = state_dict.get("replaced", 0) if self._process()[0] == 0 else 0
 
@@ -76,7 +76,7 @@ class CaptionData(pl.LightningDataModule):
         return self.eval_dataloader("test")
 
     def eval_dataloader(self, split: str) -> OrderedLoader:
-        """Any split in order, every row once, its pictures as they are."""
+        """Any split in order, every row once, with unchanged pictures."""
         rank, world = self._process()
         rows = ordered_batches(self.source.size(split), self.val_batch_size, rank=rank, world=world)
         return OrderedLoader(self.dataset(split, training=False), rows, self.num_workers)
@@ -99,8 +99,8 @@ class CaptionData(pl.LightningDataModule):
         return {split: self.source.size(split) for split in SPLITS}
 
     def replaced_rows(self) -> int:
-        """Training rows that others took the place of, because their pictures could no longer be read; in this process, and before the run was
-        continued in the first one."""
+        """Training rows that were replaced because their pictures could no longer be read: those of this process and, in the first process, those of
+        all processes before the run was continued."""
         return self._replaced_before + (self._sampler.replaced if self._sampler is not None else 0)
 
     def ceiling(self, split: str) -> dict[str, float] | None:

@@ -1,4 +1,4 @@
-"""Picture files, opened and read in one place for every source: which files are pictures, and why one cannot be used."""
+"""Opens and reads picture files for every source, and says why a file cannot be used."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from PIL import Image
 
 from model.data.pixels import NotReadable, upright_rgb
 from model.data.text import shown
+from model.errors import first_line
 
-# Nothing else is opened: other formats of Pillow run further programs (EPS) or have no users here.
+# The only formats that are opened: others of Pillow's run further programs (EPS) or are not used for photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# More pixels than this need gigabytes of memory; a file of a few kilobytes can claim them. Twice the number at which Pillow warns.
+# A larger picture needs gigabytes of memory, also where its file has only a few kilobytes. Twice the number at which Pillow warns.
 MOST_PIXELS = 178_956_970
 KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
@@ -34,24 +35,24 @@ SIGNATURES = {
     "TIFF": rb"II[*+]\0|MM\0[*+]",
 }
 
-# Pillow warns, without the file's name, of damaged EXIF data, odd tags and many pixels. What matters of these is refused here, by name.
+# Pillow warns of damaged EXIF data, odd tags and many pixels without the file's name. Faults that matter are refused here with the name.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class NotThere(NotReadable):
-    """The file system, not the content, is the reason: it may be another one at the next try."""
+    """The file system or the memory is the reason, not the content: the next attempt may succeed."""
 
 
 class Facts(NamedTuple):
-    """What is known of a picture that has been decoded once."""
+    """Facts about a picture that has been decoded once."""
 
     digest: str
-    """32 hexadecimal digits of the file's content."""
+    """A hash of the file's content, 32 hexadecimal digits."""
     width: int
     height: int
-    """Pixels as stored, before a turn by EXIF."""
+    """In pixels as stored, before the EXIF orientation is applied."""
     format: str
-    """One of FORMATS, or MPO, a JPEG with further pictures behind the first."""
+    """One of FORMATS, or MPO: a JPEG that holds further pictures."""
 
 
 def read_picture(path: str | Path) -> Image.Image:
@@ -64,7 +65,8 @@ def read_picture(path: str | Path) -> Image.Image:
 
 
 def examine(path: str | Path) -> Facts:
-    """Decodes the whole picture, a JPEG at an eighth of its size, which is faster and misses no damage. Raises NotReadable, with the reason."""
+    """Decodes the whole picture. A JPEG is decoded at an eighth of its size, which is faster and finds the same damage. Raises NotReadable, with the
+    reason."""
     with explained(), opened(path) as file:
         digest = hashlib.blake2b(digest_size=16)
         while block := file.read(1 << 20):
@@ -79,7 +81,7 @@ def examine(path: str | Path) -> Facts:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turns whatever reading a picture raises into NotReadable: decoders meet damaged files with errors of any kind."""
+    """Turns every error of reading a picture into NotReadable: for damaged files, decoders raise errors of any kind."""
     try:
         yield
     except NotReadable:
@@ -89,32 +91,39 @@ def explained() -> Iterator[None]:
     except MemoryError as error:
         raise NotThere("needs more memory than there is") from error
     except Exception as error:
-        # EINVAL: a damaged file has sent its decoder to a place before the file's start.
+        # EINVAL: a damaged file has made its decoder seek to a place before the file's start.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise NotThere(f"cannot be opened ({error.strerror})") from error
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise NotReadable(f"is damaged ({shown(reason)})") from error
+
+
+def status_of(path: str | Path) -> os.stat_result:
+    """Size, type and times of a file, links followed. Raises NotThere."""
+    try:
+        return os.stat(path)
+    except ValueError as error:
+        raise NotThere("has a name that no file can have") from error
+    except OSError as error:
+        raise NotThere(f"cannot be opened ({error.strerror})") from error
 
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[BinaryIO]:
-    """The file to read from; links are followed. Raises NotThere for what is no file with content."""
-    try:
-        status = os.stat(path)
-    except ValueError as error:  # a name that no file can have
-        raise NotThere("has a name that no file can have") from error
+    """The file, open for reading; links are followed. Raises NotThere where it is not a regular file, and NotReadable where it is empty."""
+    status = status_of(path)
     if not stat.S_ISREG(status.st_mode):
-        raise NotThere(f"is {KINDS.get(stat.S_IFMT(status.st_mode), 'no file')}; allowed: a picture file")
+        raise NotThere(f"is {KINDS.get(stat.S_IFMT(status.st_mode), 'not a regular file')}; allowed: a picture file")
     if status.st_size == 0:
         raise NotReadable("is empty")
-    # Should it become a named pipe in between, reading must not wait for a writer.
+    # O_NONBLOCK: if the file has become a named pipe since, opening it must not wait for a writer.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         yield file
 
 
 @contextmanager
 def image_in(file: BinaryIO) -> Iterator[Image.Image]:
-    """The opened picture, its pixels not yet decoded. Raises NotReadable where it claims too many, or is of no format that is read."""
+    """The opened picture, not yet decoded. Raises NotReadable for a picture of too many pixels or of another format than FORMATS."""
     try:
         opened_image = Image.open(file, formats=FORMATS)
     except Image.UnidentifiedImageError as error:
@@ -126,10 +135,10 @@ def image_in(file: BinaryIO) -> Iterator[Image.Image]:
 
 
 def unidentified(file: BinaryIO) -> str:
-    """Why Pillow does not know a file's format."""
+    """Why Pillow cannot tell a file's format."""
     file.seek(0)
     start = file.read(12)
     for kind, signature in SIGNATURES.items():
         if re.match(signature, start, re.DOTALL):
-            return f"begins as a {kind} file, but is damaged or of a kind that Pillow cannot read"
-    return "is no picture; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"
+            return f"begins like a {kind} file, but is damaged or of a kind that Pillow cannot read"
+    return "has no known picture format; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"

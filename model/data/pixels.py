@@ -1,4 +1,4 @@
-"""Any kind of pixels that a picture file can hold -> 8-bit RGB: grey, palettes, transparency, CMYK, 16 bits, floating point, turned by EXIF."""
+"""Converts all kinds of pixels to upright 8-bit RGB: grey, palettes, transparency, CMYK, 16 bits, floating point."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ORIENTATION = 0x0112  # the EXIF and TIFF tag
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
 WHITE_IS_ZERO = 0  # a value of PHOTOMETRIC
 BITS_OF_GREY = {"L;2": 2, "L;4": 4}  # Pillow's names for such pixels of a PNG
-# EXIF orientation -> what turns the stored pixels upright. 1 is upright.
+# EXIF orientation -> the operation that makes the stored pixels upright. 1 is upright already.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -26,11 +26,11 @@ UPRIGHT = {
 
 
 class NotReadable(Exception):
-    """A picture cannot be used. The text is the reason, as the end of a sentence that begins with the file's name."""
+    """A picture cannot be used. The text is the reason: the rest of a sentence whose subject is the file's name."""
 
 
 def upright_rgb(image: Image.Image) -> Image.Image:
-    """The first frame of an opened picture, decoded, turned as its EXIF tag says, as 8-bit RGB; transparent parts show white.
+    """The first frame of an opened picture as 8-bit RGB, turned as its EXIF tag says; transparent parts are white.
 
     Raises NotReadable where the pixels have no known range, and whatever Pillow raises for a damaged file.
     """
@@ -42,7 +42,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def key_in_eight_bits(image: Image.Image) -> None:
-    """The colour that a PNG declares transparent, as the pixels will be: Pillow scales those of 2, 4 and 3 x 16 bits to 8 bits, not the colour."""
+    """Scales the colour that a PNG declares transparent to 8 bits: Pillow scales pixels of 2, 4 and 3 x 16 bits, but not that colour."""
     key = image.info.get("transparency")
     if image.format != "PNG" or not image.tile:
         return
@@ -50,41 +50,42 @@ def key_in_eight_bits(image: Image.Image) -> None:
     if stored in BITS_OF_GREY and isinstance(key, int):
         image.info["transparency"] = key * 255 // (2 ** BITS_OF_GREY[stored] - 1)
     elif stored == "RGB;16B" and isinstance(key, tuple):
-        # The lower 8 bits are lost: neighbours of the colour are transparent with it.
+        # The lower 8 bits are lost, so that neighbouring colours become transparent too.
         image.info["transparency"] = tuple(value >> 8 for value in key)
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation that is still to be applied; 1 (upright) where there is none, or it cannot be read. For a picture that is loaded."""
+    """The EXIF orientation of a loaded picture that is still to be applied; 1 (upright) where there is none, or it cannot be read."""
     if image.format == "TIFF":
         # Pillow turns a TIFF as it loads it and then removes the tag.
         return image.tag_v2.get(ORIENTATION, 1)
     try:
         return image.getexif().get(ORIENTATION, 1)
-    except Exception:  # EXIF is free text of a camera: a damaged one is no reason to lose the picture
+    except Exception:  # damaged EXIF data are no reason to leave out the picture
         return 1
 
 
 def uninverted(image: Image.Image) -> Image.Image:
-    """CMYK where 0 is no ink. Adobe's programs store JPEGs the other way round and mark them. Pillow takes every CMYK JPEG for one of Adobe's."""
+    """CMYK in which 0 means no ink. Adobe's programs store inverted values in JPEGs and mark these files; Pillow inverts the values of every CMYK
+    JPEG, also of those without the mark, which this function inverts back. Other pictures are unchanged."""
     if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
         return image.point(lambda value: 255 - value)
     return image
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Samples of 16 bits and of floating point, scaled to 8 bits; other pictures as they are."""
+    """Scales samples of 16 bits and of floating point to 8 bits; other pictures are unchanged. Raises NotReadable where their range is not known."""
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         return grey(from_sixteen_bits(np.asarray(image), image), image)
     if image.mode == "I":
-        raise NotReadable("has whole numbers of 32 or of signed 16 bits as pixels; allowed: 8 bits, 16 bits without a sign, floating point of 0 to 1")
+        raise NotReadable("has pixels of 32-bit or signed 16-bit integers; allowed: 8 bits, unsigned 16 bits, floating point from 0 to 1")
     if image.mode == "F":
         return grey(from_fractions(np.asarray(image), image), image)
     return image
 
 
 def grey(values: NDArray, image: Image.Image) -> Image.Image:
-    """(H, W) of 0 to 255 -> an 8-bit picture, white where `image` says that its value is transparent."""
+    """(H, W) of 0 to 255 -> an 8-bit picture, white where the pixel of `image` has the value that it declares transparent."""
     rounded = np.rint(values).astype(np.uint8)
     key = image.info.get("transparency")
     if isinstance(key, int):
@@ -93,13 +94,13 @@ def grey(values: NDArray, image: Image.Image) -> Image.Image:
 
 
 def from_sixteen_bits(values: NDArray, image: Image.Image) -> NDArray:
-    """Whole numbers up to the largest of the file's bits -> 0 to 255."""
+    """Integers of the file's number of bits -> 0 to 255."""
     bits = np.ravel(tags_of(image).get(BITS_PER_SAMPLE, 16))[0]
     return black_is_zero(values.astype(np.float32) * (255 / (2 ** int(bits) - 1)), image)
 
 
 def from_fractions(values: NDArray, image: Image.Image) -> NDArray:
-    """Numbers of 0 to 1 -> 0 to 255. Raises NotReadable for any other range, as what is black and white in it is not known."""
+    """Numbers from 0 to 1 -> 0 to 255. Raises NotReadable for other numbers, because it is not known which of them are black and white."""
     least, most = float(values.min()), float(values.max())
     if not (least >= 0 and most <= 1):  # also where one is NaN
         raise NotReadable(f"has floating-point pixels from {least:g} to {most:g}; allowed: 0 to 1")
@@ -107,7 +108,7 @@ def from_fractions(values: NDArray, image: Image.Image) -> NDArray:
 
 
 def black_is_zero(values: NDArray, image: Image.Image) -> NDArray:
-    """0 to 255, turned round where a TIFF says that 0 is white. Pillow does so for 8 bits and fewer."""
+    """Values from 0 to 255, inverted where a TIFF declares that 0 is white. Pillow itself does so for at most 8 bits."""
     return 255 - values if tags_of(image).get(PHOTOMETRIC) == WHITE_IS_ZERO else values
 
 
@@ -117,7 +118,7 @@ def tags_of(image: Image.Image) -> Mapping[int, Any]:
 
 
 def flattened(image: Image.Image) -> Image.Image:
-    """RGB, transparent parts laid over white."""
+    """RGB, with transparent parts on white."""
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("LA") if image.mode == "La" else image
         image = image if image.mode == "RGBA" else image.convert("RGBA")

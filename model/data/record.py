@@ -1,4 +1,4 @@
-"""data.json in a run's folder: which pictures the run has left out. A continued run leaves out the same ones, whatever has happened to the files."""
+"""data.json in a run's folder names the pictures that the run leaves out. A continued run leaves out the same ones, even if files have changed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which pictures of a folder can be read: each file is decoded once, and the verdict is kept for later runs in the user's cache folder.
+"""Finds out which pictures of a folder can be read: each file is decoded once, and the verdict is kept for later runs in the user's cache folder.
 
-A verdict holds for a path, a size and a time of change. Reasons of the file system (no such file, no permission) are not kept.
+A verdict is valid for a path, a size and a time of change. Reasons of the file system (no such file, no permission) are not kept.
 """
 
 from __future__ import annotations
@@ -22,38 +22,39 @@ from typing import Any, NamedTuple
 
 import PIL
 
-from model.data.pictures import Facts, NotReadable, NotThere, examine
+from model.data.pictures import Facts, NotReadable, NotThere, examine, status_of
 from model.data.workers import mapped, usable_cores
+from model.errors import first_line
 from model.report.files import write_whole
 from model.user_cache import cache_folder
 
 log = logging.getLogger(__name__)
-# Of a verdict: another version of the rules for pictures, or of Pillow, may come to another one.
+# Verdicts of another version of these rules, or of Pillow, are not used. Raise the number when a change of `examine` changes verdicts.
 RULES = f"1, Pillow {PIL.__version__}"
-# Files that are looked at together, by one thread or worker.
+# Files that one thread or worker examines at a time.
 PIECE = 16
-# New pictures for which worker processes are started, and how many at most.
+# The number of new pictures from which worker processes are started, and the most that are started.
 MANY, MOST_WORKERS = 512, 16
-# Seconds after which the verdicts so far are written: a killed check loses no more.
+# Seconds after which the verdicts so far are written, so that a process that is killed loses only newer ones.
 WRITE_EVERY = 10.0
-# Seconds between two looks whether another process has finished its check.
+# Seconds between two attempts to get the lock.
 PAUSE = 0.2
-# Seconds for which verdicts of a folder are kept that no run asks for.
+# Seconds after their last use for which the verdicts on a folder are kept.
 KEPT_FOR = 180 * 24 * 3600.0
 
 Verdict = Facts | NotReadable
 
 
 class Stamp(NamedTuple):
-    """What tells that a file has not changed."""
+    """Size and time of change of a file; both are equal as long as the file has not changed."""
 
     size: int
     changed: int
-    """Time of the last change of the content, in ns."""
+    """Time of the last change of the content, in nanoseconds."""
 
 
 class RememberedPictures:
-    """The verdicts on the pictures of one folder; a context, at whose end new verdicts are written.
+    """The verdicts on the pictures of one folder. Use it as a context manager, which writes new verdicts when it ends.
 
     While one process examines the pictures of a folder, others that need verdicts on the same folder wait for it.
     """
@@ -61,13 +62,13 @@ class RememberedPictures:
     def __init__(self, folder: Path) -> None:
         self.folder = str(folder)
         self.examined = 0
-        """Pictures that were decoded, because no verdict was known."""
+        """Number of pictures that were decoded because no verdict was known."""
         name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]
         self._file = cache_folder() / "pictures" / f"{name}.json"
         self._known = load(self._file)
         self._written = time.monotonic()
         self._resources = contextlib.ExitStack()
-        self._alone = False
+        self._tried_to_lock = False
 
     def __enter__(self) -> RememberedPictures:
         self._threads = ThreadPoolExecutor(min(32, usable_cores() + 4))
@@ -79,26 +80,26 @@ class RememberedPictures:
                 self._write()
             elif self._known:
                 with contextlib.suppress(OSError):
-                    os.utime(self._file)  # in use, see KEPT_FOR
+                    os.utime(self._file)  # marks the verdicts as used, see KEPT_FOR
         finally:
             self._threads.shutdown(cancel_futures=True)
             self._resources.close()
 
     def verdicts(self, names: Sequence[str]) -> list[Verdict]:
-        """What is known of each picture, by its path below the folder; a picture that nothing is known of is decoded."""
+        """The verdict on each of `names`, paths below the folder. Pictures without a known verdict are decoded."""
         stamps = dict(zip(names, chain.from_iterable(self._threads.map(partial(stamps_of, self.folder), pieces_of(names))), strict=True))
-        if not self._alone and self._unknown(stamps):
+        if not self._tried_to_lock and self._unknown(stamps):
             self._wait_for_others()
         gone = self._examine(stamps, self._unknown(stamps))
         found = {name: stamp if isinstance(stamp, NotThere) else gone.get(name) or self._recall(name, stamp) for name, stamp in stamps.items()}
         return [found[name] for name in names]
 
     def _unknown(self, stamps: dict[str, Stamp | NotThere]) -> list[str]:
-        """Names of the files that are there and that nothing is known of."""
+        """Names of the existing files without a known verdict."""
         return [name for name, stamp in stamps.items() if isinstance(stamp, Stamp) and self._recall(name, stamp) is None]
 
     def _examine(self, stamps: dict[str, Stamp | NotThere], names: list[str]) -> dict[str, NotThere]:
-        """Decodes pictures; returns those that could not be opened, of which nothing is remembered."""
+        """Decodes pictures and keeps the verdicts. Returns the verdicts on pictures that could not be opened, which are not kept."""
         gone: dict[str, NotThere] = {}
         for name, verdict in zip(progress(names), self._decoded(names), strict=True):
             self.examined += 1
@@ -111,24 +112,25 @@ class RememberedPictures:
         return gone
 
     def _decoded(self, names: list[str]) -> Iterator[Verdict]:
-        """Verdicts on new pictures, one after the other: by worker processes where there are many, as threads decode one at a time."""
+        """Verdicts on new pictures, in order. Worker processes decode many pictures, because the threads of one process decode one at a time."""
         pieces, done = pieces_of(names), 0
         if len(names) >= MANY and usable_cores() > 1:
             try:
                 for verdicts in mapped(partial(verdicts_on, self.folder), pieces, min(usable_cores(), MOST_WORKERS)):
                     done += 1
                     yield from verdicts
-            except (OSError, RuntimeError, AssertionError) as error:  # AssertionError: a daemon may have no processes
-                log.warning("pictures are decoded in one process, as no others can help (%s)", (str(error).splitlines() or [type(error).__name__])[0])
+            except (OSError, RuntimeError, AssertionError) as error:  # AssertionError: a daemon may not start processes
+                log.warning("pictures are decoded in one process, because worker processes failed (%s)", first_line(error))
         yield from chain.from_iterable(self._threads.map(partial(verdicts_on, self.folder), pieces[done:]))
 
     def _recall(self, name: str, stamp: Stamp) -> Verdict | None:
+        """The known verdict on a file; None where there is none or the file has changed."""
         return from_json(self._known.get(name), stamp)
 
     def _wait_for_others(self) -> None:
-        """Takes the lock of the folder's verdicts, or waits for the process that has it and then reads what that has found."""
-        self._alone = True
-        with contextlib.suppress(OSError):  # a file system without locks, or one that cannot be written: this process examines for itself
+        """Takes the lock of the folder's verdicts. Where another process has it, waits for that process and reads its verdicts."""
+        self._tried_to_lock = True
+        with contextlib.suppress(OSError):  # the cache has no locks or cannot be written: this process does not wait
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = self._resources.enter_context(self._file.with_suffix(".lock").open("w"))
             if not locked(lock):
@@ -138,7 +140,7 @@ class RememberedPictures:
             self._known |= load(self._file)
 
     def _write(self) -> None:
-        """Without the verdicts the next run decodes the pictures again: no reason to fail."""
+        """Writes the verdicts. Failure to do so is ignored, as the next run can decode the pictures again."""
         with contextlib.suppress(OSError):
             write_whole(self._file, json.dumps({"rules": RULES, "folder": self.folder, "pictures": self._known}))
             remove_old(self._file.parent)
@@ -146,12 +148,12 @@ class RememberedPictures:
 
 
 def pieces_of(names: Sequence[str]) -> list[Sequence[str]]:
-    """The names in pieces of work."""
+    """The names in groups of PIECE."""
     return [names[first : first + PIECE] for first in range(0, len(names), PIECE)]
 
 
 def locked(file: Any) -> bool:
-    """Whether this process now has the lock of `file`. Raises OSError where the file system has no locks."""
+    """Tries to lock `file`, and returns whether this process now has the lock. Raises OSError where the file system has no locks."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -160,18 +162,16 @@ def locked(file: Any) -> bool:
 
 
 def stamp_of(path: str) -> Stamp | NotThere:
-    """Size and time of change of a file, links followed."""
+    """The stamp of a file, links followed, or why there is none."""
     try:
-        status = os.stat(path)
-    except ValueError:
-        return NotThere("has a name that no file can have")
-    except OSError as error:
-        return NotThere(f"cannot be opened ({error.strerror})")
+        status = status_of(path)
+    except NotThere as reason:
+        return reason
     return Stamp(status.st_size, status.st_mtime_ns)
 
 
 def stamps_of(folder: str, names: Sequence[str]) -> list[Stamp | NotThere]:
-    """Of files below the folder."""
+    """`stamp_of` for files below the folder."""
     return [stamp_of(os.path.join(folder, name)) for name in names]
 
 
@@ -184,12 +184,12 @@ def verdict_on(path: str) -> Verdict:
 
 
 def verdicts_on(folder: str, names: Sequence[str]) -> list[Verdict]:
-    """Of files below the folder."""
+    """`verdict_on` for files below the folder."""
     return [verdict_on(os.path.join(folder, name)) for name in names]
 
 
 def load(file: Path) -> dict[str, Any]:
-    """The verdicts in `file`; none where it is missing, damaged, or made by other rules."""
+    """The verdicts in `file`; empty where it is missing, damaged, or made by other rules."""
     try:
         found = json.loads(file.read_bytes())
         return found["pictures"] if found["rules"] == RULES and isinstance(found["pictures"], dict) else {}
@@ -198,12 +198,12 @@ def load(file: Path) -> dict[str, Any]:
 
 
 def as_json(stamp: Stamp, verdict: Verdict) -> list[Any]:
-    """A stamp and a verdict, plain."""
+    """A stamp and a verdict as one list for JSON."""
     return [*stamp, str(verdict)] if isinstance(verdict, NotReadable) else [*stamp, *verdict]
 
 
 def from_json(kept: Any, stamp: Stamp) -> Verdict | None:
-    """The verdict, if there is one and it was made of the file as it is now."""
+    """The verdict in a list of `as_json`; None where `kept` is no such list, or its stamp is another one."""
     match kept:
         case [size, changed, str(reason)] if (size, changed) == stamp:
             return NotReadable(reason)
@@ -213,14 +213,14 @@ def from_json(kept: Any, stamp: Stamp) -> Verdict | None:
 
 
 def remove_old(folder: Path) -> None:
-    """Removes verdicts that no run has asked for in a long time."""
+    """Removes the files of verdicts that no run has used for KEPT_FOR seconds."""
     for file in folder.glob("*.json"):
         if time.time() - file.stat().st_mtime > KEPT_FOR:
             file.unlink(missing_ok=True)
 
 
 def progress(names: Sequence[str]) -> Iterator[str]:
-    """The names, with a bar on a terminal that counts them as they are asked for."""
+    """The names; on a terminal, a progress bar counts them as they are iterated."""
     from rich.console import Console
     from rich.progress import track
 

@@ -43,7 +43,7 @@ class EpochSampler:
         self.size, self.batch_size, self.seed, self.rank, self.world = size, batch_size, seed, rank, world
         self.epoch, self.taken = 0, 0
         self.replaced = 0
-        """Rows of this process that others took the place of, as their pictures could no longer be read; counted by who hands out the batches."""
+        """Rows of this process that were replaced because their pictures could no longer be read; `TrainLoader` counts them."""
 
     def __len__(self) -> int:
         """Batches of a whole epoch, wherever in it the place is."""

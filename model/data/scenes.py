@@ -40,7 +40,7 @@ class Scenes:
         self._drawing = drawing(image_size)
 
     def files(self, split: str) -> None:
-        """There are none: the pictures are drawn."""
+        """None: the pictures are drawn."""
 
     def size(self, split: str) -> int:
         """Scenes in `split`."""

@@ -20,48 +20,47 @@ class PicturesLost(Exception):
     """Pictures that could be read at the start cannot be read now."""
 
     def __init__(self, reasons: dict[int, str]) -> None:
-        """reasons: place among the rows that were asked for -> the file and what is wrong with it."""
+        """reasons: position in the `indices` that were asked for -> the file and what is wrong with it."""
         super().__init__(reasons)
         self.reasons = reasons
 
 
 class ForRun(NamedTuple):
-    """What a source is told about the run that it is made for."""
+    """Facts about the run for which a source is made."""
 
     image_size: int
     """Pixels of each side of a picture."""
     seed: int
     record: dict[str, Any] | None = None
-    """The record of a source of the same files, whose rows this one must have; None for a new run."""
+    """The record of an earlier source of the same files, whose rows this source must have too; None for a new run."""
 
 
 class Source(Protocol):
     """Pictures with captions in three disjoint splits. `split` is one of `SPLITS`, `indices` are positions in it."""
 
     captions: int
-    """Captions there are for each picture."""
+    """Number of captions of each picture."""
     class_names: tuple[str, ...] | None
-    """What `labels` index; None where the data has no classes."""
+    """The classes that `labels` index; None where the data has no classes."""
     prompts: tuple[tuple[str, ...], ...] | None
-    """For each class texts that say it, in the words of the captions; None where the data has no classes, or no words for them."""
+    """For each class, texts that name it in the words of the captions; None where the data has no classes, or no words for them."""
     normalization: tuple[tuple[float, float, float], tuple[float, float, float]]
     """Mean and deviation of each colour, as fractions of 255."""
     record: dict[str, Any] | None
-    """Which rows there are, as plain data that is kept with the run: from it a continued run, and every further process, has the same rows,
-    whatever has happened to the files. None where the configuration alone decides."""
-
+    """Plain data that decides which rows there are and is kept with the run. A continued run, and every further process, has the same rows
+    with it, even if the files have changed. None where the configuration alone decides."""
     tallies: dict[str, Tally]
-    """Of each part of the files what is used and what is left out; empty for sources that draw their pictures."""
+    """For each part of the files, what is used and what is left out; empty for sources that draw their pictures."""
 
     def files(self, split: str) -> list[Facts] | None:
-        """What is known of the picture file of each row of `split`; None for sources that draw their pictures."""
+        """Facts about the picture file of each row of `split`; None where no files were examined."""
 
     def size(self, split: str) -> int:
         """Pictures in `split`."""
 
     def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
-        """(B, 3, H, W) uint8. `epoch`: the epoch of training that the pictures are for, from which a source that varies its
-        pictures draws; None: the pictures as they are. Raises PicturesLost where files can no longer be read."""
+        """(B, 3, H, W) uint8. `epoch`: the epoch of training, with which sources that vary their pictures do so; None: the unchanged pictures.
+        Raises PicturesLost where files can no longer be read."""
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """For each row its captions, in a fixed order."""
@@ -70,7 +69,8 @@ class Source(Protocol):
         """(B,) int64, -1 for a row without a class; None where the data has no classes."""
 
     def fits(self, split: str) -> Tensor | None:
-        """(size,) int64: of how many pictures of `split` the row's caption 1 is true, its own included; None where only people know."""
+        """(size,) int64: the number of pictures of `split` of which the row's caption 1 is true, its own picture included; None where only people can
+        tell."""
 
 
 def recall_ceiling(fits: Tensor, k: int) -> float:

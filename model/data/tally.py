@@ -1,4 +1,4 @@
-"""What was found in one part of the data, in numbers, names and sentences: what is used, what is left out, what is there twice."""
+"""What is used, left out or repeated in one part of the data, in numbers, names and sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from model.data.pictures import Facts
 from model.data.text import shown
 
-# Files that one message names.
+# The most files that one message names.
 NAMED = 20
 
 
@@ -21,34 +21,34 @@ class Tally:
     captions: int
     """`data.captions`: images with fewer are left out."""
     images: int = 0
-    """Images in the annotation file, each number once."""
+    """Images in the annotation file, each id counted once."""
     captions_of_images: list[int] = field(default_factory=list)
-    """Captions that each image has."""
+    """Number of captions of each image."""
     few_captions: dict[int | str, str] = field(default_factory=dict)
-    """Number and file of the images that are left out for having fewer."""
+    """Images that are left out because they have fewer captions: id -> file."""
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Images that are left out for their files -> the reason."""
+    """Images that are left out because of their files: file -> the reason."""
     repeated_images: list[str] = field(default_factory=list)
-    """Images whose number has further entries, which are left out."""
+    """Files of the images whose id has further entries, which are left out."""
     repeated_captions: int = 0
-    """Captions whose number another one has; all are kept."""
+    """Captions with the id of another caption; all are used."""
     empty: list[int | str] = field(default_factory=list)
-    """Numbers of the captions without a word, which are left out."""
+    """Ids of the captions without a word, which are left out."""
     orphans: int = 0
-    """Captions whose image is not in the file."""
+    """Captions whose image is not in the file, which are left out."""
     surrogates: int = 0
     """Captions in which a lone surrogate was replaced."""
     facts: list[tuple[str, Facts]] = field(default_factory=list)
-    """Of each image that is used, in the order of the rows, the file and what is known of it."""
+    """The file of each image that is used, and facts about it, in the order of the rows."""
     examined: int = 0
-    """Files that were decoded, because nothing was known of them from earlier runs."""
+    """Files that were decoded because they were not known from earlier runs."""
 
     def left_out(self) -> int:
-        """Images, entries and captions that are not used."""
+        """The number of images, entries and captions that are not used."""
         return sum(map(len, (self.few_captions, self.unreadable, self.repeated_images, self.empty))) + self.orphans
 
     def reasons(self) -> str:
-        """Why there are not more images, in brackets; nothing where all are used."""
+        """Why there are not more images, in brackets; empty where all are used."""
         found = []
         if self.few_captions:
             found.append(f"{len(self.few_captions):,} with fewer than data.captions={self.captions} captions")
@@ -57,34 +57,35 @@ class Tally:
         return f" (left out of {self.images:,}: {' and '.join(found)})" if found else ""
 
     def warnings(self, most: int = NAMED) -> Iterator[str]:
-        """A sentence for everything that is left out or that a user would not expect, with the first `most` names."""
+        """A sentence for everything that is left out or unexpected, each with the first `most` names."""
         if self.unreadable:
             files = listed((f"{shown(name)} {reason}" for name, reason in self.unreadable.items()), most)
-            yield f"{self.name}: {plural(len(self.unreadable), 'image is', 'images are')} left out because of the file: {files}"
+            count = plural(len(self.unreadable), "image is left out because of its file", "images are left out because of their files")
+            yield f"{self.name}: {count}: {files}"
         if self.few_captions:
-            count = plural(len(self.few_captions), "image is", "images are")
+            count = plural(len(self.few_captions), "image is left out because it has", "images are left out because they have")
             files = listed(map(shown, self.few_captions.values()), most)
-            yield f"{self.name}: {count} left out, with fewer than data.captions={self.captions} captions: {files}"
+            yield f"{self.name}: {count} fewer than data.captions={self.captions} captions: {files}"
         if self.empty:
-            count = plural(len(self.empty), "caption is", "captions are")
-            yield f"{self.name}: {count} left out, without a word: number {listed((shown(str(number)) for number in self.empty), most)}"
+            count = plural(len(self.empty), "caption is left out because it has", "captions are left out because they have")
+            yield f"{self.name}: {count} no word: id {listed((shown(str(number)) for number in self.empty), most)}"
         if self.orphans:
-            yield f"{self.name}: {plural(self.orphans, 'caption is', 'captions are')} left out, of images that the file does not list"
+            yield f"{self.name}: {plural(self.orphans, 'caption is', 'captions are')} left out because the file does not list the image"
         if self.repeated_images:
             names = listed(map(shown, self.repeated_images), most)
-            numbers = plural(len(self.repeated_images), "image number has", "image numbers have")
-            yield f"{self.name}: {numbers} several entries, of which the first is used: {names}"
+            ids = plural(len(self.repeated_images), "image id has", "image ids have")
+            yield f"{self.name}: {ids} several entries; the first one is used: {names}"
         if self.repeated_captions:
-            yield f"{self.name}: {plural(self.repeated_captions, 'caption has', 'captions have')} the number of another caption; all are used"
+            yield f"{self.name}: {plural(self.repeated_captions, 'caption has', 'captions have')} the id of another caption; all are used"
         if self.surrogates:
             contain = plural(self.surrogates, "caption contains", "captions contain")
-            yield f"{self.name}: {contain} half of a UTF-16 pair, which is replaced by U+FFFD"
+            yield f"{self.name}: {contain} half of a UTF-16 surrogate pair; it is replaced by U+FFFD"
         groups = copies(self.facts)
         if groups:
             pairs = listed((" = ".join(map(shown, names)) for names in groups), most)
             count = sum(map(len, groups)) - len(groups)
-            copy = plural(count, "image is a copy of another one", "images are copies of other ones")
-            yield f"{self.name}: {copy} (same content), so that each is a false negative of the other: {pairs}"
+            copy = plural(count, "image is a copy of another one", "images are copies of others")
+            yield f"{self.name}: {copy} (same file content); copies are false negatives of each other: {pairs}"
 
 
 def copies(facts: Iterable[tuple[str, Facts]]) -> list[list[str]]:
@@ -96,14 +97,14 @@ def copies(facts: Iterable[tuple[str, Facts]]) -> list[list[str]]:
 
 
 def shared_images(train: Tally, held_out: Tally, most: int = NAMED) -> str | None:
-    """A sentence on the images of `held_out` that are in `train` too, by content; None where there are none."""
+    """A sentence on the images of `held_out` whose file content is that of an image of `train`; None where there are none."""
     digests = {fact.digest for _, fact in train.facts}
     shared = [name for name, fact in held_out.facts if fact.digest in digests]
     if not shared:
         return None
     count = plural(len(shared), "image is", "images are")
     names = listed(map(shown, shared), most)
-    return f"{held_out.name}: {count} also in {train.name}, by content, so that figures of val and test are too high: {names}"
+    return f"{held_out.name}: {count} also in {train.name} (same file content), so that the figures of val and test are too high: {names}"
 
 
 def plural(count: int, one: str, several: str) -> str:
@@ -112,7 +113,7 @@ def plural(count: int, one: str, several: str) -> str:
 
 
 def listed(names: Iterable[str], most: int) -> str:
-    """The first `most` names, and how many more there are."""
+    """The first `most` names, and the number of the others."""
     found = list(names)
     more = f" and {len(found) - most:,} more" if len(found) > most else ""
     return ", ".join(found[:most]) + more

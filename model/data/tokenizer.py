@@ -13,13 +13,13 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from model.disk import writing
-from model.errors import ConfigError
+from model.errors import ConfigError, first_line
 
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 # Id 2 stays unused: transformers reads an end token of that id as an old checkpoint's and looks for the highest id instead.
 SPECIAL = (PAD, BEGIN, "<|unused|>", END)
 
-# Characters of a text that a tokeniser learns from. The time grows with the square of a word's length: 50,000 letters take 15 seconds.
+# The most characters of a text from which a tokeniser learns. The time grows with the square of a word's length: 50,000 letters take 15 seconds.
 LEARNED = 2_000
 
 # Threads inside the tokeniser cannot be carried into forked workers, and batches of captions are too small to gain from them.
@@ -28,7 +28,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE (any language, nothing unknown) of lower-cased text with at most `vocab_size` tokens, which must be 300 or more
-    to hold every byte; equal texts give equal tokenisers. Of each text the first LEARNED characters count."""
+    to hold every byte; equal texts give equal tokenisers. Only the first LEARNED characters of each text are used."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -48,7 +48,7 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except Exception as error:  # the reader of tokenizer.json raises plain Exception for a damaged file
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ConfigError(f"data.tokenizer={source} cannot be read ({reason}); allowed: a hub id or folder of a tokeniser") from error
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         if getattr(tokenizer, name) is None:
@@ -72,8 +72,8 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_length: int) -> Tensor:
     """(N, T) int64: begin, the text (cut where it is too long), end, padding.
 
-    Tokenisers that pad with their end token, as CLIP's does, are fine: the first end token of a row ends its text. What spells a special token, such
-    as `<|endoftext|>` in a caption, is text like any other.
+    Tokenisers that pad with their end token, as CLIP's does, are fine: the first end token of a row ends its text. A text that spells a special
+    token, such as `<|endoftext|>`, is encoded like any other text.
     """
     begin, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
     rows = [[begin, *ids[: context_length - 2], end] for ids in words(tokenizer, texts)]
@@ -81,7 +81,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_len
 
 
 def cut_captions(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_length: int) -> int:
-    """How many of the texts `encode` cuts."""
+    """The number of texts that `encode` cuts."""
     return sum(len(ids) > context_length - 2 for ids in words(tokenizer, texts)) if texts else 0
 
 
@@ -90,5 +90,5 @@ def words(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list
     options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False, "split_special_tokens": True}
     rows = tokenizer(list(texts), **options)["input_ids"]
     special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
-    # The vocabulary of some tokenisers (SentencePiece) holds the spelling of a special token as a word.
+    # Some tokenisers (SentencePiece) have the spelling of a special token in their vocabulary as a word.
     return [ids if special.isdisjoint(ids) else [one for one in ids if one not in special] for ids in rows]

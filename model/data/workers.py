@@ -1,4 +1,4 @@
-"""Worker processes of torch's DataLoader, in any process of a run: how they start, and pictures examined by them."""
+"""Worker processes of torch's DataLoader: how they are started, and how they apply a function to pieces of work."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def usable_cores() -> int:
 
 
 class Mapped(Generic[Piece, Result]):
-    """A function of pieces of work, as a dataset."""
+    """A dataset whose items are the results of a function for pieces of work."""
 
     def __init__(self, function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> None:
         self.function, self.pieces = function, pieces
@@ -42,14 +42,14 @@ class Mapped(Generic[Piece, Result]):
 
 
 def unchanged(result: Result) -> Result:
-    """In place of torch's conversion of items to tensors."""
+    """`result` as it is, where a DataLoader would convert it to tensors."""
     return result
 
 
 def mapped(function: Callable[[Piece], Result], pieces: Sequence[Piece], workers: int) -> Iterator[Result]:
-    """The results in the order of the pieces, made by so many worker processes. Workers end when this process is killed.
+    """The results of `function` in the order of `pieces`, computed by `workers` processes, which end when this process is killed.
 
-    Raises OSError or RuntimeError where processes cannot be started here, or one is killed.
+    Raises OSError, RuntimeError or AssertionError where processes cannot be started, and RuntimeError where one is killed.
     """
     return iter(
         DataLoader(
@@ -59,6 +59,6 @@ def mapped(function: Callable[[Piece], Result], pieces: Sequence[Piece], workers
             collate_fn=unchanged,
             multiprocessing_context=start_method() if workers else None,
             worker_init_fn=leave_to_parent,
-            generator=torch.Generator(),  # of its own, as every iterator draws one number from it
+            generator=torch.Generator(),  # every iterator draws a number from it, which must not come from the global generator
         )
     )

@@ -40,7 +40,7 @@ class ActivationMonitor(health.ActivationMonitor):
 def add_gradient_noise(model: nn.Module, noise_std: float = 1e-5, gamma: float = 0.55) -> None:
     """Adds independent noise of standard deviation `noise_std` to every element of every gradient of `model`.
 
-    gamma: how fast the noise decays with the step. This function is not told the step and always uses the deviation of step 0.
+    gamma: how fast the noise decays with the step. This function does not know the step and always uses the deviation of step 0.
     Raises TypeError for a sparse gradient.
     """
     health.add_gradient_noise(model, noise_std, gamma)

@@ -22,8 +22,8 @@ TO_CHECKPOINT = ("transformer", "TransformerEncoderLayer", "ResidualAttentionBlo
 
 
 class EnhancedTrainingMixin:
-    """Gives a LightningModule a gradient monitor of its own. It sees each backward pass's gradient: scaled under 16-mixed, and before
-    accumulation is complete; the callback does not."""
+    """Gives a LightningModule a gradient monitor of its own. It sees the gradient after each backward pass: with 16-mixed it is
+    scaled, and accumulation may be incomplete. The callback sees the complete, unscaled gradient of a step."""
 
     def setup_gradient_monitoring(
         self,
@@ -32,7 +32,7 @@ class EnhancedTrainingMixin:
         gradient_clip_threshold: float = 1.0,
         log_frequency: int = 100,
     ) -> None:
-        """To be called at the end of `__init__`."""
+        """Makes the monitors. Call it at the end of `__init__`."""
         warn_once(f"{__name__}.EnhancedTrainingMixin", CALLBACK)
         self.enable_gradient_monitoring = enable_gradient_monitoring
         self.enable_activation_monitoring = enable_activation_monitoring
@@ -64,7 +64,7 @@ class EnhancedTrainingMixin:
 def integrate_health_checks(
     module: Any, loss: Tensor, step: int, apply_gradient_clipping: bool = True, max_grad_norm: float = 1.0
 ) -> dict[str, Any]:  # fmt: skip
-    """Checks the gradients of `module`, after the backward pass and before the optimizer's step.
+    """Checks the gradients of `module`. Call it after the backward pass and before the optimizer's step.
 
     Returns loss, and gradient_stats where the module has a `gradient_monitor`: what its `check_and_log_gradients` returned. Logs
     grad/global_norm, grad/has_nan and grad/has_inf where the module has `log`.
@@ -80,7 +80,7 @@ def integrate_health_checks(
 
 @old_name("loss=stable_norm, or model.losses.make_loss")
 def replace_loss_function_with_stable_version(module: Any, loss_version: int = 1, normalize: bool = True, eps: float = 1e-8) -> None:
-    """Puts the function of `get_stable_loss_function` in the place of `module.calculate_loss`; keeps the first as `module.calculate_loss_original`.
+    """Replaces `module.calculate_loss` by a function of `get_stable_loss_function`; the original one is kept as `module.calculate_loss_original`.
 
     Raises ConfigError, a ValueError, for a module without `calculate_loss`.
     """
@@ -94,8 +94,8 @@ def replace_loss_function_with_stable_version(module: Any, loss_version: int = 1
 def add_gradient_checkpointing(model: nn.Module, modules_to_checkpoint: Sequence[str] | None = None) -> nn.Module:
     """Makes submodules of `model` compute their activations again in the backward pass, which takes time and saves memory; gradients are equal.
 
-    modules_to_checkpoint: parts of dotted names or class names; None: transformer, TransformerEncoderLayer, ResidualAttentionBlock. What lies
-    inside a submodule that a part names is recomputed with it. Gives a UserWarning where nothing has such a name. Returns `model`.
+    modules_to_checkpoint: parts of dotted names or class names; None: transformer, TransformerEncoderLayer, ResidualAttentionBlock. Submodules
+    inside a named submodule are recomputed with it. Warns (UserWarning) where no submodule has such a name. Returns `model`.
     """
     checkpoint_submodules(model, TO_CHECKPOINT if modules_to_checkpoint is None else modules_to_checkpoint)
     return model

@@ -1,4 +1,4 @@
-"""Old name of the pruning of weights while training, which nothing replaces: see docs/migration.md."""
+"""Old name of the hook that pruned weights during training. Nothing replaces it, see docs/migration.md."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from model.errors import ConfigError
 
 
 class PruneHook:
-    """Is not made any more."""
+    """Cannot be constructed."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> NoReturn:
         """Raises ConfigError."""
-        raise ConfigError("PruneHook has no replacement, as no weights are pruned today; allowed: to train without it, see docs/migration.md")
+        raise ConfigError("PruneHook has no replacement, as no weights are pruned today; allowed: training without it, see docs/migration.md")

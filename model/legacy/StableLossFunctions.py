@@ -78,7 +78,8 @@ def _activated(scores: StableScores, loss_version: int, normalize: bool, activat
 def get_stable_loss_function(
     loss_version: int = 0, normalize: bool = True, eps: float = 1e-8, activation: str | None = None
 ) -> Callable[..., Tensor]:
-    """f(view, view, …) -> logits, unscaled: version 0 einsum, 1 norm-based, 2 cosine, 3 distance. f raises ConfigError, a ValueError, for another.
+    """f(view, view, …) -> logits, unscaled: version 0 einsum, 1 norm-based, 2 cosine, 3 distance. For another version, f raises
+    ConfigError, a ValueError.
 
     normalize: scales rows once more before the score does. activation: the name of a method of ImprovedActivations, applied to the result; another
     name is ignored with a warning.
@@ -89,7 +90,7 @@ def get_stable_loss_function(
 
 
 class GradientStabilizer(nn.Module):
-    """A layer that keeps its input's statistics in range: layer_norm or batch_norm; weight_norm and spectral_norm pass their input on."""
+    """A layer that normalises its input by layer_norm or batch_norm; weight_norm and spectral_norm return their input unchanged."""
 
     def __init__(self, method: str = "layer_norm", hidden_dim: int | None = None, eps: float = 1e-8, momentum: float = 0.1) -> None:
         """hidden_dim: features of the input, for the first two. Raises ConfigError, a ValueError, for another method or no hidden_dim."""
@@ -103,5 +104,5 @@ class GradientStabilizer(nn.Module):
             self.norm = nn.LayerNorm(hidden_dim, eps=eps) if method == "layer_norm" else nn.BatchNorm1d(hidden_dim, eps=eps, momentum=momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x, normalised."""
+        """The normalised x; x itself for weight_norm and spectral_norm."""
         return self.norm(x)

@@ -12,8 +12,8 @@ from model.legacy._old_words import read
 
 USAGE = f"""usage: python -m model.legacy [<script>] [--key value, --key=value or key=value] …
 
-<script> is one of {", ".join(SCRIPTS)}; the flags are those that it took.
-Prints the command of train.py with the same meaning, and below it, each after a #, what is different.
+<script> is one of {", ".join(SCRIPTS)}; the flags are those that the script took.
+Prints the command of train.py with the same meaning, and the differences below it, each after a #.
 docs/migration.md lists the flags and what replaces them."""
 
 
@@ -32,6 +32,6 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    if __package__ == "model":  # which has this folder on its path
+    if __package__ == "model":  # python -m model finds this file, as the package has this folder on its path
         sys.exit("python -m model runs nothing; allowed: python train.py, python -m model.report, python -m model.legacy")
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""How an old name says what replaces it."""
+"""Warnings in which an old name names its replacement."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def warn_once(old: str, new: str) -> None:
 def old_name(new: str, module: str | None = None) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Decorator: the function also warns, once in a process, that `new` replaces it. The function itself is its `__wrapped__`.
 
-    module: the old module that gives the function its name, where it is not the one that defines it.
+    module: the old module that the warning names, where another module defines the function.
     """
 
     def decorate(function: Callable[..., Result]) -> Callable[..., Result]:

@@ -1,4 +1,4 @@
-"""Recomputing activations in the backward pass, by the names of submodules."""
+"""Recomputes the activations of submodules, chosen by name, in the backward pass."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 
 def outermost(module: nn.Module, part: str, path: str = "") -> Iterator[nn.Module]:
-    """The submodules whose dotted name or class name contains `part`, without those inside another. A container that is not called itself, such
-    as a ModuleList, stands for its members."""
+    """The submodules whose dotted name or class name contains `part`, without those inside such a submodule. For a container that is not called
+    itself, such as a ModuleList, its members are taken."""
     for name, child in module.named_children():
         full = f"{path}{name}"
         called = type(child).forward is not nn.Module.forward

@@ -1,6 +1,6 @@
 """The figures of the old calculate_ functions, with the sum over views or with a function that replaces it, `mean`.
 
-Shapes: n views (B, F) whose rows are used as they are; figures (B,)*n.
+Shapes: n views (B, F) whose rows are not scaled; figures (B,)*n.
 S = mean(x_1, …, x_n), Q = mean(x_1^2, …, x_n^2) and V = Q - S^2 / n, elementwise.
 """
 
@@ -49,7 +49,7 @@ def figure(name: str, views: Sequence[Tensor], mean: Mean = total, eps: float = 
 
 
 def as_score(name: str, made: Tensor) -> Tensor:
-    """What the old get_loss_fn made of a figure: 1 - it, and for loss8 the sum of that over features."""
+    """The score that the old get_loss_fn computed from a figure: 1 - the figure for loss1 to loss7, and the sum of that over features for loss8."""
     if name == "loss8":
         return (1 - made).sum(-1)
     return 1 - made if name in ONE_MINUS else made

@@ -1,4 +1,4 @@
-"""The functions that both old loss files had under the same names; each takes them in with `in_module`."""
+"""The functions that both old loss files had under the same names. `in_module` gives them to each file."""
 
 from __future__ import annotations
 

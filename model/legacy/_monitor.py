@@ -1,4 +1,4 @@
-"""`model.health.GradientHealthMonitor` with what the old one kept: a history, counts, and the figures of every parameter."""
+"""`model.health.GradientHealthMonitor` with the history, the counts and the figures of every parameter that the old monitor kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAYER_FIGURES = ("norm", "mean", "std", "max", "min")
 
 
 class RecordingMonitor(health.GradientHealthMonitor):
-    """The monitor, and what it has seen since it was made or `reset_statistics` was called."""
+    """The monitor, with a record of the checks since it was made or since `reset_statistics` was called."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class RecordingMonitor(health.GradientHealthMonitor):
         self.step_counter = 0
 
     def check_gradients(self) -> dict[str, Any]:
-        """Statistics of the gradients as they stand, as in `model.health.GradientHealthMonitor.check_gradients`; adds them to the history.
+        """Statistics of the current gradients, as in `model.health.GradientHealthMonitor.check_gradients`; adds them to the history.
 
         layer_stats: parameter name -> norm, mean, std, max, min and shape of its gradient.
         """

@@ -1,15 +1,15 @@
-"""Flags that were read together: each step changes the overrides of a `Command` that has every given flag by itself."""
+"""Flags that depended on each other: each step corrects the overrides of a `Command` into which every flag was translated by itself."""
 
 from __future__ import annotations
 
-from model.config.old_flags import ALL_FLAGS, AS_THEY_COME, LOSSES, TOTAL_STEPS, boolean
+from model.config.old_flags import ALL_FLAGS, LOSSES, TOTAL_STEPS, WITHOUT_SCALING, boolean
 from model.errors import ConfigError
 from model.legacy._old_scripts import OLD_DEFAULTS
 from model.legacy._replacement import Command
 
 
 def choose_loss(command: Command) -> None:
-    """The script with stable losses took one of these, unless it was told not to."""
+    """Chooses between a stable loss and logitsversion. The script with stable losses used one of them unless use_stable_loss was False."""
     given = command.given
     if command.stable:
         command.overrides |= ALL_FLAGS["stable_loss_version"].translate(given.get("stable_loss_version", "1"))
@@ -19,14 +19,14 @@ def choose_loss(command: Command) -> None:
         command.overrides |= ALL_FLAGS["logitsversion"].translate(given.get("logitsversion", OLD_DEFAULTS["logitsversion"]))
         if "stable_loss_version" in given:
             command.means_nothing("stable_loss_version", "beside use_stable_loss=False")
-    if command.value("loss") == LOSSES[AS_THEY_COME] and int(given.get("logitsversion", 0)) == AS_THEY_COME:
+    if command.value("loss") == LOSSES[WITHOUT_SCALING] and int(given.get("logitsversion", 0)) == WITHOUT_SCALING:
         command.overrides["loss.normalize"] = "false"
         if boolean(given.get("normlogits", "False")):
-            command.means_nothing("normlogits", f"beside logitsversion={AS_THEY_COME}, which never scaled rows")
+            command.means_nothing("normlogits", f"beside logitsversion={WITHOUT_SCALING}, which never scaled rows")
 
 
 def choose_batch(command: Command) -> None:
-    """batch_size decided where both were given."""
+    """Where batch_size and train_batch_size were given, batch_size decided."""
     size, other = command.given.get("batch_size"), command.given.get("train_batch_size")
     if size and other and size != other:
         command.overrides |= ALL_FLAGS["batch_size"].translate(size)
@@ -34,11 +34,12 @@ def choose_batch(command: Command) -> None:
 
 
 def choose_steps(command: Command) -> None:
-    """A number of steps ends the run in the place of a number of epochs; a warm-up is a share of it."""
+    """Ends the run after total_steps instead of a number of epochs, and makes the warm-up a share of them. Raises ConfigError for a warm-up that is
+    not shorter."""
     given, overrides = command.given, command.overrides
     warmup, total = int(given.get("warmup_steps", 0)), int(given.get("total_steps", TOTAL_STEPS))
     if warmup >= total:
-        raise ConfigError(f"warmup_steps={warmup} is no value of this flag; allowed: less than total_steps={total}")
+        raise ConfigError(f"warmup_steps={warmup} is not a value of this flag; allowed: less than total_steps={total}")
     if warmup:
         overrides["schedule.warmup"] = f"{warmup / total:.15g}"
     if warmup or "total_steps" in given:
@@ -46,7 +47,7 @@ def choose_steps(command: Command) -> None:
 
 
 def choose_width(command: Command) -> None:
-    """The text tower's width, which is that of every view, and its heads, which divide it."""
+    """Where transformer_width and embed_dim were given, transformer_width decides. Raises ConfigError where the heads do not divide the width."""
     given, overrides = command.given, command.overrides
     width, other = given.get("transformer_width"), given.get("embed_dim")
     if width and other and int(width) != int(other):
@@ -54,11 +55,11 @@ def choose_width(command: Command) -> None:
         command.means_nothing("embed_dim", f"beside transformer_width={width}: every view has the width of the text tower")
     heads, width = int(overrides.get("backbone.text_heads", 1)), int(overrides.get("backbone.text_width", 512))
     if width % heads:
-        raise ConfigError(f"transformer_heads={heads} is no value of this flag; allowed: a number that divides the width {width}")
+        raise ConfigError(f"transformer_heads={heads} is not a value of this flag; allowed: a number that divides the width {width}")
 
 
 def choose_precision(command: Command) -> None:
-    """8 bits chose an optimizer; there is no such precision to train in."""
+    """precision=8 chose the optimizer Lion; there is no training in 8 bits."""
     if command.given.get("precision") == "8":
         command.overrides |= {"optimizer": "lion", "trainer.precision": "32-true"}
         command.overrides.pop("optimizer.eps", None)
@@ -68,7 +69,7 @@ def choose_precision(command: Command) -> None:
 
 
 def choose_selection(command: Command) -> None:
-    """What gumbel sampled: tokens, or with decoded captions the row that stands for the caption."""
+    """gumbel sampled tokens, or for decoded captions the row that represents the caption."""
     selected = command.overrides.get("model.token_select")
     if selected and command.script.decoded:
         del command.overrides["model.token_select"]
@@ -76,17 +77,17 @@ def choose_selection(command: Command) -> None:
 
 
 def choose_monitor(command: Command) -> None:
-    """Without the monitor the Trainer clips."""
+    """Without the monitor, the Trainer clips gradients."""
     if command.overrides.get("monitor") == "off":
         command.overrides["trainer.gradient_clip_val"] = command.overrides.pop("monitor.clip", "1.0")
 
 
 def choose_activation(command: Command) -> None:
-    """Two functions of the old file are not among those of transformers."""
+    """Notes the nearest function for the two that transformers does not have."""
     name = command.given.get("improved_activation", "").lower()
     if name in ("elu", "scaled_tanh"):
         nearest = command.overrides["backbone.translator_activation"]
-        command.notes.append(f"improved_activation={name} is no choice today: {nearest} is the nearest")
+        command.notes.append(f"improved_activation={name} is not available today: {nearest} is the nearest")
 
 
 CHOICES = (choose_loss, choose_batch, choose_steps, choose_width, choose_precision, choose_selection, choose_monitor, choose_activation)

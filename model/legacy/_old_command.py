@@ -27,18 +27,18 @@ def new_command(script: Script, given: Mapping[str, str]) -> Command:
 
 
 def start(script: Script, given: Mapping[str, str]) -> dict[str, str]:
-    """The settings of the script: its experiment, or one by one where that does not fit."""
-    fits = script.experiment and given.get("precision") != "8"  # optimizer=lion has no eps, which the experiments set
+    """The overrides with the script's settings: its experiment, or single keys where the experiment does not fit."""
+    fits = script.experiment and given.get("precision") != "8"  # the experiments set optimizer.eps, which optimizer=lion does not have
     return ({"experiment": script.experiment} if fits else dict(script.settings)) | dict(script.own) | {"data.root": COCO}
 
 
 def add_flag(command: Command, name: str, typed: str) -> None:
-    """One given flag by itself."""
+    """Translates one given flag by itself. Raises ConfigError for a value that the flag did not take."""
     flag = ALL_FLAGS[name]
     try:
         today = flag.translate(typed)
     except ValueError:
-        raise ConfigError(f"{name}={typed} is no value of this flag; allowed: {flag.allowed}") from None
+        raise ConfigError(f"{name}={typed} is not a value of this flag; allowed: {flag.allowed}") from None
     reason = flag.nothing or command.script.unread.get(name)
     if reason:
         command.means_nothing(name, f"now: {reason}")
@@ -47,8 +47,8 @@ def add_flag(command: Command, name: str, typed: str) -> None:
 
 
 def add_defaults(command: Command) -> None:
-    """Old defaults that are not today's, where no flag says otherwise."""
-    # Each of these was decided by another flag.
+    """Adds the old defaults that differ from today's, for flags that were not given."""
+    # Flag -> whether another flag decided it.
     decided = {"logitsversion": command.stable, "batch_size": "train_batch_size" in command.given, "normlogits": "logitsversion" in command.given}
     missing = [name for name in OLD_DEFAULTS if not (name in command.given or name in command.script.unread or decided.get(name))]
     told = {}

@@ -1,4 +1,4 @@
-"""What the two old loss files computed where they differed, and the functions that their get_loss_fn chose."""
+"""The differences between the two old loss files, and the functions that their get_loss_fn returned."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from model.legacy._figures import Mean, as_score, figure, total
 from model.losses.inputs import check_views, stacked
 from model.losses.numerics import normalise, result_dtype, widen
 
-# logitsversion -> loss, as far as both files agree.
+# logitsversion -> loss, for the versions that are the same in both files.
 VERSIONS = {
     0: "einsum", 1: "loss2", 2: "loss3", 3: "loss4", 4: "loss5", 5: "loss6", 6: "loss1", 7: "norms", 8: "normsv2",
     9: "normsv3", 10: "normsv4", 11: "normsv5", 12: "normsv5", 13: "loss7", 14: "loss8", 15: "normsv6", 16: "normsv7",
 }  # fmt: skip
-# Rows are never normalised for version 12, nor for normsv9, which raised an error in the original.
-AS_THEY_COME = (12, "normsv9")
+# The version and the loss for which rows are never scaled to length 1; the original raised an error for the latter.
+WITHOUT_SCALING = (12, "normsv9")
 
 
 def unit_rows(view: Tensor, eps: float) -> Tensor:
@@ -31,7 +31,7 @@ def unit_rows(view: Tensor, eps: float) -> Tensor:
 
 
 def pairwise(*vecs: Tensor) -> Tensor:
-    """Inner products of every two of n views (B, F), as they are: (B, B, n^2), [a, b, i n + j] = x_j[a].x_i[b]."""
+    """Inner products of every two of n views (B, F), unscaled: (B, B, n^2), [a, b, i n + j] = x_j[a].x_i[b]."""
     views = stacked(check_views(vecs, None))
     wide = widen(views)
     return torch.einsum("jaf,ibf->abij", wide, wide).flatten(2).to(result_dtype(views))
@@ -39,7 +39,7 @@ def pairwise(*vecs: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class OldFile:
-    """One of the two files."""
+    """The properties of one of the two files."""
 
     versions: Mapping[int, str]
     """logitsversion -> loss."""
@@ -57,14 +57,14 @@ class OldFile:
         return tuple(unit_rows(view, self.row_eps).to(result_dtype(view)) for view in views)
 
     def figure(self, name: str, views: Sequence[Tensor], mean: Mean = total) -> Tensor:
-        """What the file's calculate_ function for the loss `name` returned, (B,)*n, for n views (B, F) as they are."""
+        """What the file's calculate_ function for the loss `name` returned, (B,)*n, for n unscaled views (B, F)."""
         made = figure(name, views, mean, self.eps)
         if name in self.averaged:
             made = made / views[0].shape[-1]
         return made.unsqueeze(-1) if name in self.with_axis else made
 
     def score(self, name: str, normalised: bool, mean: Mean, *views: Tensor) -> Tensor:
-        """What the function that get_loss_fn chose returned."""
+        """The result of the function that get_loss_fn returned, for the loss `name`."""
         rows = [unit_rows(view, self.row_eps) if normalised else widen(view) for view in check_views(views, None)]
         made = pairwise(*rows) if name == "pairwise" else as_score(name, self.figure(name, rows, mean))
         return made.to(result_dtype(views[0]))
@@ -73,7 +73,7 @@ class OldFile:
         """The function for `logitsversion`. Raises ConfigError, a ValueError, for a number that the file did not have."""
         one_of("logitsversion", logitsversion, tuple(self.versions))
         name = self.versions[logitsversion]
-        as_they_come = logitsversion in AS_THEY_COME or name in AS_THEY_COME
-        # The norms scaled rows even where they were not asked to.
-        normalised = not as_they_come and (bool(norm) or name.startswith("norms"))
+        without_scaling = logitsversion in WITHOUT_SCALING or name in WITHOUT_SCALING
+        # The norms always scaled rows, also with norm=False.
+        normalised = not without_scaling and (bool(norm) or name.startswith("norms"))
         return partial(self.score, name, normalised, mean)

@@ -9,20 +9,20 @@ from pathlib import PurePath
 from model.config.old_flags import ENHANCED_FLAGS, OLD_FLAGS
 from model.errors import not_known
 
-# What a flag was where it was not given, if that matters today.
+# The old defaults of the flags whose default may differ from today's.
 OLD_DEFAULTS = {
     "logitsversion": "0", "normlogits": "True", "projection": "inv", "maskLosses": "0", "meanloss": "False", "exactlabels": "0", "batch_size": "64",
 }  # fmt: skip
-# Today's, of the keys that these flags set.
+# Today's defaults of the keys that these flags set.
 TODAY = {"loss": "normsv5", "loss.normalize": "true", "loss.mask": "none", "loss.axes": "all", "loss.targets": "diagonal", "model.projection": "none"}
-# What both experiments set, key by key.
+# The settings of both experiments, key by key.
 SETTINGS = {
     "backbone": "vit_b_32", "data": "coco", "schedule": "plateau", "monitor": "watch", "monitor.clip": "0.25",
     "backbone.translator_norm": "post", "backbone.translator_init": "marian", "loss.reduction": "sum", "loss.scale_cap": "null",
     "optimizer.lr": "1e-4", "optimizer.eps": "1e-7", "trainer.precision": "16-mixed", "trainer.accumulate_grad_batches": "16",
     "trainer.early_stopping_patience": "10", "trainer.max_epochs": "100",
 }  # fmt: skip
-# The same without an encoder-decoder, for losses with a mean of their own.
+# The same settings without those of the encoder-decoder and of the loss, for the script that had neither.
 BASELINE = {key: value for key, value in SETTINGS.items() if not key.startswith(("backbone.translator", "loss."))}
 NO_CHOICE = "this script always contrasted every two of its views, loss=pairwise"
 NO_TRANSLATOR = "this script had no encoder-decoder"
@@ -30,14 +30,14 @@ NO_TRANSLATOR = "this script had no encoder-decoder"
 
 @dataclass(frozen=True)
 class Script:
-    """One of them."""
+    """An old training script."""
 
     name: str
     settings: Mapping[str, str]
-    """What it trained with, by today's keys."""
+    """Its settings, by today's keys."""
     views: int
     experiment: str = ""
-    """The choice that has these settings, where there is one."""
+    """The choice of `experiment` that has these settings; empty where there is none."""
     own: Mapping[str, str] = field(default_factory=dict)
     """Settings beside the experiment's."""
     decoded: bool = False
@@ -47,7 +47,7 @@ class Script:
     unread: Mapping[str, str] = field(default_factory=dict)
     """Flags that it took and did not read, with the reason."""
     defaults: Mapping[str, str] = field(default_factory=lambda: TODAY)
-    """Today's values of what neither the settings nor the flags say."""
+    """Today's defaults of keys that neither the settings nor the flags set."""
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ class Script:
         return (*OLD_FLAGS, *(ENHANCED_FLAGS if self.stable else ()))
 
 
-# Its own optimizer, schedule and clipping.
+# The optimizer, schedule and clipping of example_enhanced_training.
 ENHANCED = {"monitor.clip": "1.0", "optimizer.eps": "1e-8", "optimizer.weight_decay": "0.01", "schedule.patience": "5"}
 TRANSLATED = SETTINGS | {"model": "v5335dim", "data.batch_size": "4"}
 UNREAD = dict.fromkeys(("logitsversion", "normlogits", "exactlabels", "maskLosses", "meanloss"), NO_CHOICE) | {"gumbel": NO_TRANSLATOR}

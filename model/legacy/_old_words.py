@@ -1,4 +1,4 @@
-"""An old command line, word by word: which script it starts, and which flags it gives."""
+"""Reads an old command line: which script it starts, and which flags it gives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCRIPT = "script"
 
 
 def read(words: Sequence[str]) -> tuple[Script, dict[str, str]]:
-    """The script and the flags of `[python] [<script>] --key value --key=value key=value …`; of a flag given twice the last value holds. Raises
+    """The script and the flags of `[python] [<script>] --key value --key=value key=value …`; the last value of a flag given twice is used. Raises
     ConfigError for a script or a flag that is not known, and for a flag without a value."""
     rest = list(words)
     if rest[:1] in (["python"], ["python3"]):
@@ -33,7 +33,7 @@ def read(words: Sequence[str]) -> tuple[Script, dict[str, str]]:
 
 
 def pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each flag and its value, without quotes around it."""
+    """Each flag and its value without quotes. Raises ConfigError for a word that is neither, and for a flag without a value."""
     waiting = iter(words)
     for word in waiting:
         name, equals, value = word.partition("=")
@@ -52,8 +52,8 @@ def check_flag(name: str, script: Script) -> None:
         return
     if name in ALL_FLAGS:
         others = [other.name for other in SCRIPTS.values() if name in other.flags]
-        raise ConfigError(f"{name} is no flag of {script.name}; allowed: --script {' or '.join(others)}")
+        raise ConfigError(f"{name} is not a flag of {script.name}; allowed: --script {' or '.join(others)}")
     by_lower_case = {flag.lower(): flag for flag in script.flags}
     near = get_close_matches(name.lower().replace("-", "_"), by_lower_case, n=1)
     hint = f"\ndid you mean {by_lower_case[near[0]]}?" if near else ""
-    raise ConfigError(f"{name} is no flag of {script.name}; allowed: {SCRIPT}, {', '.join(script.flags)}{hint}")
+    raise ConfigError(f"{name} is not a flag of {script.name}; allowed: {SCRIPT}, {', '.join(script.flags)}{hint}")

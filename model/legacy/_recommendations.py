@@ -7,7 +7,7 @@ from model.errors import one_of
 # Problem -> (function, why, name among the values of backbone.activation; None where it is not one of them).
 TABLE: dict[str, tuple[tuple[str, str, str | None], ...]] = {
     "vanishing": (
-        ("GELU", "it is smooth and passes a gradient on both sides of 0", "gelu"),
+        ("GELU", "it is smooth and has a gradient on both sides of 0", "gelu"),
         ("SiLU", "it is smooth and its slope approaches 1 for large inputs", "silu"),
         ("Leaky ReLU or ELU", "the slope below 0 is small but not 0", "leaky_relu"),
         ("Mish", "it is smooth and passes small negative values", "mish"),

@@ -1,4 +1,4 @@
-"""The command line that replaces an old one, while it is being made."""
+"""The command line that replaces an old one, and the notes on what differs, as the steps of a translation change them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUPS = ("experiment", "model", "data", "loss", "backbone", "optimizer", "sched
 
 @dataclass
 class Command:
-    """Overrides of train.py, and what there is to know about them."""
+    """Overrides of train.py, and notes on what differs from the old command."""
 
     script: Script
     given: Mapping[str, str]
@@ -24,7 +24,7 @@ class Command:
     overrides: dict[str, str]
     notes: list[str] = field(default_factory=list)
     useless: list[str] = field(default_factory=list)
-    """The given flags that mean nothing today."""
+    """The given flags that have no meaning today."""
 
     @property
     def stable(self) -> bool:
@@ -32,21 +32,21 @@ class Command:
         return self.script.stable and boolean(self.given.get("use_stable_loss", "True"))
 
     def line(self) -> str:
-        """As typed into a shell."""
+        """The command as it is typed into a shell."""
         place = {group: number for number, group in enumerate(GROUPS)}
         ordered = sorted(self.overrides, key=lambda key: (place.get(key.partition(".")[0], len(place)), "." in key))
         return shlex.join([*COMMAND, *(f"{key}={self.overrides[key]}" for key in ordered)])
 
     def value(self, key: str) -> str | None:
-        """What a key will be: by the overrides, by the script's settings, or by today's defaults."""
+        """The value of a key: from the overrides, from the script's settings, or from today's defaults; None where none of them has it."""
         return self.overrides.get(key, self.script.settings.get(key, self.script.defaults.get(key)))
 
     def take_back(self, key: str, value: str, reason: str) -> None:
-        """Leaves an override out unless it says `value`, the only one that is not refused."""
+        """Removes the override of `key` unless it is `value`, the only value that is accepted, and notes the reason."""
         if self.overrides.get(key, value) != value:
             self.notes.append(f"{key}={self.overrides.pop(key)} is refused today: {reason}")
 
     def means_nothing(self, name: str, reason: str) -> None:
-        """Notes that a given flag is left out."""
+        """Notes that a given flag has no meaning, and the reason."""
         self.useless.append(name)
         self.notes.append(f"{name}={self.given[name]} means nothing {reason}")

@@ -1,9 +1,9 @@
-"""Old name of `train.py` with `model=v5335dim` with `monitor=watch` and a stable loss."""
+"""Old name of `train.py` with `model=v5335dim`, `monitor=watch` and a stable loss."""
 
 from model.legacy._replaced import ReplacedModule
 
 
 class EnhancedLightningCLIPModule(ReplacedModule):
-    """Is not made any more: a call raises ConfigError with the command line that replaces it."""
+    """Cannot be constructed: a call raises ConfigError with the command line that replaces it."""
 
     script = "example_enhanced_training"

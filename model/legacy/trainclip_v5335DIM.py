@@ -4,6 +4,6 @@ from model.legacy._replaced import ReplacedModule
 
 
 class LightningCLIPModule(ReplacedModule):
-    """Is not made any more: a call raises ConfigError with the command line that replaces it."""
+    """Cannot be constructed: a call raises ConfigError with the command line that replaces it."""
 
     script = "trainclip_v5335DIM"

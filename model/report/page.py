@@ -30,7 +30,7 @@ FOLDER, PAGE = "report", "index.html"
 RESOLUTION, WIDE_RESOLUTION = 150, 120
 # Pictures wider than this, in inches, are drawn as narrow as the others; where they are also higher than this they keep their size, folded away.
 WIDE, HIGH = 6.0, 6.0
-# Characters of a caption that the page shows.
+# The most characters of a caption that the page shows.
 LONGEST = 500
 
 

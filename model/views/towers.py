@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 from transformers.masking_utils import create_causal_mask
 
-from model.errors import ConfigError
+from model.errors import ConfigError, first_line
 
 
 @dataclass(frozen=True)
@@ -150,5 +150,5 @@ def pretrained_sizes(source: str, key: str = "backbone.pretrained") -> dict[str,
 
 def unreadable(source: str, error: Exception, key: str) -> ConfigError:
     """The error for a checkpoint that transformers cannot open; of its own text only the first line helps."""
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     return ConfigError(f"{key}={source} cannot be read ({reason}); allowed: a hub id or folder of a CLIP model")

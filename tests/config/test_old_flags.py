@@ -1,4 +1,4 @@
-"""A flag of the old launchers, typed for train.py, is answered with what replaces it."""
+"""The error for a flag of the old scripts names what replaces it today."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_an_old_value_of_todays_key_has_a_hint(composed, typed, today):
         ("warmup_steps=500", "did you mean schedule.warmup=0.0025? (a share of total_steps, which was 200000)"),
     ],
 )
-def test_what_a_bare_hint_would_leave_open_is_said(typed, words):
+def test_a_hint_has_the_remarks_that_it_needs(typed, words):
     assert words in flag_hint(*typed.split("="))
 
 

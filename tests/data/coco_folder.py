@@ -1,4 +1,4 @@
-"""A small folder in COCO's format, written by a test: pictures of noise, every one another, with captions that name them."""
+"""Writes a small folder in COCO's format: pictures of noise, all different, with captions that name them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def write_folder(root: Path, *, train: int = 24, val: int = 8, captions: int = 5, size: int = 12) -> Path:
-    """train2017/ and val2017/ of as many PNG files, 0000.png and on, and their captions; returns `root`."""
+    """Writes train2017/ and val2017/ with so many PNG files, 0000.png, 0001.png, …, and their captions; returns `root`."""
     for name, count in (("train2017", train), ("val2017", val)):
         (root / name).mkdir(parents=True)
         for number in range(count):
@@ -20,7 +20,7 @@ def write_folder(root: Path, *, train: int = 24, val: int = 8, captions: int = 5
 
 
 def noise(name: str, number: int, size: int) -> np.ndarray:
-    """(size, size, 3) uint8, which only this picture has."""
+    """(size, size, 3) uint8, different for every part and number."""
     return np.random.default_rng([len(name), number]).integers(0, 256, (size, size, 3), dtype=np.uint8)
 
 

@@ -12,7 +12,7 @@ from model.data.emoji_drawing import draw_emoji
 
 @pytest.fixture(scope="session", autouse=True)
 def emoji_drawn_once() -> Iterator[None]:
-    """To draw 1,900 emoji takes two seconds: tests that need the same ones share them."""
+    """Tests that draw the same emoji share the drawings: drawing 1,900 emoji takes two seconds."""
     drawn = {}
 
     def draw(font_file, emoji, size):

@@ -1,8 +1,8 @@
-"""Texts as they turn up in captions that were collected from the web."""
+"""Texts that occur in captions collected from the web."""
 
 from __future__ import annotations
 
-# What it is -> the text.
+# Description -> the text.
 ODD_TEXTS = {
     "the end token of the program's own tokeniser": "a <|end|> cat",
     "the end token of CLIP's": "a <|endoftext|> cat",

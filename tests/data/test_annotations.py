@@ -1,4 +1,4 @@
-"""Annotation files that are not as they should be: each is refused with its file, line and entry, and with what is allowed."""
+"""Faulty annotation files: the error names the file, the line, the entry and what is allowed."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ IMAGE = f'allowed: {{"id": {IDENTIFIER}, "file_name": {NAME}}}'
 CAPTION = f'allowed: {{"id": {IDENTIFIER}, "image_id": {IDENTIFIER}, "caption": a text}}'
 CATEGORY = f'allowed: {{"id": {IDENTIFIER}, "name": {NAME}}}'
 OBJECT = f'allowed: {{"id": {IDENTIFIER}, "image_id": {IDENTIFIER}, "category_id": {IDENTIFIER}, "area": a number}}'
+OTHER = "but an earlier category with this id has another name; allowed: one name for each id"
 LISTS = 'allowed: {"images": [...], "annotations": [...]}'
 
-# What is replaced in CAPTIONS, by what, the line of the entry, and what is said of it.
+# The part of CAPTIONS that is replaced, its replacement, the line of the entry, and the message.
 BROKEN_CAPTIONS = [
     ('"id": 2, "file', '"file', 5, f'images[1] has no "id"; {IMAGE}'),
     (', "file_name": "0001.png"', "", 5, f'images[1] has no "file_name"; {IMAGE}'),
@@ -62,7 +63,7 @@ BROKEN_CAPTIONS = [
     ('"id": 2,', '"id": 2.0,', 5, f'images[1] has "id": 2.0; allowed: {IDENTIFIER}'),
     ('"id": 2,', '"id": NaN,', 5, f'images[1] has "id": NaN; allowed: {IDENTIFIER}'),
     ('"id": 2,', '"id": -Infinity,', 5, f'images[1] has "id": -Infinity; allowed: {IDENTIFIER}'),
-    ('"id": 2,', '"id": 2, "id": null,', 5, f'images[1] has "id": null; allowed: {IDENTIFIER}'),  # of two equal keys the last counts
+    ('"id": 2,', '"id": 2, "id": null,', 5, f'images[1] has "id": null; allowed: {IDENTIFIER}'),  # of two equal keys the last is used
     ('"id": 2,', '"id": "2",', 5, 'images[1] has "id": "2", but the ids before it are numbers; allowed: one kind'),
     ('"image_id": 2', '"image_id": "2"', 9, 'annotations[1] has "image_id": "2", but the ids before it are numbers; allowed: one kind'),
     ('"id": 20', '"id": "20"', 9, 'annotations[1] has "id": "20", but the ids before it are numbers; allowed: one kind'),
@@ -89,10 +90,10 @@ BROKEN_INSTANCES = [
     ('"thing"', '" "', 4, f'categories[1] has "name": " "; allowed: {NAME}'),
     ('"thing"', r'"\u0000"', 4, rf'categories[1] has "name": "\u0000"; allowed: {NAME}'),
     ('"thing"', "null", 4, f'categories[1] has "name": null; allowed: {NAME}'),
-    ('"id": 8', '"id": 7', 4, 'categories[1] has "id": 7 and "name": "thing", where an earlier one has another name; allowed: one name for each id'),
+    ('"id": 8', '"id": 7', 4, f'categories[1] has "id": 7 and "name": "thing", {OTHER}'),
 ]  # fmt: skip
 INSIDE = len(CAPTIONS.partition("two")[0]) + 1  # the place of the "w"
-# A whole file -> what is said of it, behind the file's name.
+# A whole file -> the message, behind the file's name.
 BROKEN_FILES = [
     (b"", ":1: the file is empty; " + JSON),
     (b" \n \n", ":3: the file is empty; " + JSON),
@@ -111,9 +112,9 @@ BROKEN_FILES = [
     (b'{"images": [1, 2],\n "annotations": [],\n "images": [{"id": 1, "file_name": "a"},\n 5]}', f":4: images[1] is 5; {IMAGE}"),
     (b"[" * 100_000, ": lists or objects are nested too deeply; " + JSON),
     (b'{"images":\n [{"id": ' + b"9" * 5_000 + b"}]}", f":2: a number has more than {sys.get_int_max_str_digits():,} digits; {JSON}"),
-    (CAPTIONS.encode().replace(b"two", b"t\xffo"), f":10: byte {INSIDE} (0xff) is no text in UTF-8; allowed: JSON in UTF-8"),
-    (b"\xef\xbb\xbf" + CAPTIONS.encode().replace(b"two", b"t\xffo"), f":10: byte {INSIDE + 3} (0xff) is no text in UTF-8; allowed: JSON in UTF-8"),
-    (b"\xff\xd8\xff\xe0\0\x10JFIF", ":1: byte 0 (0xff) is no text in UTF-8; allowed: JSON in UTF-8"),
+    (CAPTIONS.encode().replace(b"two", b"t\xffo"), f":10: byte {INSIDE} (0xff) is not valid UTF-8; allowed: JSON in UTF-8"),
+    (b"\xef\xbb\xbf" + CAPTIONS.encode().replace(b"two", b"t\xffo"), f":10: byte {INSIDE + 3} (0xff) is not valid UTF-8; allowed: JSON in UTF-8"),
+    (b"\xff\xd8\xff\xe0\0\x10JFIF", ":1: byte 0 (0xff) is not valid UTF-8; allowed: JSON in UTF-8"),
 ]
 
 
@@ -123,7 +124,7 @@ def make(folder: Path, **options: object) -> Coco:
 
 
 def refusal(folder: Path, content: bytes, kind: str = "captions") -> str:
-    """What is said of a folder with this file, behind the file's name."""
+    """The error for a folder with this file, behind the file's name."""
     write_folder(folder, train=2, val=2, captions=1, size=4)
     (folder / "annotations" / "captions_train2017.json").write_text(CAPTIONS)
     file = folder / "annotations" / f"{kind}_train2017.json"
@@ -132,7 +133,7 @@ def refusal(folder: Path, content: bytes, kind: str = "captions") -> str:
         make(folder)
     said = str(error.value)
     assert said.startswith(str(file))
-    assert said.isprintable()  # and so one line
+    assert said.isprintable()  # which means that it is one line
     return said.removeprefix(str(file))
 
 

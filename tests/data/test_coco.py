@@ -125,14 +125,14 @@ def test_an_unreadable_image_is_left_out_counted_and_named(folder, broken, caplo
         source = make(folder)
     assert first_captions(source, "train") == [f"picture {i} caption 0" for i in range(1, 12) if i != 5]
     reason = {
-        "text": "is no picture; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF",
+        "text": "has no known picture format; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF",
         "cut": "is damaged (image file is truncated ",
         "empty": "is empty",
         "missing": "cannot be opened (No such file or directory)",
     }
-    said = [record.getMessage() for record in caplog.records if "because of the file" in record.getMessage()]
+    said = [record.getMessage() for record in caplog.records if "because of its file" in record.getMessage()]
     assert len(said) == 1
-    assert said[0].startswith(f"train2017: 1 image is left out because of the file: 000000000005.jpg {reason[broken]}")
+    assert said[0].startswith(f"train2017: 1 image is left out because of its file: 000000000005.jpg {reason[broken]}")
     assert len(source.images("train", range(10))) == 10
 
 

@@ -1,4 +1,4 @@
-"""python -m model.data.check: what a run would see, printed, against a folder whose faults the test has made."""
+"""python -m model.data.check prints what a run would see of a folder with faults that the test has made."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZES = ["data.val_size=4", "data.test_size=4", "data.batch_size=8", "data.vocab
 
 @pytest.fixture
 def report(tmp_path, capsys):
-    """Runs the command on tmp_path; returns its exit code, its lines and what it says of mistakes."""
+    """Runs the command on tmp_path; returns its exit code, the lines of its output and its error."""
 
     def run(*arguments: str) -> tuple[int, list[str], str]:
         code = main(["data=coco", f"data.root={tmp_path}", *SIZES, *arguments])
@@ -28,7 +28,7 @@ def report(tmp_path, capsys):
 
 
 def cells(lines: list[str], name: str) -> list[str]:
-    """Of the first row of the table whose name begins so."""
+    """The cells of the first row of the table whose name begins with `name`."""
     row = next(line for line in lines if line.startswith(name))
     return re.split(r"\s{2,}", row.removeprefix(name).strip())
 
@@ -41,7 +41,7 @@ def test_a_folder_without_faults(report, tmp_path):
     assert cells(lines, "width, pixels: least, median, most") == ["12, 12, 12"] * 3
     assert cells(lines, "formats") == ["PNG 24", "PNG 4", "PNG 4"]
     assert cells(lines, "words of a caption: least, median, most") == ["5, 5, 5"] * 3
-    assert lines[-1] == "nothing is left out, nothing is there twice"
+    assert lines[-1] == "nothing is left out, and no picture occurs twice"
 
 
 def test_every_fault_is_listed_with_file_and_line(report, tmp_path):
@@ -66,12 +66,13 @@ def test_every_fault_is_listed_with_file_and_line(report, tmp_path):
     assert cells(lines, "captions cut at backbone.context_length=16")[0].startswith("1 (1.6 %)")
     sentences = lines[lines.index("", 3) + 1 : lines.index("entries that are left out:") - 1]
     assert sentences == [
-        "train2017: 3 images are left out because of the file: /etc/hostname lies outside the image folder (allowed with data.allow_outside=true), "
+        "train2017: 3 images are left out because of their files: "
+        "/etc/hostname lies outside the image folder (allowed with data.allow_outside=true), "
         "0007.png is empty, 0008.png cannot be opened (No such file or directory)",
-        "train2017: 1 image is left out, with fewer than data.captions=5 captions: 0003.png",
-        "train2017: 1 image number has several entries, of which the first is used: 0000.png",
-        "train2017: 1 image is a copy of another one (same content), so that each is a false negative of the other: 0010.png = 0011.png",
-        "val2017: 1 image is also in train2017, by content, so that figures of val and test are too high: 0001.png",
+        "train2017: 1 image is left out because it has fewer than data.captions=5 captions: 0003.png",
+        "train2017: 1 image id has several entries; the first one is used: 0000.png",
+        "train2017: 1 image is a copy of another one (same file content); copies are false negatives of each other: 0010.png = 0011.png",
+        "val2017: 1 image is also in train2017 (same file content), so that the figures of val and test are too high: 0001.png",
     ]
     entries = lines[lines.index("entries that are left out:") + 1 :]
     # Each image takes four lines of the file, the first begins in line 3.
@@ -96,7 +97,7 @@ def test_broken_entries_of_all_files_are_listed(report, tmp_path):
         *("captions_train2017.json:15", "captions_train2017.json:106"),  # 24 images of 4 lines, then entries of 5 lines
         *("captions_val2017.json:15", "captions_val2017.json:47", "instances_val2017.json:1"),
     ]
-    assert lines[-1] == "5 entries are not as expected: a run would stop here"
+    assert lines[-1] == "5 problems in the annotation files: a run with these settings would stop here"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_broken_entries_of_all_files_are_listed(report, tmp_path):
         ("data.root=nowhere", "data.root=nowhere is not a folder"),
         ("data.nothing=1", "data.nothing is not a key here"),
         ("data=nothing", "data=nothing is not known"),
-        ("-m", "-m is no setting; allowed: key=value"),
+        ("-m", "-m is not a setting; allowed: key=value"),
     ],
 )
 def test_a_mistake_is_two_lines_and_exit_code_2(report, tmp_path, argument, words):
@@ -123,6 +124,7 @@ def test_a_source_that_draws_its_pictures(capsys):
     assert cells(lines, "images ") == ["40", "10", "10"]
     assert not [line for line in lines if line.startswith("formats")]
     assert cells(lines, "images with a class")[0] == "40 (100.0 %)"
+    assert lines[-1].startswith("images with a class")
 
 
 def test_help(capsys):

@@ -1,4 +1,4 @@
-"""What a COCO folder may hold besides what is used: it is left out, or used, and the log says so."""
+"""Odd entries and files of a COCO folder are left out or used, and the log names them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.data.test_annotations import make
 
 ENTRY = dict[str, Any]
 OUTSIDE = "lies outside the image folder (allowed with data.allow_outside=true)"
-SAME = "(same content), so that each is a false negative of the other"
+SAME = "(same file content); copies are false negatives of each other"
 ARE_OUT = "train2017: {} images are left out"
 
 
@@ -49,8 +49,8 @@ def own(count: int) -> list[str]:
     return [f"train2017 picture {number} caption 0" for number in range(count)]
 
 
-def said(folder: Path, caplog: pytest.LogCaptureFixture, expected: list[str], rows: list[str], **options: object) -> Coco:
-    """Asserts what is logged as a warning, and which rows are used."""
+def assert_logged(folder: Path, caplog: pytest.LogCaptureFixture, expected: list[str], rows: list[str], **options: object) -> Coco:
+    """Asserts which warnings are logged and which rows are used."""
     with caplog.at_level(logging.WARNING, "model.data"):
         source = make(folder, **options)
     assert [record.getMessage() for record in caplog.records] == expected
@@ -58,20 +58,20 @@ def said(folder: Path, caplog: pytest.LogCaptureFixture, expected: list[str], ro
     return source
 
 
-def test_of_images_with_one_number_the_first_is_used(folder, caplog):
+def test_of_images_with_one_id_the_first_is_used(folder, caplog):
     change(folder, [{"id": 1, "file_name": "other.png"}, {"id": 1, "file_name": "0001.png"}, {"id": 3, "file_name": "other.png"}])
-    said(folder, caplog, ["train2017: 2 image numbers have several entries, of which the first is used: 0001.png, 0003.png"], own(4))
+    assert_logged(folder, caplog, ["train2017: 2 image ids have several entries; the first one is used: 0001.png, 0003.png"], own(4))
 
 
-def test_captions_with_one_number_are_all_used(folder, caplog):
+def test_captions_with_one_id_are_all_used(folder, caplog):
     change(folder, notes=[{"id": 0, "image_id": 1, "caption": "first by its number"}])
-    expected = ["train2017: 1 caption has the number of another caption; all are used"]
-    said(folder, caplog, expected, [own(1)[0], "first by its number", *own(4)[2:]])
+    expected = ["train2017: 1 caption has the id of another caption; all are used"]
+    assert_logged(folder, caplog, expected, [own(1)[0], "first by its number", *own(4)[2:]])
 
 
 def test_captions_of_images_that_are_not_listed_are_left_out(folder, caplog):
     change(folder, notes=[{"id": 7, "image_id": 99, "caption": "a"}, {"id": 8, "image_id": 98, "caption": ""}])
-    said(folder, caplog, ["train2017: 2 captions are left out, of images that the file does not list"], own(4))
+    assert_logged(folder, caplog, ["train2017: 2 captions are left out because the file does not list the image"], own(4))
 
 
 def test_images_with_too_few_captions_are_left_out(folder, caplog):
@@ -80,21 +80,21 @@ def test_images_with_too_few_captions_are_left_out(folder, caplog):
     val = folder / "annotations" / "captions_val2017.json"
     body = json.loads(val.read_text())
     val.write_text(json.dumps(body | {"annotations": body["annotations"] + [note | {"id": 5_000 + note["id"]} for note in body["annotations"]]}))
-    expected = [f"{ARE_OUT.format(3)}, with fewer than data.captions=2 captions: 0001.png, 0003.png, without.png"]
-    source = said(folder, caplog, expected, [own(1)[0], own(3)[2]], captions=2)
+    expected = [f"{ARE_OUT.format(3)} because they have fewer than data.captions=2 captions: 0001.png, 0003.png, without.png"]
+    source = assert_logged(folder, caplog, expected, [own(1)[0], own(3)[2]], captions=2)
     assert source.texts("train", [0]) == [[own(1)[0], "second"]]
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\0", "\t\n\x1f\x7f\x85", "\u2003\u2028"])
 def test_captions_without_a_word_are_left_out(folder, caplog, text):
     change(folder, notes=[{"id": 7, "image_id": 1, "caption": text}, {"id": 6, "image_id": 1, "caption": text}])
-    said(folder, caplog, ["train2017: 2 captions are left out, without a word: number 6, 7"], own(4))
+    assert_logged(folder, caplog, ["train2017: 2 captions are left out because they have no word: id 6, 7"], own(4))
 
 
 def test_half_pairs_are_replaced_and_counted(folder, caplog):
     change(folder, notes=[{"id": -1, "image_id": 1, "caption": "a \ud83d dog"}, {"id": -2, "image_id": 2, "caption": "\udc4d"}])
-    expected = ["train2017: 2 captions contain half of a UTF-16 pair, which is replaced by U+FFFD"]
-    said(folder, caplog, expected, [own(1)[0], "a \ufffd dog", "\ufffd", own(4)[3]])
+    expected = ["train2017: 2 captions contain half of a UTF-16 surrogate pair; it is replaced by U+FFFD"]
+    assert_logged(folder, caplog, expected, [own(1)[0], "a \ufffd dog", "\ufffd", own(4)[3]])
 
 
 def test_copies_are_counted_and_used(folder, caplog):
@@ -102,33 +102,34 @@ def test_copies_are_counted_and_used(folder, caplog):
     entries = [{"id": 10, "file_name": "copy.png"}, {"id": 11, "file_name": "0002.png"}, {"id": 12, "file_name": "./0002.png"}]
     change(folder, entries, [{"id": 9_000 + entry["id"], "image_id": entry["id"], "caption": entry["file_name"]} for entry in entries])
     pairs = "0001.png = copy.png, 0002.png = 0002.png = ./0002.png"
-    expected = [f"train2017: 3 images are copies of other ones {SAME}: {pairs}"]
-    said(folder, caplog, expected, [*own(4), *(entry["file_name"] for entry in entries)])
+    expected = [f"train2017: 3 images are copies of others {SAME}: {pairs}"]
+    assert_logged(folder, caplog, expected, [*own(4), *(entry["file_name"] for entry in entries)])
 
 
 def test_pictures_in_both_parts_are_named(folder, caplog):
     shutil.copy(folder / "train2017" / "0003.png", folder / "val2017" / "0000.png")
-    said(folder, caplog, ["val2017: 1 image is also in train2017, by content, so that figures of val and test are too high: 0000.png"], own(4))
+    shared = "val2017: 1 image is also in train2017 (same file content), so that the figures of val and test are too high: 0000.png"
+    assert_logged(folder, caplog, [shared], own(4))
 
 
 @pytest.mark.parametrize("allowed", [False, True])
 def test_files_outside_the_folder_are_read_only_where_that_is_allowed(folder, caplog, allowed):
     shutil.copy(folder / "train2017" / "0000.png", folder / "outside.png")
     (folder / "train2017" / "0003.png").unlink()
-    (folder / "train2017" / "0003.png").symlink_to(folder / "outside.png")  # a link is the folder's owner's own
+    (folder / "train2017" / "0003.png").symlink_to(folder / "outside.png")  # links inside the folder are trusted
     names = [str(folder / "outside.png"), "../outside.png", "deep/../../outside.png"]
     (folder / "train2017" / "deep").mkdir()
     entries = [{"id": 10 + number, "file_name": name} for number, name in enumerate(names)]
     change(folder, entries, [{"id": 9_000 + entry["id"], "image_id": entry["id"], "caption": entry["file_name"]} for entry in entries])
     if allowed:
         copies = " = ".join(["0000.png", "0003.png", *names])
-        expected = [f"train2017: 4 images are copies of other ones {SAME}: {copies}"]
-        source = said(folder, caplog, expected, [*own(4), *names], allow_outside=True, image_size=8)
+        expected = [f"train2017: 4 images are copies of others {SAME}: {copies}"]
+        source = assert_logged(folder, caplog, expected, [*own(4), *names], allow_outside=True, image_size=8)
         assert source.images("train", [4])[0].permute(1, 2, 0).tolist() == noise("train2017", 0, 8).tolist()
     else:
-        left_out = f"{ARE_OUT.format(3)} because of the file: {', '.join(f'{name} {OUTSIDE}' for name in names)}"
+        left_out = f"{ARE_OUT.format(3)} because of their files: {', '.join(f'{name} {OUTSIDE}' for name in names)}"
         copy = f"train2017: 1 image is a copy of another one {SAME}: 0000.png = 0003.png"
-        said(folder, caplog, [left_out, copy], own(4))
+        assert_logged(folder, caplog, [left_out, copy], own(4))
 
 
 def test_a_folder_whose_images_all_lie_outside_is_refused(folder):
@@ -147,9 +148,9 @@ def test_ids_may_be_texts(folder, caplog):
     objects = [{"id": name, "image_id": name, "category_id": category, "area": 1} for name, category in zip("abcd", "xyxx", strict=True)]
     categories = [{"id": "y", "name": "Hund"}, {"id": "x", "name": "chat"}]
     (folder / "annotations" / "instances_train2017.json").write_text(json.dumps({"categories": categories, "annotations": objects}))
-    numbers = ", ".join(rf"{name}\n2" for name in "abcd")
-    expected = [f"train2017: 4 captions are left out, without a word: number {numbers}"]
-    assert said(folder, caplog, expected, ["of a", "of b", "of c", "of d"]).labels("train", range(4)).tolist() == [0, 1, 0, 0]
+    ids = ", ".join(rf"{name}\n2" for name in "abcd")
+    expected = [f"train2017: 4 captions are left out because they have no word: id {ids}"]
+    assert assert_logged(folder, caplog, expected, ["of a", "of b", "of c", "of d"]).labels("train", range(4)).tolist() == [0, 1, 0, 0]
 
 
 def test_odd_file_names_are_escaped(folder, caplog):
@@ -163,7 +164,7 @@ def test_odd_file_names_are_escaped(folder, caplog):
         r"line\nbreak.png is empty", rf"bell\x07.png {missing}", rf"nul\x00.png {nameless}", rf"half \ud800.png {nameless}",
         rf"left \u202e.png {missing}", f"{'x' * 120}… cannot be opened (File name too long)",
     ]  # fmt: skip
-    said(folder, caplog, [f"{ARE_OUT.format(6)} because of the file: {', '.join(reasons)}"], own(4))
+    assert_logged(folder, caplog, [f"{ARE_OUT.format(6)} because of their files: {', '.join(reasons)}"], own(4))
 
 
 def test_twenty_names_are_enough(folder, caplog):
@@ -172,7 +173,7 @@ def test_twenty_names_are_enough(folder, caplog):
     with caplog.at_level(logging.WARNING, "model.data"):
         make(folder)
     (message,) = [record.getMessage() for record in caplog.records]
-    assert message.startswith(f"{ARE_OUT.format('1,234')} because of the file: 0.png cannot be opened (")
+    assert message.startswith(f"{ARE_OUT.format('1,234')} because of their files: 0.png cannot be opened (")
     assert message.endswith(", 19.png cannot be opened (No such file or directory) and 1,214 more")
     assert message.count(".png") == 20
 

@@ -1,4 +1,4 @@
-"""Captions of any characters: a tokeniser takes them for text, and a run with them ends with its report."""
+"""Captions of any characters: a tokeniser encodes them as text, and a run with them ends with its report."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def letters(text: str) -> str:
     return re.sub(r"\s", "", normalize("NFC", normalize("NFC", text).lower()))
 
 
-def test_texts_of_nothing_else_can_be_trained_on():
+def test_a_tokeniser_can_be_trained_on_a_single_odd_text():
     for text in ODD_TEXTS.values():
         assert len(train_tokenizer([clean(text)], 300)) <= 300
 
@@ -112,7 +112,7 @@ def test_a_report_shows_captions_as_they_are(tmp_path, painted_captions):
 )
 @pytest.mark.usefixtures("painted_captions")
 def test_a_run_with_odd_texts_ends_with_its_report(small, tmp_path, longest, overrides):
-    """Captions, names of categories."""
+    """The odd texts are captions and names of categories."""
     texts = [text[:longest] for text in ODD_TEXTS.values() if clean(text)]
     write_folder(tmp_path / "data", train=12, val=14, captions=1, size=4)
     for part, count in (("train2017", 12), ("val2017", 14)):

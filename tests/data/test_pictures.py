@@ -23,7 +23,7 @@ COLOURS = np.array([[[250, 0, 0], [0, 250, 0], [0, 0, 250]], [[250, 250, 0], [0,
 
 
 def read(folder: Path, content: bytes) -> np.ndarray:
-    """What is read from a file of this content; its extension says nothing."""
+    """The pixels that are read from a file of this content, whose extension may be wrong."""
     file = folder / "picture.jpg"
     file.write_bytes(content)
     image = read_picture(file)
@@ -40,7 +40,7 @@ def test_one_row_has_the_pixels_that_were_written(tmp_path, name):
 
 
 def turned(orientation: int) -> np.ndarray:
-    """COLOURS as they are to be seen."""
+    """COLOURS as a viewer shows them."""
     first_row, first_column = SIDES[orientation]
     across = first_row in ("left", "right")  # rows are seen as columns
     seen = np.zeros((3, 2, 3) if across else (2, 3, 3), int)

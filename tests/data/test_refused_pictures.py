@@ -1,4 +1,4 @@
-"""Files that are no pictures, or damaged ones, or dangerous ones: each is refused with its reason, and nothing is printed."""
+"""Files that are not pictures, damaged files and dangerous files: each is refused with a reason, and nothing is printed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from tests.data.picture_files import GREY, chunk, exif, png, saved
 
 pytestmark = pytest.mark.usefixtures("pillow_warnings_ignored")
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8))
-NO_PICTURE = "is no picture; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"
+NO_PICTURE = "has no known picture format; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"
 UNKNOWN = "but is damaged or of a kind that Pillow cannot read"
 FLOATING = "has floating-point pixels from {}; allowed: 0 to 1"
-WHOLE = "has whole numbers of 32 or of signed 16 bits as pixels; allowed: 8 bits, 16 bits without a sign, floating point of 0 to 1"
+WHOLE = "has pixels of 32-bit or signed 16-bit integers; allowed: 8 bits, unsigned 16 bits, floating point from 0 to 1"
 TOO_MANY = "has too many pixels; allowed: 178,956,970 in all"
 CUT = "is damaged (image file is truncated (0 bytes not processed))"
 TOO_MUCH_TEXT = "is damaged (Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK)"
@@ -52,10 +52,10 @@ REFUSED = {
     "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', NO_PICTURE),
     "sound in the container of WebP": (b"RIFF\x24\0\0\0WAVEfmt ", NO_PICTURE),
     **{kind: (saved(PICTURE, kind), NO_PICTURE) for kind in ("EPS", "PDF", "ICO", "PPM", "TGA", "JPEG2000", "PCX", "SGI", "ICNS")},
-    "a text that begins as a BMP": (b"BMW is a car", f"begins as a BMP file, {UNKNOWN}"),
-    "PNG without content": (b"\x89PNG\r\n\x1a\n", f"begins as a PNG file, {UNKNOWN}"),
-    "JPEG without content": (b"\xff\xd8\xff", f"begins as a JPEG file, {UNKNOWN}"),
-    "TIFF, 64-bit floating point": (pixels(1, "f8", 0, 1), f"begins as a TIFF file, {UNKNOWN}"),
+    "a text that begins like a BMP": (b"BMW is a car", f"begins like a BMP file, {UNKNOWN}"),
+    "PNG without content": (b"\x89PNG\r\n\x1a\n", f"begins like a PNG file, {UNKNOWN}"),
+    "JPEG without content": (b"\xff\xd8\xff", f"begins like a JPEG file, {UNKNOWN}"),
+    "TIFF, 64-bit floating point": (pixels(1, "f8", 0, 1), f"begins like a TIFF file, {UNKNOWN}"),
     "TIFF, floating point beyond 1": (pixels(1, "f4", 0, 255), FLOATING.format("0 to 255")),
     "TIFF, floating point below 0": (pixels(1, "f4", -0.5, 0.5), FLOATING.format("-0.5 to 0.5")),
     "TIFF, NaN": (pixels(1, "f4", 0, np.nan), FLOATING.format("nan to nan")),
@@ -72,7 +72,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_the_reason_is_said(tmp_path, capfd, name):
+def test_a_refused_file_has_its_reason(tmp_path, capfd, name):
     content, expected = REFUSED[name]
     file = tmp_path / "picture.png"
     file.write_bytes(content)
@@ -98,13 +98,13 @@ def test_a_cut_file_is_damaged(tmp_path, capfd, kind):
     whole = saved(PICTURE, kind)
     for length in (*range(1, 40), len(whole) // 4, len(whole) // 2, len(whole) - 40):
         (tmp_path / "picture").write_bytes(whole[:length])
-        assert reason(tmp_path / "picture").startswith(("is damaged (", "begins as a ", "is no picture" if length < 12 else "is damaged"))
+        assert reason(tmp_path / "picture").startswith(("is damaged (", "begins like a ", "has no known" if length < 12 else "is damaged"))
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_damage_of_any_kind_gives_a_reason_or_a_picture(tmp_path, kind):
-    """The same bytes of a file's first 400 are replaced at every run of the tests."""
+    """Replaces some of the first 400 bytes of a file, the same ones in every run of the tests."""
     random = np.random.default_rng(7)
     whole = saved(PICTURE, kind, **({"exif": exif(6)} if kind in ("JPEG", "PNG", "WEBP") else {}))
     for number in range(25):
@@ -149,12 +149,12 @@ def test_a_link_to_a_picture_is_followed(tmp_path):
 
 
 def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path, monkeypatch):
-    """Between the look at it and the opening."""
+    """The file is replaced by a pipe between the call of stat and the call of open."""
     os.mkfifo(tmp_path / "picture")
     (tmp_path / "before").write_bytes(b"content")
     before = os.stat(tmp_path / "before")
     monkeypatch.setattr(pictures, "os", changed_os(stat=lambda path: before))
-    assert reason(tmp_path / "picture").startswith(("is damaged", "is no picture"))
+    assert reason(tmp_path / "picture").startswith(("is damaged", "has no known picture format"))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path, monkeypatch):
         (MemoryError(), "needs more memory than there is"),
     ],
 )
-def test_a_reason_that_may_pass_is_not_one_of_the_content(tmp_path, monkeypatch, error, expected):
+def test_a_temporary_fault_is_not_one_of_the_content(tmp_path, monkeypatch, error, expected):
     def refuse(*arguments: object) -> int:
         raise error
 

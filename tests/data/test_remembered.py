@@ -1,4 +1,4 @@
-"""Which pictures can be read is remembered: by path, size and time of change, for later runs and for processes that run at the same time."""
+"""Verdicts on pictures are kept by path, size and time of change, for later runs and for processes that run at the same time."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ def source(root: Path, **sizes) -> Coco:
 
 
 def verdicts(folder: Path, *names: str) -> list[Facts | NotReadable]:
-    """Of these pictures, as a new process finds them."""
+    """The verdicts on these pictures in a new process."""
     with RememberedPictures(folder) as known:
         return known.verdicts(names)
 
 
 @pytest.mark.parametrize("count", [600, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_the_second_start_decodes_nothing(cache, decoded, tmp_path, count, caplog):
-    """Worker processes decode the training pictures, this one those of val."""
+    """Worker processes decode the training pictures, and this process decodes those of val."""
     write_folder(tmp_path, train=count)
     with caplog.at_level(logging.INFO, logger="model.data"):
         first = source(tmp_path)
     assert len(decoded) == 8
-    assert f"train2017: {count:,} images are used; {count:,} pictures were decoded, the others are known" in caplog.messages
+    assert f"train2017: {count:,} images are used; {count:,} pictures were decoded, the others are known from earlier runs" in caplog.messages
     decoded.clear()
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="model.data"):
         second = source(tmp_path)
     assert decoded == []
-    assert f"train2017: {count:,} images are used; 0 pictures were decoded, the others are known" in caplog.messages
+    assert f"train2017: {count:,} images are used; 0 pictures were decoded, the others are known from earlier runs" in caplog.messages
     assert second.record == first.record
     assert second.files("train") == first.files("train")
 
@@ -82,7 +82,7 @@ def test_another_size_or_time_of_change_is_another_picture(cache, decoded, tmp_p
     assert sorted(decoded) == ["0003.png", "0007.png", "0011.png"]
 
 
-def test_reasons_are_remembered_too(cache, decoded, tmp_path, caplog):
+def test_verdicts_on_unreadable_pictures_are_kept_too(cache, decoded, tmp_path, caplog):
     write_folder(tmp_path)
     (tmp_path / "train2017" / "0005.png").write_bytes(b"no picture")
     first = source(tmp_path)
@@ -91,11 +91,12 @@ def test_reasons_are_remembered_too(cache, decoded, tmp_path, caplog):
         second = source(tmp_path)
     assert decoded == []
     assert second.record == first.record
-    assert second.record["left_out"]["train2017"] == {"0005.png": "is no picture; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"}
-    assert "train2017: 1 image is left out because of the file: 0005.png is no picture; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF" in caplog.messages
+    assert second.record["left_out"]["train2017"] == {"0005.png": "has no known picture format; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"}
+    reason = "0005.png has no known picture format; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"
+    assert f"train2017: 1 image is left out because of its file: {reason}" in caplog.messages
 
 
-def test_reasons_of_the_file_system_are_not(cache, tmp_path):
+def test_reasons_of_the_file_system_are_not_kept(cache, tmp_path):
     write_folder(tmp_path)
     images = tmp_path / "train2017"
     (images / "0001.png").rename(images / "away.png")
@@ -116,7 +117,7 @@ def test_links_are_followed_to_what_they_lead_to_now(cache, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"rules": "0", "pictures": {}}', '{"pictures": {}}', "[" * 100_000])
-def test_a_damaged_memory_is_made_anew(cache, decoded, tmp_path, content):
+def test_a_damaged_file_of_verdicts_is_written_again(cache, decoded, tmp_path, content):
     write_folder(tmp_path)
     source(tmp_path)
     for file in cache.glob("*.json"):
@@ -234,10 +235,10 @@ def test_where_workers_fail_this_process_decodes_the_rest(cache, decoded, tmp_pa
     with caplog.at_level(logging.WARNING, logger="model.data"):
         assert source(write_folder(tmp_path, train=100)).size("train") == 100
     assert sorted(decoded) == sorted([f"{number:04}.png" for number in (*range(100), *range(8))])
-    assert caplog.messages == [f"pictures are decoded in one process, as no others can help ({error})"]
+    assert caplog.messages == [f"pictures are decoded in one process, because worker processes failed ({error})"]
 
 
-def test_copies_and_pictures_of_both_parts_are_said(cache, tmp_path, caplog):
+def test_copies_and_pictures_of_both_parts_are_logged(cache, tmp_path, caplog):
     write_folder(tmp_path)
     images = tmp_path / "train2017"
     shutil.copy(images / "0002.png", images / "0009.png")
@@ -246,8 +247,8 @@ def test_copies_and_pictures_of_both_parts_are_said(cache, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="model.data"):
         source(tmp_path)
     assert caplog.messages == [
-        "train2017: 2 images are copies of other ones (same content), so that each is a false negative of the other: 0002.png = 0009.png = 0010.png",
-        "val2017: 1 image is also in train2017, by content, so that figures of val and test are too high: 0006.png",
+        "train2017: 2 images are copies of others (same file content); copies are false negatives of each other: 0002.png = 0009.png = 0010.png",
+        "val2017: 1 image is also in train2017 (same file content), so that the figures of val and test are too high: 0006.png",
     ]
 
 

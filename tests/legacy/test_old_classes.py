@@ -44,8 +44,8 @@ def test_an_old_class_can_be_imported_and_names_the_command(module, name, capsys
     ("arguments", "keywords", "words"),
     [
         ((), {"learningrate": 1}, "did you mean learning_rate?"),
-        ((), {"logitsversion": 99}, "logitsversion=99 is no value"),
-        (tuple(range(7)), {}, "7 arguments without a name"),
+        ((), {"logitsversion": 99}, "logitsversion=99 is not a value"),
+        (tuple(range(7)), {}, "7 arguments by position"),
         ((1e-4,), {"learning_rate": 1e-4}, "two values for learning_rate"),
         ((), {"use_stable_loss": True}, "example_enhanced_training"),
     ],
@@ -92,5 +92,5 @@ def test_the_old_lion():
 def test_pruning_points_to_the_page():
     from model.PruneCalculation import PruneHook
 
-    with pytest.raises(ConfigError, match=r"allowed: to train without it, see docs/migration\.md"):
+    with pytest.raises(ConfigError, match=r"allowed: training without it, see docs/migration\.md"):
         PruneHook(torch.nn.Linear(2, 2), [-1, 0, 1], 0.1, method="Hard")

@@ -87,7 +87,7 @@ def test_five_steps_and_nine_healthy_layers(caplog):
 
 
 class Logger:
-    """Keeps what it is given."""
+    """A logger that keeps the figures that it is given."""
 
     def log(self, values: dict, step: int) -> None:
         self.values, self.step = values, step

@@ -106,7 +106,7 @@ class Net(nn.Module):
 
 
 def gradients(net: nn.Module) -> list[torch.Tensor]:
-    """Those of one step with the same random numbers for dropout."""
+    """The gradients of one step with the same random numbers for dropout."""
     torch.manual_seed(1)
     net(torch.ones(3, 4)).square().sum().backward()
     return [parameter.grad for parameter in net.parameters()]

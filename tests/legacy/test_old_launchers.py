@@ -162,10 +162,10 @@ def test_a_script_has_its_views_and_todays_defaults(name, composed):
 @pytest.mark.parametrize(
     ("words", "notes"),
     [
-        ("--maskLosses 4", "loss.reduction=sum, the old one, is refused beside loss.mask=raw, which divides by B^(n-1) itself: loss.reduction=mean"),
+        ("--maskLosses 4", "loss.reduction=sum, the old value, is refused: loss.mask=raw divides by B^(n-1) itself; loss.reduction=mean"),
         ("--exactlabels 1", "data.batch_size=64 is refused today: 64^6 tuples do not fit into memory; 35 is the most"),
         ("--maskLosses 3 --meanloss 1", "loss.axes=first is refused today: loss.mask=sigmoid has no softmax, and so no axes"),
-        ("logitsversion=-1 maskLosses=1", "loss.mask=learned is refused today: loss=pairwise has scores of pairs, so there are no tuples to weigh"),
+        ("logitsversion=-1 maskLosses=1", "loss.mask=learned is refused today: loss=pairwise has scores of pairs, so there are no tuples to weight"),
         ("enhanced --normlogits 0", "loss.normalize=false is refused today: loss=stable_norm always scales rows"),
         ("--precision 8", "precision=8 chose the optimizer; the weights are trained in 32-true"),
         ("--logitsversion 12 --normlogits True", "normlogits=True means nothing beside logitsversion=12, which never scaled rows"),
@@ -173,30 +173,30 @@ def test_a_script_has_its_views_and_todays_defaults(name, composed):
         ("transformer_width=64 embed_dim=32", "embed_dim=32 means nothing beside transformer_width=64: every view has the width of the text tower"),
     ],
 )
-def test_what_differs_is_said(words, notes, printed):
+def test_a_note_names_each_difference(words, notes, printed):
     assert notes in printed(words)[1]
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--logitsversion 19", "logitsversion=19 is no value of this flag; allowed: a whole number, -1 to 18"),
-        ("--normlogits maybe", "normlogits=maybe is no value of this flag; allowed: True or False"),
-        ("--precision 12", "precision=12 is no value of this flag; allowed: 16, bf16, 32, 64, or 8"),
-        ("--learning_rate -1", "learning_rate=-1 is no value"),
-        ("--transformer_width 100", "transformer_width=100 is no value"),
-        ("--transformer_heads 7", "transformer_heads=7 is no value of this flag; allowed: a number that divides the width 512"),
-        ("--warmup_steps 10 --total_steps 10", "warmup_steps=10 is no value of this flag; allowed: less than total_steps=10"),
+        ("--logitsversion 19", "logitsversion=19 is not a value of this flag; allowed: a whole number, -1 to 18"),
+        ("--normlogits maybe", "normlogits=maybe is not a value of this flag; allowed: True or False"),
+        ("--precision 12", "precision=12 is not a value of this flag; allowed: 16, bf16, 32, 64, or 8"),
+        ("--learning_rate -1", "learning_rate=-1 is not a value"),
+        ("--transformer_width 100", "transformer_width=100 is not a value"),
+        ("--transformer_heads 7", "transformer_heads=7 is not a value of this flag; allowed: a number that divides the width 512"),
+        ("--warmup_steps 10 --total_steps 10", "warmup_steps=10 is not a value of this flag; allowed: less than total_steps=10"),
         ("--logitsverson 3", "did you mean logitsversion?"),
         ("--normlogits", "--normlogits has no value; allowed: --normlogits <value>"),
         ("--normlogits --prune True", "--normlogits has no value"),
         ("--prune True False", "False is neither a flag nor its value; allowed: "),
-        ("--use_stable_loss True", "use_stable_loss is no flag of trainclip_v534DIM; allowed: --script example_enhanced_training"),
+        ("--use_stable_loss True", "use_stable_loss is not a flag of trainclip_v534DIM; allowed: --script example_enhanced_training"),
         ("trainclip_v999.py", "script=trainclip_v999.py is not known; allowed: trainclip_v534DIM"),
         ("--script v53", "script=v53 is not known"),
     ],
 )
-def test_a_mistake_is_two_lines(words, message, capsys):
+def test_a_mistake_is_at_most_two_lines(words, message, capsys):
     assert main(shlex.split(words)) == 2
     said = capsys.readouterr()
     assert message in said.err

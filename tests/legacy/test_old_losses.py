@@ -70,7 +70,7 @@ def spread_out(views: Tensor) -> list[Tensor]:
     return [view.reshape([size if axis == k else 1 for axis in range(n)] + [features]) for k, view in enumerate(views)]
 
 
-def test_calls_that_raised_take_the_rows_as_they_come():
+def test_calls_that_raised_do_not_scale_rows():
     views = spread_out(VIEWS["six"])
     total, squares, magnitudes = sum(views), sum(x**2 for x in views), sum(x.abs() for x in views)
     expected = (total.abs() / 6**1.5 + magnitudes / 6 - squares.sqrt()).sum(-1)
@@ -227,7 +227,7 @@ MASKS = {"none": 0, "learned": 1, "extremes": 2, "raw": 4}
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("module", MODULES)
 def test_the_training_step_of_the_old_trainers(module, mask):
-    """Their loop over the axes: cross-entropy along dim 1 of the logits, turned by one axis each time."""
+    """The trainers' loop over the axes: cross-entropy along dim 1 of the logits, whose axes are rotated by one each time."""
     cases = [case for case in TRAINED["cases"] if case["mask"] == mask and case["loss"] in VERSION_OF and 2 < case["views"] < 5]
     assert len(cases) >= 12
     for case in cases:

@@ -1,4 +1,4 @@
-"""Every old name is there, takes the arguments that it took, and says once what replaces it."""
+"""Every old name exists, takes its old arguments, and warns once that another name replaces it."""
 
 from __future__ import annotations
 

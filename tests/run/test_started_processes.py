@@ -74,7 +74,7 @@ def test_what_the_first_process_decided_before_the_others_began_reaches_them(mon
     first.close()
 
 
-def test_a_reason_that_another_process_tells_takes_the_place_of_a_lost_connection(monkeypatch, tmp_path):
+def test_the_reason_of_another_process_replaces_a_lost_connection(monkeypatch, tmp_path):
     first, second = Board(), Board()
     first.host(2)
     lost, reason = RuntimeError("connection closed by peer"), RunFailed("val: a picture is gone\nrestore it")

@@ -36,12 +36,12 @@ def root(tmp_path) -> Path:
 
 
 def arguments(root: Path, *more: str) -> list[str]:
-    """Of the smallest run on that folder."""
+    """The arguments of the smallest run on that folder."""
     return [*SMALL, "data=coco", f"data.root={root}", "model=clip", "model.captions=1", "loss=stock", "data.vocab_size=300", *more]
 
 
 def source(root: Path) -> Coco:
-    """As a run makes it."""
+    """The source that a run makes."""
     return Coco(parts(str(root), "2017"), {"train": None, "val": 20, "test": 20}, captions=5, image_size=32)
 
 
@@ -52,7 +52,7 @@ def remove(root: Path, part: str, *numbers: int) -> None:
 
 
 def vanish_after_start(monkeypatch, root: Path, part: str, *numbers: int) -> None:
-    """The pictures disappear when the source has been made, before the first batch."""
+    """Makes pictures disappear after the source was made and before the first batch."""
 
     def vanish(module: NWayClip) -> None:
         for number in numbers:
@@ -97,7 +97,7 @@ def test_where_no_row_can_take_the_place_the_two_lines_name_the_file(root, split
     assert len(str(error.value).splitlines()) == 2
 
 
-def test_a_run_counts_the_rows_and_goes_on_alike(small, tmp_path, monkeypatch, root):
+def test_a_run_counts_replaced_rows_also_when_it_is_continued(small, tmp_path, monkeypatch, root):
     """Two of 24 pictures: 4 rows in two epochs, whether the run is interrupted or not."""
     folders = [tmp_path / name for name in ("whole", "killed")]
     vanish_after_start(monkeypatch, root, "train2017", 5, 6)
@@ -115,7 +115,7 @@ def test_a_run_counts_the_rows_and_goes_on_alike(small, tmp_path, monkeypatch, r
 
 
 def write_one(root: Path, number: int) -> None:
-    """The picture as it was."""
+    """Writes a picture again as it was."""
     again = write_folder(root.parent / f"again{number}", train=TRAIN, val=1)
     (again / "train2017" / f"{number:04}.png").rename(root / "train2017" / f"{number:04}.png")
 
@@ -129,8 +129,8 @@ def test_a_validation_picture_that_disappears_stops_the_run_until_it_is_back(tmp
     assert train(monkeypatch, *command) == 1
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-2:] == [
-        f"val: {file} cannot be opened (No such file or directory), but was read when the run began",
-        "restore the files and continue the run, or start a new run without them",
+        f"val: {file} cannot be opened (No such file or directory), but was readable when the run began",
+        "restore the files and continue the run, or start a new run without these files",
     ]
     assert json.loads((folder / "summary.json").read_text())["status"] == "failed"
     monkeypatch.undo()
@@ -146,19 +146,19 @@ def train(monkeypatch, *arguments: str) -> int:
         return command_line()
 
 
-def test_data_of_another_size_cannot_be_continued_with(small, tmp_path, root):
+def test_a_run_cannot_be_continued_with_data_of_another_size(small, tmp_path, root):
     config = arguments(root, "data.train_size=null")[len(SMALL) :]
     run(small(*config), tmp_path / "run")
     write_captions(root, "train2017", {f"{number:04}.png": [f"caption {k}" for k in range(5)] for number in range(TRAIN - 1)})
     with pytest.raises(ConfigError) as error:
         run(small(*config, "ckpt_path=last", "trainer.max_epochs=3"), tmp_path / "run")
     assert str(error.value) == (
-        "the data have other samples (23 train, 20 val, 20 test) than the run began with; allowed: the data with 24 train, 20 val, 20 test"
+        "the data have 23 train, 20 val, 20 test samples now; allowed: those with which the run began, 24 train, 20 val, 20 test"
     )
 
 
 @pytest.mark.parametrize("content", some(["[]", "", '{"left_out": {"train2017": 3}}', "missing", "[" * 100_000], 5))
-def test_a_damaged_record_means_that_the_files_are_looked_at_again(small, tmp_path, root, content):
+def test_a_damaged_record_means_that_the_files_are_examined_again(small, tmp_path, root, content):
     config = arguments(root)[len(SMALL) :]
     run(small(*config), tmp_path / "run")
     record = tmp_path / "run" / "data.json"
@@ -174,7 +174,7 @@ def test_a_damaged_record_means_that_the_files_are_looked_at_again(small, tmp_pa
 
 @pytest.mark.slow
 def test_two_processes_replace_the_same_rows(tmp_path, monkeypatch, root):
-    """As one process with the whole batch does."""
+    """The rows are those that one process with the whole batch replaces."""
     rows = "data.train_size=24"
     vanish_after_start(monkeypatch, root, "train2017", 5, 6)
     two = arguments(root, rows, "trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=4", f"hydra.run.dir={tmp_path / 'two'}")
