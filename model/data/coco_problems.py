@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from model.data.annotations import Damaged, Problem, parsed, read_captions, read_instances, read_text
+from model.data.annotation_problems import Damaged, Problem
+from model.data.annotations import parsed, read_captions, read_instances, read_text
 from model.data.coco_files import Part, parts
 from model.data.json_lines import lines_of
 from model.data.tally import Tally

@@ -8,7 +8,8 @@ from collections import Counter, defaultdict
 from itertools import islice
 from typing import NamedTuple
 
-from model.data.annotations import Captions, Damaged, Identifier, Instances, read_captions, read_instances
+from model.data.annotation_problems import Damaged
+from model.data.annotations import Captions, Identifier, Instances, read_captions, read_instances
 from model.data.coco_files import Part
 from model.data.pictures import NotReadable
 from model.data.remembered import RememberedPictures
