@@ -37,7 +37,7 @@ def decoded(monkeypatch) -> list[str]:
         names.append(os.path.basename(path))
         return pictures.examine(path)
 
-    monkeypatch.setattr(remembered, "examine", counted)
+    monkeypatch.setattr("model.data.verdicts.examine", counted)
     return names
 
 
