@@ -86,7 +86,7 @@ def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start:
     made: list[Source] = []
 
     def decide() -> dict | None:
-        made.append(make_source(config.data, ForRun(sizes.image_size, config.seed, earlier)))
+        made.append(make_source(config.data, ForRun(sizes.image_size, config.seed, earlier, config.trainer.enable_progress_bar)))
         return made[0].record
 
     rows = board.agree(f"{folder.name}/rows", decide)

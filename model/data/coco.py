@@ -47,9 +47,11 @@ class Coco:
         image_size: int,
         allow_outside: bool = False,
         record: dict[str, Any] | None = None,
+        progress_bar: bool = False,
     ) -> None:
         """folder: the parts "train" and "val"; sizes: split -> images (train: None for all); captions: images with fewer are left out; record: the
-        record of a source of the same files. This source then has the same rows, and no file is examined.
+        record of a source of the same files. This source then has the same rows, and no file is examined; progress_bar: whether a terminal shows one
+        while pictures are decoded.
 
         Without a record, every picture that is not known from an earlier run is decoded, and pictures that cannot be decoded are left out. Raises
         ConfigError for a damaged annotation file, and where fewer images are left than asked for.
@@ -61,11 +63,11 @@ class Coco:
         self._labelled = {"train": listed["train"].class_names is not None, "val": self.class_names is not None}
         self._labelled["test"] = self._labelled["val"]
         val, test = sizes["val"], sizes["test"]
-        held_out = rows_of(folder["val"], listed["val"], val + test, record)
+        held_out = rows_of(folder["val"], listed["val"], val + test, record, progress_bar)
         what = f"images of {folder['val'].name}"
         limited("data.val_size", val, len(held_out) - 1, f"{what}, one kept for data.test_size", listed["val"].tally.reasons())
         limited("data.test_size", test, len(held_out) - val, f"{what} after those of data.val_size", listed["val"].tally.reasons())
-        train = rows_of(folder["train"], listed["train"], sizes["train"], record)
+        train = rows_of(folder["train"], listed["train"], sizes["train"], record, progress_bar)
         limited("data.train_size", sizes["train"] or 0, len(train), f"images of {folder['train'].name}", listed["train"].tally.reasons())
         self._rows: dict[str, list[Row]] = {"train": train, "val": held_out[:val], "test": held_out[val:]}
         self.tallies = {name: listed[name].tally for name in ("train", "val")}
@@ -117,9 +119,11 @@ def prompts_of(name: str) -> tuple[str, ...]:
     return tuple(template.format(thing) for template in PROMPTS)
 
 
-def rows_of(part: Part, listed: Listed, wanted: int | None, record: dict[str, Any] | None) -> list[Row]:
+def rows_of(part: Part, listed: Listed, wanted: int | None, record: dict[str, Any] | None, progress_bar: bool) -> list[Row]:
     """The rows of one part: those whose picture can be read, or those of an earlier source."""
-    return readable_rows(part, listed, wanted) if record is None else remaining_rows(listed, record["left_out"].get(part.name, {}), wanted)
+    if record is None:
+        return readable_rows(part, listed, wanted, progress_bar=progress_bar)
+    return remaining_rows(listed, record["left_out"].get(part.name, {}), wanted)
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
@@ -150,5 +154,12 @@ def check(config) -> None:
 def make(config, run: ForRun) -> Coco:
     """The source that `config` (conf/data/coco.yaml) asks for."""
     sizes = {"train": config.train_size, "val": config.val_size, "test": config.test_size}
-    options = {"captions": config.captions, "image_size": run.image_size, "allow_outside": config.allow_outside, "record": run.record}
-    return Coco(parts(config.root, config.year), sizes, **options)
+    return Coco(
+        parts(config.root, config.year),
+        sizes,
+        captions=config.captions,
+        image_size=run.image_size,
+        allow_outside=config.allow_outside,
+        record=run.record,
+        progress_bar=run.progress_bar,
+    )

@@ -73,14 +73,14 @@ def listed_rows(part: Part, captions: int, *, allow_outside: bool) -> Listed:
     return Listed(rows, class_names(instances) if instances else None, tally)
 
 
-def readable_rows(part: Part, listed: Listed, wanted: int | None) -> list[Row]:
+def readable_rows(part: Part, listed: Listed, wanted: int | None, *, progress_bar: bool) -> list[Row]:
     """The first `wanted` (None: all) rows whose picture can be read; images that are left out are added to the tally and named in the log.
 
     Raises ConfigError where there are none.
     """
     kept: list[Row] = []
     tally, rows = listed.tally, iter(listed.rows)
-    with RememberedPictures(part.images()) as pictures:
+    with RememberedPictures(part.images(), progress_bar=progress_bar) as pictures:
         while block := list(islice(rows, None if wanted is None else wanted - len(kept))):
             for row, verdict in zip(block, pictures.verdicts([row.name for row in block]), strict=True):
                 if isinstance(verdict, NotReadable):

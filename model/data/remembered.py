@@ -42,8 +42,10 @@ class RememberedPictures:
     While one process examines the pictures of a folder, others that need verdicts on the same folder wait for it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, progress_bar: bool = False) -> None:
+        """progress_bar: whether a terminal shows one while pictures are decoded."""
         self.folder = str(folder)
+        self._progress_bar = progress_bar
         self.examined = 0
         """Number of pictures that were decoded because no verdict was known."""
         name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]
@@ -63,7 +65,7 @@ class RememberedPictures:
                 self._write()
             elif self._known:
                 with contextlib.suppress(OSError):
-                    os.utime(self._file)  # marks the verdicts as used, see KEPT_FOR
+                    os.utime(self._file)  # marks the verdicts as used, see verdicts.KEPT_FOR
         finally:
             self._threads.shutdown(cancel_futures=True)
             self._resources.close()
@@ -84,7 +86,7 @@ class RememberedPictures:
     def _examine(self, stamps: dict[str, Stamp | NotThere], names: list[str]) -> dict[str, NotThere]:
         """Decodes pictures and keeps the verdicts. Returns the verdicts on pictures that could not be opened, which are not kept."""
         gone: dict[str, NotThere] = {}
-        for name, verdict in zip(progress(names), self._decoded(names), strict=True):
+        for name, verdict in zip(progress(names, self._progress_bar), self._decoded(names), strict=True):
             self.examined += 1
             if isinstance(verdict, NotThere):
                 gone[name] = verdict
@@ -142,10 +144,10 @@ def locked(file: Any) -> bool:
     return True
 
 
-def progress(names: Sequence[str]) -> Iterator[str]:
-    """The names; on a terminal, a progress bar counts them as they are iterated."""
+def progress(names: Sequence[str], progress_bar: bool) -> Iterator[str]:
+    """The names; on a terminal, a progress bar counts them as they are iterated, if asked for."""
     from rich.console import Console
     from rich.progress import track
 
     console = Console(stderr=True)
-    return iter(track(names, "reading the pictures", console=console, disable=not (names and console.is_terminal), transient=True))
+    return iter(track(names, "reading the pictures", console=console, disable=not (progress_bar and names and console.is_terminal), transient=True))

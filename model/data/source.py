@@ -33,6 +33,8 @@ class ForRun(NamedTuple):
     seed: int
     record: dict[str, Any] | None = None
     """The record of an earlier source of the same files, whose rows this source must have too; None for a new run."""
+    progress_bar: bool = True
+    """Whether a terminal may show a progress bar while files are examined."""
 
 
 class Source(Protocol):

@@ -157,7 +157,7 @@ def test_a_check_that_is_killed_has_written_what_it_knows(cache, decoded, tmp_pa
     monkeypatch.setattr(remembered, "WRITE_EVERY", 0.0)
     write_folder(tmp_path)
 
-    def killed(names):
+    def killed(names, progress_bar):
         if len(names) < 24:  # val
             yield from names
             return
@@ -262,3 +262,11 @@ def test_one_file_under_two_numbers_is_a_copy(cache, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, logger="model.data"):
         source(tmp_path)
     assert "1 image is a copy of another one" in caplog.text
+
+
+@pytest.mark.parametrize(("wanted", "terminal", "shown"), [(True, True, True), (False, True, False), (True, False, False)])
+def test_a_terminal_shows_a_progress_bar_where_one_is_wanted(capsys, monkeypatch, wanted, terminal, shown):
+    monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")  # rich takes FORCE_COLOR for a terminal
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(remembered.progress(["a", "b"], wanted)) == ["a", "b"]
+    assert ("reading the pictures" in capsys.readouterr().err) == shown
