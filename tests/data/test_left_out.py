@@ -14,7 +14,7 @@ import pytest
 from model.data.coco import Coco
 from model.data.source import PicturesLost
 from model.errors import ConfigError
-from tests.data.coco_folder import noise, write_folder
+from tests.data.coco_folder import noise, write_captions, write_folder
 from tests.data.test_annotations import make
 
 ENTRY = dict[str, Any]
@@ -187,3 +187,15 @@ def test_a_file_that_vanishes_is_named_on_one_line(folder):
     with pytest.raises(PicturesLost) as lost:
         source.images("train", [1, 0])
     assert lost.value.reasons == {1: rf"{folder / 'train2017'}/line\nbreak.png cannot be opened (No such file or directory)"}
+
+
+def test_one_file_under_two_numbers_is_a_copy(tmp_path, caplog):
+    write_folder(tmp_path)
+    texts = {f"{number:04}.png": ["a", "b", "c", "d", "e"] for number in range(24)}
+    file = write_captions(tmp_path, "train2017", texts)
+    content = json.loads(file.read_text())
+    content["images"][9]["file_name"] = "0002.png"
+    file.write_text(json.dumps(content))
+    with caplog.at_level(logging.WARNING, logger="model.data"):
+        make(tmp_path)
+    assert "1 image is a copy of another one" in caplog.text

@@ -17,7 +17,7 @@ from model.data.coco import Coco
 from model.data.coco_files import parts
 from model.data.pictures import Facts, NotReadable, NotThere
 from model.data.remembered import RememberedPictures
-from tests.data.coco_folder import write_captions, write_folder
+from tests.data.coco_folder import write_folder
 from tests.forked import ended, start
 
 
@@ -236,32 +236,6 @@ def test_where_workers_fail_this_process_decodes_the_rest(cache, decoded, tmp_pa
         assert source(write_folder(tmp_path, train=100)).size("train") == 100
     assert sorted(decoded) == sorted([f"{number:04}.png" for number in (*range(100), *range(8))])
     assert caplog.messages == [f"pictures are decoded in one process, because worker processes failed ({error})"]
-
-
-def test_copies_and_pictures_of_both_parts_are_logged(cache, tmp_path, caplog):
-    write_folder(tmp_path)
-    images = tmp_path / "train2017"
-    shutil.copy(images / "0002.png", images / "0009.png")
-    shutil.copy(images / "0002.png", images / "0010.png")
-    shutil.copy(images / "0004.png", tmp_path / "val2017" / "0006.png")
-    with caplog.at_level(logging.WARNING, logger="model.data"):
-        source(tmp_path)
-    assert caplog.messages == [
-        "train2017: 2 images are copies of others (same file content); copies are false negatives of each other: 0002.png = 0009.png = 0010.png",
-        "val2017: 1 image is also in train2017 (same file content), so that the figures of val and test are too high: 0006.png",
-    ]
-
-
-def test_one_file_under_two_numbers_is_a_copy(cache, tmp_path, caplog):
-    write_folder(tmp_path)
-    texts = {f"{number:04}.png": ["a", "b", "c", "d", "e"] for number in range(24)}
-    file = write_captions(tmp_path, "train2017", texts)
-    content = json.loads(file.read_text())
-    content["images"][9]["file_name"] = "0002.png"
-    file.write_text(json.dumps(content))
-    with caplog.at_level(logging.WARNING, logger="model.data"):
-        source(tmp_path)
-    assert "1 image is a copy of another one" in caplog.text
 
 
 @pytest.mark.parametrize(("wanted", "terminal", "shown"), [(True, True, True), (False, True, False), (True, False, False)])
