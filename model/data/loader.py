@@ -6,14 +6,12 @@ import logging
 from collections.abc import Iterable, Iterator
 
 import torch
-from torch.utils.data import DataLoader
 
 from model.data.batch import Batch
 from model.data.dataset import BatchDataset, Lost
 from model.data.sampler import EpochSampler, Rows
-from model.data.workers import start_method
+from model.data.workers import mapped
 from model.errors import RunFailed
-from model.interruption import leave_to_parent
 from model.launch import first_process
 
 log = logging.getLogger(__name__)
@@ -21,7 +19,7 @@ log = logging.getLogger(__name__)
 
 def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> Iterator[Batch]:
     """The batches of `rows`, made in this process or in `num_workers` others. Raises RunFailed where pictures can no longer be read."""
-    for batch in loader_of(batches, rows, num_workers):
+    for batch in mapped(batches.__getitem__, list(rows), num_workers, pin_memory=torch.cuda.is_available()):
         if isinstance(batch, Lost):
             raise failure(batch, batches.split)
         yield batch
@@ -34,20 +32,6 @@ def failure(lost: Lost, split: str) -> RunFailed:
     if not first_process():
         log.error("%s", reason)
     return RunFailed(f"{reason}\nrestore the files and continue the run, or start a new run without these files")
-
-
-def loader_of(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> DataLoader:
-    """Torch's loader of `rows`, each of which is a whole batch."""
-    return DataLoader(
-        batches,
-        sampler=list(rows),
-        batch_size=None,
-        num_workers=num_workers,
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # every iterator draws a number from it, which must not come from the global generator
-        multiprocessing_context=start_method() if num_workers else None,
-        worker_init_fn=leave_to_parent,
-    )
 
 
 class OrderedLoader:

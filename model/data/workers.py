@@ -46,8 +46,10 @@ def unchanged(result: Result) -> Result:
     return result
 
 
-def mapped(function: Callable[[Piece], Result], pieces: Sequence[Piece], workers: int) -> Iterator[Result]:
-    """The results of `function` in the order of `pieces`, computed by `workers` processes, which end when this process is killed.
+def mapped(function: Callable[[Piece], Result], pieces: Sequence[Piece], workers: int, *, pin_memory: bool = False) -> Iterator[Result]:
+    """The results of `function` in the order of `pieces`, computed in this process (0) or by `workers` others, which end when this process is killed.
+
+    pin_memory: whether tensors in the results are put into memory from which a GPU copies faster.
 
     Raises OSError, RuntimeError or AssertionError where processes cannot be started, and RuntimeError where one is killed.
     """
@@ -59,6 +61,7 @@ def mapped(function: Callable[[Piece], Result], pieces: Sequence[Piece], workers
             collate_fn=unchanged,
             multiprocessing_context=start_method() if workers else None,
             worker_init_fn=leave_to_parent,
+            pin_memory=pin_memory,
             generator=torch.Generator(),  # every iterator draws a number from it, which must not come from the global generator
         )
     )

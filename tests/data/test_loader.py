@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.data.loader import start_method
 from model.data.sampler import EpochSampler, ordered_batches
+from model.data.workers import start_method
 from tests.data.helpers import small_data, small_scenes
 
 
