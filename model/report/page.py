@@ -20,7 +20,7 @@ from model.report.commands import run_command
 from model.report.files import write_whole
 from model.report.health_plots import health_pictures
 from model.report.page_sections import SECTIONS, Section
-from model.report.plots import HEIGHT, WIDTH, legend, training_pictures
+from model.report.plots import HEIGHT, WIDTH, legend, missing_glyphs_ignored, training_pictures
 from model.report.plots_features import feature_pictures
 from model.report.plots_retrieval import retrieval_pictures
 from model.report.run_files import Run, read_run
@@ -100,10 +100,9 @@ def narrow(figure: Figure) -> None:
 
 
 def as_png(figure: Figure) -> bytes:
-    """The picture's file. Signs that the font lacks are boxes there; the page shows captions as text."""
+    """The picture's file."""
     file = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+    with missing_glyphs_ignored():
         figure.savefig(file, format="png", dpi=WIDE_RESOLUTION if figure.get_figwidth() > WIDE else RESOLUTION)
     return file.getvalue()
 

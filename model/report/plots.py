@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from matplotlib.axes import Axes
@@ -141,6 +143,14 @@ def legend(axes: Axes) -> None:
         columns = len(names) if sum(len(name) + 5 for name in names) < 68 else 3
         style = {"fontsize": 8, "frameon": False, "columnspacing": 1.2, "handlelength": 1.6}
         axes.figure.legend(handles, names, loc="outside lower center", ncols=columns, **style)
+
+
+@contextmanager
+def missing_glyphs_ignored() -> Iterator[None]:
+    """Inside the block, matplotlib does not warn of characters that the font lacks. A picture shows them as boxes; the page has captions as text."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield
 
 
 def mark_skipped(run: Run, axes: Axes) -> None:

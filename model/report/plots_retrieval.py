@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from PIL import Image, ImageOps
 
 from model.data.text import beginning
 from model.report.health_plots import Picture
-from model.report.plots import BY_K, GREEN, GREY, KS, WIDTH, chart, legend
+from model.report.plots import BY_K, GREEN, GREY, KS, WIDTH, chart, legend, missing_glyphs_ignored
 from model.report.run_files import Run, label
 
 Pair = dict[str, Any]
@@ -22,6 +23,8 @@ Pair = dict[str, Any]
 SIDE, GAP = 96, 10
 # Inches of a title, and signs of a caption that a row has room for.
 TITLE, LONGEST = 0.25, 80
+# The share of the width that a caption may take, as letters differ a little in width between resolutions.
+SAFE_WIDTH = 0.92
 
 
 def retrieval_pictures(run: Run) -> dict[str, Picture]:
@@ -102,9 +105,20 @@ def example_grid(run: Run) -> Figure | None:
             if hit["match"]:
                 axes.add_patch(Rectangle((left - 3, top - 3), SIDE + 5, SIDE + 5, fill=False, edgecolor=GREEN, linewidth=2.5))
     axes.imshow(sheet, interpolation="nearest")
+    with missing_glyphs_ignored():
+        for text in axes.texts:
+            shorten_to_fit(text)
     axes.set_axis_off()
     axes.set_title(f"Best pictures for a caption ({run.examples.get('split', '')}), right ones framed", fontsize=9)
     return figure
+
+
+def shorten_to_fit(text: Text) -> None:
+    """Shortens a text whose right end lies outside its axes: letters of other scripts, and capitals, are wider than most."""
+    right = text.axes.get_window_extent().x1 * SAFE_WIDTH
+    while (extent := text.get_window_extent()).x1 > right and len(text.get_text()) > 1:
+        length = len(text.get_text())
+        text.set_text(beginning(text.get_text(), max(1, min(length - 1, int(length * (right - extent.x0) / extent.width)))))
 
 
 def picture(path: Path) -> np.ndarray:

@@ -13,6 +13,9 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from model.data.text import beginning, clean
 from model.data.tokenizer import cut_captions, encode, load_tokenizer, train_tokenizer
 from model.report import page
+from model.report.plots import missing_glyphs_ignored
+from model.report.plots_retrieval import example_grid
+from model.report.run_files import read_run
 from model.run import run
 from tests.data.coco_folder import write_captions, write_folder
 from tests.data.odd_texts import ODD_TEXTS
@@ -93,6 +96,25 @@ def test_the_beginning_of_a_text(text, expected):
     assert beginning(text, 3) == expected
 
 
+@pytest.mark.parametrize("caption", ["W" * 90, "笑" * 90, "i" * 90, "word " * 40])
+def test_a_long_caption_ends_with_dots_inside_its_picture(tmp_path, caption):
+    """In every resolution, as letters differ a little in width between them."""
+    folder = write_run(tmp_path / "run")
+    hits = [{"index": 0, "score": 0.5, "match": True, "picture": "0.png"}] * 5
+    queries = [{"caption": caption, "index": 0, "hits": hits}]
+    (folder / "examples" / "examples.json").write_text(json.dumps({"split": "val", "view": "caption 1", "queries": queries}))
+    figure = example_grid(read_run(folder))
+    (axes,) = figure.axes
+    (text,) = axes.texts
+    for resolution in (100, page.WIDE_RESOLUTION, page.RESOLUTION, 300):
+        figure.set_dpi(resolution)
+        with missing_glyphs_ignored():
+            assert text.get_window_extent().x1 < axes.get_window_extent().x1
+    assert text.get_text()[-1] == "…"
+    assert caption.startswith(text.get_text()[:-1])
+    assert len(text.get_text()) > 30
+
+
 @pytest.mark.slow
 def test_a_report_shows_captions_as_they_are(tmp_path, painted_captions):
     folder = write_run(tmp_path / "run")
@@ -103,7 +125,7 @@ def test_a_report_shows_captions_as_they_are(tmp_path, painted_captions):
     shown = Page((folder / "report" / "index.html").read_text(encoding="utf-8")).texts("section", id="examples")[0]
     captions = [re.sub("[\ud800-\udfff]", "\ufffd", text[:499]) for text in ODD_TEXTS.values()]
     assert [caption for caption in captions if "".join(caption.split()) not in "".join(shown.split())] == []
-    assert [caption[:70] for caption in painted_captions[0]] == [caption[:70] for caption in captions]
+    assert [caption[:30] for caption in painted_captions[0]] == [caption[:30] for caption in captions]
 
 
 @pytest.mark.parametrize(
