@@ -7,7 +7,7 @@ from model.interruption import Interrupted, listening
 if __name__ == "__main__":
     with listening():
         try:
-            from model.config.cli import command_line
+            from model.command import command_line
 
             sys.exit(command_line())
         except Interrupted as interrupted:  # while modules were being imported

@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-from model.report.journal import read_rows
+from model.record.metrics_csv import read_rows
 
 
 def draw_lines(axes: plt.Axes, size: int = 6) -> None:

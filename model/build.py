@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from transformers.activations import ACT2FN
 
 from model.config.schema import BackboneConfig, RunConfig
 from model.data import make_source, record
 from model.data.module import CaptionData
 from model.data.source import ForRun, Source
-from model.data.tokenizer import cut_captions, load_tokenizer, save_tokenizer, train_tokenizer
-from model.errors import ConfigError, one_of
+from model.data.tokenizer import cut_captions, load_tokenizer, named_tokenizer, new_tokenizer, save_tokenizer
+from model.errors import ConfigError
 from model.launch import board, first_process
 from model.losses import make_loss
 from model.module import NWayClip
-from model.report.repairs import move_damaged
+from model.record.repairs import move_damaged
 from model.views import ViewEncoder, plan_views
 from model.views.towers import SpecialTokens, Towers, load_towers, pretrained_sizes
 
 log = logging.getLogger(__name__)
-# Training samples whose captions are enough to find the frequent words of any source here.
-TOKENIZER_SAMPLES = 20_000
 # Training samples whose captions are compared with the context length at the start; python -m model.data.check does so for all.
 CUT_SAMPLES = 5_000
 # Keys of conf/loss that the module, not the loss, reads.
 NOT_LOSS_ARGUMENTS = ("scale_init", "scale_cap")
 CKA_REFERENCE = "analysis.cka_reference"
-
-
-def resolved_sizes(backbone: BackboneConfig) -> BackboneConfig:
-    """The backbone with the sizes of its pretrained checkpoint, where there is one. Raises ConfigError for an activation that transformers lacks."""
-    sizes = replace(backbone, **pretrained_sizes(backbone.pretrained)) if backbone.pretrained else backbone
-    for key in ("activation", "translator_activation"):
-        one_of(f"backbone.{key}", getattr(sizes, key), sorted(ACT2FN))
-    return sizes
 
 
 def check_reference(config: RunConfig, sizes: BackboneConfig) -> None:
@@ -122,8 +111,9 @@ def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
     A run whose own tokeniser is damaged trains it again, which gives the same one. Raises ConfigError where another run's is damaged, or that of a
     checkpoint which is only evaluated.
     """
-    if named_tokenizer(config):
-        return new_tokenizer(config, source)
+    named = named_tokenizer(config.data, config.backbone)
+    if named:
+        return load_tokenizer(named)
     kept = start.parent.parent / "tokenizer" if start is not None else None
     if kept is not None and kept.exists():
         try:
@@ -133,24 +123,10 @@ def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
                 raise
         if first_process():
             move_damaged(folder, folder / "tokenizer", "it cannot be read", "it is trained again, from the same captions")
-    tokenizer = new_tokenizer(config, source)
+    tokenizer = new_tokenizer(None, config.data.vocab_size, source)
     if first_process() and not config.trainer.fast_dev_run:
         save_tokenizer(tokenizer, folder / "tokenizer")
     return tokenizer
-
-
-def new_tokenizer(config: RunConfig, source: Source):
-    """The tokeniser that the configuration names, or the pretrained backbone's, or one trained on the source's captions."""
-    named = named_tokenizer(config)
-    if named:
-        return load_tokenizer(named)
-    rows = range(min(source.size("train"), TOKENIZER_SAMPLES))
-    return train_tokenizer([text for texts in source.texts("train", rows) for text in texts], config.data.vocab_size)
-
-
-def named_tokenizer(config: RunConfig) -> str | None:
-    """The hub id or folder of a tokeniser that is not trained; None where a run trains its own."""
-    return config.data.tokenizer or config.backbone.pretrained
 
 
 def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> NWayClip:

@@ -12,18 +12,18 @@ from model.checkpoint.callbacks import RunCheckpoints
 from model.checkpoint.files import BEST, LAST, checkpoint_path, load_weights
 from model.checkpoint.healing import best_is_whole
 from model.config.compose import config_hash
-from model.config.folder import METRICS
 from model.config.schema import RunConfig
-from model.disk import write_failure
 from model.errors import RunFailed
 from model.interruption import received
+from model.loggers import finish_loggers
 from model.memory import peak_mib
-from model.report.callback_loggers import finish_loggers
+from model.record.disk import write_failure
+from model.record.folder import METRICS
+from model.record.metrics_csv import read_rows
+from model.record.repairs import read_repairs
+from model.record.summary import EVALUATION, OBJECTIVE, SUMMARY, UNFINISHED, Summary
 from model.report.closing import print_closing
 from model.report.draw import draw_report
-from model.report.journal import read_rows
-from model.report.repairs import read_repairs
-from model.report.summary import EVALUATION, OBJECTIVE, SUMMARY, UNFINISHED, Summary
 from model.session import Session
 from model.views.towers import Towers
 

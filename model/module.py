@@ -13,7 +13,7 @@ from model.analysis.validation import validation_figures
 from model.config.schema import OptimizerConfig, PlateauConfig, ScheduleConfig
 from model.data.batch import Batch
 from model.distributed import gather_rows, gather_views
-from model.losses.conditioning import ORIGINAL_CAP, ORIGINAL_SCALE, initial_scale, reach_warning
+from model.losses.objective.conditioning import ORIGINAL_CAP, ORIGINAL_SCALE, initial_scale, reach_warning
 from model.optim import Plateau, Rate, make_optimizer, make_schedule, resume_schedule
 from model.steps import due
 from model.views import ViewEncoder

@@ -13,25 +13,26 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from model.build import check_reference, make_data, make_module, processes, reference_towers, resolved_sizes
+from model.build import check_reference, make_data, make_module, processes, reference_towers
 from model.checkpoint.files import LAST, initial_seed, load_weights
 from model.checkpoint.healing import checkpoint_to_start
 from model.checkpoint.past import going_on
 from model.checkpoint.rows import mend_folder
-from model.config.folder import can_go_on, clear_cut_run, cut_before_checkpoint, put_away_slurm_checkpoints, refuse_used_folder
 from model.config.schema import RunConfig
 from model.data import check_source
-from model.disk import as_failures
 from model.ending import draws, require_steps, summarise, write_results
 from model.errors import ConfigError, RunFailed, failure_reason
 from model.interruption import Interrupted, received
 from model.launch import board, first_process, rank
+from model.loggers import close_loggers
 from model.memory import forget_peak
-from model.report.callback_loggers import close_loggers
+from model.record.disk import as_failures
+from model.record.folder import can_go_on, clear_cut_run, cut_before_checkpoint, put_away_slurm_checkpoints, refuse_used_folder
+from model.record.summary import ENDED, EVALUATION, SUMMARY, Summary, read_summary, record_failure
 from model.report.commands import RUN_FOLDER, as_value, from_here
 from model.report.draw import draw_report
-from model.report.summary import ENDED, EVALUATION, SUMMARY, Summary, read_summary, record_failure
 from model.session import check_interval, check_trainer_arguments, make_session
+from model.views.backbone_sizes import resolved_sizes
 
 log = logging.getLogger(__name__)
 # Lightning's advice that does not hold here (batches are made faster in the main process than they can be sent), one of its own deprecations, and

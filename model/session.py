@@ -12,7 +12,6 @@ from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
 from model.checkpoint.early_stopping import EarlyStopping
 from model.checkpoint.on_signal import NoSignals, StopOnSignal
 from model.config.compose import as_dict
-from model.config.folder import METRICS
 from model.config.schema import RunConfig, TrainerConfig
 from model.data.module import CaptionData
 from model.errors import ConfigError, first_line, require
@@ -21,9 +20,10 @@ from model.health.callback import GradientHealthCallback
 from model.health.view_callback import ViewHealthCallback
 from model.interruption import received
 from model.launch import board, by_lightning, by_torchrun, first_process, launched
+from model.loggers import make_loggers
 from model.module import NWayClip
-from model.report.callback_loggers import make_loggers
-from model.report.callbacks import JournalCallback, ProgressBar, StepClock
+from model.record.callbacks import JournalCallback, ProgressBar, StepClock
+from model.record.folder import METRICS
 
 # Keys of conf/trainer that Lightning's Trainer does not know.
 OWN_TRAINER_KEYS = ("name", "checkpoint_every_n_steps", "early_stopping_patience", "matmul_precision")

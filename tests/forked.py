@@ -63,7 +63,7 @@ def together(task: Callable[[], object], folder: Path, count: int = 2, code: int
 def train_until(when: Callable[[Any], bool], output: Path, *arguments: str) -> int:
     """Runs `python train.py <arguments>` in a copy of this process and returns its exit code. The copy kills itself right before the first
     optimizer step for which `when(module)` is true."""
-    from model.config.cli import command_line
+    from model.command import command_line
     from model.module import NWayClip
 
     step = NWayClip.optimizer_step

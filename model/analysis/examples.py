@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.analysis.material import Material
-from model.report.files import write_whole
-from model.report.summary import write_summary
+from model.record.files import write_whole
+from model.record.summary import write_summary
 
 # Pictures shown for a caption, and their sides in pixels.
 HITS = 5

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from model.analysis.examples import write_examples
 from model.analysis.material import Material
 from model.analysis.parts import PARTS, Settings
-from model.disk import write_failure
-from model.report.summary import write_summary
+from model.record.disk import write_failure
+from model.record.summary import write_summary
 
 
 def write_analysis(material: Material, settings: Settings) -> None:

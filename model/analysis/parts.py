@@ -23,7 +23,7 @@ from model.analysis.retrieval import KS, Places, find, hits, ranks
 from model.analysis.tokens import token_figures, token_names
 from model.analysis.zero_shot import class_features, majority, zero_shot_hits
 from model.config.schema import AnalysisConfig
-from model.report.files import write_whole
+from model.record.files import write_whole
 from model.views.towers import Towers
 
 

@@ -18,11 +18,11 @@ from pytorch_lightning.callbacks import Checkpoint
 from model.checkpoint.files import BEST, LAST, PREVIOUS, checkpoint_path
 from model.checkpoint.healing import best_is_whole
 from model.checkpoint.random_state import random_state, restore_random_state
-from model.config.folder import can_go_on
 from model.config.identity import run_hash
-from model.disk import NotWritten, writing
 from model.distributed import several_processes
-from model.report.files import replacing
+from model.record.disk import NotWritten, writing
+from model.record.files import replacing
+from model.record.folder import can_go_on
 
 log = logging.getLogger(__name__)
 

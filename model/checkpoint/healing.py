@@ -11,8 +11,8 @@ from pathlib import Path
 from model.checkpoint.files import BEST, LAST, PREVIOUS, NotACheckpoint, checkpoint_path, find_checkpoint, read_checkpoint
 from model.errors import ConfigError, RunFailed
 from model.launch import first_process
-from model.report.files import give_name
-from model.report.repairs import move_damaged, record_repair
+from model.record.files import give_name
+from model.record.repairs import move_damaged, record_repair
 
 
 def damage(path: Path) -> str | None:

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from model.checkpoint.files import LAST, checkpoint_path, read_checkpoint
-from model.config.folder import METRICS
-from model.health import history
-from model.report import journal
-from model.report.files import remove_unfinished, write_whole
-from model.report.repairs import move_damaged, record_repair
+from model.record import health_jsonl, metrics_csv
+from model.record.files import remove_unfinished, write_whole
+from model.record.folder import METRICS
+from model.record.repairs import move_damaged, record_repair
 
 # File -> the callback that writes it, and the step of each of its sound lines (None: the line is no row).
 ROW_FILES: dict[str, tuple[str, Callable[[list[str]], list[int | None]]]] = {
-    METRICS: ("JournalCallback", journal.sound_steps),
-    history.FILE: ("GradientHealthCallback", history.sound_steps),
+    METRICS: ("JournalCallback", metrics_csv.sound_steps),
+    health_jsonl.FILE: ("GradientHealthCallback", health_jsonl.sound_steps),
 }
 
 

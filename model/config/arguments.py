@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.config.compose import groups, known_keys
-from model.config.folder import refuse_used_folder
 from model.config.old_flags import flag_hint
 from model.errors import ConfigError, not_known, one_of
 from model.launch import first_process
+from model.record.folder import refuse_used_folder
 from model.slurm import restarted_by_slurm
 
 # Hydra's flags; those of the second kind have a value, with `=` or as the next word.

@@ -11,11 +11,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 from model.config.checks import check_run
-from model.config.folder import CONFIG_NAME
 from model.config.identity import job_hash_of, run_hash
 from model.config.old_flags import flag_hint
 from model.config.schema import SCHEMAS, RunConfig
 from model.errors import ConfigError, not_known
+from model.record.folder import CONFIG_NAME
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

@@ -13,8 +13,8 @@ from omegaconf.errors import InterpolationKeyError, InterpolationResolutionError
 from model.config.compose import CONF, groups, known_keys
 from model.config.old_flags import flag_hint, value_hint
 from model.config.schema import SCHEMAS, RunConfig
-from model.disk import chain, explained
 from model.errors import ConfigError, first_line, not_known
+from model.record.disk import chain, explained
 
 CONFIG_ERRORS = (ConfigError, HydraException, OmegaConfBaseException)
 # OmegaConf's names of types, in the user's words.

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from model.build import new_tokenizer, resolved_sizes
 from model.config.arguments import check_override
 from model.config.compose import composed_run, groups
 from model.config.messages import CONFIG_ERRORS, two_lines
@@ -21,8 +20,9 @@ from model.data import check_source, coco_files, coco_problems, make_source
 from model.data.source import SPLITS, ForRun, Source
 from model.data.tally import plural, shared_images
 from model.data.text import shown
-from model.data.tokenizer import words
+from model.data.tokenizer import named_tokenizer, new_tokenizer, words
 from model.errors import ConfigError
+from model.views.backbone_sizes import resolved_sizes
 
 # Rows of a table, each with its name and a cell for each split.
 Table = list[tuple[str, list[str]]]
@@ -62,7 +62,7 @@ def report(config: RunConfig) -> int:
     """Prints which data are used and which are left out; returns the exit code."""
     sizes = resolved_sizes(config.backbone)
     source = make_source(config.data, ForRun(sizes.image_size, config.seed))
-    tokenizer = new_tokenizer(config, source)
+    tokenizer = new_tokenizer(named_tokenizer(config.data, config.backbone), config.data.vocab_size, source)
     print(f"data={config.data.name}: what a run sees\n")
     table = [("images", [f"{source.size(split):,}" for split in SPLITS])]
     table += pictures(source) + captions(source, config.model.captions, lambda texts: list(map(len, words(tokenizer, texts))), sizes.context_length)

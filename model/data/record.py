@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from model.disk import writing
-from model.report.files import write_whole
+from model.record.disk import writing
+from model.record.files import write_whole
 
 FILE = "data.json"
 

@@ -12,8 +12,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from model.disk import writing
+from model.config.schema import BackboneConfig, DataConfig
+from model.data.source import Source
 from model.errors import ConfigError, first_line
+from model.record.disk import writing
 
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 # Id 2 stays unused: transformers reads an end token of that id as an old checkpoint's and looks for the highest id instead.
@@ -21,6 +23,8 @@ SPECIAL = (PAD, BEGIN, "<|unused|>", END)
 
 # The most characters of a text from which a tokeniser learns. The time grows with the square of a word's length: 50,000 letters take 15 seconds.
 LEARNED = 2_000
+# Training samples whose captions are enough to find the frequent words of any source here.
+TOKENIZER_SAMPLES = 20_000
 
 # Threads inside the tokeniser cannot be carried into forked workers, and batches of captions are too small to gain from them.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -92,3 +96,16 @@ def words(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list
     special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     # Some tokenisers (SentencePiece) have the spelling of a special token in their vocabulary as a word.
     return [ids if special.isdisjoint(ids) else [one for one in ids if one not in special] for ids in rows]
+
+
+def named_tokenizer(data: DataConfig, backbone: BackboneConfig) -> str | None:
+    """The hub id or folder of a tokeniser that is not trained; None where a run trains its own."""
+    return data.tokenizer or backbone.pretrained
+
+
+def new_tokenizer(named: str | None, vocab_size: int, source: Source) -> PreTrainedTokenizerBase:
+    """The tokeniser `named`, a hub id or a folder; None: one of `vocab_size` tokens, trained on the source's captions."""
+    if named:
+        return load_tokenizer(named)
+    rows = range(min(source.size("train"), TOKENIZER_SAMPLES))
+    return train_tokenizer([text for texts in source.texts("train", rows) for text in texts], vocab_size)

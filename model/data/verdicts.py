@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import PIL
 
 from model.data.pictures import Facts, NotReadable, NotThere, examine, status_of
-from model.report.files import write_whole
+from model.record.files import write_whole
 
 # Verdicts of another version of these rules, or of Pillow, are not used. Raise the number when a change of `examine` changes verdicts.
 RULES = f"1, Pillow {PIL.__version__}"

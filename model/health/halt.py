@@ -8,7 +8,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from model.report.files import write_whole
+from model.record.files import write_whole
 
 FILE = "halt.json"
 LAST_GOOD = Path("checkpoints") / "last_good.ckpt"

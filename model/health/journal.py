@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from model.health.activations import ActivationMonitor
 from model.health.advice import Adviser, Recommendation, recommend
 from model.health.groups import Recorder, Viewed, group_norms, layer_names, tower_names
-from model.health.history import FILE, History
 from model.health.limits import HealthSettings
 from model.health.metrics import activation_metrics, gradient_metrics, history_row, norm_metrics
 from model.health.policy import Action, Counts
 from model.health.reading import Reading
 from model.health.signals import activation_advice, step_advice
 from model.health.spikes import SpikeDetector
+from model.record.health_jsonl import FILE, History
 
 log = logging.getLogger(__name__)
 

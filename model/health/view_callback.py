@@ -23,7 +23,7 @@ from model.health.views import (
     equal_views,
     lines_at_chance,
 )
-from model.losses.loss import TupleLoss
+from model.losses.objective.loss import TupleLoss
 
 
 class ViewHealthCallback(pl.Callback):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid
 
 from model.errors import one_of, require
-from model.losses.objective import min_max
+from model.losses.objective.reduction import min_max
 
 AxisLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 

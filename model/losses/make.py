@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from model.losses import native
-from model.losses.dense_only import DenseFunction, DenseOnlyScore
-from model.losses.elementwise import FeatureScore
-from model.losses.loss import ContrastiveLoss, DenseLoss, PairLoss, SigmoidLoss, TupleLoss
-from model.losses.masks import ExtremesMask, LearnedMask, Mask, RawMask
-from model.losses.objective import mean_of_axes, second_and_mean
+from model.losses.compiled import native
+from model.losses.evaluation.rows import Lines
+from model.losses.formulas.elementwise import FeatureScore
+from model.losses.formulas.own import DenseFunction, DenseOnlyScore
+from model.losses.objective.loss import ContrastiveLoss, DenseLoss, PairLoss, SigmoidLoss, TupleLoss
+from model.losses.objective.masks import ExtremesMask, LearnedMask, Mask, RawMask
+from model.losses.objective.reduction import mean_of_axes, second_and_mean
+from model.losses.objective.targets import DiagonalTargets, SoftTargets
 from model.losses.options import check_options, needs_dense
 from model.losses.registry import ENTRIES, Entry
-from model.losses.rows import Lines
 from model.losses.score import TupleScore
-from model.losses.targets import DiagonalTargets, SoftTargets
 
 AXES = {"all": mean_of_axes, "first": second_and_mean}
 MASKS = {

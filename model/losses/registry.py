@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from model.losses import elementwise, gram, gram_pairs, pair, product
-from model.losses.elementwise import FeatureScore
-from model.losses.features import MAGNITUDE, POWER, ROOT_LESS_TOTAL, ROOT_SPREAD, ROOT_SQUARE, SQUARED_SPREAD, TOTAL
-from model.losses.gram import GramScore
-from model.losses.gram_pairs import PairScore
-from model.losses.loss import ContrastiveLoss
-from model.losses.product import ProductScore
-from model.losses.random_pairing import PairingScore, SymileLoss
-from model.losses.rows import Lines
+from model.losses.evaluation.rows import Lines
+from model.losses.formulas import elementwise, gram, gram_pairs, matrices, product
+from model.losses.formulas.elementwise import FeatureScore
+from model.losses.formulas.feature_sums import MAGNITUDE, POWER, ROOT_LESS_TOTAL, ROOT_SPREAD, ROOT_SQUARE, SQUARED_SPREAD, TOTAL
+from model.losses.formulas.gram import GramScore
+from model.losses.formulas.gram_pairs import PairScore
+from model.losses.formulas.product import ProductScore
+from model.losses.formulas.volume import VolumeScore
+from model.losses.objective.loss import ContrastiveLoss
+from model.losses.objective.siglip import SiglipLoss
+from model.losses.objective.symile import PairingScore, SymileLoss
 from model.losses.score import Score
-from model.losses.siglip import SiglipLoss
-from model.losses.volume import VolumeScore
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ ENTRIES: dict[str, Entry] = {
     "normsv7": Entry(lambda eps: FeatureScore(elementwise.normsv7, [ROOT_SQUARE], [MAGNITUDE])),
     "normsv8": Entry(lambda eps: FeatureScore(elementwise.normsv8, [POWER], [TOTAL])),
     "normsv9": Entry(lambda eps: FeatureScore(elementwise.normsv9, [ROOT_LESS_TOTAL], [MAGNITUDE])),
-    "stock": Entry(lambda eps: pair.Stock(), reads=2),
-    "base": Entry(lambda eps: pair.Base(), reads=2),
-    "normsvc": Entry(lambda eps: pair.FirstAndRest()),
-    "pairwise": Entry(lambda eps: pair.AllPairs()),
+    "stock": Entry(lambda eps: matrices.Stock(), reads=2),
+    "base": Entry(lambda eps: matrices.Base(), reads=2),
+    "normsvc": Entry(lambda eps: matrices.FirstAndRest()),
+    "pairwise": Entry(lambda eps: matrices.AllPairs()),
     "stable_einsum": Entry(lambda eps: ProductScore(product.stable_einsum)),
     "stable_norm": Entry(lambda eps: PairScore(gram_pairs.stable_norm, eps)),
-    "stable_cosine": Entry(lambda eps: pair.CosineToMean(eps)),
-    "stable_distance": Entry(lambda eps: pair.DistanceToMean(eps)),
+    "stable_cosine": Entry(lambda eps: matrices.CosineToMean(eps)),
+    "stable_distance": Entry(lambda eps: matrices.DistanceToMean(eps)),
     "gram": Entry(lambda eps: VolumeScore()),
-    "pairwise_clip": Entry(lambda eps: pair.DistinctPairs()),
-    "siglip": Entry(lambda eps: pair.Stock(), reads=2, loss=lambda lines, seed, shared: SiglipLoss(lines, **shared)),
+    "pairwise_clip": Entry(lambda eps: matrices.DistinctPairs()),
+    "siglip": Entry(lambda eps: matrices.Stock(), reads=2, loss=lambda lines, seed, shared: SiglipLoss(lines, **shared)),
     "symile": Entry(lambda eps: PairingScore(), loss=lambda lines, seed, shared: SymileLoss(lines, seed=seed, **shared)),
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from model.disk import write_failure
 from model.errors import ConfigError
+from model.record.disk import write_failure
 from model.report.run_files import MARKS, is_run
 
 USAGE = "usage: python -m model.report <folder of a run or of a sweep>"
@@ -39,7 +39,7 @@ def make(folder: Path) -> list[Path]:
 
         return write_report(folder)
     try:
-        from model.report.compare import write_comparison
+        from model.report.sweep_report import write_comparison
 
         return write_comparison(folder)
     except ConfigError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from model.report.summary import JOINT_MEANING, RECALL_MEANING, Summary
+from model.record.summary import JOINT_MEANING, RECALL_MEANING, Summary
 
 RECALLS = ("recall@1", "recall@5", "recall@10")
 JOINT = "joint_recall@1"

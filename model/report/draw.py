@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from model.disk import write_failure
+from model.record.disk import write_failure
 
 
 def draw_report(folder: Path) -> list[Path]:

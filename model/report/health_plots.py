@@ -15,7 +15,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from model.health.history import FILE, read_history
+from model.record.health_jsonl import FILE, read_history
 
 Row = Mapping[str, Any]
 # A function that draws one picture; it returns None where the run has nothing to show.

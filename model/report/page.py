@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 from model.data.text import beginning
+from model.record.files import write_whole
 from model.report import page_parts as parts
 from model.report.commands import run_command
-from model.report.files import write_whole
 from model.report.health_plots import health_pictures
 from model.report.page_sections import SECTIONS, Section
 from model.report.plots import HEIGHT, WIDTH, legend, missing_glyphs_ignored, training_pictures

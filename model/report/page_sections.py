@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
+from model.record.summary import JOINT_MEANING, RECALL_MEANING
 from model.report import page_parts as parts
 from model.report.run_files import Run
-from model.report.summary import JOINT_MEANING, RECALL_MEANING
 
 
 def no_tables(run: Run) -> list[parts.Table]:

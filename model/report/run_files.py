@@ -16,10 +16,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from model.config.folder import CONFIG_NAME, METRICS
 from model.errors import ConfigError
-from model.report.jobs import REFERENCE
-from model.report.journal import read_rows
+from model.record.folder import CONFIG_NAME, METRICS
+from model.record.metrics_csv import read_rows
+from model.report.sweep_jobs import REFERENCE
 
 log = logging.getLogger(__name__)
 Row = Mapping[str, float]

@@ -8,7 +8,7 @@ import torch
 from model.analysis.rest import joint_recall, rest_places
 from model.analysis.retrieval import ranks
 from model.losses import available, make_loss
-from model.losses.loss import TupleLoss
+from model.losses.objective.loss import TupleLoss
 from tests import oracles
 
 TUPLE_LOSSES = [name for name in available() if isinstance(make_loss(name), TupleLoss)]

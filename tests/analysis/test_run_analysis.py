@@ -15,10 +15,11 @@ from PIL import Image
 import model.run as run_module
 from model import ending
 from model.analysis.parts import PARTS
-from model.build import make_data, reference_towers, resolved_sizes
+from model.build import make_data, reference_towers
 from model.checkpoint.files import checkpoint_path, initial_seed
 from model.errors import ConfigError
 from model.run import run
+from model.views.backbone_sizes import resolved_sizes
 
 
 @pytest.fixture

@@ -73,11 +73,12 @@ def training_step(steps: int, batch_size: int) -> dict[str, float]:
     """Medians of a training step of backbone=vit_b_32, with the monitor at every other step, and of the monitor's share of it."""
     from hydra import compose, initialize_config_dir
 
-    from model.build import make_data, make_module, resolved_sizes
+    from model.build import make_data, make_module
     from model.config.compose import CONF, from_hydra, register_schemas
     from model.health import HealthSettings
     from model.health.callback import GradientHealthCallback
-    from model.report.callbacks import JournalCallback
+    from model.record.callbacks import JournalCallback
+    from model.views.backbone_sizes import resolved_sizes
     from tests.health.modules import trainer
 
     class Alternating(GradientHealthCallback):

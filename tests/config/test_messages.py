@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from model.config.cli import command_line
+from model.command import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,7 +83,7 @@ def test_full_errors_are_there_when_asked_for(tmp_path):
 @pytest.mark.parametrize("flag", [("--help",), ("--cfg", "job")])
 def test_help_and_the_configuration_need_no_heavy_package(flag, tmp_path):
     """Import time decides: torch alone takes longer than both answers."""
-    probe = "import sys; sys.path.insert(0, sys.argv.pop(1)); from model.config.cli import command_line; command_line(); "
+    probe = "import sys; sys.path.insert(0, sys.argv.pop(1)); from model.command import command_line; command_line(); "
     probe += "print('HEAVY', [name for name in ('torch', 'pytorch_lightning', 'transformers', 'matplotlib') if name in sys.modules])"
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", probe, str(ROOT), *flag], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from model.command import command_line
 from model.config.arguments import check_arguments
 from model.config.checks import PROJECTIONS, SELECTIONS
-from model.config.cli import command_line
 from model.config.compose import groups, known_keys
 from model.config.messages import two_lines, unknown_key
 from model.config.old_flags import ALL_FLAGS, LOSSES, flag_hint

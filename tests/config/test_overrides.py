@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from model import run
-from model.config.cli import command_line
+from model.command import command_line
 
 REFUSED = """
 trainer.devices=0 | trainer.devices=abc | trainer.devices=[] | trainer.devices=[0,0] | trainer.devices=[a] | trainer.devices=null

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model.config.cli import command_line
+from model.command import command_line
 from model.data.coco import Coco
 from model.data.coco_files import parts
 from model.errors import ConfigError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.losses.masks import class_of_cells
+from model.losses.objective.masks import class_of_cells
 from tests.legacy.test_old_losses import GOLDEN, MODULES, old
 
 TRAINED = json.loads((GOLDEN / "training_loss.json").read_text(encoding="utf-8"))

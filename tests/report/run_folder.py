@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from model.report.journal import Journal
+from model.record.metrics_csv import Journal
 
 VIEWS = ["image", "caption 1", "decoded 2"]
 OVERRIDES = ["loss=normsv5", "model.captions=2", "data.languages=[en,es]"]

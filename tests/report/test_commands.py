@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from model.config.compose import CONF
 from model.report.commands import as_value, run_command, sweep_command
 from model.report.run_files import Run, read_run
-from model.report.sweep import SweepComparison
+from model.sweep.callback import SweepComparison
 from tests.run.sweeps import sweep_here
 
 OWN = {
@@ -98,7 +98,7 @@ def test_a_folder_with_signs_of_hydras_is_quoted():
 
 def test_the_command_is_kept_also_where_the_sweeper_does_not(tmp_path, monkeypatch):
     """As that of a search."""
-    monkeypatch.setattr("model.report.sweep.compare", lambda folder: None)
+    monkeypatch.setattr("model.sweep.callback.compare", lambda folder: None)
     overrides = {"task": ["experiment=search"], "hydra": ["hydra.sweeper.n_trials=3"]}
     SweepComparison().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "overrides": overrides}}))
     assert sweep_command(tmp_path) == f"python train.py -m experiment=search hydra.sweeper.n_trials=3 hydra.sweep.dir={tmp_path}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from model.report.compare_text import cell
 from model.report.page import write_report
+from model.report.sweep_text import cell
 from tests.report.html_page import Page
 from tests.report.run_folder import write_run
-from tests.report.test_compare import done, rows_of, settings, write_job
+from tests.report.test_sweep_report import done, rows_of, settings, write_job
 
 
 @pytest.mark.parametrize("content", [b"", b"- 1\n", b"{'broken: [", b"loss: {name: stock}\n", b"\xff\xfe", b"!!python/object:os.system {}\n"])

@@ -25,7 +25,7 @@ def comparison(monkeypatch):
             raise ConfigError(f"{folder} holds no jobs")
         return [folder / "comparison.md"]
 
-    module = ModuleType("model.report.compare")
+    module = ModuleType("model.report.sweep_report")
     module.write_comparison = write_comparison
     monkeypatch.setitem(sys.modules, module.__name__, module)
 

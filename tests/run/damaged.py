@@ -52,7 +52,7 @@ def copied(job: Path, place: Path) -> Path:
 def go_on(job: Path) -> int:
     """Runs the sweep again; returns its exit code."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.report.sweep.compare", lambda folder: None)  # painting takes most of the time
+        patch.setattr("model.sweep.callback.compare", lambda folder: None)  # painting takes most of the time
         return sweep_here(job.parents[1], job.parent.name, *JOB)
 
 

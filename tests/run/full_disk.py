@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from model.config.cli import command_line
-from model.report.summary import UNFINISHED
+from model.command import command_line
+from model.record.summary import UNFINISHED
 from tests.conftest import SMALL
 
 QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")

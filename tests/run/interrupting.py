@@ -15,9 +15,9 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 from model.checkpoint.files import checkpoint_path
-from model.config.cli import command_line
+from model.command import command_line
 from model.module import NWayClip
-from model.report.summary import read_summary
+from model.record.summary import read_summary
 from tests.conftest import SMALL
 from tests.forked import ended, start
 from tests.run.test_run import NOISY

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from model.config.cli import command_line
+from model.command import command_line
 from tests.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]

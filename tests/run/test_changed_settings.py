@@ -14,12 +14,12 @@ import torch
 from model.build import processes
 from model.checkpoint.files import checkpoint_path
 from model.checkpoint.past import read_past
+from model.command import command_line
 from model.config.changes import check_changes, lines
-from model.config.cli import command_line
 from model.config.compose import as_dict, known_keys
 from model.config.decisions import APPLIED, CONDITIONAL, NOT_COMPARED, REFUSED, Change, Past
 from model.errors import ConfigError
-from model.report.journal import read_rows
+from model.record.metrics_csv import read_rows
 from model.run import run
 from tests.conftest import SMALL, compose_run
 from tests.forked import together

@@ -15,8 +15,8 @@ from model.checkpoint.callbacks import WholeFileIO
 from model.checkpoint.files import checkpoint_path, read_checkpoint
 from model.checkpoint.healing import damage, newest_whole
 from model.errors import ConfigError, RunFailed
-from model.report import files
-from model.report.files import remove_unfinished, set_aside
+from model.record import files
+from model.record.files import remove_unfinished, set_aside
 from model.run import run
 from tests.conftest import SMALL, compose_run, some
 from tests.run.damaged import DAMAGE, copied, differences, flip, go_on, make_cut, make_whole, step, summary

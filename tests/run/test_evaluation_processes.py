@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 
-from model.build import make_data, make_module, resolved_sizes
+from model.build import make_data, make_module
 from model.ending import evaluate_splits
 from model.session import make_session
+from model.views.backbone_sizes import resolved_sizes
 from tests.conftest import SMALL, compose_run
 from tests.forked import together
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from model.checkpoint.files import checkpoint_path
-from model.disk import NotWritten, write_failure
 from model.errors import ConfigError, RunFailed
+from model.record.disk import NotWritten, write_failure
+from model.record.files import append, write_whole
+from model.record.summary import read_summary
 from model.report import __main__ as report_command
-from model.report.files import append, write_whole
-from model.report.summary import read_summary
 from tests.conftest import some
 from tests.run.full_disk import FULL, assert_told, command, disk, incomplete, no_room_for
 from tests.run.test_run import assert_same_run

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from model.checkpoint.files import checkpoint_path
-from model.report.summary import UNFINISHED, read_summary
+from model.record.summary import UNFINISHED, read_summary
 from tests.conftest import SMALL
 from tests.forked import ended
 from tests.run.interrupting import (

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from model.checkpoint.files import checkpoint_path
-from model.config.cli import command_line
-from model.report.summary import read_summary
+from model.command import command_line
+from model.record.summary import read_summary
 from tests.conftest import SMALL
 from tests.forked import together
 from tests.run.interrupting import QUIET, assert_equal_runs, at

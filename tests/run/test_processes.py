@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from model.config.cli import command_line
+from model.command import command_line
 from model.run import run
 from tests.conftest import SMALL
 from tests.forked import together

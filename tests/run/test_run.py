@@ -12,8 +12,8 @@ import torch
 
 from model.checkpoint.files import checkpoint_path
 from model.errors import ConfigError
-from model.losses import island
-from model.losses.gram_pairs import PairScore
+from model.losses.formulas.gram_pairs import PairScore
+from model.losses.objective.reduction import island
 from model.module import NWayClip
 from model.run import run
 from tests.conftest import SMALL
@@ -122,7 +122,8 @@ def test_an_epoch_whose_every_step_is_left_out_ends_no_run(small, tmp_path, monk
 def test_validation_takes_the_permuted_captions_for_strangers(small, tmp_path):
     """Learned on 64 scenes, recall on them is far above chance with their own captions and at chance with another's."""
     from model.analysis.validation import validation_figures
-    from model.build import make_data, make_module, resolved_sizes
+    from model.build import make_data, make_module
+    from model.views.backbone_sizes import resolved_sizes
 
     config = small("model=clip", "loss=stock", "data.train_size=64", "data.batch_size=64", "trainer.max_epochs=80", "optimizer.lr=1e-2")
     config.backbone.text_width = config.backbone.vision_width = 32

@@ -8,12 +8,13 @@ import math
 import pytest
 import torch
 
-from model.build import make_data, make_module, resolved_sizes
+from model.build import make_data, make_module
 from model.checkpoint.files import checkpoint_path
 from model.errors import ConfigError
 from model.health.signals import scale_advice
 from model.module import NWayClip
 from model.run import run
+from model.views.backbone_sizes import resolved_sizes
 
 FAST = ("model=clip", "analysis=off", "optimizer.lr=0.5", "schedule=constant", "optimizer.weight_decay=0")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from model.checkpoint.files import checkpoint_path
-from model.report.summary import read_summary
+from model.record.summary import read_summary
 from tests.run.interrupting import RUN, assert_equal_runs, here, interrupted
 
 

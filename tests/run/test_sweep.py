@@ -16,9 +16,9 @@ from omegaconf import OmegaConf
 
 from model.checkpoint.files import checkpoint_path, hash_in_checkpoint
 from model.config.compose import job_hash
-from model.config.folder import UsedFolder, only_writer
-from model.config.job import WORST, finite_objective
+from model.job import WORST, finite_objective
 from model.module import NWayClip
+from model.record.folder import UsedFolder, only_writer
 from tests import forked
 from tests.conftest import SMALL
 from tests.forked import train_until

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.config.cli import command_line
+from model.command import command_line
 from model.data.coco import Coco
 from model.data.coco_files import parts
 from model.data.loader import prepared

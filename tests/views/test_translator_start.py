@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model.build import resolved_sizes
 from model.views import ViewEncoder, plan_views
+from model.views.backbone_sizes import resolved_sizes
 from model.views.towers import SpecialTokens
 
 TOKENS = SpecialTokens(begin=1, end=3, pad=0, vocabulary=1000)

@@ -1,0 +1,1 @@
+"""The formulas of the scores, one file for each family."""

@@ -1,0 +1,1 @@
+"""What a run writes: metrics.csv, health.jsonl, summary.json, repairs.txt, and the rules for writing files."""

@@ -1,0 +1,36 @@
+"""The comparison of a sweep: its jobs' files -> comparison.csv, comparison.md, comparison.png."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from model.errors import ConfigError
+from model.record.files import remove_unfinished, write_whole
+from model.report.commands import sweep_command
+from model.report.sweep_jobs import read_jobs
+from model.report.sweep_settings import compare_jobs
+from model.report.sweep_text import csv_text, markdown
+
+NAME = "comparison"
+DOTS_PER_INCH = 200
+# Another process may be comparing the same sweep; nobody writes for so many seconds.
+A_MINUTE = 60.0
+
+
+def write_comparison(folder: Path) -> list[Path]:
+    """The three files, in the sweep's folder. Raises ConfigError where it holds no jobs."""
+    from model.report.sweep_plot import comparison_figure
+
+    jobs = read_jobs(folder)
+    if not jobs:
+        raise ConfigError(f"{folder} holds no jobs of a sweep; allowed: the folder of a sweep (hydra.sweep.dir), with a folder for each job in it")
+    remove_unfinished(folder, older_than=A_MINUTE)
+    comparison = compare_jobs(jobs)
+    csv, table, picture = (folder / f"{NAME}.{ending}" for ending in ("csv", "md", "png"))
+    write_whole(csv, csv_text(comparison))
+    write_whole(table, markdown(comparison, sweep_command(folder)))
+    drawn = io.BytesIO()
+    comparison_figure(comparison).savefig(drawn, format="png", dpi=DOTS_PER_INCH)
+    write_whole(picture, drawn.getvalue())
+    return [csv, table, picture]
