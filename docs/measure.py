@@ -1,7 +1,8 @@
 """Measures the tables of docs/results.md and draws their pictures: ``python docs/measure.py <folder> [part ...]``.
 
-Each part is a sweep in a folder of its own below <folder>; a part that was cut goes on, and what is done is not run again. Tables are printed as
-Markdown. Without parts all are run, which takes hours; `--list` names them with their commands.
+Each part is a sweep in a folder of its own below <folder>; a part that was cut goes on, and what is done is not run
+again. Tables are printed as Markdown. Without parts all are run, which takes hours; `--list` names them with their
+commands.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ RECALLS = ("recall@1", "recall@5", "recall@10", "joint_recall@1", "swap_acc")
 SHORT = ("data.train_size=4096", "trainer.max_epochs=8", "model.captions=2")
 QUIET = ("trainer.enable_progress_bar=false",)
 FIRST = ("loss=normsv5", "monitor.clip=1.0")
-SEARCH = (*FIRST, *SHORT, "seed=10,11,12", "analysis=off", "report=false", "evaluate=[val]", "trainer.check_val_every_n_epoch=8")
+SEARCH = (
+    *FIRST,
+    *SHORT,
+    "seed=10,11,12",
+    "analysis=off",
+    "report=false",
+    "evaluate=[val]",
+    "trainer.check_val_every_n_epoch=8",
+)
 # What else could hold recall back, each alone.
 OTHERS = (
     ("optimizer.weight_decay=0",),
@@ -35,9 +44,13 @@ EMOJI = ("experiment=emoji", "monitor.clip=1.0")
 PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "first": ((*FIRST, "seed=0,1,2,3,4"),),
     "short": tuple((*FIRST, *SHORT, f"model={model}", "seed=0,1,2") for model in ("v534dim", "v5335dim", "clip")),
-    "losses": ((f"loss={','.join(LOSSES)}", "seed=1,2,3", "model=clip", "model.captions=2", "loss.scale_init=auto", FIRST[1]),),
+    "losses": (
+        (f"loss={','.join(LOSSES)}", "seed=1,2,3", "model=clip", "model.captions=2", "loss.scale_init=auto", FIRST[1]),
+    ),
     "emoji": ((*EMOJI, "model=clip", "loss=stock"), (*EMOJI, "loss=normsv5")),
-    "ten_views": (("model=v534dim", "model.captions=5", "data.batch_size=256", "trainer.max_steps=20", "analysis=off"),),
+    "ten_views": (
+        ("model=v534dim", "model.captions=5", "data.batch_size=256", "trainer.max_steps=20", "analysis=off"),
+    ),
     "search": (
         (*SEARCH, "optimizer.lr=1e-3,2e-3,4e-3"),
         (*SEARCH, "backbone.translator_norm=pre,post", "backbone.translator_init=fan_in,marian"),
@@ -69,7 +82,10 @@ def measure(part: str, folder: Path) -> None:
 
 def by_job(sweep: Path) -> str:
     """Every job's figures by split, one row each."""
-    lines = [f"| job | split | {' | '.join(RECALLS)} | s | ms a step | MiB |", "|---|---|" + "---:|" * (len(RECALLS) + 3)]
+    lines = [
+        f"| job | split | {' | '.join(RECALLS)} | s | ms a step | MiB |",
+        "|---|---|" + "---:|" * (len(RECALLS) + 3),
+    ]
     recalls: list[float] = []
     for path in sorted(sweep.glob("*/summary.json")):
         body = json.loads(path.read_text(encoding="utf-8"))
@@ -80,7 +96,10 @@ def by_job(sweep: Path) -> str:
             lines.append(f"| {path.parent.name} | {split} | {' | '.join([*figures, *costs])} |")
         recalls += [metrics["val/recall@1"]] if "val/recall@1" in metrics else []
     if recalls:
-        lines += ["", f"val recall@1 over {len(recalls)} jobs: mean {statistics.fmean(recalls):.3f}, lowest {min(recalls):.3f}"]
+        lines += [
+            "",
+            f"val recall@1 over {len(recalls)} jobs: mean {statistics.fmean(recalls):.3f}, lowest {min(recalls):.3f}",
+        ]
     return "\n".join(lines)
 
 
@@ -96,11 +115,16 @@ def main(arguments: Sequence[str]) -> int:
     """Exit codes: 0 done, 2 a part that is not known."""
     if "--list" in arguments:
         for part, sweeps in PARTS.items():
-            print(part, *(f"  python {shlex.join(command(part, sweep, Path('<folder>')))}" for sweep in sweeps), sep="\n")
+            print(
+                part, *(f"  python {shlex.join(command(part, sweep, Path('<folder>')))}" for sweep in sweeps), sep="\n"
+            )
         return 0
     unknown = [part for part in arguments[1:] if part not in PARTS]
     if not arguments or unknown:
-        print(f"{' '.join(unknown) or 'no folder'} is not what is measured; allowed: <folder> [{' | '.join(PARTS)}]", file=sys.stderr)
+        print(
+            f"{' '.join(unknown) or 'no folder'} is not what is measured; allowed: <folder> [{' | '.join(PARTS)}]",
+            file=sys.stderr,
+        )
         return 2
     folder = Path(arguments[0]).resolve()
     for part in arguments[1:] or PARTS:

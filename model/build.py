@@ -22,7 +22,8 @@ from model.views import ViewEncoder, plan_views
 from model.views.towers import SpecialTokens, Towers, load_towers, pretrained_sizes
 
 log = logging.getLogger(__name__)
-# Training samples whose captions are compared with the context length at the start; python -m model.data.check does so for all.
+# Training samples whose captions are compared with the context length at the start; python -m model.data.check does so
+# for all.
 CUT_SAMPLES = 5_000
 # Keys of conf/loss that the module, not the loss, reads.
 NOT_LOSS_ARGUMENTS = ("scale_init", "scale_cap")
@@ -30,7 +31,9 @@ CKA_REFERENCE = "analysis.cka_reference"
 
 
 def check_reference(config: RunConfig, sizes: BackboneConfig) -> None:
-    """Raises ConfigError where analysis.cka_reference cannot read the run's pictures and captions, before anything is trained."""
+    """Raises ConfigError where analysis.cka_reference cannot read the run's pictures and captions, before anything is
+    trained.
+    """
     source = config.analysis.cka_reference
     if source is None or not config.analysis.cka:
         return
@@ -38,12 +41,17 @@ def check_reference(config: RunConfig, sizes: BackboneConfig) -> None:
     for key in ("image_size", "context_length"):
         wanted = getattr(sizes, key)
         if found[key] != wanted:
-            raise ConfigError(f"{CKA_REFERENCE}={source} has {key} {found[key]}; allowed: a CLIP model with {wanted}, as backbone={sizes.name}")
+            raise ConfigError(
+                f"{CKA_REFERENCE}={source} has {key} {found[key]}; allowed: a CLIP model with {wanted}, as "
+                f"backbone={sizes.name}"
+            )
 
 
 def reference_towers(config: RunConfig, sizes: BackboneConfig, data: CaptionData, seed: int) -> tuple[Towers, str]:
-    """What analysis.cka compares with, and its name: the checkpoint that the configuration names, or the towers as a run of `seed` starts with
-    them, bit for bit, as nothing between seeding and building draws from torch's generator."""
+    """What analysis.cka compares with, and its name: the checkpoint that the configuration names, or the towers as a
+    run of `seed` starts with them, bit for bit, as nothing between seeding and building draws from torch's
+    generator.
+    """
     source = config.analysis.cka_reference
     if source is not None:
         return load_towers(source, special_tokens(data.tokenizer), CKA_REFERENCE), source
@@ -53,7 +61,9 @@ def reference_towers(config: RunConfig, sizes: BackboneConfig, data: CaptionData
 
 
 def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> CaptionData:
-    """Source, tokeniser and loaders. A tokeniser that a run trains is kept in its folder, from which a continued run loads it."""
+    """Source, tokeniser and loaders. A tokeniser that a run trains is kept in its folder, from which a continued run
+    loads it.
+    """
     source = agreed_source(config, sizes, folder, start)
     data = CaptionData(
         source,
@@ -70,12 +80,16 @@ def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Pat
 
 
 def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> Source:
-    """The source. It has the same rows in all processes of the run, and when the run is continued. Only the first process examines files."""
+    """The source. It has the same rows in all processes of the run, and when the run is continued. Only the first
+    process examines files.
+    """
     earlier = kept_record(folder, start.parent.parent) if start is not None and config.train else None
     made: list[Source] = []
 
     def decide() -> dict | None:
-        made.append(make_source(config.data, ForRun(sizes.image_size, config.seed, earlier, config.trainer.enable_progress_bar)))
+        made.append(
+            make_source(config.data, ForRun(sizes.image_size, config.seed, earlier, config.trainer.enable_progress_bar))
+        )
         return made[0].record
 
     rows = board.agree(f"{folder.name}/rows", decide)
@@ -86,7 +100,9 @@ def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start:
 
 
 def kept_record(folder: Path, kept: Path) -> dict | None:
-    """The record in the folder `kept` of the run that is continued in `folder`; None where there is none, or where it is damaged."""
+    """The record in the folder `kept` of the run that is continued in `folder`; None where there is none, or where it
+    is damaged.
+    """
     try:
         return record.read(kept)
     except ValueError:
@@ -101,15 +117,21 @@ def warn_of_cut_captions(data: CaptionData) -> None:
     texts = [text for texts in data.source.texts("train", rows) for text in texts[: data.captions]]
     cut = cut_captions(data.tokenizer, texts, data.context_length)
     if cut:
-        share = f"{cut:,} of the {len(texts):,} captions of the first {len(rows):,} training samples ({100 * cut / len(texts):.1f} %)"
-        log.warning("%s are longer than backbone.context_length=%d tokens and are cut there", share, data.context_length)
+        share = (
+            f"{cut:,} of the {len(texts):,} captions of the first {len(rows):,} training samples "
+            f"({100 * cut / len(texts):.1f} %)"
+        )
+        log.warning(
+            "%s are longer than backbone.context_length=%d tokens and are cut there", share, data.context_length
+        )
 
 
 def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
-    """The tokeniser that the configuration names, the pretrained backbone's, the continued run's, or a new one, trained.
+    """The tokeniser that the configuration names, the pretrained backbone's, the continued run's, or a new one,
+    trained.
 
-    A run whose own tokeniser is damaged trains it again, which gives the same one. Raises ConfigError where another run's is damaged, or that of a
-    checkpoint which is only evaluated.
+    A run whose own tokeniser is damaged trains it again, which gives the same one. Raises ConfigError where another
+    run's is damaged, or that of a checkpoint which is only evaluated.
     """
     named = named_tokenizer(config.data, config.backbone)
     if named:
@@ -122,7 +144,9 @@ def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
             if kept.resolve() != (folder / "tokenizer").resolve() or not config.train:
                 raise
         if first_process():
-            move_damaged(folder, folder / "tokenizer", "it cannot be read", "it is trained again, from the same captions")
+            move_damaged(
+                folder, folder / "tokenizer", "it cannot be read", "it is trained again, from the same captions"
+            )
     tokenizer = new_tokenizer(None, config.data.vocab_size, source)
     if first_process() and not config.trainer.fast_dev_run:
         save_tokenizer(tokenizer, folder / "tokenizer")

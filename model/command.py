@@ -1,4 +1,6 @@
-"""The command line: Hydra composes, `model.run` runs, mistakes become two lines and exit code 2. Heavy packages load in the job only."""
+"""The command line: Hydra composes, `model.run` runs, mistakes become two lines and exit code 2. Heavy packages load in
+the job only.
+"""
 
 from __future__ import annotations
 
@@ -72,8 +74,9 @@ def job(composed: DictConfig) -> float | None:
 
 
 def command_line() -> int:
-    """Runs `job` with the process's arguments. Exit codes: 0 done, 1 the run or a job in the sweep's folder failed, 2 a mistake in the
-    configuration, 128 + signal after a signal."""
+    """Runs `job` with the process's arguments. Exit codes: 0 done, 1 the run or a job in the sweep's folder failed, 2 a
+    mistake in the configuration, 128 + signal after a signal.
+    """
     if {"-h", "--help"} & set(sys.argv[1:]):
         print(help_text())
         return 0
@@ -86,13 +89,17 @@ def command_line() -> int:
         except Exception:
             if received.number is None:
                 raise
-            return interrupted_exit(Interrupted(received.number))  # what failed, such as a worker, has received the signal too
+            return interrupted_exit(
+                Interrupted(received.number)
+            )  # what failed, such as a worker, has received the signal too
         finally:
             board.close()
 
 
 def joined() -> int:
-    """Calls `composed_and_run`. A process that is not the first of its run asks the first one for the folder before that."""
+    """Calls `composed_and_run`. A process that is not the first of its run asks the first one for the folder before
+    that.
+    """
     several = ((launched() or 1) > 1 or by_lightning()) and board.open()
     if by_lightning():
         end_with_parent()
@@ -102,7 +109,11 @@ def joined() -> int:
             board.leave(place["exit"])
             return place["exit"]
         # As Lightning does for the processes that it starts: two processes must not write one file.
-        sys.argv += [*place["arguments"], f"hydra.job.name={CONFIG_NAME}_ddp_process_{rank()}", "hydra.output_subdir=null"]
+        sys.argv += [
+            *place["arguments"],
+            f"hydra.job.name={CONFIG_NAME}_ddp_process_{rank()}",
+            "hydra.output_subdir=null",
+        ]
     code = composed_and_run()
     board.leave(code)
     return code
@@ -116,7 +127,8 @@ def composed_and_run() -> int:
     # Hydra would print pages for a mistyped word; with this it raises instead, and the two lines are made here.
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    logging.raiseExceptions = False  # train.log on a full disk: the run tells it in two lines, logging would print a traceback for every record
+    # train.log on a full disk: the run says so in two lines; logging would print a traceback for every record.
+    logging.raiseExceptions = False
     try:
         check_arguments(sys.argv[1:])
         job()
@@ -136,7 +148,9 @@ def composed_and_run() -> int:
         return 1
     except (OSError, ValueError) as error:  # of Hydra: a folder that cannot be made, words that it does not take
         folder = SweepComparison.folder or SweepComparison.run_folder
-        failure = write_failure(error, folder) if Outcomes.begun and folder else None  # the folder of a sweep's next job
+        failure = (
+            write_failure(error, folder) if Outcomes.begun and folder else None
+        )  # the folder of a sweep's next job
         if before == "1" or (Outcomes.begun and failure is None):
             raise
         if first_process():
@@ -158,7 +172,10 @@ def interrupted_exit(interrupted: Interrupted) -> int:
         sweep = SweepComparison.folder
         text = interrupted.text or f"{interrupted.reason} before the run began\nto start it: the same command"
         if sweep is not None:
-            text = f"the sweep in {sweep} was {interrupted.reason}\nto continue: the same command with {SWEEP_FOLDER}={as_value(str(sweep))}"
+            text = (
+                f"the sweep in {sweep} was {interrupted.reason}\nto continue: the same command with "
+                f"{SWEEP_FOLDER}={as_value(str(sweep))}"
+            )
         if again:
             text = text.partition("\n")[0] + f"\n{requeue()}"
         print(text, file=sys.stderr, flush=True)
@@ -169,4 +186,6 @@ def help_text() -> str:
     """Usage and the choices of every group, read from conf/."""
     known = groups()
     width = max(map(len, known))
-    return USAGE + "\n".join(f"  {group:{width}}  {', '.join(choices)}" for group, choices in known.items()) + "\n" + FLAGS
+    return (
+        USAGE + "\n".join(f"  {group:{width}}  {', '.join(choices)}" for group, choices in known.items()) + "\n" + FLAGS
+    )

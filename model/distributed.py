@@ -13,7 +13,9 @@ def several_processes() -> bool:
 
 
 class _GatherRows(torch.autograd.Function):
-    """The rows of all processes, in the order of their ranks. torch's own differentiable gathers are private, or deprecated since torch 2.13."""
+    """The rows of all processes, in the order of their ranks. torch's own differentiable gathers are private, or
+    deprecated since torch 2.13.
+    """
 
     @staticmethod
     def forward(ctx, views: Tensor) -> Tensor:
@@ -31,7 +33,8 @@ class _GatherRows(torch.autograd.Function):
 
 
 def gather_views(views: Tensor) -> Tensor:
-    """(n, B, D) -> (n, W * B, D), differentiable: after the mean of gradients over processes, each parameter's is that of one large batch.
+    """(n, B, D) -> (n, W * B, D), differentiable: after the mean of gradients over processes, each parameter's is that
+    of one large batch.
 
     Every process must hold the same number of rows.
     """
@@ -39,7 +42,9 @@ def gather_views(views: Tensor) -> Tensor:
 
 
 def gather_rows(views: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
-    """(n, B, D) views and their (B,) indices of every process, without gradient; processes may hold different numbers of rows."""
+    """(n, B, D) views and their (B,) indices of every process, without gradient; processes may hold different numbers
+    of rows.
+    """
     if not several_processes():
         return views, indices
     parts: list = [None] * dist.get_world_size()

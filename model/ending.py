@@ -29,7 +29,9 @@ from model.views.towers import Towers
 
 
 def write_results(session: Session, summary: Summary, make_reference: Callable[[], tuple[Towers, str]]) -> None:
-    """The summary first, then what is made of it: analysis, report, the loggers' pictures, the closing table. For the first process."""
+    """The summary first, then what is made of it: analysis, report, the loggers' pictures, the closing table. For the
+    first process.
+    """
     config, folder = session.config, session.folder
     leaves_files = not config.trainer.fast_dev_run
     if config.train and leaves_files:
@@ -85,40 +87,59 @@ def summarise(session: Session, seconds: float) -> Summary:
             "batch_size": config.data.batch_size * trainer.world_size,
             "precision": str(trainer.precision),
             "samples": session.data.sizes(),
-            "ceiling": {split: session.data.ceiling(split) for split in ("val", *config.evaluate) if session.data.ceiling(split)},
+            "ceiling": {
+                split: session.data.ceiling(split) for split in ("val", *config.evaluate) if session.data.ceiling(split)
+            },
         },
     )
 
 
 def replaced_rows(session: Session) -> int:
-    """The number of training rows, of all processes, that were replaced because their pictures could no longer be read. The log names the files."""
+    """The number of training rows, of all processes, that were replaced because their pictures could no longer be read.
+    The log names the files.
+    """
     counted = torch.tensor(session.data.replaced_rows(), device=session.trainer.strategy.root_device)
     return int(session.trainer.strategy.reduce(counted, reduce_op="sum"))
 
 
 def step_counts(session: Session) -> dict[str, int]:
-    """Optimizer steps `attempted`, `applied`, `skipped` and `clipped`, those of the run before it was continued included."""
+    """Optimizer steps `attempted`, `applied`, `skipped` and `clipped`, those of the run before it was continued
+    included.
+    """
     attempted = session.trainer.global_step
     counts = session.health.counts if session.health else {}
     skipped = counts.get("skipped", 0) + counts.get("scaler_skips", 0)
-    return {"attempted": attempted, "applied": attempted - skipped, "skipped": skipped, "clipped": counts.get("clipped", 0)}
+    return {
+        "attempted": attempted,
+        "applied": attempted - skipped,
+        "skipped": skipped,
+        "clipped": counts.get("clipped", 0),
+    }
 
 
 def require_steps(session: Session) -> None:
-    """Raises RunFailed where training has applied no optimizer step: the figures would be those of the first weights."""
+    """Raises RunFailed where training has applied no optimizer step: the figures would be those of the first
+    weights.
+    """
     steps = step_counts(session)
     if not steps["attempted"]:
-        raise RunFailed(f"no optimizer step was made: training ended before the first one (trainer.max_time={session.config.trainer.max_time})")
+        raise RunFailed(
+            f"no optimizer step was made: training ended before the first one "
+            f"(trainer.max_time={session.config.trainer.max_time})"
+        )
     if not steps["applied"]:
         raise RunFailed(
-            f"none of the {steps['attempted']} optimizer steps was applied: loss or gradient was not finite in all of them\n"
-            "try a lower optimizer.lr or trainer.precision=32-true; docs/gradient-health.md has a checklist for unstable runs"
+            f"none of the {steps['attempted']} optimizer steps was applied: loss or gradient was not finite in all "
+            f"of them\n"
+            "try a lower optimizer.lr or trainer.precision=32-true; docs/gradient-health.md has a checklist for "
+            "unstable runs"
         )
 
 
 def last_validation(session: Session) -> dict[str, float]:
-    """`val/*` figures of the last validation, as a run continued from its very end does not validate again: from its checkpoint, or, where that
-    is of an earlier version, from metrics.csv."""
+    """`val/*` figures of the last validation, as a run continued from its very end does not validate again: from its
+    checkpoint, or, where that is of an earlier version, from metrics.csv.
+    """
     checkpoints = run_checkpoints(session)
     if checkpoints is not None and checkpoints.validation:
         return checkpoints.validation
@@ -143,7 +164,9 @@ def evaluate_splits(session: Session) -> dict[str, float]:
 
 
 def take_best_weights(session: Session) -> str:
-    """Gives the module the weights of best.ckpt and returns `best`; where there are none that can be used, it keeps the last ones: `last`."""
+    """Gives the module the weights of best.ckpt and returns `best`; where there are none that can be used, it keeps the
+    last ones: `last`.
+    """
     trainer, checkpoints = session.trainer, run_checkpoints(session)
     if checkpoints is None:
         return LAST
@@ -156,8 +179,9 @@ def take_best_weights(session: Session) -> str:
 
 
 def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]]) -> None:
-    """analysis.json and what belongs to it. The run is over and its summary written: nothing that happens here can make it a failed one. Raises
-    OSError where the file system takes no more."""
+    """analysis.json and what belongs to it. The run is over and its summary written: nothing that happens here can make
+    it a failed one. Raises OSError where the file system takes no more.
+    """
     try:
         analyse(session.trainer, session.module, session.data, session.config, session.folder, make_reference)
     except (Exception, KeyboardInterrupt) as error:

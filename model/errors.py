@@ -7,14 +7,18 @@ from difflib import get_close_matches
 
 
 class ConfigError(ValueError):
-    """A value that the user can correct. The text names the key, the value and what is allowed, in at most two lines."""
+    """A value that the user can correct. The text names the key, the value and what is allowed, in at most two
+    lines.
+    """
 
     given: tuple[str, str] | None = None
     """The key and the value, for a value that is not among the choices."""
 
 
 class RunFailed(RuntimeError):
-    """A run has started and cannot continue, for a known reason. The text, at most two lines, explains the reason without a traceback."""
+    """A run has started and cannot continue, for a known reason. The text, at most two lines, explains the reason
+    without a traceback.
+    """
 
 
 def failure_reason(error: BaseException) -> str:
@@ -56,7 +60,13 @@ def at_least(key: str, value: float, minimum: float) -> None:
 
 def within(key: str, value: float, least: float, most: float) -> None:
     """Raises ConfigError when `value` is below `least` or above `most` (or is NaN)."""
-    require(least <= value <= most, key, value, "is too small" if value < least else "is too large", f"{least:.15g} to {most:.15g}")
+    require(
+        least <= value <= most,
+        key,
+        value,
+        "is too small" if value < least else "is too large",
+        f"{least:.15g} to {most:.15g}",
+    )
 
 
 def positive(key: str, value: float) -> None:

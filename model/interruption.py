@@ -1,5 +1,6 @@
-"""Signals that stop a run. A signal raises an exception immediately, or, during training, is kept until a checkpoint can be written. Standard library
-only."""
+"""Signals that stop a run. A signal raises an exception immediately, or, during training, is kept until a checkpoint
+can be written. Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-# The same signal within so many seconds is one signal: a terminal, `timeout` and `torchrun` each send it to the whole group and to the process.
+# The same signal within so many seconds is one signal: a terminal, `timeout` and `torchrun` each send it to the whole
+# group and to the process.
 SAME_SIGNAL = 1.0
 
 
@@ -21,7 +23,9 @@ class Interrupted(BaseException):
     """A signal asked the process to stop. Like KeyboardInterrupt, it is not caught by `except Exception`."""
 
     def __init__(self, number: int, text: str = "") -> None:
-        """number: of the signal; text: two lines for the user, once it is known where the files are and how to go on."""
+        """number: of the signal; text: two lines for the user, once it is known where the files are and how to go
+        on.
+        """
         super().__init__(number, text)
         self.number, self.text = number, text
 
@@ -37,18 +41,24 @@ class Interrupted(BaseException):
 
 
 class ReceivedSignal:
-    """The signal that this process has received, if any. The module has one object, `received`, because signal handlers belong to the process."""
+    """The signal that this process has received, if any. The module has one object, `received`, because signal handlers
+    belong to the process.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
         self.waits = False
-        """Whether a signal waits for `raise_if_received`. Otherwise the handler raises Interrupted wherever the process is."""
+        """Whether a signal waits for `raise_if_received`. Otherwise the handler raises Interrupted wherever the process
+        is.
+        """
         self.pass_on: Callable[[int], None] = lambda number: None
         """Sends a signal to other processes of the run."""
         self.listens = False
         """Whether the handlers are installed."""
         self.is_worker = False
-        """Whether this process is a worker of a DataLoader. A forked process is also recognised by its process number."""
+        """Whether this process is a worker of a DataLoader. A forked process is also recognised by its process
+        number.
+        """
         self._at = 0.0
         self._process = os.getpid()
 
@@ -73,12 +83,16 @@ class ReceivedSignal:
             os._exit(128 + number)
 
     def raise_if_received(self) -> None:
-        """Raises Interrupted if a signal was received: one that was kept, or one whose exception was swallowed by other code."""
+        """Raises Interrupted if a signal was received: one that was kept, or one whose exception was swallowed by other
+        code.
+        """
         if self.number is not None:
             raise Interrupted(self.number)
 
     def _handle_as_worker(self, number: int) -> None:
-        """The first SIGTERM is ignored, because the whole process group may have received it. The parent repeats its own."""
+        """The first SIGTERM is ignored, because the whole process group may have received it. The parent repeats its
+        own.
+        """
         if number == signal.SIGTERM and self.number == number:
             os._exit(128 + number)
         self.number = number
@@ -88,7 +102,9 @@ received = ReceivedSignal()
 
 
 def is_default(number: int) -> bool:
-    """Whether the signal has its default handler. `nohup` and shells ignore some signals, and a launcher may have installed its own handler."""
+    """Whether the signal has its default handler. `nohup` and shells ignore some signals, and a launcher may have
+    installed its own handler.
+    """
     return signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
 
 
@@ -101,7 +117,9 @@ def listen() -> dict[int, Any]:
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Installs the handlers within the block. Does nothing if they are already installed, and outside the main thread."""
+    """Installs the handlers within the block. Does nothing if they are already installed, and outside the main
+    thread.
+    """
     if threading.current_thread() is not threading.main_thread() or received.listens:
         yield
         return
@@ -116,7 +134,9 @@ def listening() -> Iterator[None]:
 
 
 def leave_to_parent(worker: int) -> None:
-    """Called when a DataLoader's worker starts: the worker ignores a signal that is sent to the whole group, and its parent stops it."""
+    """Called when a DataLoader's worker starts: the worker ignores a signal that is sent to the whole group, and its
+    parent stops it.
+    """
     received.clear()
     received.is_worker = True
     for number in SIGNALS:

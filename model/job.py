@@ -23,7 +23,8 @@ from model.record.summary import record_failure
 from model.slurm import restarted_by_slurm
 
 log = logging.getLogger(__name__)
-# What a sweeper gets for a job that failed or measured nothing: the least that an objective can be. NaN would end an Optuna study.
+# What a sweeper gets for a job that failed or measured nothing: the least that an objective can be. NaN would end an
+# Optuna study.
 WORST = 0.0
 
 
@@ -49,7 +50,11 @@ def sweep_job(composed: DictConfig, folder: Path) -> float:
         except Exception as raised:
             error = write_failure(raised, folder) or raised
             reason = two_lines(error) if isinstance(error, CONFIG_ERRORS) else failure_reason(error)
-            log.error("job in %s failed: %s", folder, reason if isinstance(error, (ConfigError, RunFailed)) else traceback.format_exc())
+            log.error(
+                "job in %s failed: %s",
+                folder,
+                reason if isinstance(error, (ConfigError, RunFailed)) else traceback.format_exc(),
+            )
             if first_process():
                 record_failure(folder, reason)
             if not board.failed_alike(folder.name):
@@ -58,8 +63,9 @@ def sweep_job(composed: DictConfig, folder: Path) -> float:
 
 
 def job_of_a_worker(composed: DictConfig, folder: Path) -> float:
-    """A job of a sweep in a process that a launcher has started. A signal ends the job, and the jobs that the process gets afterwards; the command
-    that the process belongs to decides what becomes of the sweep."""
+    """A job of a sweep in a process that a launcher has started. A signal ends the job, and the jobs that the process
+    gets afterwards; the command that the process belongs to decides what becomes of the sweep.
+    """
     if not received.listens:
         listen()
     received.waits = False
@@ -74,7 +80,9 @@ def job_of_a_worker(composed: DictConfig, folder: Path) -> float:
 
 
 def unfinished_job(config: RunConfig, folder: Path, *, own_folder: bool) -> float:
-    """The objective: recorded, or reached now. The first process decides for all which of the two. own_folder: see `continued`."""
+    """The objective: recorded, or reached now. The first process decides for all which of the two. own_folder: see
+    `continued`.
+    """
     from model.sweep.resume import continued, recorded_metrics
 
     def decide() -> dict:

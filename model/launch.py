@@ -1,7 +1,8 @@
-"""The processes of one run, whatever launcher started them: which one is the first, and how it tells the others what it has decided.
+"""The processes of one run, whatever launcher started them: which one is the first, and how it tells the others what it
+has decided.
 
-torchrun, srun and Lightning (`trainer.devices=2`) start processes. These communicate through a TCPStore of torch.distributed; they need no process
-group.
+torchrun, srun and Lightning (`trainer.devices=2`) start processes. These communicate through a TCPStore of
+torch.distributed; they need no process group.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ STORE = "NWAY_CLIP_STORE"
 INTERACTIVE = ("bash", "interactive")
 # The key of where the first process runs: arguments for the others, or the exit code with which it ended before.
 PLACE = "place"
-# Seconds that a process waits for the others: one which has failed, for them to fail alike, and the first one, for them to learn that it has ended.
+# Seconds that a process waits for the others: one which has failed, for them to fail alike, and the first one, for them
+# to learn that it has ended.
 ALIKE = 30.0
 # Seconds between two looks.
 PAUSE = 0.1
@@ -37,7 +39,11 @@ def by_torchrun() -> bool:
 
 def by_srun() -> bool:
     """Whether srun has started this process, as Lightning decides it."""
-    return "SLURM_NTASKS" in os.environ and "SLURM_PROCID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in INTERACTIVE
+    return (
+        "SLURM_NTASKS" in os.environ
+        and "SLURM_PROCID" in os.environ
+        and os.environ.get("SLURM_JOB_NAME") not in INTERACTIVE
+    )
 
 
 def by_lightning() -> bool:
@@ -68,7 +74,9 @@ def launched() -> int | None:
 
 
 class Board:
-    """Decisions of the first process, by key, for all processes of the run. In a run of one process they are kept in a dictionary."""
+    """Decisions of the first process, by key, for all processes of the run. In a run of one process they are kept in a
+    dictionary.
+    """
 
     def __init__(self) -> None:
         self._told: dict[str, str] = {}
@@ -93,7 +101,9 @@ class Board:
         return self._store is not None
 
     def host(self, processes: int) -> None:
-        """For the process from which Lightning starts others: opens a store, with all that was told before. processes: of the run."""
+        """For the process from which Lightning starts others: opens a store, with all that was told before. processes:
+        of the run.
+        """
         from torch.distributed import TCPStore
 
         if self._store is None:
@@ -115,14 +125,17 @@ class Board:
             self._store.set(key, self._told[key])
 
     def ask(self, key: str) -> Any:
-        """What was told; waits until it is. Raises RuntimeError where the process that has the store has ended. For processes with a store."""
+        """What was told; waits until it is. Raises RuntimeError where the process that has the store has ended. For
+        processes with a store.
+        """
         while not self.knows(key):
             time.sleep(PAUSE)
         return json.loads(self._store.get(key))
 
     def agree(self, key: str, decide: Callable[[], Any]) -> Any:
-        """What the first process decides, plain data, in every process. Where `decide` raises an error in the first process, all raise one. Processes
-        without a store, whose variables were set by hand, decide each for itself."""
+        """What the first process decides, plain data, in every process. Where `decide` raises an error in the first
+        process, all raise one. Processes without a store, whose variables were set by hand, decide each for itself.
+        """
         if first_process():
             try:
                 decision = decide()
@@ -149,21 +162,26 @@ class Board:
                 yield self.ask(f"{key}/{other}")
 
     def failed_alike(self, job: str) -> bool:
-        """For a process whose job has failed: whether all others fail in it too, and the next job can begin. One that fails alone has to end, as
-        the others wait for it."""
+        """For a process whose job has failed: whether all others fail in it too, and the next job can begin. One that
+        fails alone has to end, as the others wait for it.
+        """
         if self._store is None:
             return True
         self.tell(f"{job}/failed/{rank()}", True)
         end = time.monotonic() + ALIKE
-        while not (alike := all(self.knows(f"{job}/failed/{other}") for other in range(self._processes))) and time.monotonic() < end:
+        while (
+            not (alike := all(self.knows(f"{job}/failed/{other}") for other in range(self._processes)))
+            and time.monotonic() < end
+        ):
             time.sleep(PAUSE)
         if not alike:
             self.tell(f"{job}/left", True)
         return alike and not self.knows(f"{job}/left")
 
     def meet(self, exit_codes: Callable[[], list[int | None]]) -> None:
-        """Waits until all processes are here. exit_codes: of the processes that this one has started, None of one that runs. Raises RunFailed where
-        one has ended."""
+        """Waits until all processes are here. exit_codes: of the processes that this one has started, None of one that
+        runs. Raises RunFailed where one has ended.
+        """
         self.tell(f"here/{rank()}", True)
         while not all(self.knows(f"here/{other}") for other in range(self._processes)):
             if any(code is not None for code in exit_codes()):
@@ -171,8 +189,9 @@ class Board:
             time.sleep(PAUSE)
 
     def leave(self, exit_code: int) -> None:
-        """The end of this process. The others learn of the first one's end where they do not know yet where it runs, and it waits until they have
-        read what it told them."""
+        """The end of this process. The others learn of the first one's end where they do not know yet where it runs,
+        and it waits until they have read what it told them.
+        """
         if self._store is None:
             return
         if not first_process():
@@ -205,8 +224,9 @@ def slurm_port() -> int:
 
 
 def end_with_parent() -> None:
-    """For a process that Lightning has started: it ends when the first process has ended, also while it waits for that in torch. A signal that only
-    this process receives is passed on to the first one."""
+    """For a process that Lightning has started: it ends when the first process has ended, also while it waits for that
+    in torch. A signal that only this process receives is passed on to the first one.
+    """
     parent = os.getppid()
     received.pass_on = lambda number: os.kill(parent, number)
 

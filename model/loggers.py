@@ -1,4 +1,6 @@
-"""The loggers beside metrics.csv, by their name in conf/logger: how one is made, what it gets at the end, how it is closed."""
+"""The loggers beside metrics.csv, by their name in conf/logger: how one is made, what it gets at the end, how it is
+closed.
+"""
 
 from __future__ import annotations
 
@@ -23,22 +25,33 @@ WANDB_ID = "wandb_id"
 
 
 def make_loggers(config: LoggerConfig, folder: Path, steps: int = 0) -> list[Logger]:
-    """The loggers beside metrics.csv. steps: those that a run which goes on has made already. Raises ConfigError where a package is missing."""
+    """The loggers beside metrics.csv. steps: those that a run which goes on has made already. Raises ConfigError where
+    a package is missing.
+    """
     kind = KINDS.get(config.name)
     if kind is None:
         return []
     try:
         return [kind.make(config, folder, steps)]
     except ModuleNotFoundError as error:
-        raise ConfigError(f"logger={config.name} needs a package; allowed: after pip install nway-clip[{config.name}]") from error
+        raise ConfigError(
+            f"logger={config.name} needs a package; allowed: after pip install nway-clip[{config.name}]"
+        ) from error
 
 
 def finish_loggers(
-    config: LoggerConfig, folder: Path, loggers: Sequence[Logger], figures: Mapping[str, float], pictures: Sequence[Path], step: int
+    config: LoggerConfig,
+    folder: Path,
+    loggers: Sequence[Logger],
+    figures: Mapping[str, float],
+    pictures: Sequence[Path],
+    step: int,
 ) -> None:
-    """Gives every logger what comes at the end of a run: figures of the held-out splits, and the report's pictures (PNG files).
+    """Gives every logger what comes at the end of a run: figures of the held-out splits, and the report's pictures (PNG
+    files).
 
-    What goes wrong is a warning: the run is done, and its files are written. Only an error of the file system is raised.
+    What goes wrong is a warning: the run is done, and its files are written. Only an error of the file system is
+    raised.
     """
     try:
         for logger in loggers:
@@ -49,7 +62,11 @@ def finish_loggers(
     except Exception as error:
         if write_failure(error, folder):
             raise
-        warnings.warn(f"logger={config.name} did not get the end of the run: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"logger={config.name} did not get the end of the run: {type(error).__name__}: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
 
 
 def close_loggers(config: LoggerConfig, *, failed: bool) -> None:
@@ -71,7 +88,9 @@ class Kind:
 
 
 def tensorboard(config: LoggerConfig, folder: Path, steps: int) -> Logger:
-    """Event files in the run's folder. TensorBoard does not show what earlier files have of the steps that are made again."""
+    """Event files in the run's folder. TensorBoard does not show what earlier files have of the steps that are made
+    again.
+    """
     from pytorch_lightning.loggers import TensorBoardLogger
 
     purge = {"purge_step": steps + 1} if steps else {}
@@ -89,7 +108,9 @@ def wandb(config: WandbConfig, folder: Path, steps: int) -> Logger:
     """Weights & Biases; the key comes from the environment. A run that is continued in its folder keeps its W&B run."""
     from pytorch_lightning.loggers import WandbLogger
 
-    return WandbLogger(project=config.project, save_dir=folder, offline=config.offline, id=wandb_id(folder), resume="allow")
+    return WandbLogger(
+        project=config.project, save_dir=folder, offline=config.offline, id=wandb_id(folder), resume="allow"
+    )
 
 
 def wandb_id(folder: Path) -> str:

@@ -17,7 +17,9 @@ FORGET_PEAK = "5"
 
 
 def forget_peak() -> None:
-    """What came before no longer counts. Where the system cannot forget (not Linux), the process's whole life counts."""
+    """What came before no longer counts. Where the system cannot forget (not Linux), the process's whole life
+    counts.
+    """
     gc.collect()
     with contextlib.suppress(OSError):
         CLEAR.write_text(FORGET_PEAK)

@@ -20,7 +20,9 @@ from model.views import ViewEncoder
 
 
 class NWayClip(pl.LightningModule):
-    """Contrasts the views of a batch jointly; both original trainers and plain CLIP, depending on the encoder's plan."""
+    """Contrasts the views of a batch jointly; both original trainers and plain CLIP, depending on the encoder's
+    plan.
+    """
 
     def __init__(
         self,
@@ -33,7 +35,9 @@ class NWayClip(pl.LightningModule):
         scale_cap: float | None,
         batch_size: int,
     ) -> None:
-        """`scale_init`, `scale_cap`: values of these keys of conf/loss; `batch_size`: samples of one process's batch."""
+        """`scale_init`, `scale_cap`: values of these keys of conf/loss; `batch_size`: samples of one process's
+        batch.
+        """
         super().__init__()
         self.encoder = encoder
         self.loss = loss
@@ -60,7 +64,9 @@ class NWayClip(pl.LightningModule):
         self._rate_before: dict[str, Any] | None = None
 
     def record(self, values: dict[str, Tensor | float]) -> None:
-        """Adds figures to this step's row of metrics.csv and of the other loggers; 0-dimensional tensors are read when the row is written."""
+        """Adds figures to this step's row of metrics.csv and of the other loggers; 0-dimensional tensors are read when
+        the row is written.
+        """
         self.pending.update(values)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -88,7 +94,9 @@ class NWayClip(pl.LightningModule):
         return loss
 
     def _condition(self, views: Tensor) -> None:
-        """On the first batch: loss.scale_init=auto chooses where the scale starts and its cap; a warning where logits cannot leave chance."""
+        """On the first batch: loss.scale_init=auto chooses where the scale starts and its cap; a warning where logits
+        cannot leave chance.
+        """
         if self._scale_due:
             log_scale, cap = self._capped(*initial_scale(self.loss, views))
             self.logit_scale.data.fill_(log_scale)
@@ -120,12 +128,15 @@ class NWayClip(pl.LightningModule):
         window = torch.stack(self._window)
         self._window.clear()
         if not self.step_skipped:
-            # A loss that is not finite would end up in the epoch's mean, and so in early stopping and the plateau schedule.
+            # A loss that is not finite would end up in the epoch's mean, and so in early stopping and the plateau
+            # schedule.
             self._epoch_loss = self._epoch_loss + window.double().sum()
             self._epoch_batches += len(window)
         if due(self.global_step + 1, self.trainer.log_every_n_steps, self.trainer.estimated_stepping_batches):
             rate = self.optimizers().param_groups[0]["lr"]
-            self.record({"train/loss": window.mean(), "train/logit_scale": self.multiplier().detach(), "train/lr": rate})
+            self.record(
+                {"train/loss": window.mean(), "train/logit_scale": self.multiplier().detach(), "train/lr": rate}
+            )
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """A skipped step leaves the learning rate where it was."""
@@ -147,10 +158,15 @@ class NWayClip(pl.LightningModule):
         """One optimizer, one schedule that moves with every optimizer step."""
         optimizer = make_optimizer(self, self.optimizer_config)
         self.rate = Rate(self.schedule_config, self.trainer.estimated_stepping_batches, self.plateau)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": make_schedule(optimizer, self.rate), "interval": "step"}}
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": make_schedule(optimizer, self.rate), "interval": "step"},
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """What the weights alone do not say, and what lies between steps: the running epoch mean, the plateau, whether the scale has been chosen."""
+        """What the weights alone do not say, and what lies between steps: the running epoch mean, the plateau, whether
+        the scale has been chosen.
+        """
         checkpoint["architecture"] = dict(self.encoder.architecture)
         checkpoint["scale_due"] = self._scale_due
         checkpoint["epoch_loss"] = {"total": float(self._epoch_loss), "batches": self._epoch_batches}
@@ -187,7 +203,9 @@ class NWayClip(pl.LightningModule):
         figures = {f"val/{name}": value for name, value in self._figures(self.validated).items()}
         self.record(figures)
         bar = ("val/recall@1", "val/recall@10")
-        self.log_dict({key: value for key, value in figures.items() if key in bar}, prog_bar=True, logger=False, sync_dist=True)
+        self.log_dict(
+            {key: value for key, value in figures.items() if key in bar}, prog_bar=True, logger=False, sync_dist=True
+        )
         self.log_dict({key: value for key, value in figures.items() if key not in bar}, logger=False, sync_dist=True)
 
     def on_test_epoch_end(self) -> None:
@@ -206,8 +224,12 @@ class NWayClip(pl.LightningModule):
         return views[:, order[first]]
 
     def _figures(self, views: Tensor) -> dict[str, float]:
-        """The figures of one evaluation: as many samples are contrasted as in training, those of a batch of all processes."""
-        return validation_figures(self.loss, views.to(self.device), self.multiplier(), self.batch_size * self.trainer.world_size)
+        """The figures of one evaluation: as many samples are contrasted as in training, those of a batch of all
+        processes.
+        """
+        return validation_figures(
+            self.loss, views.to(self.device), self.multiplier(), self.batch_size * self.trainer.world_size
+        )
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
         """Tower -> its trained parameters, for the gradient monitor."""
@@ -218,16 +240,23 @@ class NWayClip(pl.LightningModule):
             "translator": (self.encoder.states, self.encoder.translator),
             "projection": (self.encoder.projection,),
         }
-        groups = {name: [p for part in members if part is not None for p in part.parameters() if p.requires_grad] for name, members in parts.items()}
+        groups = {
+            name: [p for part in members if part is not None for p in part.parameters() if p.requires_grad]
+            for name, members in parts.items()
+        }
         return {name: parameters for name, parameters in groups.items() if parameters}
 
     def _keep_view_gradients(self, gradient: Tensor) -> None:
-        """Adds the squares of the loss's gradient by view; a window of accumulated batches counts as one large batch."""
+        """Adds the squares of the loss's gradient by view; a window of accumulated batches counts as one large
+        batch.
+        """
         squares = gradient.float().flatten(1).square().sum(dim=1)
         self._view_squares = squares if self._view_squares is None else self._view_squares + squares
 
     def view_gradients(self) -> dict[str, Tensor]:
-        """View -> norm of the loss's gradient with respect to its features, over this step's batches; of the unscaled loss."""
+        """View -> norm of the loss's gradient with respect to its features, over this step's batches; of the unscaled
+        loss.
+        """
         if self._view_squares is None:
             return {}
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)

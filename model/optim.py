@@ -17,12 +17,15 @@ from model.errors import ConfigError
 
 # What weight decay would pull away from its meaning: the matrix P starts as, and hovers around, the identity.
 NOT_DECAYED = ("projection.matrix",)
-# Steps from the old rate to the new curve, at least: as many as AdamW's and Lion's mean of gradients remembers (1 / (1 - 0.9)).
+# Steps from the old rate to the new curve, at least: as many as AdamW's and Lion's mean of gradients remembers (1 / (1
+# - 0.9)).
 LEAST_APPROACH = 10
 
 
 def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:
-    """Matrices and embeddings with weight decay; biases, norms, scales and P without. Frozen parameters are left out."""
+    """Matrices and embeddings with weight decay; biases, norms, scales and P without. Frozen parameters are left
+    out.
+    """
     trained = [(name, parameter) for name, parameter in named if parameter.requires_grad]
     decayed = [p for name, p in trained if p.ndim >= 2 and not name.endswith(NOT_DECAYED)]
     others = [p for name, p in trained if p.ndim < 2 or name.endswith(NOT_DECAYED)]
@@ -49,7 +52,9 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig) -> Optimizer:
 
 
 class Plateau:
-    """A factor on the learning rate that is cut when the epoch's mean loss stops falling (as torch's ReduceLROnPlateau decides)."""
+    """A factor on the learning rate that is cut when the epoch's mean loss stops falling (as torch's ReduceLROnPlateau
+    decides).
+    """
 
     def __init__(self, factor: float, patience: int) -> None:
         self.factor, self.patience = factor, patience
@@ -91,14 +96,18 @@ class Approach:
 
 
 class Rate:
-    """Step -> factor on `optimizer.lr`. When the number of steps changes, the warm-up stays what it was, and the rate goes to the new curve without
-    a jump."""
+    """Step -> factor on `optimizer.lr`. When the number of steps changes, the warm-up stays what it was, and the rate
+    goes to the new curve without a jump.
+    """
 
     def __init__(self, config: ScheduleConfig, total_steps: float, plateau: Plateau | None) -> None:
         """total_steps: infinite where it is not known. Raises ConfigError when the schedule needs to know it."""
         bounded = math.isfinite(total_steps)
         if not bounded and (config.warmup > 0 or config.name == "cosine"):
-            raise ConfigError(f"schedule={config.name} needs the number of steps; allowed: trainer.max_steps or trainer.max_epochs beside it")
+            raise ConfigError(
+                f"schedule={config.name} needs the number of steps; allowed: trainer.max_steps or trainer.max_epochs "
+                f"beside it"
+            )
         self.config, self.total_steps, self.plateau = config, total_steps, plateau
         self.warmup = math.ceil(config.warmup * total_steps) if bounded else 0
         self.approach: Approach | None = None
@@ -119,18 +128,27 @@ class Rate:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
-        return {"total_steps": self.total_steps, "warmup": self.warmup, "approach": asdict(self.approach) if self.approach else None}
+        return {
+            "total_steps": self.total_steps,
+            "warmup": self.warmup,
+            "approach": asdict(self.approach) if self.approach else None,
+        }
 
     def go_on(self, state: dict[str, Any], step: int, factor: float) -> bool:
-        """Takes up what `state_dict` gave after `step` updates, when the factor was `factor`. Returns whether the factor is another one now,
-        because the number of steps has changed."""
+        """Takes up what `state_dict` gave after `step` updates, when the factor was `factor`. Returns whether the
+        factor is another one now, because the number of steps has changed.
+        """
         self.warmup = state["warmup"]
         if state["total_steps"] == self.total_steps:
             self.approach = Approach(**state["approach"]) if state["approach"] else None
             return False
         left = max(1, self.total_steps - step)
         share = math.ceil(self.config.warmup * left) if math.isfinite(left) else 0
-        self.approach = None if math.isclose(self.curve(step), factor) else Approach(step, factor, int(min(left, max(LEAST_APPROACH, share))))
+        self.approach = (
+            None
+            if math.isclose(self.curve(step), factor)
+            else Approach(step, factor, int(min(left, max(LEAST_APPROACH, share))))
+        )
         return self.approach is not None
 
 

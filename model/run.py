@@ -1,4 +1,6 @@
-"""One run: configuration -> data, module, trainer -> fit, evaluate -> Summary. Tests call `run` without a subprocess."""
+"""One run: configuration -> data, module, trainer -> fit, evaluate -> Summary. Tests call `run` without a
+subprocess.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,13 @@ from model.launch import board, first_process, rank
 from model.loggers import close_loggers
 from model.memory import forget_peak
 from model.record.disk import as_failures
-from model.record.folder import can_go_on, clear_cut_run, cut_before_checkpoint, put_away_slurm_checkpoints, refuse_used_folder
+from model.record.folder import (
+    can_go_on,
+    clear_cut_run,
+    cut_before_checkpoint,
+    put_away_slurm_checkpoints,
+    refuse_used_folder,
+)
 from model.record.summary import ENDED, EVALUATION, SUMMARY, Summary, read_summary, record_failure
 from model.report.commands import RUN_FOLDER, as_value, from_here
 from model.report.draw import draw_report
@@ -35,16 +43,22 @@ from model.session import check_interval, check_trainer_arguments, make_session
 from model.views.backbone_sizes import resolved_sizes
 
 log = logging.getLogger(__name__)
-# Lightning's advice that does not hold here (batches are made faster in the main process than they can be sent), one of its own deprecations, and
-# callbacks that a run which goes on has no longer: those settings are listed.
-NOT_MEANT = (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*treespec, LeafSpec.*", ".*callbacks used to create.*")
+# Lightning's advice that does not hold here (batches are made faster in the main process than they can be sent), one of
+# its own deprecations, and callbacks that a run which goes on has no longer: those settings are listed.
+NOT_MEANT = (
+    ".*does not have many workers.*",
+    ".*smaller than the logging interval.*",
+    ".*treespec, LeafSpec.*",
+    ".*callbacks used to create.*",
+)
 
 
 def run(config: RunConfig, folder: Path) -> Summary:
-    """Trains (or, with train=false, only evaluates) as `config` says, in `folder`; returns what is written to summary.json.
+    """Trains (or, with train=false, only evaluates) as `config` says, in `folder`; returns what is written to
+    summary.json.
 
-    Raises ConfigError before anything is read or written when the configuration cannot work; any other failure is recorded in
-    summary.json (of an evaluation in evaluation.json) and raised again.
+    Raises ConfigError before anything is read or written when the configuration cannot work; any other failure is
+    recorded in summary.json (of an evaluation in evaluation.json) and raised again.
     """
     check_source(config.data)
     try:
@@ -59,7 +73,9 @@ def run(config: RunConfig, folder: Path) -> Summary:
         raise
     except BaseException as error:
         name = SUMMARY if config.train else EVALUATION
-        if received.number is not None:  # also where something else failed because of the signal, such as another process
+        if (
+            received.number is not None
+        ):  # also where something else failed because of the signal, such as another process
             raise left_in_order(Interrupted(received.number), config, folder, name) from error
         failure = agreed_failure(error, folder)
         if first_process():
@@ -74,8 +90,9 @@ def run(config: RunConfig, folder: Path) -> Summary:
 
 
 def agreed_failure(error: BaseException, folder: Path) -> BaseException:
-    """The error that explains the failure: `error`, or the RunFailed of another process of the run, whose consequence `error` is (a lost
-    connection)."""
+    """The error that explains the failure: `error`, or the RunFailed of another process of the run, whose consequence
+    `error` is (a lost connection).
+    """
     key = f"{folder.name}/failure"
     with suppress(RuntimeError):  # raised where the process that has the store has ended
         if isinstance(error, RunFailed):
@@ -90,7 +107,10 @@ def starting_point(config: RunConfig, folder: Path) -> str | None:
     if first_process():
         put_away_slurm_checkpoints(folder)
     if config.ckpt_path == LAST and config.train and cut_before_checkpoint(folder):
-        log.warning("%s has no checkpoint, as the run was interrupted before its first one: it trains from the beginning", folder)
+        log.warning(
+            "%s has no checkpoint, as the run was interrupted before its first one: it trains from the beginning",
+            folder,
+        )
     elif config.ckpt_path is not None:
         return str(checkpoint_to_start(folder, config.ckpt_path, trains=config.train))
     if config.train and first_process():
@@ -107,12 +127,17 @@ def left_in_order(interrupted: Interrupted, config: RunConfig, folder: Path, nam
     where = f"{RUN_FOLDER}={as_value(from_here(folder))}"
     goes_on = f"{where} ckpt_path=last" if can_go_on(folder) and config.train else where
     done = " after training and evaluation" if read_summary(folder, name).get("status") in ENDED else ""
-    return Interrupted(interrupted.number, f"{interrupted.reason}{done}; the files are in {folder}\nto continue: the same command with {goes_on}")
+    return Interrupted(
+        interrupted.number,
+        f"{interrupted.reason}{done}; the files are in {folder}\nto continue: the same command with {goes_on}",
+    )
 
 
 @contextmanager
 def matmul_precision(value: str | None) -> Iterator[None]:
-    """Torch's switch for float32 matrix products, which belongs to the process: the next job of a sweep finds it as it was. None leaves it alone."""
+    """Torch's switch for float32 matrix products, which belongs to the process: the next job of a sweep finds it as it
+    was. None leaves it alone.
+    """
     if value is None:
         yield
         return
@@ -125,7 +150,9 @@ def matmul_precision(value: str | None) -> Iterator[None]:
 
 
 def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None, steps: int) -> Summary:
-    """`start`: the checkpoint to go on from, or to evaluate; `steps`: those that a run which goes on has made already."""
+    """`start`: the checkpoint to go on from, or to evaluate; `steps`: those that a run which goes on has made
+    already.
+    """
     quieten()
     forget_peak()
     check_trainer_arguments(config.trainer)

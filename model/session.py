@@ -44,7 +44,9 @@ class Session:
 
 
 def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWayClip, steps: int = 0) -> Session:
-    """Order matters: what records comes before what writes checkpoints. steps: those that a run which goes on has made already."""
+    """Order matters: what records comes before what writes checkpoints. steps: those that a run which goes on has made
+    already.
+    """
     writes = not config.trainer.fast_dev_run
     random_state, clock, health, view_health = RandomState(config.seed), StepClock(), None, None
     callbacks: list[pl.Callback] = [random_state, clock]
@@ -59,7 +61,9 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
     if config.trainer.early_stopping_patience is not None:
         # strict: an epoch in which every step was left out has no loss, which ends no run.
         patience = config.trainer.early_stopping_patience
-        callbacks.append(EarlyStopping("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False))
+        callbacks.append(
+            EarlyStopping("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False)
+        )
     if config.trainer.enable_progress_bar:
         callbacks.append(ProgressBar())
     checkpoints = None
@@ -81,17 +85,24 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
 
 
 def check_processes(trainer: pl.Trainer) -> None:
-    """Raises ConfigError where torchrun or srun has started another number of processes than the configuration asks for."""
+    """Raises ConfigError where torchrun or srun has started another number of processes than the configuration asks
+    for.
+    """
     wanted, found = trainer.num_devices * trainer.num_nodes, launched()
     # A batch script of Slurm has the variables of srun too, and its one process may well train alone.
     if found is not None and found != wanted and (by_torchrun() or not first_process()):
-        problem = f"trainer.devices={trainer.num_devices} on trainer.num_nodes={trainer.num_nodes} is {wanted} processes, but {found} were started"
+        problem = (
+            f"trainer.devices={trainer.num_devices} on trainer.num_nodes={trainer.num_nodes} is {wanted} "
+            f"processes, but {found} were started"
+        )
         raise ConfigError(f"{problem}; allowed: as many devices as processes are started on each node")
 
 
 def lead_further_processes(trainer: pl.Trainer) -> None:
-    """For a run whose further processes Lightning starts. The first process tells them what it knows, passes a signal on, and takes them along at a
-    second one. All meet before torch connects them, as a process that waits in torch cannot be interrupted."""
+    """For a run whose further processes Lightning starts. The first process tells them what it knows, passes a signal
+    on, and takes them along at a second one. All meet before torch connects them, as a process that waits in torch
+    cannot be interrupted.
+    """
     launcher = trainer.strategy.launcher
     if trainer.world_size == 1 or not hasattr(launcher, "procs"):
         return
@@ -119,8 +130,14 @@ def check_trainer_arguments(trainer: TrainerConfig) -> None:
     for key, value in arguments.items():
         alone = refusal({key: value})
         if alone is not None:
-            raise ConfigError(f"trainer.{key}={value} cannot be used here ({alone}); allowed: what Lightning's Trainer takes on this machine")
-    raise ConfigError(f"trainer={trainer.name} cannot be used here ({reason}); allowed: what Lightning's Trainer takes on this machine")
+            raise ConfigError(
+                f"trainer.{key}={value} cannot be used here ({alone}); allowed: what Lightning's Trainer takes on "
+                f"this machine"
+            )
+    raise ConfigError(
+        f"trainer={trainer.name} cannot be used here ({reason}); allowed: what Lightning's Trainer takes on this "
+        f"machine"
+    )
 
 
 def refusal(arguments: dict) -> str | None:
@@ -139,7 +156,10 @@ def check_interval(session: Session) -> None:
         batches = session.data.source.size("train") // (session.data.batch_size * trainer.world_size)
         limit = session.config.trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        problem, allowed = "is more batches than an epoch has", f"1 to {batches}, or any number with trainer.check_val_every_n_epoch=null"
+        problem, allowed = (
+            "is more batches than an epoch has",
+            f"1 to {batches}, or any number with trainer.check_val_every_n_epoch=null",
+        )
         require(interval <= batches, "trainer.val_check_interval", interval, problem, allowed)
 
 

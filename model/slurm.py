@@ -15,7 +15,11 @@ def in_slurm_job() -> bool:
 
 def restarted_by_slurm() -> bool:
     """Whether Slurm has started this job before."""
-    return in_slurm_job() and os.environ.get("SLURM_RESTART_COUNT", "0").isdigit() and int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+    return (
+        in_slurm_job()
+        and os.environ.get("SLURM_RESTART_COUNT", "0").isdigit()
+        and int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
+    )
 
 
 def requeue() -> str:
@@ -26,4 +30,8 @@ def requeue() -> str:
         done = subprocess.run(["scontrol", "requeue", name], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"job {name} could not be requeued ({error})"
-    return f"job {name} is requeued" if done.returncode == 0 else f"job {name} could not be requeued ({done.stderr.strip() or done.returncode})"
+    return (
+        f"job {name} is requeued"
+        if done.returncode == 0
+        else f"job {name} could not be requeued ({done.stderr.strip() or done.returncode})"
+    )

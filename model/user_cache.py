@@ -12,8 +12,9 @@ from pathlib import Path
 
 @cache
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/nway-clip`, or `~/.cache/nway-clip` without that variable. Where it cannot be written or belongs to another user: a temporary
-    folder of this process."""
+    """`$XDG_CACHE_HOME/nway-clip`, or `~/.cache/nway-clip` without that variable. Where it cannot be written or belongs
+    to another user: a temporary folder of this process.
+    """
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nway-clip"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

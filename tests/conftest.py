@@ -44,14 +44,17 @@ SMALL = [
 # An override that sets the value of a key of the run: nothing added or taken away, and nothing of Hydra's own.
 VALUE = re.compile(r"(?!hydra\.)[\w.]+=")
 
-# Small tensors: threads cost more than they bring, and every core has a process of the suite. Processes that tests start read the variable.
+# Small tensors: threads cost more than they bring, and every core has a process of the suite. Processes that tests
+# start read the variable.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def imported() -> None:
-    """Imports what a run needs, and excludes it from garbage collection, which every run starts before it measures its memory."""
+    """Imports what a run needs, and excludes it from garbage collection, which every run starts before it measures its
+    memory.
+    """
     importlib.import_module("model.run")
     gc.collect()
     gc.freeze()
@@ -67,22 +70,29 @@ def pictures_forgotten(tmp_path_factory) -> Iterator[None]:
 
 def some(values: Sequence[object], every: int) -> list[object]:
     """One in `every` of a test's values runs by default, the others carry the marker slow."""
-    return [pytest.param(value, marks=pytest.mark.slow) if number % every else value for number, value in enumerate(values)]
+    return [
+        pytest.param(value, marks=pytest.mark.slow) if number % every else value for number, value in enumerate(values)
+    ]
 
 
 def some_of_all(every: int, *values: Iterable[object]) -> list[object]:
-    """All combinations of the values of several arguments. One in `every`, chosen at random, runs by default, the others carry the marker slow."""
+    """All combinations of the values of several arguments. One in `every`, chosen at random, runs by default, the
+    others carry the marker slow.
+    """
     combinations = list(product(*values))
     slow = [number % every > 0 for number in range(len(combinations))]
     random.Random(0).shuffle(slow)
-    return [pytest.param(*one, marks=pytest.mark.slow) if is_slow else one for one, is_slow in zip(combinations, slow, strict=True)]
+    return [
+        pytest.param(*one, marks=pytest.mark.slow) if is_slow else one
+        for one, is_slow in zip(combinations, slow, strict=True)
+    ]
 
 
 def compose_run(*overrides: str) -> RunConfig:
     """The checked configuration of these overrides, as train.py would make it.
 
-    Hydra needs half a second to compose. So the composition of each combination of choices is kept, and values are set in a copy of it, which is
-    also Hydra's last step.
+    Hydra needs half a second to compose. So the composition of each combination of choices is kept, and values are set
+    in a copy of it, which is also Hydra's last step.
     """
     register_schemas()
     choices = tuple(override for override in overrides if override.partition("=")[0] in groups())

@@ -16,7 +16,8 @@ from typing import Any
 def start(task: Callable[[], object], output: Path, environment: Mapping[str, str] | None = None) -> int:
     """Runs `task` in a copy of this process, whose output goes to the file `output`; returns the copy's process number.
 
-    The copy ends with the code of SystemExit where `task` raises that, with 1 after another error, and with 0 otherwise.
+    The copy ends with the code of SystemExit where `task` raises that, with 1 after another error, and with 0
+    otherwise.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -48,12 +49,19 @@ def ended(process: int) -> int:
 
 
 def together(task: Callable[[], object], folder: Path, count: int = 2, code: int = 0) -> None:
-    """Runs `task` in `count` copies of this process that train together over gloo, each with the variables that Lightning would set. Raises
-    AssertionError, with what they wrote, unless all end with `code`."""
+    """Runs `task` in `count` copies of this process that train together over gloo, each with the variables that
+    Lightning would set. Raises AssertionError, with what they wrote, unless all end with `code`.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "NODE_RANK": "0", "CUDA_VISIBLE_DEVICES": ""}
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(count),
+        "NODE_RANK": "0",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
     said = [folder / f"said_{rank}" for rank in range(count)]
     running = [start(task, said[rank], shared | {"LOCAL_RANK": str(rank)}) for rank in range(count)]
     codes = [ended(process) for process in running]
@@ -61,8 +69,9 @@ def together(task: Callable[[], object], folder: Path, count: int = 2, code: int
 
 
 def train_until(when: Callable[[Any], bool], output: Path, *arguments: str) -> int:
-    """Runs `python train.py <arguments>` in a copy of this process and returns its exit code. The copy kills itself right before the first
-    optimizer step for which `when(module)` is true."""
+    """Runs `python train.py <arguments>` in a copy of this process and returns its exit code. The copy kills itself
+    right before the first optimizer step for which `when(module)` is true.
+    """
     from model.command import command_line
     from model.module import NWayClip
 

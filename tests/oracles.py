@@ -1,4 +1,5 @@
-"""Independent evaluation of the losses: every tuple by itself, in plain float64 torch. Imports nothing from model.losses.
+"""Independent evaluation of the losses: every tuple by itself, in plain float64 torch. Imports nothing from
+model.losses.
 
 Shapes: n views, B rows, F features; `t` is a stack of tuples (…, n, F).
 """
@@ -69,7 +70,9 @@ SCORES = {
     "normsv7": lambda t: (magnitude(t) * (1 + t.shape[-2] ** 0.5) - root(t.square().sum(-2))).sum(-1),
     "normsv8": lambda t: (t.mean(-2) - magnitude(t) ** t.shape[-2] / 2).sum(-1),
     "normsv9": lambda t: (t.sum(-2).abs() / t.shape[-2] ** 1.5 + magnitude(t) - root(t.square().sum(-2))).sum(-1),
-    "gram": lambda t: -(torch.linalg.det(t @ t.transpose(-1, -2) + 1e-6 * torch.eye(t.shape[-2], dtype=t.dtype))).clamp(min=0).sqrt(),
+    "gram": lambda t: (
+        -(torch.linalg.det(t @ t.transpose(-1, -2) + 1e-6 * torch.eye(t.shape[-2], dtype=t.dtype))).clamp(min=0).sqrt()
+    ),
     "stable_einsum": lambda t: t.prod(-2).sum(-1).clamp(-100, 100),
     "stable_norm": lambda t: along_sum(t).clamp(-1, 1).sum(-1),
 }
@@ -136,7 +139,9 @@ def lines(name, views, normalize=True):
 
 
 def line_loss(name, views, scale, weights=None, normalize=True):
-    """Mean over rows of the cross-entropy along lines, softplus(logsumexp of the others - match), weighed over directions."""
+    """Mean over rows of the cross-entropy along lines, softplus(logsumexp of the others - match), weighed over
+    directions.
+    """
     logits = lines(name, views, normalize) * scale
     if name == "siglip":
         z = 2 * torch.eye(logits.shape[1]) - 1
@@ -168,7 +173,9 @@ def soft_targets(name, size, features, n, seed, normalize=True):
 
 
 def dense_loss(name, views, scale, axes="all", weights=None, targets=None, normalize=True):
-    """Sum over everything of -targets * log_softmax, weighed over axes. weights: (B,)*n factors of logits and targets."""
+    """Sum over everything of -targets * log_softmax, weighed over axes. weights: (B,)*n factors of logits and
+    targets.
+    """
     scores = dense(name, views, normalize)
     n, size = scores.dim(), len(scores)
     if targets is None:

@@ -15,7 +15,11 @@ LIGHTNING = (
     "model/record/callbacks.py", "model/loggers.py",
 )  # fmt: skip
 HYDRA = ("model/config/", "model/sweep/callback.py", "model/command.py", "model/job.py")
-OMEGACONF = (*HYDRA, "model/report/run_files.py", "model/report/page.py")  # read and show the configurations of finished runs
+OMEGACONF = (
+    *HYDRA,
+    "model/report/run_files.py",
+    "model/report/page.py",
+)  # read and show the configurations of finished runs
 # What a part may import beside the standard library and this project.
 ALLOWED = {
     "model/losses/": {"torch"},
@@ -29,10 +33,27 @@ ALLOWED = {
 
 # Files that belong together without a folder of their own.
 ROOMS = {
-    "base": {f"model/{name}.py" for name in ("__init__", "errors", "distributed", "interruption", "launch", "memory", "slurm", "steps", "user_cache")},
-    "losses/ground": {f"model/losses/{name}.py" for name in ("score", "crosses", "integrands", "numerics", "symbols", "inputs", "options")},
+    "base": {
+        f"model/{name}.py"
+        for name in (
+            "__init__",
+            "errors",
+            "distributed",
+            "interruption",
+            "launch",
+            "memory",
+            "slurm",
+            "steps",
+            "user_cache",
+        )
+    },
+    "losses/ground": {
+        f"model/losses/{name}.py"
+        for name in ("score", "crosses", "integrands", "numerics", "symbols", "inputs", "options")
+    },
 }
-# Room -> the rooms that it may import. The rooms stand in the order of their floors: a room imports only rooms above it in this table.
+# Room -> the rooms that it may import. The rooms stand in the order of their floors: a room imports only rooms above it
+# in this table.
 ARROWS: dict[str, set[str]] = {
     "base": set(),
     "losses/ground": {"base"},
@@ -55,11 +76,34 @@ ARROWS: dict[str, set[str]] = {
     "report": {"base", "config", "data", "record"},
     "session": {"analysis", "base", "checkpoint", "config", "data", "health", "loggers", "module", "record"},
     "ending": {"analysis", "base", "checkpoint", "config", "loggers", "record", "report", "session", "views"},
-    "run": {"base", "build", "checkpoint", "config", "data", "ending", "loggers", "record", "report", "session", "views"},
+    "run": {
+        "base",
+        "build",
+        "checkpoint",
+        "config",
+        "data",
+        "ending",
+        "loggers",
+        "record",
+        "report",
+        "session",
+        "views",
+    },
     "sweep": {"base", "checkpoint", "config", "record", "report"},
     "job": {"base", "config", "record", "run", "sweep"},
     "command": {"base", "config", "job", "record", "report", "sweep"},
-    "legacy": {"base", "config", "health", "losses", "losses/formulas", "losses/ground", "losses/objective", "optim", "report", "views"},
+    "legacy": {
+        "base",
+        "config",
+        "health",
+        "losses",
+        "losses/formulas",
+        "losses/ground",
+        "losses/objective",
+        "optim",
+        "report",
+        "views",
+    },
 }
 
 
@@ -97,7 +141,9 @@ def test_no_arrow_of_the_table_points_upwards():
 
 def test_every_arrow_of_the_table_is_needed():
     used = {(room_of(file), room_of(name)) for file in FILES for name in imported_files(file)}
-    assert [(room, below) for room, arrows in ARROWS.items() for below in sorted(arrows) if (room, below) not in used] == []
+    assert [
+        (room, below) for room, arrows in ARROWS.items() for below in sorted(arrows) if (room, below) not in used
+    ] == []
 
 
 def room_of(file: str) -> str:

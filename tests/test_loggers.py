@@ -85,7 +85,9 @@ def test_tensorboard_shows_no_row_twice_when_a_run_goes_on(small, tmp_path, monk
 
 
 def wandb_records(folder, file=None) -> tuple[list[dict], dict, int]:
-    """Rows of history, the configuration, and the exit code, of an offline run's file; None: the only one in the folder."""
+    """Rows of history, the configuration, and the exit code, of an offline run's file; None: the only one in the
+    folder.
+    """
     from wandb.proto.wandb_internal_pb2 import Record
     from wandb.sdk.internal.datastore import DataStore
 
@@ -96,7 +98,9 @@ def wandb_records(folder, file=None) -> tuple[list[dict], dict, int]:
     while (data := store.scan_data()) is not None:
         record = Record.FromString(data)
         if record.WhichOneof("record_type") == "history":
-            rows.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item})
+            rows.append(
+                {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+            )
         elif record.WhichOneof("record_type") == "config":
             config |= {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.config.update}
         elif record.WhichOneof("record_type") == "exit":
@@ -138,7 +142,9 @@ def test_a_run_that_goes_on_keeps_its_wandb_id(small, tmp_path):
     """Another folder is another run."""
     pytest.importorskip("wandb")
     config = small("logger=wandb", "logger.offline=true").logger
-    first, again, other = (make_loggers(config, folder)[0] for folder in (tmp_path / "a", tmp_path / "a", tmp_path / "b"))
+    first, again, other = (
+        make_loggers(config, folder)[0] for folder in (tmp_path / "a", tmp_path / "a", tmp_path / "b")
+    )
     assert first.version == again.version == (tmp_path / "a" / "wandb_id").read_text().strip()
     assert first.version != other.version
 
@@ -153,7 +159,10 @@ def test_wandb_gets_the_rows_of_a_run_that_goes_on_under_one_id(small, tmp_path,
     run(small(*offline, "trainer.checkpoint_every_n_steps=2", "ckpt_path=last"), tmp_path)
     written = sorted(tmp_path.glob("wandb/offline-run-*/*.wandb"))
     assert {file.stem for file in written} == {f"run-{(tmp_path / 'wandb_id').read_text().strip()}"}
-    steps = [[row["trainer/global_step"] for row in wandb_records(tmp_path, file)[0] if "train/loss" in row] for file in written]
+    steps = [
+        [row["trainer/global_step"] for row in wandb_records(tmp_path, file)[0] if "train/loss" in row]
+        for file in written
+    ]
     assert steps == [[1, 2, 3, 4, 5], [5, 6]]
 
 
@@ -183,6 +192,8 @@ def test_a_logger_that_breaks_at_the_end_does_not_break_the_run(small, tmp_path,
         log(self, metrics, step)
 
     monkeypatch.setattr(TensorBoardLogger, "log_metrics", refuses)
-    with pytest.warns(RuntimeWarning, match="logger=tensorboard did not get the end of the run: OSError: no space left"):
+    with pytest.warns(
+        RuntimeWarning, match="logger=tensorboard did not get the end of the run: OSError: no space left"
+    ):
         assert run(small("logger=tensorboard"), tmp_path).status == "complete"
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "complete"

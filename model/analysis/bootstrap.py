@@ -14,7 +14,8 @@ Interval = dict[str, float]
 
 
 def intervals(values: NDArray, resamples: int, seed: int) -> list[Interval]:
-    """(S, N) figures of samples -> for each row its mean (`value`) and the percentile bootstrap's 95 % interval (`low`, `high`).
+    """(S, N) figures of samples -> for each row its mean (`value`) and the percentile bootstrap's 95 % interval (`low`,
+    `high`).
 
     All rows see the same draws. A single sample tells nothing of the spread: low = high = value.
     """

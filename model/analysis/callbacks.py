@@ -26,8 +26,9 @@ log = logging.getLogger(__name__)
 
 
 class ValidationAnalysis(pl.Callback):
-    """Adds geometry/* and drift/* to the row of a validation. The features of the last one are part of the checkpoint, so that a continued
-    run says the same as one that was never cut."""
+    """Adds geometry/* and drift/* to the row of a validation. The features of the last one are part of the checkpoint,
+    so that a continued run says the same as one that was never cut.
+    """
 
     def __init__(self, *, geometry: bool, drift: bool) -> None:
         self.geometry, self.drift = geometry, drift
@@ -61,12 +62,16 @@ def analyse(
     folder: Path,
     make_reference: Callable[[], tuple[Towers, str]],
 ) -> None:
-    """Writes analysis.json, cka.npz and examples/ into `folder`, from `module` as it stands; the first process does it alone, the others need not
-    wait. `make_reference`: the towers that cka compares with, and what they are."""
+    """Writes analysis.json, cka.npz and examples/ into `folder`, from `module` as it stands; the first process does it
+    alone, the others need not wait. `make_reference`: the towers that cka compares with, and what they are.
+    """
     if not config.evaluate or not trainer.is_global_zero:
         return
     if isinstance(trainer.strategy, (FSDPStrategy, DeepSpeedStrategy)):
-        log.warning("no analysis: each process holds a part of the weights only; evaluate a checkpoint with trainer.strategy=auto")
+        log.warning(
+            "no analysis: each process holds a part of the weights only; evaluate a checkpoint with "
+            "trainer.strategy=auto"
+        )
         return
     device, plugin = trainer.strategy.root_device, trainer.precision_plugin
     module.to(device).eval()
@@ -86,7 +91,9 @@ def analyse(
 
 
 def row_limit(trainer: pl.Trainer, data: CaptionData, most: int | None) -> Callable[[str], int | None]:
-    """How many rows of a split count: at most `most`, and what trainer.limit_test_batches leaves in all processes together; None: all."""
+    """How many rows of a split count: at most `most`, and what trainer.limit_test_batches leaves in all processes
+    together; None: all.
+    """
     limit, batch = trainer.limit_test_batches, data.val_batch_size * trainer.world_size
 
     def rows(split: str) -> int | None:

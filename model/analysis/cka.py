@@ -1,7 +1,8 @@
-"""Centred kernel alignment from minibatches. Shapes: B samples of a batch, D features, L layers of one model, M of the other.
+"""Centred kernel alignment from minibatches. Shapes: B samples of a batch, D features, L layers of one model, M of the
+other.
 
-Nguyen, Raghu and Kornblith 2021, "Do wide and deep networks learn the same things?": the unbiased estimator of HSIC (Song et al. 2012)
-is averaged over batches, so that no Gram matrix of all samples is held.
+Nguyen, Raghu and Kornblith 2021, "Do wide and deep networks learn the same things?": the unbiased estimator of HSIC
+(Song et al. 2012) is averaged over batches, so that no Gram matrix of all samples is held.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ LEAST = 4
 
 
 def centred_gram(features: Tensor) -> Tensor:
-    """(B, …) features -> (B, B) float64: their inner products, U-centred (Székely and Rizzo 2014), so that the sum of the products of two such
-    matrices over B (B - 3) is the unbiased HSIC. Zero on the diagonal; rows and columns sum to 0."""
+    """(B, …) features -> (B, B) float64: their inner products, U-centred (Székely and Rizzo 2014), so that the sum of
+    the products of two such matrices over B (B - 3) is the unbiased HSIC. Zero on the diagonal; rows and columns sum to
+    0.
+    """
     rows = features.flatten(1).double()
     size = len(rows)
     # No shift changes the result; without one, no digit is lost where all rows are nearly alike.
@@ -46,7 +49,8 @@ class MinibatchCKA:
         self.other = self.other + b.square().sum(dim=1) / scale
 
     def result(self) -> Tensor:
-        """(L, M) float64, at most 1 but for rounding; near 0 for independent features, also below it. NaN where a layer says the same of every
-        sample, for which no similarity is defined."""
+        """(L, M) float64, at most 1 but for rounding; near 0 for independent features, also below it. NaN where a layer
+        says the same of every sample, for which no similarity is defined.
+        """
         self_similarity = self.one[:, None] * self.other
         return torch.where(self_similarity > 0, self.cross / self_similarity.sqrt(), torch.nan)

@@ -21,8 +21,9 @@ SIDE = 96
 
 
 def write_examples(material: Material, split: str, folder: Path, queries: int, seed: int) -> None:
-    """examples.json and the pictures that it names in `folder`: the caption 1 of `queries` samples of `split` that the seed draws,
-    whatever came of them, each with the pictures that are most similar to it."""
+    """examples.json and the pictures that it names in `folder`: the caption 1 of `queries` samples of `split` that the
+    seed draws, whatever came of them, each with the pictures that are most similar to it.
+    """
     views = material.views(split)
     chosen = sorted(np.random.default_rng(seed).permutation(views.shape[1])[:queries].tolist())
     found = nearest(views[1][chosen], views[0])

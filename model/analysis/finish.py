@@ -1,5 +1,6 @@
-"""analysis.json and what belongs to it, at the end of a run. What fails is noted there and warned of; the rest is written all the same. Only
-an error of the file system ends it."""
+"""analysis.json and what belongs to it, at the end of a run. What fails is noted there and warned of; the rest is
+written all the same. Only an error of the file system ends it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,12 @@ def write_analysis(material: Material, settings: Settings) -> None:
             attempt(name, lambda part=part: part(material, settings))
     if settings.config.examples:
         folder = settings.folder / "examples"
-        attempt("examples", lambda: write_examples(material, settings.held_out, folder, settings.config.examples, settings.seed))
+        attempt(
+            "examples",
+            lambda: write_examples(material, settings.held_out, folder, settings.config.examples, settings.seed),
+        )
     write_summary(settings.folder / "analysis.json", {**body, **({"notes": notes} if notes else {})})
     for name, reason in notes.items():
-        warnings.warn(f"analysis.{name} failed and is left out of analysis.json: {reason}", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"analysis.{name} failed and is left out of analysis.json: {reason}", RuntimeWarning, stacklevel=2
+        )

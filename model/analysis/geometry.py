@@ -19,13 +19,17 @@ def unit(features: Tensor) -> Tensor:
 
 
 def alignment(one: Tensor, other: Tensor) -> float:
-    """E |x - y|^2 over matching rows of two (N, D) unit features (Wang and Isola 2020, alpha = 2). 0 is perfect, 2 is unrelated."""
+    """E |x - y|^2 over matching rows of two (N, D) unit features (Wang and Isola 2020, alpha = 2). 0 is perfect, 2 is
+    unrelated.
+    """
     return (one - other).square().sum(dim=-1).mean().item()
 
 
 def uniformity(features: Tensor, t: float = 2.0, cells: int = CELLS) -> float:
-    """log E exp(-t |x - y|^2) over pairs of different rows of (N, D) unit features (Wang and Isola 2020). 0 where all rows
-    are equal, towards -2t where all are orthogonal; NaN for fewer than two rows. Memory: a few times `cells` distances."""
+    """log E exp(-t |x - y|^2) over pairs of different rows of (N, D) unit features (Wang and Isola 2020). 0 where all
+    rows are equal, towards -2t where all are orthogonal; NaN for fewer than two rows. Memory: a few times `cells`
+    distances.
+    """
     size, total = len(features), 0.0
     squares = features.square().sum(dim=-1)
     for rows in tiles(size, size, cells):
@@ -37,7 +41,8 @@ def uniformity(features: Tensor, t: float = 2.0, cells: int = CELLS) -> float:
 
 
 def effective_rank(features: Tensor) -> float:
-    """exp of the entropy of the singular values' shares (RankMe, Garrido et al. 2023) of (N, D) features: 1 to min(N, D).
+    """exp of the entropy of the singular values' shares (RankMe, Garrido et al. 2023) of (N, D) features: 1 to min(N,
+    D).
 
     NaN where features are not finite or all zero.
     """
@@ -57,14 +62,18 @@ def modality_gap(one: Tensor, other: Tensor) -> float:
 
 
 def mean_similarity(features: Tensor) -> float:
-    """Mean cosine of two different rows of (N, D) unit features: 1 where they have collapsed into one. NaN for fewer than two rows."""
+    """Mean cosine of two different rows of (N, D) unit features: 1 where they have collapsed into one. NaN for fewer
+    than two rows.
+    """
     size = len(features)
     pairs = features.sum(dim=0).square().sum() - features.square().sum()
     return pairs.item() / (size * (size - 1)) if size > 1 else math.nan
 
 
 def geometry(views: Tensor, names: Sequence[str]) -> dict:
-    """Every measure above of (n, N, D) views, the image first: alignment per pair, the gap to the image, the others per view."""
+    """Every measure above of (n, N, D) views, the image first: alignment per pair, the gap to the image, the others per
+    view.
+    """
     rows = dict(zip(names, unit(views), strict=True))
     image = names[0]
     return {

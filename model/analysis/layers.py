@@ -31,7 +31,9 @@ def named(embeddings: nn.Module, layers: nn.ModuleList, output: nn.Module) -> La
 
 @contextmanager
 def outputs_of(layers: Mapping[str, nn.Module], reduce: Callable[[Tensor], Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Within it, every pass through `layers` leaves the reduced output of each in the dictionary; the hooks are gone afterwards."""
+    """Within it, every pass through `layers` leaves the reduced output of each in the dictionary; the hooks are gone
+    afterwards.
+    """
     found: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable:
@@ -57,7 +59,9 @@ def image_grams(towers: Towers, images: Tensor) -> list[Tensor]:
 
 
 def text_grams(towers: Towers, tokens: Tensor, end: int) -> list[Tensor]:
-    """L centred Gram matrices (B, B) of (B, T) tokens, over the features of all tokens up to the first `end`; those after it are as if zero."""
+    """L centred Gram matrices (B, B) of (B, T) tokens, over the features of all tokens up to the first `end`; those
+    after it are as if zero.
+    """
     layers, position = text_layers(towers), end_positions(tokens, end)
     text = (torch.arange(tokens.shape[1], device=tokens.device) <= position[:, None])[:, :, None]
     with outputs_of(layers, lambda output: centred_gram(output * text if output.dim() == 3 else output)) as found:

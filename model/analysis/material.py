@@ -1,4 +1,5 @@
-"""What the measures of a finished run read: views, labels and captions of whole splits, each encoded once, float32 on the CPU.
+"""What the measures of a finished run read: views, labels and captions of whole splits, each encoded once, float32 on
+the CPU.
 
 Shapes: n views, N samples, K captions, D features.
 """
@@ -37,10 +38,17 @@ class Material:
     """Splits seen through an encoder. Everything is made when it is first asked for, and kept."""
 
     def __init__(
-        self, encoder: ViewEncoder, data, *, place: Callable, context: Callable[[], AbstractContextManager], limit: Callable[[str], int | None]
+        self,
+        encoder: ViewEncoder,
+        data,
+        *,
+        place: Callable,
+        context: Callable[[], AbstractContextManager],
+        limit: Callable[[str], int | None],
     ) -> None:
-        """data: a CaptionData; place: moves a batch, or a tensor, to the encoder's device and dtype; context: what the encoder runs in, such as
-        autocast; limit: split -> how many of its first rows count (None: all)."""
+        """data: a CaptionData; place: moves a batch, or a tensor, to the encoder's device and dtype; context: what the
+        encoder runs in, such as autocast; limit: split -> how many of its first rows count (None: all).
+        """
         self.encoder, self.data, self._place, self.context, self._limit = encoder, data, place, context, limit
         self.views, self.captions, self.pairs = cache(self._views), cache(self._captions), cache(self._pairs)
 
@@ -67,12 +75,16 @@ class Material:
         """(len(texts), D) of any texts, by the text tower."""
         tokens = encode(self.data.tokenizer, texts, self.data.context_length)
         with self.context():
-            return torch.cat([self.encoder.caption_features(self._place(part)).float().cpu() for part in tokens.split(TEXTS)])
+            return torch.cat(
+                [self.encoder.caption_features(self._place(part)).float().cpu() for part in tokens.split(TEXTS)]
+            )
 
     def _views(self, split: str) -> Tensor:
         """(n, N, D)."""
         with self.context():
-            return torch.cat([self.encoder(batch.images, batch.captions).float().cpu() for batch in self.batches(split)], dim=1)
+            return torch.cat(
+                [self.encoder(batch.images, batch.captions).float().cpu() for batch in self.batches(split)], dim=1
+            )
 
     def _captions(self, split: str) -> Tensor:
         """(N * K, D): all captions of the source, those of a sample side by side, all by the text tower."""
@@ -81,11 +93,13 @@ class Material:
     def _pairs(self, split: str, most: int | None = None) -> Pairs:
         """Of at most `most` rows."""
         with self.context():
-            made = [(self.encoder.image_features(b.images), self.encoder.caption_features(b.captions[:, 0])) for b in self.batches(split, most)]
+            made = [
+                (self.encoder.image_features(b.images), self.encoder.caption_features(b.captions[:, 0]))
+                for b in self.batches(split, most)
+            ]
         image, text = (torch.cat([part.float().cpu() for part in parts]) for parts in zip(*made, strict=True))
         return Pairs(image, text, self.labels(split, most))
 
     def labels(self, split: str, most: int | None = None) -> Tensor | None:
         """(N,) int64; None where the data has no classes."""
         return self.source.labels(split, self.rows(split, most))
-

@@ -1,4 +1,6 @@
-"""The parts of analysis.json, each a function of the run's material; None where a part has no meaning. Shapes: n views, N samples, K captions."""
+"""The parts of analysis.json, each a function of the run's material; None where a part has no meaning. Shapes: n views,
+N samples, K captions.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,12 @@ def split_retrieval(material: Material, settings: Settings, split: str) -> dict:
     for name, view in zip(material.names[1:], views[1:], strict=True):
         pairs.append(row(find(view, image), view=name, direction="text_to_image"))
         pairs.append(row(find(image, view), view=name, direction="image_to_text"))
-    part = {"samples": samples, "captions": len(captions) // samples, "pairs": pairs, "any_caption": row(find(image, captions))}
+    part = {
+        "samples": samples,
+        "captions": len(captions) // samples,
+        "pairs": pairs,
+        "any_caption": row(find(image, captions)),
+    }
     rest = rest_places(settings.loss, views)
     part["rest"] = [row(found, view=name) for name, found in zip(material.names, rest, strict=True)]
     return part
@@ -108,7 +115,9 @@ def probes_part(material: Material, settings: Settings) -> dict | None:
         return None
     parts = {}
     for name in ("image", "text"):
-        arrays: Sequence[NDArray] = [x.numpy() for x in (getattr(fit, name), fit.labels, getattr(score, name), score.labels)]
+        arrays: Sequence[NDArray] = [
+            x.numpy() for x in (getattr(fit, name), fit.labels, getattr(score, name), score.labels)
+        ]
         figures = probe(*arrays)
         if figures is not None:
             parts[name] = {"fitted_on": "train", "scored_on": settings.held_out, **figures}

@@ -1,4 +1,6 @@
-"""How much of a class features hold for a linear reader: fitted on one split, scored on another. Shapes: N samples, D features."""
+"""How much of a class features hold for a linear reader: fitted on one split, scored on another. Shapes: N samples, D
+features.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,11 @@ STEPS = 1000
 
 
 def probe(fit: NDArray, fit_labels: NDArray, score: NDArray, score_labels: NDArray) -> dict | None:
-    """Accuracy of logistic regression on standardised (N, D) features, and of always saying the most frequent class of the fitted split.
+    """Accuracy of logistic regression on standardised (N, D) features, and of always saying the most frequent class of
+    the fitted split.
 
-    Rows without a class (label -1) or with features that are not finite are left out. None where fewer than two classes are left to fit, or
-    nothing to score.
+    Rows without a class (label -1) or with features that are not finite are left out. None where fewer than two classes
+    are left to fit, or nothing to score.
     """
     fit, fit_labels = usable(fit, fit_labels)
     score, score_labels = usable(score, score_labels)

@@ -1,7 +1,9 @@
-"""Retrieval between two sets of features. Shapes: N queries, M candidates, K candidates that match a query, T queries of a tile, D features.
+"""Retrieval between two sets of features. Shapes: N queries, M candidates, K candidates that match a query, T queries
+of a tile, D features.
 
-torchmetrics is not used: its retrieval metrics take every score with two int64 beside it (2.5 GB for 5,000 pictures and 25,000 captions), and
-order equal scores as the sort happens to leave them, so that features that are all alike would be found first.
+torchmetrics is not used: its retrieval metrics take every score with two int64 beside it (2.5 GB for 5,000 pictures and
+25,000 captions), and order equal scores as the sort happens to leave them, so that features that are all alike would be
+found first.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ class Places(NamedTuple):
 
 
 def places(scores: Tensor, match: Tensor) -> Places:
-    """(T, M) scores and the (T,) or (T, K) columns that match each row -> where the best of these stands. NaN ranks last."""
+    """(T, M) scores and the (T,) or (T, K) columns that match each row -> where the best of these stands. NaN ranks
+    last.
+    """
     scores = torch.nan_to_num(scores, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     own = scores.gather(1, match.reshape(len(scores), -1))
     best = own.amax(dim=1, keepdim=True)
@@ -78,7 +82,8 @@ def tiles(size: int, width: int, cells: int = CELLS) -> Iterator[slice]:
 
 
 def find(queries: Tensor, candidates: Tensor, cells: int = CELLS) -> Places:
-    """Places by cosine similarity of (N, D) and (N K, D) features, rows i K … i K + K - 1 of the candidates matching query i.
+    """Places by cosine similarity of (N, D) and (N K, D) features, rows i K … i K + K - 1 of the candidates matching
+    query i.
 
     Memory: a few times `cells` scores.
     """

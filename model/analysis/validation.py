@@ -10,11 +10,12 @@ from model.analysis.retrieval import KS, retrieval
 
 
 def validation_figures(loss: nn.Module, views: Tensor, scale: Tensor, batch_size: int) -> dict[str, float]:
-    """`loss`, `swap_acc`, `recall@k`, the recall of both directions, `joint_recall@k` and `joint_recall_all@k`, as fractions; the loss in nats.
+    """`loss`, `swap_acc`, `recall@k`, the recall of both directions, `joint_recall@k` and `joint_recall_all@k`, as
+    fractions; the loss in nats.
 
-    `views` (n, N, D), the image first, caption 1 second; `scale` the multiplier of the logits. The loss and the swap accuracy contrast
-    batches of `batch_size` samples (of N where there are fewer), as training does; every recall ranks all N: compare equal sizes only, chance
-    is k / N.
+    `views` (n, N, D), the image first, caption 1 second; `scale` the multiplier of the logits. The loss and the swap
+    accuracy contrast batches of `batch_size` samples (of N where there are fewer), as training does; every recall ranks
+    all N: compare equal sizes only, chance is k / N.
     """
     loss_of_batches, swap_acc = batch_figures(loss, views, scale, batch_size)
     by_text, by_image = retrieval(views[1], views[0]), retrieval(views[0], views[1])
@@ -31,8 +32,8 @@ def validation_figures(loss: nn.Module, views: Tensor, scale: Tensor, batch_size
 def batch_figures(loss: nn.Module, views: Tensor, scale: Tensor, batch_size: int) -> tuple[float, float]:
     """The mean over the N samples of the loss, and of the share of its lines that a sample wins.
 
-    Every batch has min(N, batch_size) samples, as the loss of a smaller one would be lower: the first samples fill up the last batch. There they
-    are candidates only; each sample is counted once.
+    Every batch has min(N, batch_size) samples, as the loss of a smaller one would be lower: the first samples fill up
+    the last batch. There they are candidates only; each sample is counted once.
     """
     total = views.shape[1]
     size = min(total, batch_size)

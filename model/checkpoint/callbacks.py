@@ -28,7 +28,9 @@ log = logging.getLogger(__name__)
 
 
 class WholeFileIO(TorchCheckpointIO):
-    """Writes beside the target, flushes to the disk and renames: a kill leaves the old checkpoint or the new one whole."""
+    """Writes beside the target, flushes to the disk and renames: a kill leaves the old checkpoint or the new one
+    whole.
+    """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         """Replaces `path`; the last.ckpt that it replaces stays as previous.ckpt. Raises NotWritten."""
@@ -39,7 +41,9 @@ class WholeFileIO(TorchCheckpointIO):
             with replacing(target, previous) as file:
                 torch.save(checkpoint, file)
 
-    def load_checkpoint(self, path: str | Path, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
         """Always with weights_only=True: a checkpoint is data, not code."""
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
@@ -63,10 +67,14 @@ def saved_size(checkpoint: dict[str, Any]) -> int:
 
 
 class RunCheckpoints(Checkpoint):
-    """last.ckpt every so many steps and after every epoch, best.ckpt whenever the objective is higher than ever (the earlier one on a tie)."""
+    """last.ckpt every so many steps and after every epoch, best.ckpt whenever the objective is higher than ever (the
+    earlier one on a tie).
+    """
 
     def __init__(self, folder: Path, every_n_steps: int, config: dict[str, Any], objective: str) -> None:
-        """config: the run's, nested dictionaries; objective: the figure of a validation that best.ckpt is chosen by, `val/<figure>`."""
+        """config: the run's, nested dictionaries; objective: the figure of a validation that best.ckpt is chosen by,
+        `val/<figure>`.
+        """
         self.folder, self.every_n_steps, self.config, self.objective = folder, every_n_steps, config, objective
         self.config_hash = run_hash(config)
         self.best: float | None = None
@@ -75,24 +83,47 @@ class RunCheckpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and words."""
-        return {"best": self.best, "validation": self.validation, "config_hash": self.config_hash, "config": self.config}
+        return {
+            "best": self.best,
+            "validation": self.validation,
+            "config_hash": self.config_hash,
+            "config": self.config,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What `state_dict` gave. Earlier versions kept no configuration, so that the changed settings cannot be named."""
+        """What `state_dict` gave. Earlier versions kept no configuration, so that the changed settings cannot be
+        named.
+        """
         self.best, self.validation = state_dict["best"], state_dict.get("validation", {})
         if "config" not in state_dict and state_dict["config_hash"] != self.config_hash:
-            log.warning("the checkpoint was made with another configuration (hash %s, now %s)", state_dict["config_hash"], self.config_hash)
+            log.warning(
+                "the checkpoint was made with another configuration (hash %s, now %s)",
+                state_dict["config_hash"],
+                self.config_hash,
+            )
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """A best score whose weights are not in this folder is forgotten, so that the next validation keeps its weights."""
+        """A best score whose weights are not in this folder is forgotten, so that the next validation keeps its
+        weights.
+        """
         known = self.best is not None and trainer.is_global_zero
-        goes_on_elsewhere = trainer.ckpt_path is not None and Path(trainer.ckpt_path).parent != checkpoint_path(self.folder, BEST).parent
-        lost = known and (goes_on_elsewhere or not best_is_whole(self.folder, self.best, f"its {self.objective} of {self.best:.6g} is forgotten"))
+        goes_on_elsewhere = (
+            trainer.ckpt_path is not None
+            and Path(trainer.ckpt_path).parent != checkpoint_path(self.folder, BEST).parent
+        )
+        lost = known and (
+            goes_on_elsewhere
+            or not best_is_whole(self.folder, self.best, f"its {self.objective} of {self.best:.6g} is forgotten")
+        )
         if trainer.strategy.broadcast(lost):
             self.best = None
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Right after an optimizer step, never inside an accumulation window, nor where validation follows: the epoch's end saves then."""
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Right after an optimizer step, never inside an accumulation window, nor where validation follows: the epoch's
+        end saves then.
+        """
         step = trainer.global_step
         validates = trainer.is_last_batch or (batch_idx + 1) % trainer.val_check_batch == 0
         if step != self.saved_step and step % self.every_n_steps == 0 and not validates:
@@ -102,7 +133,9 @@ class RunCheckpoints(Checkpoint):
         """Keeps the figures, and the best weights so far."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        self.validation = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+        self.validation = {
+            key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")
+        }
         score = self.validation.get(self.objective)
         if score is None:
             return
@@ -129,13 +162,17 @@ class RunCheckpoints(Checkpoint):
         try:
             trainer.save_checkpoint(checkpoint_path(self.folder, name))
         except NotWritten:
-            if not can_go_on(self.folder):  # best.ckpt alone would make the folder look used, and the run could not be started again
+            if not can_go_on(
+                self.folder
+            ):  # best.ckpt alone would make the folder look used, and the run could not be started again
                 checkpoint_path(self.folder, BEST).unlink(missing_ok=True)
             raise
 
 
 class RandomState(pl.Callback):
-    """Carries the random state of every process in the checkpoint, and gives it back before the first batch of a continued run."""
+    """Carries the random state of every process in the checkpoint, and gives it back before the first batch of a
+    continued run.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed, self.initial_seed = seed, seed
@@ -145,7 +182,9 @@ class RandomState(pl.Callback):
         self._saves_kept = False
 
     def keep(self) -> None:
-        """Remembers this process's random state of this moment, after giving back the one that a continued run starts with."""
+        """Remembers this process's random state of this moment, after giving back the one that a continued run starts
+        with.
+        """
         self._restore_once()
         self._kept = random_state()
 

@@ -9,7 +9,8 @@ from pytorch_lightning import callbacks
 
 
 class EarlyStopping(callbacks.EarlyStopping):
-    """Lightning's, with the patience that is configured now, and with an end that lasts: a run that was stopped trains no further epoch.
+    """Lightning's, with the patience that is configured now, and with an end that lasts: a run that was stopped trains
+    no further epoch.
 
     The class has the name of Lightning's, by which a checkpoint keeps its state.
     """

@@ -26,7 +26,10 @@ class NotACheckpoint(ConfigError):
     def __init__(self, path: Path, reason: str) -> None:
         """reason: why, in words."""
         self.reason = reason
-        super().__init__(f"ckpt_path={path} is no checkpoint of this program ({reason}); allowed: a file of checkpoints/ in a run's folder")
+        super().__init__(
+            f"ckpt_path={path} is no checkpoint of this program ({reason}); allowed: a file of checkpoints/ in a "
+            f"run's folder"
+        )
 
 
 def checkpoint_path(folder: Path, name: str) -> Path:
@@ -39,12 +42,16 @@ def find_checkpoint(folder: Path, asked: str) -> Path:
     path = checkpoint_path(folder, asked) if asked in (LAST, BEST) else Path(asked)
     if not path.is_file():
         where = f" in {path.parent}" if asked in (LAST, BEST) else ""
-        raise ConfigError(f"ckpt_path={asked} is not there{where}; allowed: a file, or last or best with hydra.run.dir=<folder of the run>")
+        raise ConfigError(
+            f"ckpt_path={asked} is not there{where}; allowed: a file, or last or best with hydra.run.dir=<folder of "
+            f"the run>"
+        )
     return path
 
 
 def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
-    """What a run of this program wrote to `path`; `mapped`: without reading its tensors. Plain data only: nothing in the file is executed.
+    """What a run of this program wrote to `path`; `mapped`: without reading its tensors. Plain data only: nothing in
+    the file is executed.
 
     Raises NotACheckpoint where the file cannot be read, or is something else.
     """
@@ -54,16 +61,26 @@ def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
         reason = first_line(error)
         reason = "it holds more than plain data" if isinstance(error, UnpicklingError) else reason[:100]
         raise NotACheckpoint(path, reason) from error
-    for key, kind in (("state_dict", dict), ("callbacks", dict), ("optimizer_states", list), ("scale_due", bool), ("epoch_loss", dict)):
+    for key, kind in (
+        ("state_dict", dict),
+        ("callbacks", dict),
+        ("optimizer_states", list),
+        ("scale_due", bool),
+        ("epoch_loss", dict),
+    ):
         if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), kind)):
             raise NotACheckpoint(path, f"it has no {key}")
-    if not all(isinstance(name, str) and isinstance(weight, Tensor) for name, weight in checkpoint["state_dict"].items()):
+    if not all(
+        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in checkpoint["state_dict"].items()
+    ):
         raise NotACheckpoint(path, "its state_dict holds other things than weights")
     return checkpoint
 
 
 def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
-    """The weights in the checkpoint at `path`. Raises ConfigError where they are not those of `module`, an NWayClip, naming the first difference."""
+    """The weights in the checkpoint at `path`. Raises ConfigError where they are not those of `module`, an NWayClip,
+    naming the first difference.
+    """
     checkpoint = read_checkpoint(path)
     weights = checkpoint["state_dict"]
     if any(TRANSLATOR_PART in name for name in weights.keys() & module.state_dict().keys()):
@@ -73,12 +90,17 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
     for name in [*wanted, *shapes]:
         if shapes.get(name) != wanted.get(name):
             problem = f"{name} is {shapes.get(name, 'missing')} there and {wanted.get(name, 'missing')} here"
-            raise ConfigError(f"ckpt_path={path} belongs to another model: {problem}; allowed: a checkpoint of the same model=, backbone= and loss=")
+            raise ConfigError(
+                f"ckpt_path={path} belongs to another model: {problem}; allowed: a checkpoint of the same model=, "
+                f"backbone= and loss="
+            )
     return weights
 
 
 def refuse_other_norm(path: Path, there: dict[str, str], here: dict[str, str]) -> None:
-    """Raises ConfigError where the encoder-decoder of the checkpoint normalises elsewhere; a checkpoint that does not say has `post`."""
+    """Raises ConfigError where the encoder-decoder of the checkpoint normalises elsewhere; a checkpoint that does not
+    say has `post`.
+    """
     key = "translator_norm"
     found = there.get(key, INTRODUCED[f"backbone.{key}"])
     if here[key] != found:

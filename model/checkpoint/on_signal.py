@@ -14,8 +14,10 @@ from model.interruption import received
 
 
 class NoSignals:
-    """Replaces Lightning's own signal handling. Lightning's SIGTERM handler calls a collective, which hangs while other processes compute a step. Its
-    Slurm handler writes a checkpoint that its test loop then loads instead of the given weights."""
+    """Replaces Lightning's own signal handling. Lightning's SIGTERM handler calls a collective, which hangs while other
+    processes compute a step. Its Slurm handler writes a checkpoint that its test loop then loads instead of the given
+    weights.
+    """
 
     received_sigterm = False
 
@@ -27,8 +29,10 @@ class NoSignals:
 
 
 class StopOnSignal(pl.Callback):
-    """During training, keeps a signal until a checkpoint can be written from which training resumes exactly: after an optimizer step, or within a
-    validation, which is then repeated. Then it raises Interrupted, in all processes. Several processes also keep a signal during a test loop."""
+    """During training, keeps a signal until a checkpoint can be written from which training resumes exactly: after an
+    optimizer step, or within a validation, which is then repeated. Then it raises Interrupted, in all processes.
+    Several processes also keep a signal during a test loop.
+    """
 
     def __init__(self, checkpoints: RunCheckpoints | None, random_state: RandomState) -> None:
         """checkpoints: what writes last.ckpt; None: a signal ends training without a checkpoint."""
@@ -50,8 +54,12 @@ class StopOnSignal(pl.Callback):
         """Remembers how many steps there were."""
         self._step = trainer.global_step
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Right after an optimizer step; where a validation or the end of the epoch follows, that is the better place."""
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Right after an optimizer step; where a validation or the end of the epoch follows, that is the better
+        place.
+        """
         followed = trainer.is_last_batch or (batch_idx + 1) % trainer.val_check_batch == 0
         self._within_window = trainer.global_step == self._step
         if not self._within_window and not followed and agreed(trainer):
@@ -96,7 +104,8 @@ class StopOnSignal(pl.Callback):
     def _stop_in_validation(self, trainer: pl.Trainer) -> None:
         if self._within_window or not agreed(trainer):
             return
-        # What Lightning takes for a validation that was left within its first batch: it runs again when training is resumed.
+        # What Lightning takes for a validation that was left within its first batch: it runs again when training is
+        # resumed.
         progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
         for tracker in (progress.total, progress.current):
             tracker.ready = tracker.started = 1

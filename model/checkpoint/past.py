@@ -1,4 +1,6 @@
-"""A run that goes on from a checkpoint: what the checkpoint says about its run, and which of the changed settings take effect."""
+"""A run that goes on from a checkpoint: what the checkpoint says about its run, and which of the changed settings take
+effect.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ log = logging.getLogger(__name__)
 
 
 def going_on(config: RunConfig, start: Path, processes: int) -> Past:
-    """What the checkpoint at `start` says; lists the changed settings that take effect. `processes`: that the run has now.
+    """What the checkpoint at `start` says; lists the changed settings that take effect. `processes`: that the run has
+    now.
 
     Raises ConfigError for a setting that cannot be changed in a run that goes on.
     """

@@ -20,8 +20,9 @@ ROW_FILES: dict[str, tuple[str, Callable[[list[str]], list[int | None]]]] = {
 
 
 def mend_folder(run_dir: Path, start: Path | None) -> None:
-    """Before a run trains: removes what killed processes were writing, and mends the files of rows where the run goes on in its own folder, from
-    `start`. For the first process."""
+    """Before a run trains: removes what killed processes were writing, and mends the files of rows where the run goes
+    on in its own folder, from `start`. For the first process.
+    """
     remove_unfinished(run_dir)
     if start is not None and start.parent.resolve() == checkpoint_path(run_dir, LAST).parent.resolve():
         checkpoint = read_checkpoint(start, mapped=True)
@@ -30,7 +31,9 @@ def mend_folder(run_dir: Path, start: Path | None) -> None:
 
 
 def mend_rows(run_dir: Path, name: str, checkpoint: dict[str, Any]) -> None:
-    """Moves a damaged file aside and keeps the rows before the damage. Records it where rows are missing that the checkpoint knows of."""
+    """Moves a damaged file aside and keeps the rows before the damage. Records it where rows are missing that the
+    checkpoint knows of.
+    """
     callback, sound_steps = ROW_FILES[name]
     path, known = run_dir / name, checkpoint["callbacks"].get(callback, {}).get("rows")
     lines, other = text_lines(path)
@@ -41,7 +44,10 @@ def mend_rows(run_dir: Path, name: str, checkpoint: dict[str, Any]) -> None:
     steps = [step for step in sound if step is not None]
     kept = [step for step in steps[:known] if step <= checkpoint["global_step"]]
     if known is not None and len(kept) < known:
-        record_repair(run_dir, f"{name} has {len(kept)} of the {known} rows that were written before the checkpoint; the others are lost")
+        record_repair(
+            run_dir,
+            f"{name} has {len(kept)} of the {known} rows that were written before the checkpoint; the others are lost",
+        )
         # Without the rows that come after the checkpoint, which will be written again.
         write_lines(path, lines[: len(sound) - len(steps) + len(kept)])
 
@@ -52,7 +58,9 @@ def write_lines(path: Path, lines: list[str]) -> None:
 
 
 def text_lines(path: Path) -> tuple[list[str], bool]:
-    """The lines of a text file, as far as it is text, and whether something else follows. A last line cut by a kill is left out."""
+    """The lines of a text file, as far as it is text, and whether something else follows. A last line cut by a kill is
+    left out.
+    """
     if not path.is_file():
         return [], path.exists()
     *whole, cut = path.read_bytes().split(b"\n")

@@ -1,4 +1,6 @@
-"""Typed configuration: the dataclasses (`schema`), their checks (`checks`) and Hydra's side of it (`compose`, `cli`)."""
+"""Typed configuration: the dataclasses (`schema`), their checks (`checks`) and Hydra's side of it (`compose`,
+`cli`).
+"""
 
 from model.config.schema import RunConfig
 

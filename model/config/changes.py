@@ -16,7 +16,8 @@ ABSENT = "absent"
 def check_changes(config: RunConfig, past: Past, processes: int) -> list[Change]:
     """The changes of `config` that take effect when the run of `past` goes on in `processes` processes.
 
-    Raises ConfigError where the run has gone on beyond the end that `config` gives it, and where a change cannot take effect: a line for each.
+    Raises ConfigError where the run has gone on beyond the end that `config` gives it, and where a change cannot take
+    effect: a line for each.
     """
     if past.config is None:
         check_end(config.trainer, past)
@@ -27,10 +28,16 @@ def check_changes(config: RunConfig, past: Past, processes: int) -> list[Change]
     changes = differences(before, now)
     refused = [change for change in changes if not applies(change, past, same_batch)]
     if not same_batch and all(CONDITIONAL.get(change.key) is not equal_batch for change in changes):
-        of_all = [f"{rows} in each of {count} processes" for rows, count in ((batch_before, past.processes), (batch, processes))]
+        of_all = [
+            f"{rows} in each of {count} processes"
+            for rows, count in ((batch_before, past.processes), (batch, processes))
+        ]
         refused.append(Change("data.batch_size", *of_all))
     if refused:
-        head = f"ckpt_path={config.ckpt_path} was made with other settings; allowed: those of the checkpoint, or a new run without ckpt_path"
+        head = (
+            f"ckpt_path={config.ckpt_path} was made with other settings; allowed: those of the checkpoint, or a "
+            f"new run without ckpt_path"
+        )
         raise ConfigError("\n".join([head, *lines(refused, "in the checkpoint: ")]))
     check_end(config.trainer, past)
     return changes
@@ -40,11 +47,19 @@ def check_end(trainer: TrainerConfig, past: Past) -> None:
     """Raises ConfigError where the run is beyond its end already."""
     for key, done, what in (("max_epochs", past.epochs, "epochs begun"), ("max_steps", past.steps, "steps made")):
         value = getattr(trainer, key)
-        require(value in (None, -1) or value >= done, f"trainer.{key}", value, f"is below the {done} {what} by the checkpoint", f"{done} or more")
+        require(
+            value in (None, -1) or value >= done,
+            f"trainer.{key}",
+            value,
+            f"is below the {done} {what} by the checkpoint",
+            f"{done} or more",
+        )
     limit = past.config["trainer"]["max_time"] if past.config else trainer.max_time
     if trainer.max_time != limit and trainer.max_time is not None:
         problem = f"is over: the run has trained for {past.seconds:.0f} s, which count"
-        require(as_seconds(trainer.max_time) > past.seconds, "trainer.max_time", trainer.max_time, problem, "a longer time")
+        require(
+            as_seconds(trainer.max_time) > past.seconds, "trainer.max_time", trainer.max_time, problem, "a longer time"
+        )
 
 
 def as_seconds(time: str) -> int:
@@ -76,7 +91,9 @@ def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def lines(changes: list[Change], before: str) -> list[str]:
-    """A line for each change. Where another choice of a group was made, the other keys that both choices have are in its line."""
+    """A line for each change. Where another choice of a group was made, the other keys that both choices have are in
+    its line.
+    """
     choices = {change.key.partition(".")[0] for change in changes if change.key.endswith(".name")}
     texts = []
     for change in changes:
@@ -89,10 +106,14 @@ def lines(changes: list[Change], before: str) -> list[str]:
 
 
 def with_it(group: str, changes: list[Change]) -> str:
-    """The keys of `group` beside its name that differ and that both choices have, in words; empty where there are none."""
+    """The keys of `group` beside its name that differ and that both choices have, in words; empty where there are
+    none.
+    """
     others = [change for change in changes if change.key.startswith(f"{group}.") and change.key != f"{group}.name"]
     values = [
-        f"{one.key.rpartition('.')[2]}={written(one.now)} instead of {written(one.before)}" for one in others if ABSENT not in (one.before, one.now)
+        f"{one.key.rpartition('.')[2]}={written(one.now)} instead of {written(one.before)}"
+        for one in others
+        if ABSENT not in (one.before, one.now)
     ]
     return f"; with it {', '.join(values)}" if values else ""
 
@@ -101,4 +122,8 @@ def written(value: Any) -> str:
     """A value as it is typed on the command line."""
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(written, value))}]"
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if value is None or isinstance(value, bool) else str(value)
+    return (
+        {None: "null", True: "true", False: "false"}.get(value, str(value))
+        if value is None or isinstance(value, bool)
+        else str(value)
+    )

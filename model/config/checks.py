@@ -1,4 +1,6 @@
-"""Ranges of the configuration's values, and combinations that mean nothing. Pure: a RunConfig in, ConfigError or nothing out."""
+"""Ranges of the configuration's values, and combinations that mean nothing. Pure: a RunConfig in, ConfigError or
+nothing out.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,21 @@ OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in (1, 5, 10)), "val
 # The largest number of float32: beyond it a rate or a decay is infinite in the weights' own arithmetic.
 FLOAT32_MAX = 3.4028234e38
 # Bounds that no run reaches; what is above is a slip of the hand that would fill memory or start processes without end.
-MOST = {"num_workers": 512, "batch_size": 1 << 20, "train_size": 10**9, "val_size": 10**9, "test_size": 10**9, "vocab_size": 1 << 20}
-MOST_SIZE = {"image_size": 1 << 14, "context_length": 1 << 14, "vision_width": 1 << 15, "text_width": 1 << 15, "translator_ffn": 1 << 17}
+MOST = {
+    "num_workers": 512,
+    "batch_size": 1 << 20,
+    "train_size": 10**9,
+    "val_size": 10**9,
+    "test_size": 10**9,
+    "vocab_size": 1 << 20,
+}
+MOST_SIZE = {
+    "image_size": 1 << 14,
+    "context_length": 1 << 14,
+    "vision_width": 1 << 15,
+    "text_width": 1 << 15,
+    "translator_ffn": 1 << 17,
+}
 MOST_LAYERS = 1000
 SEEDS = (0, 2**32 - 1)
 
@@ -47,7 +62,9 @@ def check_run(config: RunConfig) -> None:
     for split in config.evaluate:
         one_of("evaluate", split, SPLITS)
     once = len(set(config.evaluate)) == len(config.evaluate)
-    require(once, "evaluate", f"[{','.join(config.evaluate)}]", "names a split twice", f"each of {', '.join(SPLITS)} once")
+    require(
+        once, "evaluate", f"[{','.join(config.evaluate)}]", "names a split twice", f"each of {', '.join(SPLITS)} once"
+    )
     one_of("objective", config.objective, OBJECTIVES)
     check_data(config.data)
     check_model(config.model, config.data)
@@ -127,17 +144,30 @@ def check_backbone(backbone: BackboneConfig) -> None:
     one_of("backbone.translator_norm", backbone.translator_norm, NORMS)
     one_of("backbone.translator_init", backbone.translator_init, INITS)
     check_rate("backbone.lr", backbone.lr)
-    pairs = (("image_size", "patch_size"), ("vision_width", "vision_heads"), ("text_width", "text_heads"), ("text_width", "translator_heads"))
+    pairs = (
+        ("image_size", "patch_size"),
+        ("vision_width", "vision_heads"),
+        ("text_width", "text_heads"),
+        ("text_width", "translator_heads"),
+    )
     for key, divisor_key in pairs:
         value, divisor = getattr(backbone, key), getattr(backbone, divisor_key)
         at_least(f"backbone.{divisor_key}", divisor, 1)
-        require(value > 0 and value % divisor == 0, f"backbone.{key}", value, "does not fit", f"multiples of backbone.{divisor_key}={divisor}")
+        require(
+            value > 0 and value % divisor == 0,
+            f"backbone.{key}",
+            value,
+            "does not fit",
+            f"multiples of backbone.{divisor_key}={divisor}",
+        )
 
 
 def check_data(data: DataConfig) -> None:
     """Sizes must allow a contrast; captions must be those that the source has."""
     most = len(data.languages) if isinstance(data, EmojiConfig) else 5
-    require(1 <= data.captions <= most, "data.captions", data.captions, f"is not what data={data.name} has", f"1 to {most}")
+    require(
+        1 <= data.captions <= most, "data.captions", data.captions, f"is not what data={data.name} has", f"1 to {most}"
+    )
     for key, least in (("batch_size", 2), ("num_workers", 0), ("val_size", 2), ("test_size", 2), ("vocab_size", 300)):
         within(f"data.{key}", getattr(data, key), least, MOST[key])
     if data.train_size is not None:

@@ -44,14 +44,18 @@ def known_keys() -> list[str]:
 
 
 def composed_run(overrides: Sequence[str]) -> RunConfig:
-    """The checked configuration that train.py would have with these arguments. Raises what Hydra raises for arguments that it cannot read."""
+    """The checked configuration that train.py would have with these arguments. Raises what Hydra raises for arguments
+    that it cannot read.
+    """
     register_schemas()
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
         return from_hydra(compose(CONFIG_NAME, list(overrides)))
 
 
 def from_hydra(composed: DictConfig) -> RunConfig:
-    """The composed node as a RunConfig; raises ConfigError for keys that are not known, values that are missing or out of range."""
+    """The composed node as a RunConfig; raises ConfigError for keys that are not known, values that are missing or out
+    of range.
+    """
     for key, allowed in unknown_keys(composed):
         hint = flag_hint(key, str(OmegaConf.select(composed, key)))
         raise ConfigError(f"{key} is not a key here; allowed: {', '.join(allowed)}" + (f"\n{hint}" if hint else ""))
@@ -71,13 +75,19 @@ def from_hydra(composed: DictConfig) -> RunConfig:
 
 
 def unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Keys that no dataclass field stands behind (Hydra lets `+key=value` add them), each with what is allowed beside it."""
+    """Keys that no dataclass field stands behind (Hydra lets `+key=value` add them), each with what is allowed beside
+    it.
+    """
     schema = OmegaConf.get_type(node)
     allowed = [field.name for field in fields(schema)] if is_dataclass(schema) else []
     for key in node:
         if allowed and key not in allowed:
             yield f"{prefix}{key}", allowed
-        elif not OmegaConf.is_missing(node, key) and isinstance(node._get_node(key), DictConfig) and not node._get_node(key)._is_none():
+        elif (
+            not OmegaConf.is_missing(node, key)
+            and isinstance(node._get_node(key), DictConfig)
+            and not node._get_node(key)._is_none()
+        ):
             yield from unknown_keys(node[key], f"{prefix}{key}.")
 
 
@@ -88,7 +98,11 @@ def removed_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
     if is_dataclass(schema):
         yield from (f"{prefix}{field.name}" for field in fields(schema) if field.name not in kept)
     for key in kept:
-        if not OmegaConf.is_missing(node, key) and isinstance(node._get_node(key), DictConfig) and not node._get_node(key)._is_none():
+        if (
+            not OmegaConf.is_missing(node, key)
+            and isinstance(node._get_node(key), DictConfig)
+            and not node._get_node(key)._is_none()
+        ):
             yield from removed_keys(node[key], f"{prefix}{key}.")
 
 
@@ -103,6 +117,8 @@ def config_hash(config: RunConfig) -> str:
 
 
 def job_hash(*, _root_: DictConfig) -> str:
-    """`${job_hash:}`, which names the folder of a sweep's job; reads the composed root with Hydra's own part, right or not."""
+    """`${job_hash:}`, which names the folder of a sweep's job; reads the composed root with Hydra's own part, right or
+    not.
+    """
     own = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
     return job_hash_of(OmegaConf.to_container(own, resolve=True))

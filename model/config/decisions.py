@@ -1,4 +1,6 @@
-"""For every key of conf/: whether a run that goes on from a checkpoint can take another value than the one that the checkpoint was made with."""
+"""For every key of conf/: whether a run that goes on from a checkpoint can take another value than the one that the
+checkpoint was made with.
+"""
 
 from __future__ import annotations
 
@@ -44,15 +46,32 @@ NOT_COMPARED = frozenset({"ckpt_path", "train"})
 APPLIED = (
     frozenset({"evaluate", "report"})
     | keys("logger", "name project offline")
-    | keys("analysis", "name retrieval zero_shot probes geometry drift tokens cka samples cka_reference cka_samples probe_samples examples resamples")
+    | keys(
+        "analysis",
+        "name retrieval zero_shot probes geometry drift tokens cka samples cka_reference cka_samples probe_samples "
+        "examples resamples",
+    )
     # The monitor decides about each step by its settings alone; the checkpoint holds its counts.
-    | keys("monitor", "name clip clip_above every_n_steps vanishing exploding on_nonfinite max_skips per_layer activations noise_std noise_gamma")
+    | keys(
+        "monitor",
+        "name clip clip_above every_n_steps vanishing exploding on_nonfinite max_skips per_layer activations "
+        "noise_std noise_gamma",
+    )
     # The end of the run. The schedule follows it, see `model.optim.Rate`.
     | keys("trainer", "max_epochs min_epochs max_steps min_steps max_time early_stopping_patience")
     # The machine, what is written and shown, and what is done to each gradient.
-    | keys("trainer", "name accelerator deterministic benchmark detect_anomaly sync_batchnorm profiler matmul_precision")
-    | keys("trainer", "log_every_n_steps enable_checkpointing enable_progress_bar enable_model_summary checkpoint_every_n_steps")
-    | keys("trainer", "gradient_clip_val gradient_clip_algorithm limit_test_batches num_sanity_val_steps val_check_interval check_val_every_n_epoch")
+    | keys(
+        "trainer", "name accelerator deterministic benchmark detect_anomaly sync_batchnorm profiler matmul_precision"
+    )
+    | keys(
+        "trainer",
+        "log_every_n_steps enable_checkpointing enable_progress_bar enable_model_summary checkpoint_every_n_steps",
+    )
+    | keys(
+        "trainer",
+        "gradient_clip_val gradient_clip_algorithm limit_test_batches num_sanity_val_steps val_check_interval "
+        "check_val_every_n_epoch",
+    )
     # The same samples in the same order, whoever makes the batches and wherever the files lie.
     | keys("data", "num_workers root")
     # The same loss in another order of summation.
@@ -61,7 +80,8 @@ APPLIED = (
     | keys("schedule", "factor patience")
 )
 REFUSED = (
-    # Lightning restores the optimizer's parameter groups, and with them the rate, the decay, betas and eps of the checkpoint.
+    # Lightning restores the optimizer's parameter groups, and with them the rate, the decay, betas and eps of the
+    # checkpoint.
     keys("optimizer", "name lr weight_decay betas eps")
     # The peak rate and the shape of the curve: the checkpoint holds the peak rate and the place on the curve.
     | keys("schedule", "name warmup final")
@@ -69,11 +89,17 @@ REFUSED = (
     | keys("model", "name captions projection eot_select token_select")
     | keys("backbone", "name pretrained image_size patch_size context_length activation lr")
     | keys("backbone", "vision_width vision_layers vision_heads text_width text_layers text_heads")
-    | keys("backbone", "translator_layers translator_heads translator_ffn translator_activation translator_dropout translator_norm translator_init")
+    | keys(
+        "backbone",
+        "translator_layers translator_heads translator_ffn translator_activation translator_dropout translator_norm "
+        "translator_init",
+    )
     # Another loss makes the figures before and after incomparable; the scale and its cap are restored with the weights.
     | keys("loss", "name normalize eps targets mask axes reduction scale_init scale_cap")
     # The samples or their order, which the place in the epoch is counted in; val_size also what best.ckpt is chosen by.
-    | keys("data", "name train_size val_size test_size captions tokenizer vocab_size languages augment year allow_outside")
+    | keys(
+        "data", "name train_size val_size test_size captions tokenizer vocab_size languages augment year allow_outside"
+    )
     | frozenset({"seed"})
     # The steps of an epoch, and what best.ckpt is chosen by.
     | keys("trainer", "limit_train_batches limit_val_batches accumulate_grad_batches")

@@ -12,11 +12,14 @@ PAGE = CONF.parent / "docs" / "configuration.md"
 SHARED = "_keys"
 INTRO = """# Configuration
 
-Every key of `conf/`, with its default and its meaning. Made from the files there by `python -m model.config.document`; change those, not this page.
+Every key of `conf/`, with its default and its meaning.
+`python -m model.config.document` writes this page from the files in `conf/`: change those files, not this page.
 
-A choice is `group=choice`, a key inside is `group.key=value`: `python train.py loss=norms monitor.clip=1.0 data.batch_size=64`.
-`python train.py --cfg job` shows what a command line comes to. A default `${a.b}` is the value of another key. A run's folder is
-`hydra.run.dir=<folder>`, a sweep's `hydra.sweep.dir=<folder>`.
+`group=choice` selects a file, and `group.key=value` sets a key:
+`python train.py loss=norms monitor.clip=1.0 data.batch_size=64`.
+`python train.py --cfg job` prints the composed configuration.
+A default `${a.b}` is the value of another key.
+`hydra.run.dir=<folder>` is the folder of a run, and `hydra.sweep.dir=<folder>` that of a sweep.
 """
 
 
@@ -45,7 +48,9 @@ def defaults() -> dict[str, str]:
 
 
 def entries(path: Path) -> dict[str, Entry]:
-    """Keys of a YAML file's first level that have a value on their line, without the defaults list and the choice's name."""
+    """Keys of a YAML file's first level that have a value on their line, without the defaults list and the choice's
+    name.
+    """
     if not path.exists():
         return {}
     found = re.findall(r"^(\w+): *([^#\n]*?) *(?:# *(.*))?$", path.read_text(encoding="utf-8"), flags=re.M)
@@ -64,7 +69,9 @@ def heading(path: Path) -> list[str]:
 
 
 def effective(folder: Path, choice: str) -> dict[str, Entry]:
-    """The keys that a choice comes to: its own over those of the files that it builds on. A key without a comment has that of the file below."""
+    """The keys that a choice comes to: its own over those of the files that it builds on. A key without a comment has
+    that of the file below.
+    """
     path = folder / f"{choice}.yaml"
     if not path.exists():
         return {}
@@ -83,11 +90,15 @@ def section(group: str, choices: list[str], default: str) -> str:
     shared = CONF / group / f"{SHARED}.yaml"
     common = [text(" ".join(heading(shared))) + "\n"] if shared.exists() else []
     keys = keys_of(group, found)
-    return "\n".join([f"## `{group}`\n", *common, *([key_table(keys, f"{group}.")] if keys else []), choice_table(group, found)])
+    return "\n".join(
+        [f"## `{group}`\n", *common, *([key_table(keys, f"{group}.")] if keys else []), choice_table(group, found)]
+    )
 
 
 def keys_of(group: str, found: dict[str, dict[str, Entry]]) -> dict[str, Entry]:
-    """Key -> its value in the first choice that has it and its meaning, which says which choices have it where not all do."""
+    """Key -> its value in the first choice that has it and its meaning, which says which choices have it where not all
+    do.
+    """
     keys: dict[str, Entry] = {}
     for key in dict.fromkeys(key for entries in found.values() for key in entries):
         having = {choice: entries[key] for choice, entries in found.items() if key in entries}
@@ -109,7 +120,11 @@ def choice_table(group: str, found: dict[str, dict[str, Entry]]) -> str:
     rows = []
     first = next(iter(found.values()))
     for place, (choice, entries) in enumerate(found.items()):
-        changed = [code(f"{key}={entry.value}") for key, entry in entries.items() if key in first and entry.value != first[key].value]
+        changed = [
+            code(f"{key}={entry.value}")
+            for key, entry in entries.items()
+            if key in first and entry.value != first[key].value
+        ]
         told = text(" ".join(heading(CONF / group / f"{choice}.yaml")))
         rows.append(f"| `{choice}`{'' if place else ' (default)'} | {told} | {', '.join(changed)} |")
     return "\n".join([f"| `{group}=` | | other defaults |", "|---|---|---|", *rows, ""])
@@ -134,7 +149,10 @@ def code(value: str) -> str:
 def text(words: str, *, plain: bool = True) -> str:
     """In a table's cell, with nothing in it taken for markup but `code`."""
     parts = words.replace("|", "\\|").split("`")
-    return "`".join(part.replace("*", "\\*").replace("<", "&lt;") if plain and place % 2 == 0 else part for place, part in enumerate(parts))
+    return "`".join(
+        part.replace("*", "\\*").replace("<", "&lt;") if plain and place % 2 == 0 else part
+        for place, part in enumerate(parts)
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Hydra's and OmegaConf's errors in this project's form: two lines at most, naming the key, the value and what is allowed."""
+"""Hydra's and OmegaConf's errors in this project's form: two lines at most, naming the key, the value and what is
+allowed.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,20 @@ def two_lines(error: Exception) -> str:
     text = f"{error}\n{error.__cause__ or ''}".strip()
     ambiguous = re.search(r"Ambiguous value for argument '(.+?)'", text)
     if ambiguous:
-        return f"{ambiguous.group(1)} is several values; allowed: one value, or -m before the arguments for a sweep over them"
+        return (
+            f"{ambiguous.group(1)} is several values; allowed: one value, or -m before the arguments for a sweep "
+            f"over them"
+        )
     overridden = re.search(r"Could not override '([\w.@/]+)'\.(?:\n.* \+[^=\s]+=(.*))?", text)
     if overridden:
         return unknown_key(overridden.group(1), overridden.group(2) or "")
     unread = re.match(r"Error parsing override '(.*)'|LexerNoViableAltException: (.*)", text)
     if unread:
         override = unread.group(1) or unread.group(2)
-        return f"{override} cannot be read; allowed: key=value, in quotes where the value has signs of Hydra's: key='\"a=b\"'"
+        return (
+            f"{override} cannot be read; allowed: key=value, in quotes where the value has signs of Hydra's: "
+            f"key='\"a=b\"'"
+        )
     twice = re.search(r"Multiple values for ([\w/]+)\.", text) or re.search(r"An item is already at '(.+?)'", text)
     if twice:
         return f"+{twice.group(1)} has a value already; allowed: {twice.group(1)}=<value>"
@@ -74,13 +82,21 @@ def unresolved(text: str) -> str:
     """From OmegaConf's error for `key=${…}`."""
     key = re.search(r"full_key: (\S+)", text)
     reason = text.splitlines()[0].removesuffix(".")
-    return f"{key.group(1) if key else 'a value'} cannot be resolved ({reason}); allowed: a value, or a reference to one that is there"
+    return (
+        f"{key.group(1) if key else 'a value'} cannot be resolved ({reason}); allowed: a value, or a reference to "
+        f"one that is there"
+    )
 
 
 def allowed_type(key: str) -> str | None:
     """What the key takes, in words; None where it is no key."""
     group, _, name = key.rpartition(".")
-    types = [field.type for node in (SCHEMAS.get(group, {}) if group else {"": RunConfig}).values() for field in fields(node) if field.name == name]
+    types = [
+        field.type
+        for node in (SCHEMAS.get(group, {}) if group else {"": RunConfig}).values()
+        for field in fields(node)
+        if field.name == name
+    ]
     if not types:
         return None
     kind, *rest = str(types[0]).split(" | ")
@@ -97,11 +113,16 @@ def unknown_choice(path: str) -> str:
 
 
 def unknown_key(key: str, value: str = "") -> str:
-    """A dotted key that the configuration does not have; what is allowed are its neighbours. `value`: the given value, which a hint may translate."""
+    """A dotted key that the configuration does not have; what is allowed are its neighbours. `value`: the given value,
+    which a hint may translate.
+    """
     parent, _, name = key.rpartition(".")
     owners = choices_with(parent, name)
     if owners:
-        return f"{key} is a key of {parent}={f' and {parent}='.join(owners)}; allowed: with one of these, or without this key"
+        return (
+            f"{key} is a key of {parent}={f' and {parent}='.join(owners)}; allowed: with one of these, or without "
+            f"this key"
+        )
     keys = known_keys() + list(groups())
     beside = [name for name in keys if name.rpartition(".")[0] == parent] or sorted(groups())
     near = get_close_matches(key, keys, n=1)
@@ -115,13 +136,17 @@ def choices_with(group: str, name: str) -> list[str]:
     for choice in groups().get(group, []):
         text = (CONF / group / f"{choice}.yaml").read_text(encoding="utf-8")
         for schema, node in SCHEMAS.get(group, {}).items():
-            if re.search(rf"^\s*- {schema}$", text, flags=re.MULTILINE) and name in {field.name for field in fields(node)}:
+            if re.search(rf"^\s*- {schema}$", text, flags=re.MULTILINE) and name in {
+                field.name for field in fields(node)
+            }:
                 found.append(choice)
     return found
 
 
 def wrong_type(text: str) -> str:
-    """From OmegaConf's validation error: "Value 'x' of type 'str' could not be converted to Integer / full_key: a.b"."""
+    """From OmegaConf's validation error: "Value 'x' of type 'str' could not be converted to Integer / full_key:
+    a.b".
+    """
     key = re.search(r"full_key: (\S+)", text)
     value = re.search(r"Value '(.*)' of type", text)
     kind = re.search(r"could not be converted to (\w+)", text)

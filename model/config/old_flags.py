@@ -1,5 +1,6 @@
-"""The flags of the old training scripts and what replaces them today: for hints on overrides that are not known, and for `model.legacy`, which
-translates whole commands."""
+"""The flags of the old training scripts and what replaces them today: for hints on overrides that are not known, and
+for `model.legacy`, which translates whole commands.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +12,10 @@ from model.config.old_values import Translate, boolean, choice, number, splits, 
 
 # logitsversion -> loss.
 LOSSES = {
-    -1: "pairwise", 0: "einsum", 1: "loss2", 2: "loss3", 3: "loss4", 4: "loss5", 5: "loss6", 6: "loss1", 7: "norms", 8: "normsv2",
-    9: "normsv3", 10: "normsv4", 11: "normsv5", 12: "normsv5", 13: "loss7", 14: "loss8", 15: "normsv6", 16: "normsv7", 17: "normsv8",
+    -1: "pairwise", 0: "einsum", 1: "loss2", 2: "loss3", 3: "loss4", 4: "loss5", 5: "loss6", 6: "loss1", 7: "norms",
+    8: "normsv2",
+    9: "normsv3", 10: "normsv4", 11: "normsv5", 12: "normsv5", 13: "loss7", 14: "loss8", 15: "normsv6", 16: "normsv7",
+    17: "normsv8",
     18: "normsv9",
 }  # fmt: skip
 # This version is version 11 without scaling rows to length 1.
@@ -21,7 +24,14 @@ MASKS = {"0": "none", "1": "learned", "2": "extremes", "3": "sigmoid", "4": "raw
 PRECISIONS = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
 STABLE_LOSSES = {"0": "stable_einsum", "1": "stable_norm", "2": "stable_cosine", "3": "stable_distance"}
 # Function -> its name in transformers; for the last two, the name of the nearest function that transformers has.
-ACTIVATIONS = {"gelu": "gelu", "swish": "silu", "mish": "mish", "leaky_relu": "leaky_relu", "elu": "leaky_relu", "scaled_tanh": "tanh"}
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "swish": "silu",
+    "mish": "mish",
+    "leaky_relu": "leaky_relu",
+    "elu": "leaky_relu",
+    "scaled_tanh": "tanh",
+}
 # The old default of total_steps.
 TOTAL_STEPS = 200_000
 # The heads of the encoder-decoder in backbone=vit_b_32, which must divide the width.
@@ -99,33 +109,62 @@ LAYERS, LENGTH = f"a whole number, 1 to {MOST_LAYERS}", f"a whole number, 4 to {
 VOCABULARY = f"a whole number, 300 to {MOST['vocab_size']}"
 SAMPLES = whole("data.batch_size", 2, MOST["batch_size"])
 OLD_FLAGS: dict[str, OldFlag] = {
-    "learning_rate": OldFlag("optimizer.lr=<number>", "a number above 0", number("optimizer.lr", least=0, above=True, most=FLOAT32_MAX)),
+    "learning_rate": OldFlag(
+        "optimizer.lr=<number>", "a number above 0", number("optimizer.lr", least=0, above=True, most=FLOAT32_MAX)
+    ),
     "logitsversion": OldFlag("loss=<name>", "a whole number, -1 to 18", version),
     "normlogits": OldFlag("loss.normalize=<true or false>", BOOLEAN, switch("loss.normalize", "true", "false")),
-    "projection": OldFlag("model.projection=<none, inv, iinv or identity>", "None, inv, iinv, or another word for none of them", projection),
+    "projection": OldFlag(
+        "model.projection=<none, inv, iinv or identity>",
+        "None, inv, iinv, or another word for none of them",
+        projection,
+    ),
     "prune": without(boolean, BOOLEAN, "no weights are pruned"),
     "exactlabels": OldFlag("loss.targets=<diagonal or soft>", "0 or 1", switch("loss.targets", "soft", "diagonal")),
     "logvariance": without(boolean, BOOLEAN, "it never changed a figure"),
-    "maskLosses": OldFlag("loss.mask=<none, learned, extremes, sigmoid or raw>", "0, 1, 2, 3 or 4", choice("loss.mask", MASKS)),
+    "maskLosses": OldFlag(
+        "loss.mask=<none, learned, extremes, sigmoid or raw>", "0, 1, 2, 3 or 4", choice("loss.mask", MASKS)
+    ),
     "meanloss": OldFlag("loss.axes=<all or first>", BOOLEAN, switch("loss.axes", "first", "all")),
     "adam_epsilon": OldFlag("optimizer.eps=<number>", "a number above 0", number("optimizer.eps", least=0, above=True)),
     "warmup_steps": OldFlag(
-        "schedule.warmup=<share>", f"a whole number, 0 to {TOTAL_STEPS - 1}", warmup, aside=f"a share of total_steps, which was {TOTAL_STEPS}"
+        "schedule.warmup=<share>",
+        f"a whole number, 0 to {TOTAL_STEPS - 1}",
+        warmup,
+        aside=f"a share of total_steps, which was {TOTAL_STEPS}",
     ),
-    "weight_decay": OldFlag("optimizer.weight_decay=<number>", "a number, 0 or more", number("optimizer.weight_decay", least=0, most=FLOAT32_MAX)),
-    "total_steps": OldFlag("trainer.max_steps=<number>", STEPS, whole("trainer.max_steps", 1, 10**12), aside="with trainer.max_epochs=null"),
+    "weight_decay": OldFlag(
+        "optimizer.weight_decay=<number>",
+        "a number, 0 or more",
+        number("optimizer.weight_decay", least=0, most=FLOAT32_MAX),
+    ),
+    "total_steps": OldFlag(
+        "trainer.max_steps=<number>", STEPS, whole("trainer.max_steps", 1, 10**12), aside="with trainer.max_epochs=null"
+    ),
     "batch_size": OldFlag("data.batch_size=<number>", BATCH, SAMPLES),
     "train_batch_size": OldFlag("data.batch_size=<number>", BATCH, SAMPLES),
-    "eval_batch_size": without(whole("", 1, 10**9), STEPS, "validation contrasts as many samples at a time as training does, data.batch_size"),
+    "eval_batch_size": without(
+        whole("", 1, 10**9), STEPS, "validation contrasts as many samples at a time as training does, data.batch_size"
+    ),
     "eval_splits": OldFlag("evaluate=<list>", "None, or a list of train, val and test", splits),
     "embed_dim": OldFlag("backbone.text_width=<number>", WIDTH, width),
     "transformer_width": OldFlag("backbone.text_width=<number>", WIDTH, width),
-    "transformer_heads": OldFlag("backbone.text_heads=<number>", STEPS, whole("backbone.text_heads", 1, MOST_SIZE["text_width"])),
-    "transformer_layers": OldFlag("backbone.text_layers=<number>", LAYERS, whole("backbone.text_layers", 1, MOST_LAYERS)),
-    "context_length": OldFlag("backbone.context_length=<number>", LENGTH, whole("backbone.context_length", 4, MOST_SIZE["context_length"])),
+    "transformer_heads": OldFlag(
+        "backbone.text_heads=<number>", STEPS, whole("backbone.text_heads", 1, MOST_SIZE["text_width"])
+    ),
+    "transformer_layers": OldFlag(
+        "backbone.text_layers=<number>", LAYERS, whole("backbone.text_layers", 1, MOST_LAYERS)
+    ),
+    "context_length": OldFlag(
+        "backbone.context_length=<number>", LENGTH, whole("backbone.context_length", 4, MOST_SIZE["context_length"])
+    ),
     "vocab_size": OldFlag("data.vocab_size=<number>", VOCABULARY, whole("data.vocab_size", 300, MOST["vocab_size"])),
     "precision": OldFlag("trainer.precision=<name>", "16, bf16, 32, 64, or 8", precision),
-    "JSE": without(whole("", 0, 1), "0 or 1", "no loss has its mean of the views; the function is model.nargsLossCalculation.JSE_mean"),
+    "JSE": without(
+        whole("", 0, 1),
+        "0 or 1",
+        "no loss has its mean of the views; the function is model.nargsLossCalculation.JSE_mean",
+    ),
     "gumbel": OldFlag(
         "model.token_select=<softmax or gumbel>",
         BOOLEAN,
@@ -136,7 +175,9 @@ OLD_FLAGS: dict[str, OldFlag] = {
     "annotations": without(text(""), "a folder", "the annotations are in data.root, in the folder annotations"),
     "log_path": without(text(""), "a folder", "a run writes into outputs/, or into hydra.run.dir=<folder>"),
     "devices": OldFlag("trainer.devices=<number>", "a whole number, 1 or more, or -1", devices),
-    "accelerator": OldFlag("trainer.accelerator=<name>", "gpu or cpu", choice("trainer.accelerator", {"gpu": "gpu", "cpu": "cpu"})),
+    "accelerator": OldFlag(
+        "trainer.accelerator=<name>", "gpu or cpu", choice("trainer.accelerator", {"gpu": "gpu", "cpu": "cpu"})
+    ),
     "codeversion": without(int, ANY_NUMBER, "model=<v534dim, v5335dim or clip> chooses the model"),
     "num_trials": without(int, ANY_NUMBER, "python train.py -m runs a sweep, see docs/sweeps.md"),
     "debug": without(boolean, BOOLEAN, "trainer.fast_dev_run=true makes a short trial run"),
@@ -144,17 +185,26 @@ OLD_FLAGS: dict[str, OldFlag] = {
 # The flags that only example_enhanced_training took.
 ENHANCED_FLAGS: dict[str, OldFlag] = {
     "enable_gradient_monitoring": OldFlag("monitor=<watch or off>", BOOLEAN, switch("monitor", "watch", "off")),
-    "enable_activation_monitoring": OldFlag("monitor.activations=<true or false>", BOOLEAN, switch("monitor.activations", "true", "false")),
-    "use_stable_loss": OldFlag("loss=<stable_…>", BOOLEAN, lambda typed: {"loss": "stable_norm"} if boolean(typed) else {}),
+    "enable_activation_monitoring": OldFlag(
+        "monitor.activations=<true or false>", BOOLEAN, switch("monitor.activations", "true", "false")
+    ),
+    "use_stable_loss": OldFlag(
+        "loss=<stable_…>", BOOLEAN, lambda typed: {"loss": "stable_norm"} if boolean(typed) else {}
+    ),
     "stable_loss_version": OldFlag("loss=<stable_…>", "0, 1, 2 or 3", choice("loss", STABLE_LOSSES)),
-    "gradient_clip_value": OldFlag("monitor.clip=<number>", "a number above 0", number("monitor.clip", least=0, above=True)),
+    "gradient_clip_value": OldFlag(
+        "monitor.clip=<number>", "a number above 0", number("monitor.clip", least=0, above=True)
+    ),
     "improved_activation": OldFlag(
-        "backbone.translator_activation=<name>", ", ".join(ACTIVATIONS), choice("backbone.translator_activation", ACTIVATIONS)
+        "backbone.translator_activation=<name>",
+        ", ".join(ACTIVATIONS),
+        choice("backbone.translator_activation", ACTIVATIONS),
     ),
 }
 ALL_FLAGS = OLD_FLAGS | ENHANCED_FLAGS
 MODELS = {"trainclip_v534dim": "v534dim", "trainclip_v5335dim": "v5335dim", "trainclip_v53_baseline": "clip"}
-# Today's keys that users type with the value of an old flag or the name of an old script: loss=7, loss.mask=1, model=trainclip_v534DIM.
+# Today's keys that users type with the value of an old flag or the name of an old script: loss=7, loss.mask=1,
+# model=trainclip_v534DIM.
 OLD_VALUES: dict[str, Translate] = {
     "loss": version,
     "model": choice("model", MODELS),
@@ -169,7 +219,9 @@ BY_LOWER_CASE = {name.lower(): name for name in ALL_FLAGS}
 
 
 def flag_hint(key: str, value: str) -> str | None:
-    """The hint for an override of an old flag, with or without a group before it; None where the last part of the key is not an old flag."""
+    """The hint for an override of an old flag, with or without a group before it; None where the last part of the key
+    is not an old flag.
+    """
     name = BY_LOWER_CASE.get(key.rpartition(".")[2].lower())
     if name is None:
         return None

@@ -1,5 +1,6 @@
-"""Translations of values of the old scripts' flags. The functions with a `key` return a function that translates a typed value into today's keys and
-values, and raises ValueError for a value that the flag did not take."""
+"""Translations of values of the old scripts' flags. The functions with a `key` return a function that translates a
+typed value into today's keys and values, and raises ValueError for a value that the flag did not take.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +52,11 @@ def number(key: str, *, least: float, above: bool = False, most: float = 1.7e308
 
     def translate(typed: str) -> Mapping[str, str]:
         value = float(typed)
-        if not (least < value if above else least <= value) or value > most or not re.fullmatch(r"\+?[\d.]+(e[-+]?\d+)?", typed, flags=re.I):
+        if (
+            not (least < value if above else least <= value)
+            or value > most
+            or not re.fullmatch(r"\+?[\d.]+(e[-+]?\d+)?", typed, flags=re.I)
+        ):
             raise ValueError(typed)
         return {key: typed.lstrip("+")}
 
@@ -59,7 +64,9 @@ def number(key: str, *, least: float, above: bool = False, most: float = 1.7e308
 
 
 def splits(typed: str) -> Mapping[str, str]:
-    """Translates None, or a list in the form of Python, JSON or comma-separated words. Raises ValueError for other words than splits."""
+    """Translates None, or a list in the form of Python, JSON or comma-separated words. Raises ValueError for other
+    words than splits.
+    """
     words = re.findall(r"\w+", typed)
     if words == ["None"]:
         return {}

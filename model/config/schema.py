@@ -270,7 +270,11 @@ class RunConfig:
 SCHEMAS: dict[str, dict[str, type]] = {
     "loss": {"_schema": LossConfig},
     "monitor": {"_schema": MonitorConfig},
-    "model": {"_schema": ModelConfig, "_schema_decoded": DecodedModelConfig, "_schema_translated": TranslatedModelConfig},
+    "model": {
+        "_schema": ModelConfig,
+        "_schema_decoded": DecodedModelConfig,
+        "_schema_translated": TranslatedModelConfig,
+    },
     "backbone": {"_schema": BackboneConfig},
     "data": {"_schema": DataConfig, "_schema_emoji": EmojiConfig, "_schema_coco": CocoConfig},
     "optimizer": {"_schema": OptimizerConfig, "_schema_adamw": AdamWConfig},

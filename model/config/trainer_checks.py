@@ -1,4 +1,6 @@
-"""Ranges of conf/trainer. What only Lightning knows, as which accelerators this machine has, is left to `session.check_trainer_arguments`."""
+"""Ranges of conf/trainer. What only Lightning knows, as which accelerators this machine has, is left to
+`session.check_trainer_arguments`.
+"""
 
 from __future__ import annotations
 
@@ -30,26 +32,53 @@ LEAST = {
     "checkpoint_every_n_steps": 1,
     "early_stopping_patience": 0,
 }
-CHOICES = {"precision": PRECISIONS, "matmul_precision": MATMUL_PRECISIONS, "gradient_clip_algorithm": CLIP_ALGORITHMS, "profiler": PROFILERS}
+CHOICES = {
+    "precision": PRECISIONS,
+    "matmul_precision": MATMUL_PRECISIONS,
+    "gradient_clip_algorithm": CLIP_ALGORITHMS,
+    "profiler": PROFILERS,
+}
 
 
 def check_trainer(trainer: TrainerConfig, trains: bool) -> None:
-    """Raises ConfigError for the first value that is out of range. trains: whether the run trains, and so needs steps."""
+    """Raises ConfigError for the first value that is out of range. trains: whether the run trains, and so needs
+    steps.
+    """
     for key, least in LEAST.items():
         if getattr(trainer, key) is not None:
             at_least(f"trainer.{key}", getattr(trainer, key), least)
     for key, allowed in CHOICES.items():
         if getattr(trainer, key) is not None:
             one_of(f"trainer.{key}", getattr(trainer, key), allowed)
-    for key, none in (("limit_train_batches", not trains), ("limit_val_batches", True), ("limit_test_batches", True), ("val_check_interval", False)):
+    for key, none in (
+        ("limit_train_batches", not trains),
+        ("limit_val_batches", True),
+        ("limit_test_batches", True),
+        ("val_check_interval", False),
+    ):
         check_batches(f"trainer.{key}", getattr(trainer, key), none=none)
     check_devices(trainer.devices)
     check_end(trainer, trains)
     value = trainer.fast_dev_run
-    require(isinstance(value, int) and value >= 0, "trainer.fast_dev_run", value, "is no number of batches", "true, false, or 1 or more")
-    require(trainer.deterministic in (True, False, "warn"), "trainer.deterministic", trainer.deterministic, "is not known", "true, false, warn")
+    require(
+        isinstance(value, int) and value >= 0,
+        "trainer.fast_dev_run",
+        value,
+        "is no number of batches",
+        "true, false, or 1 or more",
+    )
+    require(
+        trainer.deterministic in (True, False, "warn"),
+        "trainer.deterministic",
+        trainer.deterministic,
+        "is not known",
+        "true, false, warn",
+    )
     if trainer.check_val_every_n_epoch is None:
-        interval, allowed = trainer.val_check_interval, "a number of batches, as trainer.check_val_every_n_epoch=null counts no epochs"
+        interval, allowed = (
+            trainer.val_check_interval,
+            "a number of batches, as trainer.check_val_every_n_epoch=null counts no epochs",
+        )
         require(isinstance(interval, int), "trainer.val_check_interval", interval, "is a share of an epoch", allowed)
     if trainer.num_nodes > 1 and not any(name in os.environ for name in CLUSTERS):
         problem = f"trainer.num_nodes={trainer.num_nodes} would wait for machines that nothing starts"
@@ -61,7 +90,13 @@ def check_batches(key: str, value: object, *, none: bool) -> None:
     share = isinstance(value, float) and 0 <= value <= 1
     number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
     least = "0" if none else "above 0"
-    require((share or number) and (none or value != 0), key, value, "is no number of batches", f"a share, {least} to 1.0, or a whole number, {least}")
+    require(
+        (share or number) and (none or value != 0),
+        key,
+        value,
+        "is no number of batches",
+        f"a share, {least} to 1.0, or a whole number, {least}",
+    )
 
 
 def check_devices(value: object) -> None:
@@ -79,9 +114,24 @@ def check_end(trainer: TrainerConfig, trains: bool) -> None:
         known = re.fullmatch(MAX_TIME, trainer.max_time) is not None
         require(known, "trainer.max_time", trainer.max_time, "is no time", "days:hours:minutes:seconds, as 00:12:00:00")
         some = any(int(part) for part in trainer.max_time.split(":"))
-        require(some or not trains, "trainer.max_time", trainer.max_time, "leaves no time to train", "1 second or more, or train=false")
+        require(
+            some or not trains,
+            "trainer.max_time",
+            trainer.max_time,
+            "leaves no time to train",
+            "1 second or more, or train=false",
+        )
     if trainer.max_steps == -1 and trainer.max_epochs in (None, -1) and trainer.max_time is None:
-        raise ConfigError(f"trainer.max_epochs={trainer.max_epochs} never ends; allowed: a number, or trainer.max_steps or trainer.max_time")
+        raise ConfigError(
+            f"trainer.max_epochs={trainer.max_epochs} never ends; allowed: a number, or trainer.max_steps or "
+            f"trainer.max_time"
+        )
     for key in ("max_steps", "max_epochs"):
         value = getattr(trainer, key)
-        require(value != 0 or not trains, f"trainer.{key}", value, "trains nothing", "1 or more, or train=false to evaluate a checkpoint")
+        require(
+            value != 0 or not trains,
+            f"trainer.{key}",
+            value,
+            "trains nothing",
+            "1 or more, or train=false to evaluate a checkpoint",
+        )

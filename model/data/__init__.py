@@ -1,4 +1,6 @@
-"""Pictures and captions: one source a file, the same batch out. Heavy packages are imported by the source that needs them."""
+"""Pictures and captions: one source a file, the same batch out. Heavy packages are imported by the source that needs
+them.
+"""
 
 from __future__ import annotations
 
@@ -24,5 +26,7 @@ def make_source(config: DataConfig, run: ForRun) -> Source:
     source: Source = import_module(SOURCES[config.name]).make(config, run)
     if source.size("train") < config.batch_size:
         allowed = f"{source.size('train')} or less"
-        raise ConfigError(f"data.batch_size={config.batch_size} is more than the training samples that there are; allowed: {allowed}")
+        raise ConfigError(
+            f"data.batch_size={config.batch_size} is more than the training samples that there are; allowed: {allowed}"
+        )
     return source

@@ -1,7 +1,7 @@
 """Reads annotation files of COCO's format and checks every entry before it is used. Standard library only.
 
-A `Problem` names the file, the line, the entry, its value and what is allowed. The problems of a file are collected, so that a report can list
-them all.
+A `Problem` names the file, the line, the entry, its value and what is allowed. The problems of a file are collected, so
+that a report can list them all.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ def read_captions(file: Path) -> Captions:
     """The images and captions. Raises Damaged."""
     text = read_text(file)
     found = top_level(file, parsed(file, text), ("images", "annotations"))
-    fields = {"images": {"id": IDENTIFIER, "file_name": NAME}, "annotations": {"id": IDENTIFIER, "image_id": IDENTIFIER, "caption": TEXT}}
+    fields = {
+        "images": {"id": IDENTIFIER, "file_name": NAME},
+        "annotations": {"id": IDENTIFIER, "image_id": IDENTIFIER, "caption": TEXT},
+    }
     check_entries(file, text, found, fields)
     check_kinds(file, text, [("images", "id", found["images"]), ("annotations", "image_id", found["annotations"])])
     check_kinds(file, text, [("annotations", "id", found["annotations"])])
@@ -61,19 +64,26 @@ def read_captions(file: Path) -> Captions:
 
 
 def read_instances(file: Path, images: type | None = None) -> Instances:
-    """The categories and objects. `images`: the type of the images' ids in the captions file, int or str; None where it is not known. Raises
-    Damaged."""
+    """The categories and objects. `images`: the type of the images' ids in the captions file, int or str; None where it
+    is not known. Raises Damaged.
+    """
     text = read_text(file)
     found = top_level(file, parsed(file, text), ("categories", "annotations"))
     objects = {"id": IDENTIFIER, "image_id": IDENTIFIER, "category_id": IDENTIFIER, "area": NUMBER}
     check_entries(file, text, found, {"categories": {"id": IDENTIFIER, "name": NAME}, "annotations": objects})
-    check_kinds(file, text, [("categories", "id", found["categories"]), ("annotations", "category_id", found["annotations"])])
+    check_kinds(
+        file, text, [("categories", "id", found["categories"]), ("annotations", "category_id", found["annotations"])]
+    )
     check_kinds(file, text, [("annotations", "id", found["annotations"])])
     check_kinds(file, text, [("annotations", "image_id", found["annotations"])], images)
     raise_if_any(file, text, "categories", other_names(found["categories"]))
     known = {category["id"] for category in found["categories"]}
     unknown = (
-        (number, f'annotations[{number}] has "category_id": {worded(note["category_id"])}; allowed: the id of one of the categories')
+        (
+            number,
+            f'annotations[{number}] has "category_id": {worded(note["category_id"])}; allowed: the id of one of the '
+            f"categories",
+        )
         for number, note in enumerate(found["annotations"])
         if note["category_id"] not in known
     )
@@ -86,7 +96,9 @@ def read_text(file: Path) -> str:
     try:
         content = file.read_bytes()
     except OSError as error:
-        raise Damaged([Problem(file, None, f"cannot be read ({error.strerror}); allowed: an annotation file in COCO's format")]) from error
+        raise Damaged(
+            [Problem(file, None, f"cannot be read ({error.strerror}); allowed: an annotation file in COCO's format")]
+        ) from error
     try:
         return content.decode(json.detect_encoding(content))
     except UnicodeDecodeError as error:
@@ -105,12 +117,16 @@ def parsed(file: Path, text: str) -> Any:
         reason = "the file is empty" if not text.strip() else where
         raise Damaged([Problem(file, error.lineno, f"{reason}; allowed: JSON in COCO's format")]) from error
     except RecursionError as error:
-        raise Damaged([Problem(file, None, "lists or objects are nested too deeply; allowed: JSON in COCO's format")]) from error
+        raise Damaged(
+            [Problem(file, None, "lists or objects are nested too deeply; allowed: JSON in COCO's format")]
+        ) from error
     except ValueError as error:  # a number with more digits than Python reads
         digits = sys.get_int_max_str_digits()
         where = re.search(rf"\d{{{digits + 1},}}", text)
         line = text.count("\n", 0, where.start()) + 1 if where else None
-        raise Damaged([Problem(file, line, f"a number has more than {digits:,} digits; allowed: JSON in COCO's format")]) from error
+        raise Damaged(
+            [Problem(file, line, f"a number has more than {digits:,} digits; allowed: JSON in COCO's format")]
+        ) from error
 
 
 def top_level(file: Path, found: Any, lists: tuple[str, ...]) -> dict[str, Any]:
@@ -155,30 +171,47 @@ def entry_problems(name: str, entries: list[Any], wanted: dict[str, str]) -> Ite
 
 
 def other_names(categories: list[dict[str, Any]]) -> Iterator[tuple[int, str]]:
-    """(number of the category, what is wrong with it) for each one whose id an earlier category has under another name."""
+    """(number of the category, what is wrong with it) for each one whose id an earlier category has under another
+    name.
+    """
     names: dict[Identifier, str] = {}
     for number, category in enumerate(categories):
         if names.setdefault(category["id"], category["name"]) != category["name"]:
-            what = f'has "id": {worded(category["id"])} and "name": {worded(category["name"])}, but an earlier category with this id has another name'
+            what = (
+                f'has "id": {worded(category["id"])} and "name": {worded(category["name"])}, but an earlier '
+                f"category with this id has another name"
+            )
             yield number, f"categories[{number}] {what}; allowed: one name for each id"
 
 
 def plainly_fit(entries: list[Any], wanted: dict[str, str]) -> bool:
-    """Whether all entries are certainly without a fault; False where that is not certain. This test of whole columns is much faster than
-    one of each entry."""
+    """Whether all entries are certainly without a fault; False where that is not certain. This test of whole columns is
+    much faster than one of each entry.
+    """
     try:
         columns = {field: list(map(itemgetter(field), entries)) for field in wanted}
-        finite = all(math.isfinite(value) for field, kind in wanted.items() if kind == NUMBER for value in columns[field])
-        named = all(value.isprintable() and value.strip() for field, kind in wanted.items() if kind == NAME for value in columns[field])
+        finite = all(
+            math.isfinite(value) for field, kind in wanted.items() if kind == NUMBER for value in columns[field]
+        )
+        named = all(
+            value.isprintable() and value.strip()
+            for field, kind in wanted.items()
+            if kind == NAME
+            for value in columns[field]
+        )
         return finite and named and all(set(map(type, columns[field])) <= SURE[kind] for field, kind in wanted.items())
     except (LookupError, TypeError, AttributeError, OverflowError):
         return False
 
 
-def check_kinds(file: Path, text: str, columns: list[tuple[str, str, list[dict[str, Any]]]], first: type | None = None) -> None:
-    """Raises Damaged where ids that are compared with each other are numbers in some entries and texts in others: 2 and "2" are different ids.
+def check_kinds(
+    file: Path, text: str, columns: list[tuple[str, str, list[dict[str, Any]]]], first: type | None = None
+) -> None:
+    """Raises Damaged where ids that are compared with each other are numbers in some entries and texts in others: 2 and
+    "2" are different ids.
 
-    columns: (list, field, entries) of these ids. first: their type in the captions file; None: the type of the first of them.
+    columns: (list, field, entries) of these ids. first: their type in the captions file; None: the type of the first of
+    them.
     """
     where = "before it" if first is None else "in the captions file"
     for name, field, entries in columns:
@@ -186,7 +219,11 @@ def check_kinds(file: Path, text: str, columns: list[tuple[str, str, list[dict[s
         if set(map(type, map(itemgetter(field), entries))) <= {first}:
             continue
         others = (
-            (number, f'{name}[{number}] has "{field}": {worded(entry[field])}, but the ids {where} are {KINDS_OF_IDS[first]}; allowed: one kind')
+            (
+                number,
+                f'{name}[{number}] has "{field}": {worded(entry[field])}, but the ids {where} are '
+                f"{KINDS_OF_IDS[first]}; allowed: one kind",
+            )
             for number, entry in enumerate(entries)
             if type(entry[field]) is not first
         )

@@ -1,4 +1,6 @@
-"""Pictures with transparency laid over backgrounds, moved a little in training. Shapes: B rows, S x S pixels of a picture, H x W of the result."""
+"""Pictures with transparency laid over backgrounds, moved a little in training. Shapes: B rows, S x S pixels of a
+picture, H x W of the result.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ def over_white(pictures: Tensor) -> Tensor:
 
 
 def moved(pictures: Tensor, numbers: Tensor) -> Tensor:
-    """(B, 4, H, W) uint8, colours multiplied by alpha -> (B, 3, H, W) uint8, each shifted, turned and scaled, on a light background.
+    """(B, 4, H, W) uint8, colours multiplied by alpha -> (B, 3, H, W) uint8, each shifted, turned and scaled, on a
+    light background.
 
     numbers: (B, 7) in [0, 1), which decide shift (2), turn, scale and the background's colour (3).
     """

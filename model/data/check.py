@@ -1,6 +1,8 @@
-"""``python -m model.data.check data=coco data.root=<folder>``: which data a run with these settings would see, and which it would leave out.
+"""``python -m model.data.check data=coco data.root=<folder>``: which data a run with these settings would see, and
+which it would leave out.
 
-Takes what train.py takes. Exit codes: 0 everything is used, 1 something is left out or damaged, 2 a mistake in the settings.
+Takes what train.py takes. Exit codes: 0 everything is used, 1 something is left out or damaged, 2 a mistake in the
+settings.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ def main(arguments: Sequence[str]) -> int:
         broken = coco_problems.in_files(config.data) if config.data.name == "coco" else []
         if broken:
             print("\n".join(map(str, broken)))
-            print(f"\n{plural(len(broken), 'problem', 'problems')} in the annotation files: a run with these settings would stop here")
+            print(
+                f"\n{plural(len(broken), 'problem', 'problems')} in the annotation files: a run with these settings "
+                f"would stop here"
+            )
             return 1
         return report(config)
     except CONFIG_ERRORS as error:
@@ -65,7 +70,9 @@ def report(config: RunConfig) -> int:
     tokenizer = new_tokenizer(named_tokenizer(config.data, config.backbone), config.data.vocab_size, source)
     print(f"data={config.data.name}: what a run sees\n")
     table = [("images", [f"{source.size(split):,}" for split in SPLITS])]
-    table += pictures(source) + captions(source, config.model.captions, lambda texts: list(map(len, words(tokenizer, texts))), sizes.context_length)
+    table += pictures(source) + captions(
+        source, config.model.captions, lambda texts: list(map(len, words(tokenizer, texts))), sizes.context_length
+    )
     print(laid_out(table + labels(source)))
     if source.tallies:
         print("\n" + ("\n".join(findings(source)) or "nothing is left out, and no picture occurs twice"))
@@ -110,7 +117,15 @@ def captions(source: Source, read: int, lengths: Callable[[list[str]], list[int]
         tokens = [count + 2 for count in lengths(texts)]  # begin and end
         cut = sum(count > context_length for count in tokens)
         repeated = len(texts) - len(set(texts))
-        columns.append([f"{len(texts):,}", spread([len(text.split()) for text in texts]), spread(tokens), share(cut, texts), share(repeated, texts)])
+        columns.append(
+            [
+                f"{len(texts):,}",
+                spread([len(text.split()) for text in texts]),
+                spread(tokens),
+                share(cut, texts),
+                share(repeated, texts),
+            ]
+        )
     names = [
         f"captions, {read} of each image",
         "words of a caption: least, median, most",
@@ -124,7 +139,13 @@ def captions(source: Source, read: int, lengths: Callable[[list[str]], list[int]
 def labels(source: Source) -> Table:
     """How many images have a class; nothing where the data has no classes."""
     columns = [source.labels(split, range(source.size(split))) for split in SPLITS]
-    return [] if columns[0] is None else [("images with a class", ["none" if one is None else share(int((one >= 0).sum()), one) for one in columns])]
+    return (
+        []
+        if columns[0] is None
+        else [
+            ("images with a class", ["none" if one is None else share(int((one >= 0).sum()), one) for one in columns])
+        ]
+    )
 
 
 def spread(values: Sequence[int]) -> str:
@@ -147,7 +168,10 @@ def laid_out(table: Table) -> str:
     rows = [("", list(SPLITS)), *table]
     widths = [max(len(cells[column]) for _, cells in rows) for column in range(len(SPLITS))]
     first = max(len(name) for name, _ in rows)
-    return "\n".join("  ".join([f"{name:{first}}", *(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))]) for name, cells in rows)
+    return "\n".join(
+        "  ".join([f"{name:{first}}", *(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))])
+        for name, cells in rows
+    )
 
 
 if __name__ == "__main__":

@@ -27,7 +27,13 @@ CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2
 # The largest ratio of a picture's longer side to its shorter side at which the whole picture is scaled.
 LONGEST = 16
 # Sentences that captions use for a photograph of a thing.
-PROMPTS = ("a photo of {}", "{}", "there is {} in this picture", "a close up of {}", "a picture with {} in the background")
+PROMPTS = (
+    "a photo of {}",
+    "{}",
+    "there is {} in this picture",
+    "a close up of {}",
+    "a picture with {} in the background",
+)
 
 
 class Coco:
@@ -49,15 +55,19 @@ class Coco:
         record: dict[str, Any] | None = None,
         progress_bar: bool = False,
     ) -> None:
-        """folder: the parts "train" and "val"; sizes: split -> images (train: None for all); captions: images with fewer are left out; record: the
-        record of a source of the same files. This source then has the same rows, and no file is examined; progress_bar: whether a terminal shows one
-        while pictures are decoded.
+        """folder: the parts "train" and "val"; sizes: split -> images (train: None for all); captions: images with
+        fewer are left out; record: the record of a source of the same files. This source then has the same rows, and no
+        file is examined; progress_bar: whether a terminal shows one while pictures are decoded.
 
-        Without a record, every picture that is not known from an earlier run is decoded, and pictures that cannot be decoded are left out. Raises
-        ConfigError for a damaged annotation file, and where fewer images are left than asked for.
+        Without a record, every picture that is not known from an earlier run is decoded, and pictures that cannot be
+        decoded are left out. Raises ConfigError for a damaged annotation file, and where fewer images are left than
+        asked for.
         """
         self.captions, self.image_size = captions, image_size
-        listed = {name: listed_rows(part, captions, allow_outside=allow_outside) for name, part in sorted(folder.items(), reverse=True)}
+        listed = {
+            name: listed_rows(part, captions, allow_outside=allow_outside)
+            for name, part in sorted(folder.items(), reverse=True)
+        }
         self.class_names = listed["val"].class_names
         self.prompts = self.class_names and tuple(map(prompts_of, self.class_names))
         self._labelled = {"train": listed["train"].class_names is not None, "val": self.class_names is not None}
@@ -65,10 +75,28 @@ class Coco:
         val, test = sizes["val"], sizes["test"]
         held_out = rows_of(folder["val"], listed["val"], val + test, record, progress_bar)
         what = f"images of {folder['val'].name}"
-        limited("data.val_size", val, len(held_out) - 1, f"{what}, one kept for data.test_size", listed["val"].tally.reasons())
-        limited("data.test_size", test, len(held_out) - val, f"{what} after those of data.val_size", listed["val"].tally.reasons())
+        limited(
+            "data.val_size",
+            val,
+            len(held_out) - 1,
+            f"{what}, one kept for data.test_size",
+            listed["val"].tally.reasons(),
+        )
+        limited(
+            "data.test_size",
+            test,
+            len(held_out) - val,
+            f"{what} after those of data.val_size",
+            listed["val"].tally.reasons(),
+        )
         train = rows_of(folder["train"], listed["train"], sizes["train"], record, progress_bar)
-        limited("data.train_size", sizes["train"] or 0, len(train), f"images of {folder['train'].name}", listed["train"].tally.reasons())
+        limited(
+            "data.train_size",
+            sizes["train"] or 0,
+            len(train),
+            f"images of {folder['train'].name}",
+            listed["train"].tally.reasons(),
+        )
         self._rows: dict[str, list[Row]] = {"train": train, "val": held_out[:val], "test": held_out[val:]}
         self.tallies = {name: listed[name].tally for name in ("train", "val")}
         self.record = record or {"left_out": {tally.name: tally.unreadable for tally in self.tallies.values()}}
@@ -76,7 +104,9 @@ class Coco:
             log.warning("%s", shared)
 
     def files(self, split: str) -> list[Facts] | None:
-        """What is known of the picture file of each row of `split`; None for a source that was made from a record, which examines no file."""
+        """What is known of the picture file of each row of `split`; None for a source that was made from a record,
+        which examines no file.
+        """
         known = [facts for _, facts in self.tallies["train" if split == "train" else "val"].facts]
         first = self.size("val") if split == "test" else 0
         return known[first : first + self.size(split)] or None
@@ -119,7 +149,9 @@ def prompts_of(name: str) -> tuple[str, ...]:
     return tuple(template.format(thing) for template in PROMPTS)
 
 
-def rows_of(part: Part, listed: Listed, wanted: int | None, record: dict[str, Any] | None, progress_bar: bool) -> list[Row]:
+def rows_of(
+    part: Part, listed: Listed, wanted: int | None, record: dict[str, Any] | None, progress_bar: bool
+) -> list[Row]:
     """The rows of one part: those whose picture can be read, or those of an earlier source."""
     if record is None:
         return readable_rows(part, listed, wanted, progress_bar=progress_bar)
@@ -127,7 +159,9 @@ def rows_of(part: Part, listed: Listed, wanted: int | None, record: dict[str, An
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """The middle of `image`: the shorter side is scaled to `size` pixels (bicubic), and the ends of the longer side are cropped."""
+    """The middle of `image`: the shorter side is scaled to `size` pixels (bicubic), and the ends of the longer side are
+    cropped.
+    """
     image = shortened(image)
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
@@ -136,7 +170,9 @@ def centre_square(image: Image.Image, size: int) -> Image.Image:
 
 
 def shortened(image: Image.Image) -> Image.Image:
-    """The middle of a picture whose sides differ by more than LONGEST to 1, as scaling the whole picture could need gigabytes; others unchanged."""
+    """The middle of a picture whose sides differ by more than LONGEST to 1, as scaling the whole picture could need
+    gigabytes; others unchanged.
+    """
     longest = LONGEST * min(image.size)
     if max(image.size) <= longest:
         return image

@@ -29,16 +29,26 @@ class Part(NamedTuple):
 
 
 def parts(root: str | None, year: str) -> dict[str, Part]:
-    """ "train" and "val" of the folder `root`. Raises ConfigError, which names the path, where a file or folder is missing."""
+    """ "train" and "val" of the folder `root`. Raises ConfigError, which names the path, where a file or folder is
+    missing.
+    """
     if root is None:
-        raise ConfigError("data.root=null names no folder; allowed: a COCO folder, with annotations/ and the image folders")
+        raise ConfigError(
+            "data.root=null names no folder; allowed: a COCO folder, with annotations/ and the image folders"
+        )
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise ConfigError(f"data.root={root} is not a folder; allowed: a COCO folder, with annotations/ and the image folders")
+        raise ConfigError(
+            f"data.root={root} is not a folder; allowed: a COCO folder, with annotations/ and the image folders"
+        )
     found = {split: Part(folder, f"{split}{year}") for split in ("train", "val")}
     for part in found.values():
         if not part.captions().is_file():
-            raise ConfigError(f"data.root={root} lacks the annotation file {part.captions()}; allowed: a COCO folder of {year}")
+            raise ConfigError(
+                f"data.root={root} lacks the annotation file {part.captions()}; allowed: a COCO folder of {year}"
+            )
         if not part.images().is_dir():
-            raise ConfigError(f"data.root={root} lacks the image folder {part.images()}; allowed: a COCO folder of {year}")
+            raise ConfigError(
+                f"data.root={root} lacks the image folder {part.images()}; allowed: a COCO folder of {year}"
+            )
     return found

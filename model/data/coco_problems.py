@@ -1,4 +1,6 @@
-"""For a report on a COCO folder: the faulty entries of its annotation files, and the entries of images that are left out, with file and line."""
+"""For a report on a COCO folder: the faulty entries of its annotation files, and the entries of images that are left
+out, with file and line.
+"""
 
 from __future__ import annotations
 

@@ -74,7 +74,8 @@ def listed_rows(part: Part, captions: int, *, allow_outside: bool) -> Listed:
 
 
 def readable_rows(part: Part, listed: Listed, wanted: int | None, *, progress_bar: bool) -> list[Row]:
-    """The first `wanted` (None: all) rows whose picture can be read; images that are left out are added to the tally and named in the log.
+    """The first `wanted` (None: all) rows whose picture can be read; images that are left out are added to the tally
+    and named in the log.
 
     Raises ConfigError where there are none.
     """
@@ -93,7 +94,10 @@ def readable_rows(part: Part, listed: Listed, wanted: int | None, *, progress_ba
         first = next((f" ({shown(name)} {reason})" for name, reason in tally.unreadable.items()), "")
         allowed = f"a folder with the images that {part.captions()} names"
         raise ConfigError(f"data.root={part.root}: no image of {part.images()} can be read{first}; allowed: {allowed}")
-    counts = f"{len(kept):,} images are used; {tally.examined:,} pictures were decoded, the others are known from earlier runs"
+    counts = (
+        f"{len(kept):,} images are used; {tally.examined:,} pictures were decoded, the others are known from "
+        f"earlier runs"
+    )
     log.info("%s: %s", tally.name, counts)
     for sentence in tally.warnings():
         log.warning("%s", sentence)
@@ -101,7 +105,9 @@ def readable_rows(part: Part, listed: Listed, wanted: int | None, *, progress_ba
 
 
 def remaining_rows(listed: Listed, left_out: dict[str, str], wanted: int | None) -> list[Row]:
-    """The first `wanted` (None: all) rows that are not in `left_out`, the images that an earlier source left out. No file is examined."""
+    """The first `wanted` (None: all) rows that are not in `left_out`, the images that an earlier source left out. No
+    file is examined.
+    """
     return list(islice((row for row in listed.rows if row.name not in left_out), wanted))
 
 
@@ -111,12 +117,16 @@ def first_of_each_id(images: list[dict], tally: Tally) -> list[dict]:
     for image in images:
         first.setdefault(image["id"], image)
     tally.images = len(first)
-    tally.repeated_images = [first[number]["file_name"] for number, count in Counter(image["id"] for image in images).items() if count > 1]
+    tally.repeated_images = [
+        first[number]["file_name"] for number, count in Counter(image["id"] for image in images).items() if count > 1
+    ]
     return [first[number] for number in sorted(first)]
 
 
 def texts_of(found: Captions, tally: Tally) -> dict[Identifier, list[str]]:
-    """Image id -> its captions, in the order of caption ids; images without captions have no entry. Captions without a word are left out."""
+    """Image id -> its captions, in the order of caption ids; images without captions have no entry. Captions without a
+    word are left out.
+    """
     texts: dict[Identifier, list[str]] = defaultdict(list)
     images = {image["id"] for image in found.images}
     for note in sorted(found.annotations, key=lambda note: note["id"]):
@@ -133,7 +143,9 @@ def texts_of(found: Captions, tally: Tally) -> dict[Identifier, list[str]]:
 
 
 def is_outside(name: str) -> bool:
-    """Whether a file name leads out of the image folder. Links inside the folder are trusted, as the owner of the folder has made them."""
+    """Whether a file name leads out of the image folder. Links inside the folder are trusted, as the owner of the
+    folder has made them.
+    """
     return os.path.isabs(name) or ".." in name.split("/")
 
 

@@ -1,11 +1,14 @@
-"""Random numbers that are functions of their place: the same for row i of a seed, whatever batch, worker or order asks for it."""
+"""Random numbers that are functions of their place: the same for row i of a seed, whatever batch, worker or order asks
+for it.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014): the increment and the two multipliers of SplitMix64.
+# Steele, Lea, Flood, "Fast splittable pseudorandom number generators" (2014): the increment and the two multipliers of
+# SplitMix64.
 INCREMENT = np.uint64(0x9E3779B97F4A7C15)
 MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 

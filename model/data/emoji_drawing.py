@@ -18,10 +18,12 @@ NOT_A_CHARACTER = "\U0010ffff"
 
 
 def draw_emoji(font_file: Path, emoji: list[str], size: int) -> tuple[list[int], NDArray]:
-    """Indices of the emoji that the font can draw, and their pictures (N, 4, S, S) uint8: red, green, blue times alpha, and alpha.
+    """Indices of the emoji that the font can draw, and their pictures (N, 4, S, S) uint8: red, green, blue times alpha,
+    and alpha.
 
-    Left out: those that give the picture of a missing one or fall apart into several, and all but the first of those drawn alike.
-    Raises ConfigError where the file is no such font, or Pillow lacks the library that composes flags and families.
+    Left out: those that give the picture of a missing one or fall apart into several, and all but the first of those
+    drawn alike. Raises ConfigError where the file is no such font, or Pillow lacks the library that composes flags and
+    families.
     """
     font = open_font(font_file)
     width = font.getlength(emoji[0])
@@ -37,19 +39,26 @@ def draw_emoji(font_file: Path, emoji: list[str], size: int) -> tuple[list[int],
         kept.append(index)
         pictures.append(np.asarray(squared(drawn, size)))
     if not kept:
-        raise ConfigError(f"data.root={font_file} draws no emoji; allowed: a colour-emoji font, such as NotoColorEmoji.ttf")
+        raise ConfigError(
+            f"data.root={font_file} draws no emoji; allowed: a colour-emoji font, such as NotoColorEmoji.ttf"
+        )
     return kept, np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
 
 
 def open_font(font_file: Path) -> ImageFont.FreeTypeFont:
     """The font at its bitmaps' size. Raises ConfigError where that does not work."""
     if not features.check("raqm"):
-        raise ConfigError("data=emoji is not drawable by this Pillow, which lacks Raqm; allowed: a Pillow wheel, and apt-get install libfribidi0")
+        raise ConfigError(
+            "data=emoji is not drawable by this Pillow, which lacks Raqm; allowed: a Pillow wheel, and apt-get "
+            "install libfribidi0"
+        )
     try:
         # Its bytes, not its name: Pillow looks for a font of the same name elsewhere when it cannot read a file.
         return ImageFont.truetype(BytesIO(font_file.read_bytes()), FONT_SIZE, layout_engine=ImageFont.Layout.RAQM)
     except OSError as error:
-        raise ConfigError(f"data.root={font_file} is no font with bitmaps of size {FONT_SIZE} ({error}); allowed: NotoColorEmoji.ttf") from error
+        raise ConfigError(
+            f"data.root={font_file} is no font with bitmaps of size {FONT_SIZE} ({error}); allowed: NotoColorEmoji.ttf"
+        ) from error
 
 
 def draw_one(font: ImageFont.FreeTypeFont, character: str) -> Image.Image:

@@ -11,7 +11,14 @@ from pathlib import Path
 from model.errors import ConfigError
 
 FONT_NAME = "NotoColorEmoji.ttf"
-FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts", "~/Library/Fonts", "/Library/Fonts")
+FOLDERS = (
+    "/usr/share/fonts",
+    "/usr/local/share/fonts",
+    "~/.local/share/fonts",
+    "~/.fonts",
+    "~/Library/Fonts",
+    "/Library/Fonts",
+)
 ADVICE = "apt-get install fonts-noto-color-emoji"
 
 
@@ -26,11 +33,16 @@ def find_font(root: str | None) -> Path:
             return path
         found = first_in(iter([path]))
         if found is None:
-            raise ConfigError(f"data.root={root} is no font and holds no {FONT_NAME}; allowed: a font file or a folder with it, or null ({ADVICE})")
+            raise ConfigError(
+                f"data.root={root} is no font and holds no {FONT_NAME}; allowed: a font file or a folder with it, or "
+                f"null ({ADVICE})"
+            )
         return found
     found = first_in(Path(folder).expanduser() for folder in FOLDERS) or from_fontconfig()
     if found is None:
-        raise ConfigError(f"data=emoji is not drawable without {FONT_NAME}; allowed: {ADVICE}, or data.root=<font file>")
+        raise ConfigError(
+            f"data=emoji is not drawable without {FONT_NAME}; allowed: {ADVICE}, or data.root=<font file>"
+        )
     return found
 
 
@@ -47,6 +59,8 @@ def from_fontconfig() -> Path | None:
     """What the system's own search for this font answers, where there is one."""
     if shutil.which("fc-list") is None:
         return None
-    answer = subprocess.run(["fc-list", ":family=Noto Color Emoji", "file"], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        ["fc-list", ":family=Noto Color Emoji", "file"], capture_output=True, text=True, check=False
+    )
     files = [Path(line.split(":")[0].strip()) for line in answer.stdout.splitlines()]
     return next((file for file in sorted(files) if file.is_file()), None)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 
 def lines_of(text: str, name: str, numbers: set[int]) -> dict[int, int]:
-    """Entry number in the top-level list `name` -> the line that it begins in, from 1. `text` is valid JSON with that list."""
+    """Entry number in the top-level list `name` -> the line that it begins in, from 1. `text` is valid JSON with that
+    list.
+    """
     decoder, lines, at, line = json.JSONDecoder(), {}, 0, 1
     for number, start in enumerate(starts_in(text, name, decoder)):
         if number in numbers:
@@ -20,8 +22,9 @@ def lines_of(text: str, name: str, numbers: set[int]) -> dict[int, int]:
 
 
 def starts_in(text: str, name: str, decoder: json.JSONDecoder) -> Iterator[int]:
-    """The places in `text` where the entries of the top-level list `name` begin. Of several lists with this name, the last one is used, as by
-    `json.loads`."""
+    """The places in `text` where the entries of the top-level list `name` begin. Of several lists with this name, the
+    last one is used, as by `json.loads`.
+    """
     lists, at = [], after_space(text, text.index("{") + 1)
     while text[at] != "}":
         key, at = decoder.raw_decode(text, after_space(text, at))

@@ -1,4 +1,6 @@
-"""Loaders over whole batches, the same with any number of workers. Nothing here draws from the global random generators."""
+"""Loaders over whole batches, the same with any number of workers. Nothing here draws from the global random
+generators.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ log = logging.getLogger(__name__)
 
 
 def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> Iterator[Batch]:
-    """The batches of `rows`, made in this process or in `num_workers` others. Raises RunFailed where pictures can no longer be read."""
+    """The batches of `rows`, made in this process or in `num_workers` others. Raises RunFailed where pictures can no
+    longer be read.
+    """
     for batch in mapped(batches.__getitem__, list(rows), num_workers, pin_memory=torch.cuda.is_available()):
         if isinstance(batch, Lost):
             raise failure(batch, batches.split)
@@ -26,7 +30,9 @@ def prepared(batches: BatchDataset, rows: Iterable[Rows], num_workers: int) -> I
 
 
 def failure(lost: Lost, split: str) -> RunFailed:
-    """The error for a split whose pictures can no longer be read. Processes other than the first log the reason, as only the first prints errors."""
+    """The error for a split whose pictures can no longer be read. Processes other than the first log the reason, as
+    only the first prints errors.
+    """
     more = f" ({lost.count} such pictures in this batch)" if lost.count > 1 else ""
     reason = f"{split}: {lost.reason}{more}, but was readable when the run began"
     if not first_process():
@@ -62,7 +68,8 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         """What is left of the epoch; the next epoch where nothing is."""
-        # As a generator, this reads the epoch when the first batch is asked for: Lightning makes the iterator before it sets the epoch.
+        # As a generator, this reads the epoch when the first batch is asked for: Lightning makes the iterator before it
+        # sets the epoch.
         self.sampler.begin()
         rows = list(self.sampler)
         for wanted, batch in zip(rows, prepared(self._batches, rows, self._num_workers), strict=True):

@@ -54,16 +54,26 @@ class CaptionData(pl.LightningDataModule):
         return TrainLoader(self.dataset("train", training=True), self._sampler, self.num_workers)
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in training. Lightning also keeps the loader's own state, but does not restore it where configure_optimizers asked for the number
-        of steps: the loaders are then made before the checkpoint's loops are read."""
-        return {} if self._sampler is None else {"train": self._sampler.state_dict(), "replaced": self.replaced_rows(), "samples": self.sizes()}
+        """The place in training. Lightning also keeps the loader's own state, but does not restore it where
+        configure_optimizers asked for the number of steps: the loaders are then made before the checkpoint's loops are
+        read.
+        """
+        return (
+            {}
+            if self._sampler is None
+            else {"train": self._sampler.state_dict(), "replaced": self.replaced_rows(), "samples": self.sizes()}
+        )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Sets where the next `train_dataloader` starts. Raises ConfigError where the numbers of samples are not those with which the run began."""
+        """Sets where the next `train_dataloader` starts. Raises ConfigError where the numbers of samples are not those
+        with which the run began.
+        """
         now, before = self.sizes(), state_dict.get("samples")
         if before not in (None, now):
             counts = [", ".join(f"{count:,} {split}" for split, count in sizes.items()) for sizes in (now, before)]
-            raise ConfigError(f"the data have {counts[0]} samples now; allowed: those with which the run began, {counts[1]}")
+            raise ConfigError(
+                f"the data have {counts[0]} samples now; allowed: those with which the run began, {counts[1]}"
+            )
         self._place = state_dict["train"]
         self._replaced_before = state_dict.get("replaced", 0) if self._process()[0] == 0 else 0
 
@@ -84,7 +94,9 @@ class CaptionData(pl.LightningDataModule):
     def whole_dataloader(self, split: str, rows: int | None = None) -> OrderedLoader:
         """Any split in order, or its first `rows` rows, all of it in this process."""
         size = self.source.size(split) if rows is None else min(rows, self.source.size(split))
-        return OrderedLoader(self.dataset(split, training=False), ordered_batches(size, self.val_batch_size), self.num_workers)
+        return OrderedLoader(
+            self.dataset(split, training=False), ordered_batches(size, self.val_batch_size), self.num_workers
+        )
 
     def dataset(self, split: str, *, training: bool) -> BatchDataset:
         """The batches of `split`; made once, as it remembers encoded captions."""
@@ -99,8 +111,9 @@ class CaptionData(pl.LightningDataModule):
         return {split: self.source.size(split) for split in SPLITS}
 
     def replaced_rows(self) -> int:
-        """Training rows that were replaced because their pictures could no longer be read: those of this process and, in the first process, those of
-        all processes before the run was continued."""
+        """Training rows that were replaced because their pictures could no longer be read: those of this process and,
+        in the first process, those of all processes before the run was continued.
+        """
         return self._replaced_before + (self._sampler.replaced if self._sampler is not None else 0)
 
     def ceiling(self, split: str) -> dict[str, float] | None:

@@ -21,9 +21,16 @@ from model.errors import first_line
 
 # The only formats that are opened: others of Pillow's run further programs (EPS) or are not used for photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# A larger picture needs gigabytes of memory, also where its file has only a few kilobytes. Twice the number at which Pillow warns.
+# A larger picture needs gigabytes of memory, also where its file has only a few kilobytes. Twice the number at which
+# Pillow warns.
 MOST_PIXELS = 178_956_970
-KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 # How a file of each format begins.
 SIGNATURES = {
@@ -35,7 +42,8 @@ SIGNATURES = {
     "TIFF": rb"II[*+]\0|MM\0[*+]",
 }
 
-# Pillow warns of damaged EXIF data, odd tags and many pixels without the file's name. Faults that matter are refused here with the name.
+# Pillow warns of damaged EXIF data, odd tags and many pixels without the file's name. Faults that matter are refused
+# here with the name.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
@@ -65,8 +73,9 @@ def read_picture(path: str | Path) -> Image.Image:
 
 
 def examine(path: str | Path) -> Facts:
-    """Decodes the whole picture. A JPEG is decoded at an eighth of its size, which is faster and finds the same damage. Raises NotReadable, with the
-    reason."""
+    """Decodes the whole picture. A JPEG is decoded at an eighth of its size, which is faster and finds the same damage.
+    Raises NotReadable, with the reason.
+    """
     with explained(), opened(path) as file:
         digest = hashlib.blake2b(digest_size=16)
         while block := file.read(1 << 20):
@@ -110,7 +119,9 @@ def status_of(path: str | Path) -> os.stat_result:
 
 @contextmanager
 def opened(path: str | Path) -> Iterator[BinaryIO]:
-    """The file, open for reading; links are followed. Raises NotThere where it is not a regular file, and NotReadable where it is empty."""
+    """The file, open for reading; links are followed. Raises NotThere where it is not a regular file, and NotReadable
+    where it is empty.
+    """
     status = status_of(path)
     if not stat.S_ISREG(status.st_mode):
         raise NotThere(f"is {KINDS.get(stat.S_IFMT(status.st_mode), 'not a regular file')}; allowed: a picture file")
@@ -123,7 +134,9 @@ def opened(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def image_in(file: BinaryIO) -> Iterator[Image.Image]:
-    """The opened picture, not yet decoded. Raises NotReadable for a picture of too many pixels or of another format than FORMATS."""
+    """The opened picture, not yet decoded. Raises NotReadable for a picture of too many pixels or of another format
+    than FORMATS.
+    """
     try:
         opened_image = Image.open(file, formats=FORMATS)
     except Image.UnidentifiedImageError as error:

@@ -42,7 +42,9 @@ def upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def key_in_eight_bits(image: Image.Image) -> None:
-    """Scales the colour that a PNG declares transparent to 8 bits: Pillow scales pixels of 2, 4 and 3 x 16 bits, but not that colour."""
+    """Scales the colour that a PNG declares transparent to 8 bits: Pillow scales pixels of 2, 4 and 3 x 16 bits, but
+    not that colour.
+    """
     key = image.info.get("transparency")
     if image.format != "PNG" or not image.tile:
         return
@@ -55,7 +57,9 @@ def key_in_eight_bits(image: Image.Image) -> None:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of a loaded picture that is still to be applied; 1 (upright) where there is none, or it cannot be read."""
+    """The EXIF orientation of a loaded picture that is still to be applied; 1 (upright) where there is none, or it
+    cannot be read.
+    """
     if image.format == "TIFF":
         # Pillow turns a TIFF as it loads it and then removes the tag.
         return image.tag_v2.get(ORIENTATION, 1)
@@ -66,26 +70,35 @@ def orientation(image: Image.Image) -> int:
 
 
 def uninverted(image: Image.Image) -> Image.Image:
-    """CMYK in which 0 means no ink. Adobe's programs store inverted values in JPEGs and mark these files; Pillow inverts the values of every CMYK
-    JPEG, also of those without the mark, which this function inverts back. Other pictures are unchanged."""
+    """CMYK in which 0 means no ink. Adobe's programs store inverted values in JPEGs and mark these files; Pillow
+    inverts the values of every CMYK JPEG, also of those without the mark, which this function inverts back. Other
+    pictures are unchanged.
+    """
     if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
         return image.point(lambda value: 255 - value)
     return image
 
 
 def eight_bits(image: Image.Image) -> Image.Image:
-    """Scales samples of 16 bits and of floating point to 8 bits; other pictures are unchanged. Raises NotReadable where their range is not known."""
+    """Scales samples of 16 bits and of floating point to 8 bits; other pictures are unchanged. Raises NotReadable where
+    their range is not known.
+    """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
         return grey(from_sixteen_bits(np.asarray(image), image), image)
     if image.mode == "I":
-        raise NotReadable("has pixels of 32-bit or signed 16-bit integers; allowed: 8 bits, unsigned 16 bits, floating point from 0 to 1")
+        raise NotReadable(
+            "has pixels of 32-bit or signed 16-bit integers; allowed: 8 bits, unsigned 16 bits, floating point from "
+            "0 to 1"
+        )
     if image.mode == "F":
         return grey(from_fractions(np.asarray(image), image), image)
     return image
 
 
 def grey(values: NDArray, image: Image.Image) -> Image.Image:
-    """(H, W) of 0 to 255 -> an 8-bit picture, white where the pixel of `image` has the value that it declares transparent."""
+    """(H, W) of 0 to 255 -> an 8-bit picture, white where the pixel of `image` has the value that it declares
+    transparent.
+    """
     rounded = np.rint(values).astype(np.uint8)
     key = image.info.get("transparency")
     if isinstance(key, int):
@@ -100,7 +113,9 @@ def from_sixteen_bits(values: NDArray, image: Image.Image) -> NDArray:
 
 
 def from_fractions(values: NDArray, image: Image.Image) -> NDArray:
-    """Numbers from 0 to 1 -> 0 to 255. Raises NotReadable for other numbers, because it is not known which of them are black and white."""
+    """Numbers from 0 to 1 -> 0 to 255. Raises NotReadable for other numbers, because it is not known which of them are
+    black and white.
+    """
     least, most = float(values.min()), float(values.max())
     if not (least >= 0 and most <= 1):  # also where one is NaN
         raise NotReadable(f"has floating-point pixels from {least:g} to {most:g}; allowed: 0 to 1")
@@ -108,7 +123,9 @@ def from_fractions(values: NDArray, image: Image.Image) -> NDArray:
 
 
 def black_is_zero(values: NDArray, image: Image.Image) -> NDArray:
-    """Values from 0 to 255, inverted where a TIFF declares that 0 is white. Pillow itself does so for at most 8 bits."""
+    """Values from 0 to 255, inverted where a TIFF declares that 0 is white. Pillow itself does so for at most 8
+    bits.
+    """
     return 255 - values if tags_of(image).get(PHOTOMETRIC) == WHITE_IS_ZERO else values
 
 

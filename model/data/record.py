@@ -1,4 +1,6 @@
-"""data.json in a run's folder names the pictures that the run leaves out. A continued run leaves out the same ones, even if files have changed."""
+"""data.json in a run's folder names the pictures that the run leaves out. A continued run leaves out the same ones,
+even if files have changed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def write(folder: Path, record: dict[str, Any]) -> None:
 
 
 def read(folder: Path) -> dict[str, Any] | None:
-    """The record that was kept; None where there is none, as in runs of earlier versions. Raises ValueError for a damaged file."""
+    """The record that was kept; None where there is none, as in runs of earlier versions. Raises ValueError for a
+    damaged file.
+    """
     try:
         found = json.loads((folder / FILE).read_bytes())
     except FileNotFoundError:

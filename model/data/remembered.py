@@ -1,6 +1,8 @@
-"""Finds out which pictures of a folder can be read: each file is decoded once, and the verdict is kept for later runs in the user's cache folder.
+"""Finds out which pictures of a folder can be read: each file is decoded once, and the verdict is kept for later runs
+in the user's cache folder.
 
-A verdict is valid for a path, a size and a time of change. Reasons of the file system (no such file, no permission) are not kept.
+A verdict is valid for a path, a size and a time of change. Reasons of the file system (no such file, no permission) are
+not kept.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class RememberedPictures:
         self._threads = ThreadPoolExecutor(min(32, usable_cores() + 4))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if self.examined:
                 self._write()
@@ -72,19 +76,32 @@ class RememberedPictures:
 
     def verdicts(self, names: Sequence[str]) -> list[Verdict]:
         """The verdict on each of `names`, paths below the folder. Pictures without a known verdict are decoded."""
-        stamps = dict(zip(names, chain.from_iterable(self._threads.map(partial(stamps_of, self.folder), pieces_of(names))), strict=True))
+        stamps = dict(
+            zip(
+                names,
+                chain.from_iterable(self._threads.map(partial(stamps_of, self.folder), pieces_of(names))),
+                strict=True,
+            )
+        )
         if not self._tried_to_lock and self._unknown(stamps):
             self._wait_for_others()
         gone = self._examine(stamps, self._unknown(stamps))
-        found = {name: stamp if isinstance(stamp, NotThere) else gone.get(name) or self._recall(name, stamp) for name, stamp in stamps.items()}
+        found = {
+            name: stamp if isinstance(stamp, NotThere) else gone.get(name) or self._recall(name, stamp)
+            for name, stamp in stamps.items()
+        }
         return [found[name] for name in names]
 
     def _unknown(self, stamps: dict[str, Stamp | NotThere]) -> list[str]:
         """Names of the existing files without a known verdict."""
-        return [name for name, stamp in stamps.items() if isinstance(stamp, Stamp) and self._recall(name, stamp) is None]
+        return [
+            name for name, stamp in stamps.items() if isinstance(stamp, Stamp) and self._recall(name, stamp) is None
+        ]
 
     def _examine(self, stamps: dict[str, Stamp | NotThere], names: list[str]) -> dict[str, NotThere]:
-        """Decodes pictures and keeps the verdicts. Returns the verdicts on pictures that could not be opened, which are not kept."""
+        """Decodes pictures and keeps the verdicts. Returns the verdicts on pictures that could not be opened, which are
+        not kept.
+        """
         gone: dict[str, NotThere] = {}
         for name, verdict in zip(progress(names, self._progress_bar), self._decoded(names), strict=True):
             self.examined += 1
@@ -97,7 +114,9 @@ class RememberedPictures:
         return gone
 
     def _decoded(self, names: list[str]) -> Iterator[Verdict]:
-        """Verdicts on new pictures, in order. Worker processes decode many pictures, because the threads of one process decode one at a time."""
+        """Verdicts on new pictures, in order. Worker processes decode many pictures, because the threads of one process
+        decode one at a time.
+        """
         pieces, done = pieces_of(names), 0
         if len(names) >= MANY and usable_cores() > 1:
             try:
@@ -105,7 +124,9 @@ class RememberedPictures:
                     done += 1
                     yield from verdicts
             except (OSError, RuntimeError, AssertionError) as error:  # AssertionError: a daemon may not start processes
-                log.warning("pictures are decoded in one process, because worker processes failed (%s)", first_line(error))
+                log.warning(
+                    "pictures are decoded in one process, because worker processes failed (%s)", first_line(error)
+                )
         yield from chain.from_iterable(self._threads.map(partial(verdicts_on, self.folder), pieces[done:]))
 
     def _recall(self, name: str, stamp: Stamp) -> Verdict | None:
@@ -113,7 +134,9 @@ class RememberedPictures:
         return from_json(self._known.get(name), stamp)
 
     def _wait_for_others(self) -> None:
-        """Takes the lock of the folder's verdicts. Where another process has it, waits for that process and reads its verdicts."""
+        """Takes the lock of the folder's verdicts. Where another process has it, waits for that process and reads its
+        verdicts.
+        """
         self._tried_to_lock = True
         with contextlib.suppress(OSError):  # the cache has no locks or cannot be written: this process does not wait
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -136,7 +159,9 @@ def pieces_of(names: Sequence[str]) -> list[Sequence[str]]:
 
 
 def locked(file: Any) -> bool:
-    """Tries to lock `file`, and returns whether this process now has the lock. Raises OSError where the file system has no locks."""
+    """Tries to lock `file`, and returns whether this process now has the lock. Raises OSError where the file system has
+    no locks.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -150,4 +175,12 @@ def progress(names: Sequence[str], progress_bar: bool) -> Iterator[str]:
     from rich.progress import track
 
     console = Console(stderr=True)
-    return iter(track(names, "reading the pictures", console=console, disable=not (progress_bar and names and console.is_terminal), transient=True))
+    return iter(
+        track(
+            names,
+            "reading the pictures",
+            console=console,
+            disable=not (progress_bar and names and console.is_terminal),
+            transient=True,
+        )
+    )

@@ -1,4 +1,6 @@
-"""The order of samples: a function of (seed, epoch) alone, shared out to processes so that their number does not change the batches."""
+"""The order of samples: a function of (seed, epoch) alone, shared out to processes so that their number does not change
+the batches.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,11 @@ def epoch_order(size: int, seed: int, epoch: int) -> NDArray:
 
 
 def ordered_batches(size: int, batch_size: int, *, rank: int = 0, world: int = 1) -> list[Rows]:
-    """The batches of process `rank`, which together hold the rows rank, rank + world, rank + 2 world, … in this order. The last batch may be smaller.
+    """The batches of process `rank`, which together hold the rows rank, rank + world, rank + 2 world, … in this order.
+    The last batch may be smaller.
 
-    All processes have the same number of rows, because some strategies communicate in every batch. Where `world` does not divide `size`, the last
-    processes therefore read one of the first rows a second time.
+    All processes have the same number of rows, because some strategies communicate in every batch. Where `world` does
+    not divide `size`, the last processes therefore read one of the first rows a second time.
     """
     indices = (np.arange(-(-size // world)) * world + rank) % size
     return [Rows(0, indices[first : first + batch_size]) for first in range(0, len(indices), batch_size)]
@@ -35,7 +38,8 @@ def ordered_batches(size: int, batch_size: int, *, rank: int = 0, world: int = 1
 class EpochSampler:
     """The batches of one epoch after another, and the place in them; part of a checkpoint.
 
-    The `world` batches of one step together are one slice of the epoch's permutation. An incomplete last one is left out.
+    The `world` batches of one step together are one slice of the epoch's permutation. An incomplete last one is left
+    out.
     """
 
     def __init__(self, size: int, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
@@ -43,7 +47,9 @@ class EpochSampler:
         self.size, self.batch_size, self.seed, self.rank, self.world = size, batch_size, seed, rank, world
         self.epoch, self.taken = 0, 0
         self.replaced = 0
-        """Rows of this process that were replaced because their pictures could no longer be read; `TrainLoader` counts them."""
+        """Rows of this process that were replaced because their pictures could no longer be read; `TrainLoader` counts
+        them.
+        """
 
     def __len__(self) -> int:
         """Batches of a whole epoch, wherever in it the place is."""
@@ -57,7 +63,9 @@ class EpochSampler:
             yield Rows(self.epoch, order[first : first + self.batch_size])
 
     def set_epoch(self, epoch: int) -> None:
-        """Goes to the start of `epoch`, unless it is the epoch whose place is known. Lightning says this before each epoch."""
+        """Goes to the start of `epoch`, unless it is the epoch whose place is known. Lightning says this before each
+        epoch.
+        """
         if epoch != self.epoch:
             self.epoch, self.taken = epoch, 0
 

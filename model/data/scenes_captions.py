@@ -35,7 +35,9 @@ class Thing(NamedTuple):
 
 
 def captions(things: Sequence[Thing], pick: Sequence[int]) -> list[str]:
-    """The five captions of the objects `things`, in reading order. `pick`: five numbers >= 0 that choose the wording."""
+    """The five captions of the objects `things`, in reading order. `pick`: five numbers >= 0 that choose the
+    wording.
+    """
     writers = (whole, inventory, colours_and_places, relations, shapes_and_sizes)
     return [write(things, choice) for write, choice in zip(writers, pick, strict=True)]
 
@@ -82,7 +84,11 @@ def relations(things: Sequence[Thing], pick: int) -> str:
     """Caption 4: one relation for each neighbouring pair in the order of the wording."""
     if len(things) == 1:
         (only,) = things
-        return (f"{only.colour} {only.shape} alone", f"nothing but a {only.colour} {only.shape}", f"just one {only.colour} {only.shape}")[pick % 3]
+        return (
+            f"{only.colour} {only.shape} alone",
+            f"nothing but a {only.colour} {only.shape}",
+            f"just one {only.colour} {only.shape}",
+        )[pick % 3]
     pick, turn = divmod(pick, len(things))
     things = turned(things, turn)
     parts = []
@@ -93,7 +99,9 @@ def relations(things: Sequence[Thing], pick: int) -> str:
 
 
 def relation(one: int, other: int, choice: int) -> str:
-    """Where the place `one` lies seen from the place `other`; `choice` (0 to 3) picks among what is true and how it is said."""
+    """Where the place `one` lies seen from the place `other`; `choice` (0 to 3) picks among what is true and how it is
+    said.
+    """
     (row, column), (other_row, other_column) = divmod(one, GRID), divmod(other, GRID)
     said = []
     if column != other_column:

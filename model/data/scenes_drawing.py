@@ -15,7 +15,17 @@ from model.data.scenes_layout import GRID, MOST_OBJECTS, SHAPES, SIZES, Layout
 
 # Red, green, blue of COLOURS, 0 to 255.
 PALETTE = np.array(
-    [[225, 40, 40], [240, 130, 20], [245, 225, 50], [40, 165, 60], [70, 215, 225], [45, 75, 235], [165, 60, 200], [240, 240, 240]], dtype=np.float32
+    [
+        [225, 40, 40],
+        [240, 130, 20],
+        [245, 225, 50],
+        [40, 165, 60],
+        [70, 215, 225],
+        [45, 75, 235],
+        [165, 60, 200],
+        [240, 240, 240],
+    ],
+    dtype=np.float32,
 )
 # Half an object's width over the width of a grid cell.
 RADII = {"small": 0.28, "large": 0.44}
@@ -40,7 +50,9 @@ INSIDE = {
 
 @lru_cache(maxsize=1)
 def drawing(image_size: int) -> Drawing:
-    """The Drawing for this size. The last one is kept for the next job of a sweep, because its stencils take a third of a second to make."""
+    """The Drawing for this size. The last one is kept for the next job of a sweep, because its stencils take a third of
+    a second to make.
+    """
     return Drawing(image_size)
 
 
@@ -52,10 +64,14 @@ class Drawing:
         cell = image_size / GRID
         self.window = int(np.ceil(cell)) + 1
         self.origins = np.minimum((np.arange(GRID) * cell).astype(np.int64), image_size - self.window)
-        self.stencils = np.stack([np.stack([self._stencils(shape, RADII[size] * cell) for size in SIZES]) for shape in SHAPES])
+        self.stencils = np.stack(
+            [np.stack([self._stencils(shape, RADII[size] * cell) for size in SIZES]) for shape in SHAPES]
+        )
 
     def _stencils(self, shape: str, radius: float) -> NDArray:
-        """(3, 3, 3, 3, P, P) float32: coverage of each pixel, 0 to 1, by grid row, grid column, vertical and horizontal shift."""
+        """(3, 3, 3, 3, P, P) float32: coverage of each pixel, 0 to 1, by grid row, grid column, vertical and horizontal
+        shift.
+        """
         cell = self.image_size / GRID
         points = (np.arange(self.window * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
         centres = (np.arange(GRID) + 0.5) * cell
@@ -68,7 +84,9 @@ class Drawing:
         return inside.reshape(blocks).mean(axis=(5, 7))
 
     def draw(self, layout: Layout, key: tuple[int, ...], rows: NDArray) -> NDArray:
-        """(N, 3, H, W) uint8: the N scenes of `layout`; background, tint and shifts come from the (N,) `rows` of the stream `key`."""
+        """(N, 3, H, W) uint8: the N scenes of `layout`; background, tint and shifts come from the (N,) `rows` of the
+        stream `key`.
+        """
         numbers = uniform(key, rows, 4 + 5 * MOST_OBJECTS).astype(np.float32)
         low, high = BACKGROUND
         background = low + (high - low) * numbers[:, :1] + BACKGROUND_TINT * (numbers[:, 1:4] - 0.5)
@@ -80,14 +98,22 @@ class Drawing:
         return pictures
 
     def _lay(self, pictures: NDArray, layout: Layout, i: int, there: NDArray, numbers: NDArray) -> None:
-        """Lays object `i` of the scenes `there` over their `pictures`, in place; `numbers`: (len(there), 5) in [0, 1)."""
+        """Lays object `i` of the scenes `there` over their `pictures`, in place; `numbers`: (len(there), 5) in [0,
+        1).
+        """
         row, column = np.divmod(layout.cell[there, i], GRID)
         down, right = (numbers[:, :2] * SHIFTS).astype(np.int64).T
         cover = self.stencils[layout.shape[there, i], layout.size[there, i], row, column, down, right][:, None]
-        colour = np.clip(PALETTE[layout.colour[there, i]] + COLOUR_NOISE * (numbers[:, 2:5] - 0.5), 0, 255)[:, :, None, None]
+        colour = np.clip(PALETTE[layout.colour[there, i]] + COLOUR_NOISE * (numbers[:, 2:5] - 0.5), 0, 255)[
+            :, :, None, None
+        ]
         # As offsets into the flat pictures: one index array is much faster than four.
         span = np.arange(self.window)
-        window = (self.origins[row] * self.image_size + self.origins[column])[:, None, None] + span[:, None] * self.image_size + span
+        window = (
+            (self.origins[row] * self.image_size + self.origins[column])[:, None, None]
+            + span[:, None] * self.image_size
+            + span
+        )
         planes = (there[:, None] * 3 + np.arange(3)) * self.image_size**2
         place = planes[:, :, None, None] + window[:, None]
         flat = pictures.reshape(-1)

@@ -1,7 +1,7 @@
 """Which scenes there are, and which split each belongs to. Shapes: N scenes of up to 3 objects, filled from the left.
 
-A scene's full description (shape, colour, size and place of every object) decides its split, so that no scene is in two of them,
-whatever the seed.
+A scene's full description (shape, colour, size and place of every object) decides its split, so that no scene is in two
+of them, whatever the seed.
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ def draw(key: tuple[int, ...], rows: NDArray) -> Layout:
 
 
 def distinct_cells(numbers: NDArray) -> NDArray:
-    """(N, 3) numbers in [0, 1) -> (N, 3) places, no two of a row alike, each choice of places as likely as any other."""
+    """(N, 3) numbers in [0, 1) -> (N, 3) places, no two of a row alike, each choice of places as likely as any
+    other.
+    """
     first = (numbers[:, 0] * 9).astype(np.int64)
     second = (numbers[:, 1] * 8).astype(np.int64)
     second += second >= first
@@ -91,8 +93,9 @@ def belongs(layout: Layout, split: str) -> NDArray:
 
 
 def draw_split(split: str, size: int, seed: int) -> Layout:
-    """`size` scenes of `split`. Those of train follow `seed` and may repeat; those of val and test are fixed and all different, and
-    a smaller `size` gives the first of a larger one."""
+    """`size` scenes of `split`. Those of train follow `seed` and may repeat; those of val and test are fixed and all
+    different, and a smaller `size` gives the first of a larger one.
+    """
     if split == "train":
         return redrawn(size, seed)
     found = draw((PARTS[split][0],), np.arange(0))

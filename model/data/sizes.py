@@ -20,8 +20,9 @@ def parted(count: int, sizes: dict[str, int | None], what: str) -> dict[str, ran
 
 
 def limited(key: str, size: int, available: int, what: str, reasons: str = "") -> None:
-    """Raises ConfigError where `size` is more than there is; `reasons`: why there is not more, added to the message. Where nothing is
-    available, the message says that no value of `key` is possible."""
+    """Raises ConfigError where `size` is more than there is; `reasons`: why there is not more, added to the message.
+    Where nothing is available, the message says that no value of `key` is possible.
+    """
     if size > available:
         allowed = f"up to {available} {what}" if available > 0 else f"more {what}, as there are too few for any value"
         raise ConfigError(f"{key}={size} is more than there are; allowed: {allowed}{reasons}")

@@ -45,12 +45,15 @@ class Source(Protocol):
     class_names: tuple[str, ...] | None
     """The classes that `labels` index; None where the data has no classes."""
     prompts: tuple[tuple[str, ...], ...] | None
-    """For each class, texts that name it in the words of the captions; None where the data has no classes, or no words for them."""
+    """For each class, texts that name it in the words of the captions; None where the data has no classes, or no words
+    for them.
+    """
     normalization: tuple[tuple[float, float, float], tuple[float, float, float]]
     """Mean and deviation of each colour, as fractions of 255."""
     record: dict[str, Any] | None
-    """Plain data that decides which rows there are and is kept with the run. A continued run, and every further process, has the same rows
-    with it, even if the files have changed. None where the configuration alone decides."""
+    """Plain data that decides which rows there are and is kept with the run. A continued run, and every further
+    process, has the same rows with it, even if the files have changed. None where the configuration alone decides.
+    """
     tallies: dict[str, Tally]
     """For each part of the files, what is used and what is left out; empty for sources that draw their pictures."""
 
@@ -61,8 +64,9 @@ class Source(Protocol):
         """Pictures in `split`."""
 
     def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
-        """(B, 3, H, W) uint8. `epoch`: the epoch of training, with which sources that vary their pictures do so; None: the unchanged pictures.
-        Raises PicturesLost where files can no longer be read."""
+        """(B, 3, H, W) uint8. `epoch`: the epoch of training, with which sources that vary their pictures do so; None:
+        the unchanged pictures. Raises PicturesLost where files can no longer be read.
+        """
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """For each row its captions, in a fixed order."""
@@ -71,13 +75,14 @@ class Source(Protocol):
         """(B,) int64, -1 for a row without a class; None where the data has no classes."""
 
     def fits(self, split: str) -> Tensor | None:
-        """(size,) int64: the number of pictures of `split` of which the row's caption 1 is true, its own picture included; None where only people can
-        tell."""
+        """(size,) int64: the number of pictures of `split` of which the row's caption 1 is true, its own picture
+        included; None where only people can tell.
+        """
 
 
 def recall_ceiling(fits: Tensor, k: int) -> float:
-    """The highest recall@k, a fraction, that the captions allow: a caption true of m pictures finds its own among the first k with
-    probability min(1, k / m) at best.
+    """The highest recall@k, a fraction, that the captions allow: a caption true of m pictures finds its own among the
+    first k with probability min(1, k / m) at best.
 
     fits: (N,) counts, each 1 or more. Raises ValueError when there are none, or a count is below 1.
     """

@@ -60,23 +60,37 @@ class Tally:
         """A sentence for everything that is left out or unexpected, each with the first `most` names."""
         if self.unreadable:
             files = listed((f"{shown(name)} {reason}" for name, reason in self.unreadable.items()), most)
-            count = plural(len(self.unreadable), "image is left out because of its file", "images are left out because of their files")
+            count = plural(
+                len(self.unreadable),
+                "image is left out because of its file",
+                "images are left out because of their files",
+            )
             yield f"{self.name}: {count}: {files}"
         if self.few_captions:
-            count = plural(len(self.few_captions), "image is left out because it has", "images are left out because they have")
+            count = plural(
+                len(self.few_captions), "image is left out because it has", "images are left out because they have"
+            )
             files = listed(map(shown, self.few_captions.values()), most)
             yield f"{self.name}: {count} fewer than data.captions={self.captions} captions: {files}"
         if self.empty:
-            count = plural(len(self.empty), "caption is left out because it has", "captions are left out because they have")
+            count = plural(
+                len(self.empty), "caption is left out because it has", "captions are left out because they have"
+            )
             yield f"{self.name}: {count} no word: id {listed((shown(str(number)) for number in self.empty), most)}"
         if self.orphans:
-            yield f"{self.name}: {plural(self.orphans, 'caption is', 'captions are')} left out because the file does not list the image"
+            yield (
+                f"{self.name}: {plural(self.orphans, 'caption is', 'captions are')} left out because the file does "
+                f"not list the image"
+            )
         if self.repeated_images:
             names = listed(map(shown, self.repeated_images), most)
             ids = plural(len(self.repeated_images), "image id has", "image ids have")
             yield f"{self.name}: {ids} several entries; the first one is used: {names}"
         if self.repeated_captions:
-            yield f"{self.name}: {plural(self.repeated_captions, 'caption has', 'captions have')} the id of another caption; all are used"
+            yield (
+                f"{self.name}: {plural(self.repeated_captions, 'caption has', 'captions have')} the id of another "
+                f"caption; all are used"
+            )
         if self.surrogates:
             contain = plural(self.surrogates, "caption contains", "captions contain")
             yield f"{self.name}: {contain} half of a UTF-16 surrogate pair; it is replaced by U+FFFD"
@@ -97,14 +111,19 @@ def copies(facts: Iterable[tuple[str, Facts]]) -> list[list[str]]:
 
 
 def shared_images(train: Tally, held_out: Tally, most: int = NAMED) -> str | None:
-    """A sentence on the images of `held_out` whose file content is that of an image of `train`; None where there are none."""
+    """A sentence on the images of `held_out` whose file content is that of an image of `train`; None where there are
+    none.
+    """
     digests = {fact.digest for _, fact in train.facts}
     shared = [name for name, fact in held_out.facts if fact.digest in digests]
     if not shared:
         return None
     count = plural(len(shared), "image is", "images are")
     names = listed(map(shown, shared), most)
-    return f"{held_out.name}: {count} also in {train.name} (same file content), so that the figures of val and test are too high: {names}"
+    return (
+        f"{held_out.name}: {count} also in {train.name} (same file content), so that the figures of val and test "
+        f"are too high: {names}"
+    )
 
 
 def plural(count: int, one: str, several: str) -> str:

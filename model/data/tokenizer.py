@@ -18,21 +18,26 @@ from model.errors import ConfigError, first_line
 from model.record.disk import writing
 
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
-# Id 2 stays unused: transformers reads an end token of that id as an old checkpoint's and looks for the highest id instead.
+# Id 2 stays unused: transformers reads an end token of that id as an old checkpoint's and looks for the highest id
+# instead.
 SPECIAL = (PAD, BEGIN, "<|unused|>", END)
 
-# The most characters of a text from which a tokeniser learns. The time grows with the square of a word's length: 50,000 letters take 15 seconds.
+# The most characters of a text from which a tokeniser learns. The time grows with the square of a word's length: 50,000
+# letters take 15 seconds.
 LEARNED = 2_000
 # Training samples whose captions are enough to find the frequent words of any source here.
 TOKENIZER_SAMPLES = 20_000
 
-# Threads inside the tokeniser cannot be carried into forked workers, and batches of captions are too small to gain from them.
+# Threads inside the tokeniser cannot be carried into forked workers, and batches of captions are too small to gain from
+# them.
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE (any language, nothing unknown) of lower-cased text with at most `vocab_size` tokens, which must be 300 or more
-    to hold every byte; equal texts give equal tokenisers. Only the first LEARNED characters of each text are used."""
+    """Byte-level BPE (any language, nothing unknown) of lower-cased text with at most `vocab_size` tokens, which must
+    be 300 or more to hold every byte; equal texts give equal tokenisers. Only the first LEARNED characters of each text
+    are used.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -48,15 +53,21 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """The tokeniser at `source`, a hub id or a folder. Raises ConfigError when it cannot be read or has no begin, end or padding token."""
+    """The tokeniser at `source`, a hub id or a folder. Raises ConfigError when it cannot be read or has no begin, end
+    or padding token.
+    """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except Exception as error:  # the reader of tokenizer.json raises plain Exception for a damaged file
         reason = first_line(error)
-        raise ConfigError(f"data.tokenizer={source} cannot be read ({reason}); allowed: a hub id or folder of a tokeniser") from error
+        raise ConfigError(
+            f"data.tokenizer={source} cannot be read ({reason}); allowed: a hub id or folder of a tokeniser"
+        ) from error
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         if getattr(tokenizer, name) is None:
-            raise ConfigError(f"data.tokenizer={source} has no {name}; allowed: tokenisers with begin, end and padding tokens")
+            raise ConfigError(
+                f"data.tokenizer={source} has no {name}; allowed: tokenisers with begin, end and padding tokens"
+            )
     return tokenizer
 
 
@@ -76,12 +87,14 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_length: int) -> Tensor:
     """(N, T) int64: begin, the text (cut where it is too long), end, padding.
 
-    Tokenisers that pad with their end token, as CLIP's does, are fine: the first end token of a row ends its text. A text that spells a special
-    token, such as `<|endoftext|>`, is encoded like any other text.
+    Tokenisers that pad with their end token, as CLIP's does, are fine: the first end token of a row ends its text. A
+    text that spells a special token, such as `<|endoftext|>`, is encoded like any other text.
     """
     begin, end, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
     rows = [[begin, *ids[: context_length - 2], end] for ids in words(tokenizer, texts)]
-    return torch.tensor([row + [pad] * (context_length - len(row)) for row in rows], dtype=torch.long).reshape(len(rows), context_length)
+    return torch.tensor([row + [pad] * (context_length - len(row)) for row in rows], dtype=torch.long).reshape(
+        len(rows), context_length
+    )
 
 
 def cut_captions(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_length: int) -> int:
@@ -91,7 +104,12 @@ def cut_captions(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], conte
 
 def words(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text, without begin, end and padding."""
-    options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False, "split_special_tokens": True}
+    options = {
+        "add_special_tokens": False,
+        "return_attention_mask": False,
+        "verbose": False,
+        "split_special_tokens": True,
+    }
     rows = tokenizer(list(texts), **options)["input_ids"]
     special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     # Some tokenisers (SentencePiece) have the spelling of a special token in their vocabulary as a word.
@@ -104,7 +122,9 @@ def named_tokenizer(data: DataConfig, backbone: BackboneConfig) -> str | None:
 
 
 def new_tokenizer(named: str | None, vocab_size: int, source: Source) -> PreTrainedTokenizerBase:
-    """The tokeniser `named`, a hub id or a folder; None: one of `vocab_size` tokens, trained on the source's captions."""
+    """The tokeniser `named`, a hub id or a folder; None: one of `vocab_size` tokens, trained on the source's
+    captions.
+    """
     if named:
         return load_tokenizer(named)
     rows = range(min(source.size("train"), TOKENIZER_SAMPLES))

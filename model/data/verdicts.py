@@ -1,4 +1,6 @@
-"""A verdict on a picture file: what is known of it, or why it cannot be used; and the file in which the verdicts on a folder are kept."""
+"""A verdict on a picture file: what is known of it, or why it cannot be used; and the file in which the verdicts on a
+folder are kept.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ import PIL
 from model.data.pictures import Facts, NotReadable, NotThere, examine, status_of
 from model.record.files import write_whole
 
-# Verdicts of another version of these rules, or of Pillow, are not used. Raise the number when a change of `examine` changes verdicts.
+# Verdicts of another version of these rules, or of Pillow, are not used. Raise the number when a change of `examine`
+# changes verdicts.
 RULES = f"1, Pillow {PIL.__version__}"
 # Seconds after their last use for which the verdicts on a folder are kept.
 KEPT_FOR = 180 * 24 * 3600.0
@@ -68,8 +71,9 @@ def load(file: Path) -> dict[str, Any]:
 
 
 def save(file: Path, folder: str, pictures: dict[str, Any]) -> None:
-    """Replaces the verdicts in `file`, and removes files of verdicts that no run has used for a long time. An error of the file system is ignored,
-    because the next run can decode the pictures again."""
+    """Replaces the verdicts in `file`, and removes files of verdicts that no run has used for a long time. An error of
+    the file system is ignored, because the next run can decode the pictures again.
+    """
     with contextlib.suppress(OSError):
         write_whole(file, json.dumps({"rules": RULES, "folder": folder, "pictures": pictures}))
         remove_old(file.parent)

@@ -16,8 +16,9 @@ Piece, Result = TypeVar("Piece"), TypeVar("Result")
 
 
 def start_method() -> str | None:
-    """The start method for workers; None leaves the choice to torch. Processes of joblib's launcher have the start method `loky`, with which a
-    DataLoader cannot start workers."""
+    """The start method for workers; None leaves the choice to torch. Processes of joblib's launcher have the start
+    method `loky`, with which a DataLoader cannot start workers.
+    """
     if multiprocessing.get_start_method(allow_none=True) != "loky":
         return None
     return "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
@@ -46,12 +47,16 @@ def unchanged(result: Result) -> Result:
     return result
 
 
-def mapped(function: Callable[[Piece], Result], pieces: Sequence[Piece], workers: int, *, pin_memory: bool = False) -> Iterator[Result]:
-    """The results of `function` in the order of `pieces`, computed in this process (0) or by `workers` others, which end when this process is killed.
+def mapped(
+    function: Callable[[Piece], Result], pieces: Sequence[Piece], workers: int, *, pin_memory: bool = False
+) -> Iterator[Result]:
+    """The results of `function` in the order of `pieces`, computed in this process (0) or by `workers` others, which
+    end when this process is killed.
 
     pin_memory: whether tensors in the results are put into memory from which a GPU copies faster.
 
-    Raises OSError, RuntimeError or AssertionError where processes cannot be started, and RuntimeError where one is killed.
+    Raises OSError, RuntimeError or AssertionError where processes cannot be started, and RuntimeError where one is
+    killed.
     """
     return iter(
         DataLoader(
@@ -62,6 +67,7 @@ def mapped(function: Callable[[Piece], Result], pieces: Sequence[Piece], workers
             multiprocessing_context=start_method() if workers else None,
             worker_init_fn=leave_to_parent,
             pin_memory=pin_memory,
-            generator=torch.Generator(),  # every iterator draws a number from it, which must not come from the global generator
+            # Every iterator draws a number from it, which must not come from the global generator.
+            generator=torch.Generator(),
         )
     )

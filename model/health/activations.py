@@ -1,4 +1,5 @@
-"""What the leaf modules of a network give out: moments, extremes, near-zero and saturated shares, dead units. torch only.
+"""What the leaf modules of a network give out: moments, extremes, near-zero and saturated shares, dead units. torch
+only.
 
 Shapes: an output (..., D) has D units; a unit is dead while all its outputs stay near zero.
 """
@@ -43,7 +44,9 @@ def figures(output: Tensor, near_zero: float, ends: tuple[float, float] | None) 
     values = output.float()
     variance, mean = torch.var_mean(values, correction=0)
     low, high = torch.aminmax(values)
-    return torch.stack([mean, variance, low, high, (values.abs() < near_zero).float().mean(), saturated_share(values, ends)])
+    return torch.stack(
+        [mean, variance, low, high, (values.abs() < near_zero).float().mean(), saturated_share(values, ends)]
+    )
 
 
 class ActivationMonitor:
@@ -81,9 +84,11 @@ class ActivationMonitor:
         self._handles = []
 
     def get_statistics(self) -> dict[str, dict[str, Any]]:
-        """Module path -> mean, std, min, max, sparsity (share of near-zero elements), saturated (share), dead (share of units), shape.
+        """Module path -> mean, std, min, max, sparsity (share of near-zero elements), saturated (share), dead (share of
+        units), shape.
 
-        Over all calls since `clear`, weighed by their numbers of elements; shape is that of the last output. Synchronises once a module.
+        Over all calls since `clear`, weighed by their numbers of elements; shape is that of the last output.
+        Synchronises once a module.
         """
         return {name: self._merged(name) for name in self._seen}
 
@@ -120,4 +125,8 @@ class ActivationMonitor:
         spread = averaged([v + (m - centre) ** 2 for v, m in zip(variance, mean, strict=True)])
         shares = {"sparsity": averaged(zero), "saturated": averaged(saturated)}
         dead = float((self._peaks[name] < self.near_zero).float().mean())
-        return {"mean": centre, "std": math.sqrt(spread), "min": min(low), "max": max(high)} | shares | {"dead": dead, "shape": self._shapes[name]}
+        return (
+            {"mean": centre, "std": math.sqrt(spread), "min": min(low), "max": max(high)}
+            | shares
+            | {"dead": dead, "shape": self._shapes[name]}
+        )

@@ -79,23 +79,42 @@ TABLE: dict[str, Advice] = {
     ),
     "unprotected": Advice(
         "A step that is not finite was taken (monitor.on_nonfinite=warn): the weights may be lost!",
-        ("monitor.on_nonfinite=skip", "monitor.on_nonfinite=halt", "going back to a checkpoint with ckpt_path=last or best"),
+        (
+            "monitor.on_nonfinite=skip",
+            "monitor.on_nonfinite=halt",
+            "going back to a checkpoint with ckpt_path=last or best",
+        ),
     ),
     "saturated": Advice(
         "Saturated activations: {share:.0%} of the outputs of {layer} are at the end of their range!",
-        ("a lower optimizer.lr", "normalisation before that layer", "an activation that does not saturate, backbone.activation=gelu"),
+        (
+            "a lower optimizer.lr",
+            "normalisation before that layer",
+            "an activation that does not saturate, backbone.activation=gelu",
+        ),
     ),
     "dead_units": Advice(
         "Dead units: {share:.0%} of the units of {layer} gave nothing for a whole batch!",
-        ("a lower optimizer.lr or longer schedule.warmup", "an activation without a dead side, backbone.activation=gelu"),
+        (
+            "a lower optimizer.lr or longer schedule.warmup",
+            "an activation without a dead side, backbone.activation=gelu",
+        ),
     ),
     "scale_cap": Advice(
         "The logit scale is at its cap ({cap:.0f})!",
-        ("a lower optimizer.lr", "a larger data.batch_size", "another loss, if it stays there while val/recall@1 falls"),
+        (
+            "a lower optimizer.lr",
+            "a larger data.batch_size",
+            "another loss, if it stays there while val/recall@1 falls",
+        ),
     ),
     "loss_spike": Advice(
         "Loss spike: {loss:.4g} after a running mean of {mean:.4g}!",
-        ("clipping with monitor.clip=1.0", "a lower optimizer.lr or longer schedule.warmup", "a smaller second beta, optimizer.betas=[0.9,0.95]"),
+        (
+            "clipping with monitor.clip=1.0",
+            "a lower optimizer.lr or longer schedule.warmup",
+            "a smaller second beta, optimizer.betas=[0.9,0.95]",
+        ),
     ),
     "blind_view": Advice(
         "Blind view: nearly the same for different texts of equal length, mean cosine {views}!",
@@ -145,8 +164,8 @@ def gradient_advice(
 ) -> list[Recommendation]:
     """Advice for one measurement of the gradients, worst first.
 
-    layers: the norms among which to look for vanishing ones, by name; without: names of trained parameters that have no gradient; vanishing,
-    exploding: thresholds on the smallest of `layers` and on the global norm.
+    layers: the norms among which to look for vanishing ones, by name; without: names of trained parameters that have no
+    gradient; vanishing, exploding: thresholds on the smallest of `layers` and on the global norm.
     """
     found: list[Recommendation] = []
     if report.nan:
@@ -178,6 +197,10 @@ class Adviser:
 
     def news(self, recommendations: Iterable[Recommendation], step: int) -> list[Recommendation]:
         """Those whose kind was not given in the last `span` steps; remembers them."""
-        fresh = [advice for advice in recommendations if advice.kind not in self.said or not 0 <= step - self.said[advice.kind] < self.span]
+        fresh = [
+            advice
+            for advice in recommendations
+            if advice.kind not in self.said or not 0 <= step - self.said[advice.kind] < self.span
+        ]
         self.said.update({advice.kind: step for advice in fresh})
         return fresh

@@ -1,5 +1,6 @@
-"""Lightning's side of the gradient monitor: hooks only. The gradient of each optimizer step is measured once: after accumulation, the sum over
-processes and unscaling, and before Lightning's own clipping."""
+"""Lightning's side of the gradient monitor: hooks only. The gradient of each optimizer step is measured once: after
+accumulation, the sum over processes and unscaling, and before Lightning's own clipping.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +34,9 @@ class GradientHealthCallback(pl.Callback):
     """Measures, records, clips, skips and halts as the settings say."""
 
     def __init__(self, settings: HealthSettings, run_dir: Path | None) -> None:
-        """run_dir: where health.jsonl, and on a halt halt.json and the last good checkpoint, are written; None: nowhere."""
+        """run_dir: where health.jsonl, and on a halt halt.json and the last good checkpoint, are written; None:
+        nowhere.
+        """
         self.settings, self.run_dir = settings, run_dir
         self.journal = HealthJournal(settings, run_dir)
         self.window = Window()
@@ -69,7 +72,9 @@ class GradientHealthCallback(pl.Callback):
         self.journal.open(pl_module, trainer.is_global_zero, self._known_rows)
         self.window.clear()
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Keeps which samples are in the batch."""
         self.window.add_batch(batch)
         self.journal.watch(self._due(trainer))
@@ -78,7 +83,9 @@ class GradientHealthCallback(pl.Callback):
         """Keeps the loss, on its device."""
         self.window.add_loss(loss)
 
-    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer) -> None:
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
         """One step: measure, decide, act, record."""
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         scale = scaler.get_scale() if scaler is not None else None
@@ -93,7 +100,9 @@ class GradientHealthCallback(pl.Callback):
         if has_row or scaler is not None or self.settings.decides:
             reading = read(measured, full=has_row)
             counts = self._settled()
-            action = decide(reading.clips, reading.loss_finite, reading.gradient_finite, scale, counts.in_a_row, self.settings)
+            action = decide(
+                reading.clips, reading.loss_finite, reading.gradient_finite, scale, counts.in_a_row, self.settings
+            )
             counts.add(action)
             self._act(trainer, pl_module, measured, reading, action)
         else:
@@ -121,7 +130,9 @@ class GradientHealthCallback(pl.Callback):
             self._clipped_on_device = self._clipped_on_device + (measured.scale < 1)
         self._add_noise(trainer, measured.gradients)
 
-    def _act(self, trainer: pl.Trainer, module: pl.LightningModule, measured: Measurement, reading: Reading, action: Action) -> None:
+    def _act(
+        self, trainer: pl.Trainer, module: pl.LightningModule, measured: Measurement, reading: Reading, action: Action
+    ) -> None:
         """Does what was decided, and records it."""
         step, more = trainer.global_step + 1, {"grad/clip_coef": 1.0, **logit_scale_gradient(measured, reading)}
         if action is Action.CLIP:
@@ -134,7 +145,12 @@ class GradientHealthCallback(pl.Callback):
             module.step_skipped = True
         if action in (Action.SKIP, Action.HALT):
             drop_gradients(list(module.parameters()))
-            log.warning("step %d left out: %s; samples %s", step, reason(reading), self.window.offenders(not reading.loss_finite))
+            log.warning(
+                "step %d left out: %s; samples %s",
+                step,
+                reason(reading),
+                self.window.offenders(not reading.loss_finite),
+            )
         if action is Action.HALT:
             self._halt(trainer, step, reading)
 
@@ -184,12 +200,22 @@ def trusted_scale(measured: Measurement, reading: Reading, settings: HealthSetti
 
 
 def logit_scale_gradient(measured: Measurement, reading: Reading) -> dict[str, Tensor]:
-    """grad/logit_scale, with its sign and before clipping, where a row is written and the module has a parameter of that name."""
+    """grad/logit_scale, with its sign and before clipping, where a row is written and the module has a parameter of
+    that name.
+    """
     gradient = measured.gradients.get("logit_scale")
-    return {} if gradient is None or reading.report is None else {"grad/logit_scale": gradient.detach().clone().reshape(())}
+    return (
+        {}
+        if gradient is None or reading.report is None
+        else {"grad/logit_scale": gradient.detach().clone().reshape(())}
+    )
 
 
 def reason(reading: Reading) -> str:
     """Why a step is bad, in words."""
-    bad = [name for name, finite in (("the loss", reading.loss_finite), ("the gradient", reading.gradient_finite)) if not finite]
+    bad = [
+        name
+        for name, finite in (("the loss", reading.loss_finite), ("the gradient", reading.gradient_finite))
+        if not finite
+    ]
     return f"{' and '.join(bad)} {'are' if len(bad) > 1 else 'is'} not finite"

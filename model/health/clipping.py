@@ -1,4 +1,6 @@
-"""Scaling gradients down to a norm, as `torch.nn.utils.clip_grad_norm_` does, from a norm that is known already. torch only."""
+"""Scaling gradients down to a norm, as `torch.nn.utils.clip_grad_norm_` does, from a norm that is known already. torch
+only.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ TORCH_EPS = 1e-6
 
 
 def coefficient(norm: Tensor, clip: float | None, above: float | None) -> Tensor:
-    """What gradients of global norm `norm` are multiplied by: clip / (norm + 1e-6), at most 1; 1 where `norm` is not above `above`, or
-    `clip` is None. As torch has it, a norm within 1e-6 below `clip` is scaled too."""
+    """What gradients of global norm `norm` are multiplied by: clip / (norm + 1e-6), at most 1; 1 where `norm` is not
+    above `above`, or `clip` is None. As torch has it, a norm within 1e-6 below `clip` is scaled too.
+    """
     if clip is None:
         return torch.ones_like(norm)
     scale = torch.clamp(clip / (norm + TORCH_EPS), max=1.0)
@@ -31,6 +34,8 @@ def scale_gradients(gradients: Sequence[Tensor], scale: Tensor) -> None:
 
 
 def drop_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Leaves no gradient, so that an optimizer changes nothing: a zero gradient would still move weights through decay and momentum."""
+    """Leaves no gradient, so that an optimizer changes nothing: a zero gradient would still move weights through decay
+    and momentum.
+    """
     for parameter in parameters:
         parameter.grad = None

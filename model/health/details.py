@@ -11,9 +11,11 @@ BINS = 20
 
 
 def layer_details(gradient: Tensor, bins: int = BINS) -> dict[str, float | list[float]]:
-    """mean, std (0 for a single element), min, max of the elements (of complex ones: of the absolute values), and their histogram.
+    """mean, std (0 for a single element), min, max of the elements (of complex ones: of the absolute values), and their
+    histogram.
 
-    histogram: `bins` counts of elements in equal intervals from `histogram_min` to `histogram_max`, NaN and Inf left out.
+    histogram: `bins` counts of elements in equal intervals from `histogram_min` to `histogram_max`, NaN and Inf left
+    out.
     """
     values = dense_values(gradient).flatten()
     values = (values.abs() if values.is_complex() else values).double()

@@ -48,7 +48,11 @@ def examine(names: Sequence[str], gradients: Sequence[Tensor], norms: Sequence[f
     Looks at elements only where a norm is outside the range in which squares can be trusted.
     """
     exact = refined(gradients, norms)
-    suspects = [(name, gradient) for name, gradient, norm in zip(names, gradients, exact, strict=True) if not math.isfinite(norm)]
+    suspects = [
+        (name, gradient)
+        for name, gradient, norm in zip(names, gradients, exact, strict=True)
+        if not math.isfinite(norm)
+    ]
     kinds = {name: nonfinite_kinds(gradient) for name, gradient in suspects}
     trusted = kinds or (math.isfinite(total) and total > SMALLEST_TRUSTED)
     return GradientReport(
@@ -65,8 +69,12 @@ def smallest(norms: Mapping[str, float]) -> tuple[str, float]:
     return min(numbers, key=lambda pair: pair[1], default=("", 0.0))
 
 
-def split_by_health(norms: Mapping[str, float], vanishing: float, exploding: float) -> dict[str, list[tuple[str, float]]]:
-    """(name, norm) pairs under `vanishing` (norm < vanishing), `exploding` (norm > exploding, or no number) and `healthy`."""
+def split_by_health(
+    norms: Mapping[str, float], vanishing: float, exploding: float
+) -> dict[str, list[tuple[str, float]]]:
+    """(name, norm) pairs under `vanishing` (norm < vanishing), `exploding` (norm > exploding, or no number) and
+    `healthy`.
+    """
     parts: dict[str, list[tuple[str, float]]] = {"vanishing": [], "exploding": [], "healthy": []}
     for name, norm in norms.items():
         kind = "vanishing" if norm < vanishing else "healthy" if norm <= exploding else "exploding"

@@ -1,4 +1,6 @@
-"""A look at what goes through an encoder, without a second pass. torch only. Shapes: n views, B rows of a batch, K captions, T tokens, F features."""
+"""A look at what goes through an encoder, without a second pass. torch only. Shapes: n views, B rows of a batch, K
+captions, T tokens, F features.
+"""
 
 from __future__ import annotations
 

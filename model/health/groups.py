@@ -39,12 +39,17 @@ def tower_names(module: nn.Module) -> dict[str, list[str]]:
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     if isinstance(module, Towered):
         groups = module.gradient_groups().items()
-        return {tower: [names[id(parameter)] for parameter in parameters if id(parameter) in names] for tower, parameters in groups}
+        return {
+            tower: [names[id(parameter)] for parameter in parameters if id(parameter) in names]
+            for tower, parameters in groups
+        }
     return grouped(names.values(), lambda name: name.split(".", 1)[0] if "." in name else None)
 
 
 def layer_names(names: Iterable[str]) -> dict[str, list[str]]:
-    """Module path, joined by slashes so that a logger folds it -> names of the parameters that this module holds itself."""
+    """Module path, joined by slashes so that a logger folds it -> names of the parameters that this module holds
+    itself.
+    """
     return grouped(names, lambda name: name.rpartition(".")[0].replace(".", "/") or name)
 
 

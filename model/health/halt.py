@@ -24,13 +24,21 @@ def from_all_processes(indices: list[int]) -> list[int]:
 
 
 def write_halt(run_dir: Path, *, step: int, reason: str, indices: list[int], layers: list[str]) -> None:
-    """halt.json: the optimizer step (counted from 1), why, which samples its batches held, which parameters' gradients are not finite."""
+    """halt.json: the optimizer step (counted from 1), why, which samples its batches held, which parameters' gradients
+    are not finite.
+    """
     record = {"step": step, "reason": reason, "indices": indices, "layers": layers, "checkpoint": LAST_GOOD.as_posix()}
     write_whole(run_dir / FILE, json.dumps(record, indent=2) + "\n")
 
 
 def halt_text(step: int, why: str, skipped: int, run_dir: Path | None) -> str:
-    """The message of TrainingHalted. Its second line names the files that the run has written; without `run_dir` there are none."""
+    """The message of TrainingHalted. Its second line names the files that the run has written; without `run_dir` there
+    are none.
+    """
     text = f"training halted at step {step}: {why}, {skipped} steps were skipped before it"
-    files = f"\n{run_dir / FILE} names samples and layers; {LAST_GOOD} has the weights after the last step that was applied" if run_dir else ""
+    files = (
+        f"\n{run_dir / FILE} names samples and layers; {LAST_GOOD} has the weights after the last step that was applied"
+        if run_dir
+        else ""
+    )
     return text + files

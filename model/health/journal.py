@@ -36,7 +36,9 @@ class HealthJournal:
         self._layers: dict[str, list[str]] = {}
 
     def open(self, module: nn.Module, first: bool, known_rows: int | None) -> None:
-        """Before the first step. first: whether this is the first process; known_rows: of the history, by the checkpoint that is continued."""
+        """Before the first step. first: whether this is the first process; known_rows: of the history, by the
+        checkpoint that is continued.
+        """
         self.first = first
         if self.history and first:
             self.history.path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,28 +59,45 @@ class HealthJournal:
             self._activations.remove_hooks()
             self._activations.clear()
 
-    def step(self, module: nn.Module, step: int, reading: Reading, action: Action, counts: Counts, more: dict[str, Any]) -> None:
+    def step(
+        self, module: nn.Module, step: int, reading: Reading, action: Action, counts: Counts, more: dict[str, Any]
+    ) -> None:
         """One step (counted from 1). more: figures of the row that `reading` does not have."""
         statistics = self._activations.get_statistics() if self._activations else {}
         recommendations = self._loss_advice(reading.loss)
         if reading.report is not None:
             layers = group_norms(self._layers, reading.report.norms)
             if isinstance(module, Recorder):
-                module.record(self._row(module, reading, action, counts, layers) | more | activation_metrics(statistics, self.settings.per_layer))
+                module.record(
+                    self._row(module, reading, action, counts, layers)
+                    | more
+                    | activation_metrics(statistics, self.settings.per_layer)
+                )
             if self.history and self.first:
-                self.history.append(history_row(step, reading.report, layers, action, counts, self.settings, statistics))
+                self.history.append(
+                    history_row(step, reading.report, layers, action, counts, self.settings, statistics)
+                )
             if action is not Action.BACK_OFF:
                 # By layer: the bias of an attention key has no effect, and so no gradient, in any transformer.
-                recommendations += step_advice(module, reading.report, layers, self.settings) + activation_advice(statistics)
+                recommendations += step_advice(module, reading.report, layers, self.settings) + activation_advice(
+                    statistics
+                )
         for advice in self._adviser.news(recommendations, step) if self.first else ():
             log.warning("step %d: %s", step, advice)
 
-    def _row(self, module: nn.Module, reading: Reading, action: Action, counts: Counts, layers: dict[str, float]) -> dict[str, Tensor | float]:
+    def _row(
+        self, module: nn.Module, reading: Reading, action: Action, counts: Counts, layers: dict[str, float]
+    ) -> dict[str, Tensor | float]:
         """The grad* figures of a row."""
         views = module.view_gradients() if isinstance(module, Viewed) else {}
         towers = group_norms(self._towers, reading.report.norms)
         by_layer = norm_metrics("grad_layer", layers) if self.settings.per_layer else {}
-        return gradient_metrics(reading.report, action, counts) | norm_metrics("grad_tower", towers) | norm_metrics("grad_view", views) | by_layer
+        return (
+            gradient_metrics(reading.report, action, counts)
+            | norm_metrics("grad_tower", towers)
+            | norm_metrics("grad_view", views)
+            | by_layer
+        )
 
     def _loss_advice(self, loss: float) -> list[Recommendation]:
         """Advice where the loss jumps."""

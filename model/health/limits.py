@@ -17,7 +17,9 @@ MOST_NOISE = 1e6
 
 @dataclass(frozen=True)
 class HealthSettings:
-    """What is measured, and what is done about it; the keys of ``conf/monitor``. Raises ConfigError for a value out of range."""
+    """What is measured, and what is done about it; the keys of ``conf/monitor``. Raises ConfigError for a value out of
+    range.
+    """
 
     clip: float | None = None
     """Maximum global gradient norm; None: do not clip."""
@@ -82,10 +84,16 @@ def check_clipping(clip: float | None, clip_above: float | None) -> None:
 def refuse_two_clippings(ours: float | None, lightnings: float | None) -> None:
     """Raises ConfigError where both monitor.clip and trainer.gradient_clip_val are set."""
     if ours is not None and lightnings is not None:
-        raise ConfigError(f"trainer.gradient_clip_val={lightnings} clips what monitor.clip={ours} clips already; allowed: one of the two")
+        raise ConfigError(
+            f"trainer.gradient_clip_val={lightnings} clips what monitor.clip={ours} clips already; allowed: one of "
+            f"the two"
+        )
 
 
 def refuse_strategy(name: str) -> None:
     """Raises ConfigError for a value of trainer.strategy under which no process can see a whole gradient."""
     if name.startswith(FLAT_SHARDS):
-        raise ConfigError(f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp, ddp_spawn, or any with monitor=off")
+        raise ConfigError(
+            f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp, ddp_spawn, or any with "
+            f"monitor=off"
+        )

@@ -11,7 +11,9 @@ from model.health.policy import Action, Counts
 
 
 def gradient_metrics(report: GradientReport, action: Action, counts: Counts) -> dict[str, float]:
-    """grad/*: norms before clipping (Euclidean, of the unscaled, accumulated gradient), what was done to this step, and shares so far."""
+    """grad/*: norms before clipping (Euclidean, of the unscaled, accumulated gradient), what was done to this step, and
+    shares so far.
+    """
     return {
         "grad/global_norm": report.global_norm,
         "grad/max_norm": report.max_norm,
@@ -32,11 +34,16 @@ def norm_metrics(prefix: str, norms: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def activation_metrics(statistics: Mapping[str, Mapping[str, Any]], per_layer: bool) -> dict[str, float]:
-    """activation/near_zero, dead_units, saturated: means of the layers' shares; with `per_layer` also of each module path."""
+    """activation/near_zero, dead_units, saturated: means of the layers' shares; with `per_layer` also of each module
+    path.
+    """
     if not statistics:
         return {}
     kinds = {"near_zero": "sparsity", "dead_units": "dead", "saturated": "saturated"}
-    means = {f"activation/{kind}": sum(stats[key] for stats in statistics.values()) / len(statistics) for kind, key in kinds.items()}
+    means = {
+        f"activation/{kind}": sum(stats[key] for stats in statistics.values()) / len(statistics)
+        for kind, key in kinds.items()
+    }
     if per_layer:
         for name, stats in statistics.items():
             means |= {f"activation_layer/{name.replace('.', '/')}/{kind}": stats[key] for kind, key in kinds.items()}
@@ -54,11 +61,15 @@ def history_row(
 ) -> dict[str, Any]:
     """One line of health.jsonl.
 
-    step: optimizer steps attempted, this one included; clipped, skipped, scaler_skips: those so far; clip (the norm above which is clipped),
-    vanishing, exploding: the bounds in force; layers: gradient norm by module path; near_zero: share of near-zero activations by module
-    path, where they are measured.
+    step: optimizer steps attempted, this one included; clipped, skipped, scaler_skips: those so far; clip (the norm
+    above which is clipped), vanishing, exploding: the bounds in force; layers: gradient norm by module path; near_zero:
+    share of near-zero activations by module path, where they are measured.
     """
-    shares = {"near_zero": {name.replace(".", "/"): stats["sparsity"] for name, stats in statistics.items()}} if statistics else {}
+    shares = (
+        {"near_zero": {name.replace(".", "/"): stats["sparsity"] for name, stats in statistics.items()}}
+        if statistics
+        else {}
+    )
     return {
         "step": step,
         "norm": report.global_norm,

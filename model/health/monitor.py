@@ -32,14 +32,20 @@ class GradientHealthMonitor:
         exploding_threshold: float = 100.0,
         log_frequency: int = 100,
     ) -> None:
-        """grad_clip_threshold: the norm that `apply_gradient_clipping` scales down to; vanishing_threshold: a parameter's gradient norm below
-        this counts as vanishing; exploding_threshold: a norm above this counts as exploding; log_frequency: steps between two summaries.
-        Raises ValueError for a number out of range.
+        """grad_clip_threshold: the norm that `apply_gradient_clipping` scales down to; vanishing_threshold: a
+        parameter's gradient norm below this counts as vanishing; exploding_threshold: a norm above this counts as
+        exploding; log_frequency: steps between two summaries. Raises ValueError for a number out of range.
         """
         at_least("grad_clip_threshold", grad_clip_threshold, 0)
         at_least("vanishing_threshold", vanishing_threshold, 0)
         allowed = f"a number above vanishing_threshold={vanishing_threshold}"
-        require(exploding_threshold > vanishing_threshold, "exploding_threshold", exploding_threshold, "is too small", allowed)
+        require(
+            exploding_threshold > vanishing_threshold,
+            "exploding_threshold",
+            exploding_threshold,
+            "is too small",
+            allowed,
+        )
         at_least("log_frequency", log_frequency, 1)
         self.model = model
         self.grad_clip_threshold = grad_clip_threshold
@@ -52,9 +58,10 @@ class GradientHealthMonitor:
     def check_gradients(self, per_layer: bool = False) -> dict[str, Any]:
         """Statistics of the gradients as they stand, as Python numbers: one fused pass, one transfer to the host.
 
-        global_grad_norm: Euclidean norm of all gradients as one vector; max_, min_, mean_grad_norm: over the parameters' norms (0 where
-        there are none); has_nan, has_inf: of any element; layer_stats: parameter name -> norm and shape, with `per_layer` also mean, std,
-        min, max and histogram; recommendations: advice in words; param_count, params_with_grads: numbers of parameters.
+        global_grad_norm: Euclidean norm of all gradients as one vector; max_, min_, mean_grad_norm: over the
+        parameters' norms (0 where there are none); has_nan, has_inf: of any element; layer_stats: parameter name ->
+        norm and shape, with `per_layer` also mean, std, min, max and histogram; recommendations: advice in words;
+        param_count, params_with_grads: numbers of parameters.
         """
         named = list(self.model.named_parameters())
         report, gradients = self._report()
@@ -70,15 +77,19 @@ class GradientHealthMonitor:
             "has_nan": bool(report.nan),
             "has_inf": bool(report.inf),
             "layer_stats": layers,
-            "recommendations": gradient_advice(report, report.norms, without, self.vanishing_threshold, self.exploding_threshold),
+            "recommendations": gradient_advice(
+                report, report.norms, without, self.vanishing_threshold, self.exploding_threshold
+            ),
             "param_count": len(named),
             "params_with_grads": sum(parameter.grad is not None for _, parameter in named),
         }
 
     def log_statistics(self, stats: dict[str, Any], step: int = 0, logger: Any = None) -> None:
-        """Writes a summary line every `log_frequency` steps, and the advice in `stats`, each kind once in a while; a NaN or Inf at once.
+        """Writes a summary line every `log_frequency` steps, and the advice in `stats`, each kind once in a while; a
+        NaN or Inf at once.
 
-        logger: anything with `log(dict, step=...)`, as Weights & Biases has it; gets the figures as grad/* at every call.
+        logger: anything with `log(dict, step=...)`, as Weights & Biases has it; gets the figures as grad/* at every
+        call.
         """
         due = step % self.log_frequency == 0
         if due:
@@ -93,10 +104,12 @@ class GradientHealthMonitor:
             logger.log(as_metrics(stats), step=step)
 
     def apply_gradient_clipping(self, max_norm: float | None = None) -> Tensor:
-        """Scales the gradients down to the global norm `max_norm` (None: `grad_clip_threshold`); returns the norm before, 0-dimensional.
+        """Scales the gradients down to the global norm `max_norm` (None: `grad_clip_threshold`); returns the norm
+        before, 0-dimensional.
 
-        The arithmetic of `torch.nn.utils.clip_grad_norm_`, but right where its squares overflow. Reuses the norm of the last check where the
-        gradients are untouched since (changes made through `.data` are not seen). Raises ValueError for a negative `max_norm`.
+        The arithmetic of `torch.nn.utils.clip_grad_norm_`, but right where its squares overflow. Reuses the norm of the
+        last check where the gradients are untouched since (changes made through `.data` are not seen). Raises
+        ValueError for a negative `max_norm`.
         """
         limit = self.grad_clip_threshold if max_norm is None else max_norm
         at_least("max_norm", limit, 0)
@@ -118,7 +131,11 @@ class GradientHealthMonitor:
 
     def _gradients(self) -> dict[str, Tensor]:
         """Parameter name -> gradient, where there is one with elements."""
-        return {name: parameter.grad for name, parameter in self.model.named_parameters() if parameter.grad is not None and parameter.grad.numel()}
+        return {
+            name: parameter.grad
+            for name, parameter in self.model.named_parameters()
+            if parameter.grad is not None and parameter.grad.numel()
+        }
 
     def _report(self) -> tuple[GradientReport, dict[str, Tensor]]:
         """Measures, and remembers what was measured."""
@@ -145,11 +162,19 @@ class Measured:
         """Whether `gradients` are those that were measured, unchanged."""
         if len(gradients) != len(self._seen):
             return False
-        return all(ref() is gradient and version == gradient._version for (ref, version), gradient in zip(self._seen, gradients, strict=True))
+        return all(
+            ref() is gradient and version == gradient._version
+            for (ref, version), gradient in zip(self._seen, gradients, strict=True)
+        )
 
 
 def as_metrics(stats: dict[str, Any]) -> dict[str, float]:
     """The figures of `check_gradients` under their metric names."""
-    names = {"global_norm": "global_grad_norm", "max_norm": "max_grad_norm", "min_norm": "min_grad_norm", "mean_norm": "mean_grad_norm"}
+    names = {
+        "global_norm": "global_grad_norm",
+        "max_norm": "max_grad_norm",
+        "min_norm": "min_grad_norm",
+        "mean_norm": "mean_grad_norm",
+    }
     figures = {f"grad/{name}": stats[key] for name, key in names.items()}
     return figures | {"grad/has_nan": float(stats["has_nan"]), "grad/has_inf": float(stats["has_inf"])}

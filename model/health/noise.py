@@ -1,4 +1,6 @@
-"""Annealed Gaussian noise on gradients (Neelakantan et al. 2015, "Adding Gradient Noise Improves Learning for Very Deep Networks"). torch only."""
+"""Annealed Gaussian noise on gradients (Neelakantan et al. 2015, "Adding Gradient Noise Improves Learning for Very Deep
+Networks"). torch only.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,23 @@ def noise_deviation(noise_std: float, gamma: float, step: int) -> float:
 
 
 def add_gradient_noise(
-    model: nn.Module, noise_std: float = 1e-5, gamma: float = 0.55, step: int = 0, generator: torch.Generator | None = None
+    model: nn.Module,
+    noise_std: float = 1e-5,
+    gamma: float = 0.55,
+    step: int = 0,
+    generator: torch.Generator | None = None,
 ) -> None:
-    """Adds independent noise of `noise_deviation(noise_std, gamma, step)` to every element of every gradient of `model`.
+    """Adds independent noise of `noise_deviation(noise_std, gamma, step)` to every element of every gradient of
+    `model`.
 
-    generator: where the numbers are drawn, on the gradients' device; None: the global one. Raises TypeError for a sparse gradient.
+    generator: where the numbers are drawn, on the gradients' device; None: the global one. Raises TypeError for a
+    sparse gradient.
     """
-    add_noise((parameter.grad for parameter in model.parameters() if parameter.grad is not None), noise_deviation(noise_std, gamma, step), generator)
+    add_noise(
+        (parameter.grad for parameter in model.parameters() if parameter.grad is not None),
+        noise_deviation(noise_std, gamma, step),
+        generator,
+    )
 
 
 @torch.no_grad()

@@ -52,12 +52,19 @@ class Counts:
         return self.attempted - self.skipped - self.scaler_skips
 
 
-def decide(clips: bool, loss_finite: bool, gradient_finite: bool, scale: float | None, skipped_in_a_row: int, settings: HealthSettings) -> Action:
+def decide(
+    clips: bool,
+    loss_finite: bool,
+    gradient_finite: bool,
+    scale: float | None,
+    skipped_in_a_row: int,
+    settings: HealthSettings,
+) -> Action:
     """The action for one step.
 
-    clips: whether clipping would change the gradient; loss_finite, gradient_finite: whether every element is; scale: that of the gradient
-    scaler, None without one: above 1, an overflow of the scaled gradient explains a bad gradient under a good loss; skipped_in_a_row: steps
-    skipped right before.
+    clips: whether clipping would change the gradient; loss_finite, gradient_finite: whether every element is; scale:
+    that of the gradient scaler, None without one: above 1, an overflow of the scaled gradient explains a bad gradient
+    under a good loss; skipped_in_a_row: steps skipped right before.
     """
     if loss_finite and gradient_finite:
         return Action.CLIP if clips else Action.STEP

@@ -17,8 +17,9 @@ from model.health.stats import parameter_norms, total_norm
 
 @dataclass(frozen=True)
 class Measurement:
-    """Still on the device: (P,) norms, their total, what clipping multiplies by, this process's loss, and whether a loss was bad in any
-    process (all 0-dimensional)."""
+    """Still on the device: (P,) norms, their total, what clipping multiplies by, this process's loss, and whether a
+    loss was bad in any process (all 0-dimensional).
+    """
 
     gradients: Mapping[str, Tensor]
     norms: Tensor
@@ -51,11 +52,17 @@ class Reading:
         return self.loss_finite and self.gradient_finite
 
 
-def measure(gradients: Mapping[str, Tensor], loss: Tensor, clip: float | None = None, above: float | None = None) -> Measurement:
-    """One fused pass; no host synchronisation. Of several processes, one bad loss counts for all. clip, above: as `coefficient` has them."""
+def measure(
+    gradients: Mapping[str, Tensor], loss: Tensor, clip: float | None = None, above: float | None = None
+) -> Measurement:
+    """One fused pass; no host synchronisation. Of several processes, one bad loss counts for all. clip, above: as
+    `coefficient` has them.
+    """
     norms = parameter_norms(list(gradients.values()))
     total = total_norm(norms)
-    return Measurement(gradients, norms, total, coefficient(total, clip, above), loss, in_any_process(~torch.isfinite(loss)))
+    return Measurement(
+        gradients, norms, total, coefficient(total, clip, above), loss, in_any_process(~torch.isfinite(loss))
+    )
 
 
 def in_any_process(flag: Tensor) -> Tensor:
@@ -70,7 +77,9 @@ def in_any_process(flag: Tensor) -> Tensor:
 def read(measured: Measurement, full: bool) -> Reading:
     """One transfer to the host: of four numbers, or with `full` of every norm; more only of a bad step."""
     norms = measured.norms if full else measured.norms[:0]
-    verdict = [figure.to(measured.total) for figure in (measured.total, measured.scale, measured.loss, measured.bad_loss)]
+    verdict = [
+        figure.to(measured.total) for figure in (measured.total, measured.scale, measured.loss, measured.bad_loss)
+    ]
     *each, total, scale, loss, bad_loss = torch.cat([norms, torch.stack(verdict)]).tolist()
     if not full and not bad_loss and math.isfinite(total):
         return Reading(total, loss, loss_finite=True, gradient_finite=True, clips=scale < 1)

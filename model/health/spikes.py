@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-# Losses that must be known before one can stand out, deviations that it must exceed the mean by, and the share of the mean it must exceed.
+# Losses that must be known before one can stand out, deviations that it must exceed the mean by, and the share of the
+# mean it must exceed.
 WARM_UP, DEVIATIONS, SHARE = 50, 6.0, 1.5
 # Weight of the newest loss in the running figures.
 NEWEST = 0.05

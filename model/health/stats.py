@@ -1,7 +1,8 @@
 """Norms of gradients from one fused pass. Shapes: P gradients of any shape -> (P,) norms. torch only.
 
-A norm is measured in float32 (float64 for float64 gradients), the arithmetic of `torch.nn.utils.clip_grad_norm_`. Its squares overflow
-above 1e19 and vanish below 1e-19, so finiteness is judged on elements, and norms near those ends are measured again by `exact_norm`.
+A norm is measured in float32 (float64 for float64 gradients), the arithmetic of `torch.nn.utils.clip_grad_norm_`. Its
+squares overflow above 1e19 and vanish below 1e-19, so finiteness is judged on elements, and norms near those ends are
+measured again by `exact_norm`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def total_norm(norms: Tensor) -> Tensor:
 
 
 def exact_norm(gradient: Tensor) -> float:
-    """The norm in float64 without overflow or underflow: scaled by the largest magnitude first. NaN or Inf where an element is."""
+    """The norm in float64 without overflow or underflow: scaled by the largest magnitude first. NaN or Inf where an
+    element is.
+    """
     values = dense_values(gradient)
     if values.numel() == 0:
         return 0.0
@@ -71,9 +74,13 @@ def exact_norm(gradient: Tensor) -> float:
 
 
 def refined(gradients: Sequence[Tensor], norms: Iterable[float]) -> list[float]:
-    """The P `norms` with those that float32 squares cannot be trusted with measured again. Synchronises for those only."""
+    """The P `norms` with those that float32 squares cannot be trusted with measured again. Synchronises for those
+    only.
+    """
     trusted = [math.isfinite(norm) and norm > SMALLEST_TRUSTED for norm in norms]
-    return [norm if keep else exact_norm(gradient) for gradient, norm, keep in zip(gradients, norms, trusted, strict=True)]
+    return [
+        norm if keep else exact_norm(gradient) for gradient, norm, keep in zip(gradients, norms, trusted, strict=True)
+    ]
 
 
 def root_sum_square(norms: Iterable[float]) -> float:

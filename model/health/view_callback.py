@@ -1,4 +1,6 @@
-"""Lightning's side of what is found in views: hooks that look at the views of the first batch and of every validation."""
+"""Lightning's side of what is found in views: hooks that look at the views of the first batch and of every
+validation.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from model.losses.objective.loss import TupleLoss
 
 
 class ViewHealthCallback(pl.Callback):
-    """Looks at the views of the run's first batch and of every validation. The first process looks at rows of its own and asks no other."""
+    """Looks at the views of the run's first batch and of every validation. The first process looks at rows of its own
+    and asks no other.
+    """
 
     def __init__(self) -> None:
         self.journal = ViewJournal()
@@ -52,17 +56,23 @@ class ViewHealthCallback(pl.Callback):
         """A run that goes on has had its first batch, also by a checkpoint without the state of this callback."""
         self._begun = self._begun or trainer.global_step > 0
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """The first batch of the run is watched."""
         if not self._begun and trainer.is_global_zero:
             self._glimpse.watch(pl_module.encoder)
         self._begun = True
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Findings on the first batch, before any weight has moved."""
         if self._glimpse.watching and (seen := self._glimpse.take()):
             names = pl_module.encoder.plan.names
-            self.journal.add([*blind_views(seen, names, pl_module.encoder.tokens.end), *equal_views(seen, names)], step=1)
+            self.journal.add(
+                [*blind_views(seen, names, pl_module.encoder.tokens.end), *equal_views(seen, names)], step=1
+            )
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Its first rows are watched."""
@@ -85,15 +95,22 @@ class ViewHealthCallback(pl.Callback):
 
 @torch.no_grad()
 def validation_findings(module: pl.LightningModule, seen: Seen, step: int) -> list[Finding]:
-    """Findings on views of a validation, after `step` optimizer steps; on the lines of the loss once these were enough to learn something."""
+    """Findings on views of a validation, after `step` optimizer steps; on the lines of the loss once these were enough
+    to learn something.
+    """
     names = module.encoder.plan.names
     early = step < FIRST_STEPS
-    findings = [*collapsed_views(seen.views, names, SAME if early else ALIKE), *equal_views(seen, names, SAME if early else EQUAL)]
+    findings = [
+        *collapsed_views(seen.views, names, SAME if early else ALIKE),
+        *equal_views(seen, names, SAME if early else EQUAL),
+    ]
     rows = min(seen.views.shape[1], LINE_ROWS)
     size = min(module.batch_size, rows, LINE_BATCH)
     if early or size < 2:
         return findings
     batches = seen.views[:, : rows // size * size].to(module.device).split(size, dim=1)
     lines = [module.loss.lines(batch).cpu() for batch in batches]
-    directions = names if isinstance(module.loss, TupleLoss) else [f"direction {number + 1}" for number in range(len(lines[0]))]
+    directions = (
+        names if isinstance(module.loss, TupleLoss) else [f"direction {number + 1}" for number in range(len(lines[0]))]
+    )
     return [*findings, *lines_at_chance(lines, directions)]

@@ -18,7 +18,9 @@ class ViewJournal:
     def __init__(self) -> None:
         self._adviser = Adviser()
         self.entries: list[dict[str, Any]] = []
-        """For summary.json: kind, step of the first time, the views (pairs, lines) of that kind that are new then, their figures, the advice."""
+        """For summary.json: kind, step of the first time, the views (pairs, lines) of that kind that are new then,
+        their figures, the advice.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -37,4 +39,6 @@ class ViewJournal:
             new = Finding(finding.kind, {view: figure for view, figure in finding.figures.items() if view not in known})
             if new.figures:
                 views, figures = list(new.figures), list(new.figures.values())
-                self.entries.append({"kind": new.kind, "step": step, "views": views, "figures": figures, "text": str(new.advice())})
+                self.entries.append(
+                    {"kind": new.kind, "step": step, "views": views, "figures": figures, "text": str(new.advice())}
+                )

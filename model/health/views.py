@@ -1,4 +1,6 @@
-"""What views tell that no gradient does: tensors in, findings out. Shapes: n views, R rows (samples), T tokens, F features, L lines."""
+"""What views tell that no gradient does: tensors in, findings out. Shapes: n views, R rows (samples), T tokens, F
+features, L lines.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,17 @@ from torch import Tensor
 from model.health.advice import Recommendation, listed, recommend
 from model.views.towers import end_positions
 
-# Rows that are looked at, at the most; of these the first are put on lines, in batches: the scores of a loss cost more than cosines.
+# Rows that are looked at, at the most; of these the first are put on lines, in batches: the scores of a loss cost more
+# than cosines.
 ROWS, LINE_ROWS, LINE_BATCH = 256, 128, 64
 # A mean cosine above this: a view says nearly the same of different texts or samples.
 ALIKE = 0.99
 # A mean cosine above this: two views say nearly the same of every sample.
 EQUAL = 0.999
-# In the first steps the views of a healthy run may draw together and then apart: on scenes in batches of 64 the mean cosine of plain CLIP's images
-# was above 0.99 up to step 25, with `normsv5` up to step 45, and 0.9994 at most. At a validation in these steps only views that are equal up to
-# rounding count, those above the second number, and no line is judged.
+# In the first steps the views of a healthy run may draw together and then apart: on scenes in batches of 64 the mean
+# cosine of plain CLIP's images was above 0.99 up to step 25, with `normsv5` up to step 45, and 0.9994 at most. At a
+# validation in these steps only views that are equal up to rounding count, those above the second number, and no line
+# is judged.
 FIRST_STEPS, SAME = 200, 1 - 1e-6
 # A median rank of this share of guessing's, or more, is at chance.
 AT_CHANCE = 0.9
@@ -58,7 +62,9 @@ def found(kind: str, figures: dict[str, float], above: float) -> list[Finding]:
 
 
 def blind_views(seen: Seen, names: Sequence[str], end: int) -> list[Finding]:
-    """Views of texts that are nearly the same for different texts of one length (by the place of the token `end`, which a view may be read at)."""
+    """Views of texts that are nearly the same for different texts of one length (by the place of the token `end`, which
+    a view may be read at).
+    """
     figures = {}
     for name, view in zip(names, seen.views, strict=True):
         caption = caption_of(name)
@@ -97,14 +103,18 @@ def lines_at_chance(batches: Iterable[Tensor], names: Sequence[str]) -> list[Fin
 
 
 def relative_ranks(lines: Tensor) -> Tensor:
-    """Line scores (L, B, B) [line, row, candidate] -> (L, B), float64: rank of the match over guessing's, (B + 1) / 2. Ties count half."""
+    """Line scores (L, B, B) [line, row, candidate] -> (L, B), float64: rank of the match over guessing's, (B + 1) / 2.
+    Ties count half.
+    """
     match = lines.diagonal(dim1=1, dim2=2).unsqueeze(2)
     ranks = (lines > match).sum(dim=2) + ((lines == match).sum(dim=2) + 1) / 2
     return ranks.double() / ((lines.shape[2] + 1) / 2)
 
 
 def mean_cosine(view: Tensor, counted: Tensor) -> float:
-    """Mean cosine of the pairs of rows of a view (R, F) for which `counted` (R, R) is true; NaN where there are none."""
+    """Mean cosine of the pairs of rows of a view (R, F) for which `counted` (R, R) is true; NaN where there are
+    none.
+    """
     rows = unit(view)
     return ((rows @ rows.T * counted).sum() / counted.sum()).item()
 
@@ -128,7 +138,8 @@ def text_ids(tokens: Tensor) -> Tensor:
 
 
 def told_apart(captions: Tensor, one: int | None, other: int | None) -> Tensor:
-    """(R, K, T) captions -> (R,), true where views of captions `one` and `other` should differ: unless they were given the same text twice.
+    """(R, K, T) captions -> (R,), true where views of captions `one` and `other` should differ: unless they were given
+    the same text twice.
 
     The image (None), and two views that make different things of one caption, should differ for every sample.
     """

@@ -12,7 +12,12 @@ from model.legacy._calls import old_name, warn_once
 from model.legacy._monitor import RecordingMonitor
 from model.legacy._recommendations import recommendations
 
-__all__ = ["GradientHealthMonitor", "ActivationMonitor", "add_gradient_noise", "get_activation_function_recommendations"]
+__all__ = [
+    "GradientHealthMonitor",
+    "ActivationMonitor",
+    "add_gradient_noise",
+    "get_activation_function_recommendations",
+]
 
 
 class GradientHealthMonitor(RecordingMonitor):
@@ -40,15 +45,16 @@ class ActivationMonitor(health.ActivationMonitor):
 def add_gradient_noise(model: nn.Module, noise_std: float = 1e-5, gamma: float = 0.55) -> None:
     """Adds independent noise of standard deviation `noise_std` to every element of every gradient of `model`.
 
-    gamma: how fast the noise decays with the step. This function does not know the step and always uses the deviation of step 0.
-    Raises TypeError for a sparse gradient.
+    gamma: how fast the noise decays with the step. This function does not know the step and always uses the deviation
+    of step 0. Raises TypeError for a sparse gradient.
     """
     health.add_gradient_noise(model, noise_std, gamma)
 
 
 @old_name("the setting backbone.activation")
 def get_activation_function_recommendations(layer_type: str, problem: str = "vanishing") -> list[str]:
-    """Activation functions that help against `problem` (vanishing, exploding, dead_neurons), and the setting that chooses each.
+    """Activation functions that help against `problem` (vanishing, exploding, dead_neurons), and the setting that
+    chooses each.
 
     layer_type: what the sentences call the layer. Raises ConfigError, a ValueError, for another problem.
     """

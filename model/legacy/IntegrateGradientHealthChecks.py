@@ -1,4 +1,6 @@
-"""Old names: `model.health.callback.GradientHealthCallback` checks a module without a change to it; `model.losses` replaces the loss functions."""
+"""Old names: `model.health.callback.GradientHealthCallback` checks a module without a change to it; `model.losses`
+replaces the loss functions.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,22 @@ from model.legacy._checkpointing import checkpoint_submodules
 from model.legacy._monitor import RecordingMonitor
 from model.legacy.StableLossFunctions import get_stable_loss_function
 
-__all__ = ["EnhancedTrainingMixin", "integrate_health_checks", "replace_loss_function_with_stable_version", "add_gradient_checkpointing"]
+__all__ = [
+    "EnhancedTrainingMixin",
+    "integrate_health_checks",
+    "replace_loss_function_with_stable_version",
+    "add_gradient_checkpointing",
+]
 
 CALLBACK = "model.health.callback.GradientHealthCallback(HealthSettings(clip=1.0), None) among the Trainer's callbacks"
 TO_CHECKPOINT = ("transformer", "TransformerEncoderLayer", "ResidualAttentionBlock")
 
 
 class EnhancedTrainingMixin:
-    """Gives a LightningModule a gradient monitor of its own. It sees the gradient after each backward pass: with 16-mixed it is
-    scaled, and accumulation may be incomplete. The callback sees the complete, unscaled gradient of a step."""
+    """Gives a LightningModule a gradient monitor of its own. It sees the gradient after each backward pass: with
+    16-mixed it is scaled, and accumulation may be incomplete. The callback sees the complete, unscaled gradient of a
+    step.
+    """
 
     def setup_gradient_monitoring(
         self,
@@ -37,12 +46,16 @@ class EnhancedTrainingMixin:
         self.enable_gradient_monitoring = enable_gradient_monitoring
         self.enable_activation_monitoring = enable_activation_monitoring
         if enable_gradient_monitoring:
-            self.gradient_monitor = RecordingMonitor(self, grad_clip_threshold=gradient_clip_threshold, log_frequency=log_frequency)
+            self.gradient_monitor = RecordingMonitor(
+                self, grad_clip_threshold=gradient_clip_threshold, log_frequency=log_frequency
+            )
         if enable_activation_monitoring:
             self.activation_monitor = ActivationMonitor(self)
             self.activation_monitor.register_hooks()
 
-    def check_and_log_gradients(self, step: int, apply_clipping: bool = False, max_grad_norm: float = 1.0) -> dict[str, Any]:
+    def check_and_log_gradients(
+        self, step: int, apply_clipping: bool = False, max_grad_norm: float = 1.0
+    ) -> dict[str, Any]:
         """Statistics of the gradients; clips when asked to, or when they explode. Empty where monitoring is off."""
         if not self.enable_gradient_monitoring:
             return {}
@@ -57,7 +70,10 @@ class EnhancedTrainingMixin:
         """activations: statistics of every leaf module; dead_neurons: share of dead units of those that have any."""
         if not self.enable_activation_monitoring:
             return {}
-        return {"activations": self.activation_monitor.get_statistics(), "dead_neurons": self.activation_monitor.detect_dead_neurons()}
+        return {
+            "activations": self.activation_monitor.get_statistics(),
+            "dead_neurons": self.activation_monitor.detect_dead_neurons(),
+        }
 
 
 @old_name(CALLBACK)
@@ -66,8 +82,8 @@ def integrate_health_checks(
 ) -> dict[str, Any]:  # fmt: skip
     """Checks the gradients of `module`. Call it after the backward pass and before the optimizer's step.
 
-    Returns loss, and gradient_stats where the module has a `gradient_monitor`: what its `check_and_log_gradients` returned. Logs
-    grad/global_norm, grad/has_nan and grad/has_inf where the module has `log`.
+    Returns loss, and gradient_stats where the module has a `gradient_monitor`: what its `check_and_log_gradients`
+    returned. Logs grad/global_norm, grad/has_nan and grad/has_inf where the module has `log`.
     """
     if not hasattr(module, "gradient_monitor"):
         return {"loss": loss}
@@ -79,12 +95,21 @@ def integrate_health_checks(
 
 
 @old_name("loss=stable_norm, or model.losses.make_loss")
-def replace_loss_function_with_stable_version(module: Any, loss_version: int = 1, normalize: bool = True, eps: float = 1e-8) -> None:
-    """Replaces `module.calculate_loss` by a function of `get_stable_loss_function`; the original one is kept as `module.calculate_loss_original`.
+def replace_loss_function_with_stable_version(
+    module: Any, loss_version: int = 1, normalize: bool = True, eps: float = 1e-8
+) -> None:
+    """Replaces `module.calculate_loss` by a function of `get_stable_loss_function`; the original one is kept as
+    `module.calculate_loss_original`.
 
     Raises ConfigError, a ValueError, for a module without `calculate_loss`.
     """
-    require(hasattr(module, "calculate_loss"), "module", type(module).__name__, "has no calculate_loss", "a module with a function of that name")
+    require(
+        hasattr(module, "calculate_loss"),
+        "module",
+        type(module).__name__,
+        "has no calculate_loss",
+        "a module with a function of that name",
+    )
     if not hasattr(module, "calculate_loss_original"):
         module.calculate_loss_original = module.calculate_loss
     module.calculate_loss = unwrap(get_stable_loss_function)(loss_version, normalize, eps)
@@ -92,10 +117,12 @@ def replace_loss_function_with_stable_version(module: Any, loss_version: int = 1
 
 @old_name("torch.utils.checkpoint.checkpoint in the forward of the submodules")
 def add_gradient_checkpointing(model: nn.Module, modules_to_checkpoint: Sequence[str] | None = None) -> nn.Module:
-    """Makes submodules of `model` compute their activations again in the backward pass, which takes time and saves memory; gradients are equal.
+    """Makes submodules of `model` compute their activations again in the backward pass, which takes time and saves
+    memory; gradients are equal.
 
-    modules_to_checkpoint: parts of dotted names or class names; None: transformer, TransformerEncoderLayer, ResidualAttentionBlock. Submodules
-    inside a named submodule are recomputed with it. Warns (UserWarning) where no submodule has such a name. Returns `model`.
+    modules_to_checkpoint: parts of dotted names or class names; None: transformer, TransformerEncoderLayer,
+    ResidualAttentionBlock. Submodules inside a named submodule are recomputed with it. Warns (UserWarning) where no
+    submodule has such a name. Returns `model`.
     """
     checkpoint_submodules(model, TO_CHECKPOINT if modules_to_checkpoint is None else modules_to_checkpoint)
     return model

@@ -14,5 +14,9 @@ class Lion(optim.Lion):
 
     @wraps(optim.Lion.__init__)
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        warnings.warn("model.LionOptimizer.Lion is an old name; use optimizer=lion, or lion_pytorch.Lion", DeprecationWarning, stacklevel=2)
+        warnings.warn(
+            "model.LionOptimizer.Lion is an old name; use optimizer=lion, or lion_pytorch.Lion",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         super().__init__(*arguments, **keywords)

@@ -11,19 +11,28 @@ from model.legacy._loss_names import in_module, replacement
 from model.legacy._old_file import VERSIONS, OldFile
 from model.losses import make_loss
 
-SIX = OldFile(versions={-1: "einsum", **VERSIONS, 17: "normsv8", 18: "normsv9"}, row_eps=0.0, eps=1e-8, with_axis=("normsv3",), averaged=("normsv7",))
+SIX = OldFile(
+    versions={-1: "einsum", **VERSIONS, 17: "normsv8", 18: "normsv9"},
+    row_eps=0.0,
+    eps=1e-8,
+    with_axis=("normsv3",),
+    averaged=("normsv7",),
+)
 LOSSES = {
     "calculate_loss": "einsum", "calculate_lossNorms": "norms",
-    **{f"calculate_loss{k}": f"loss{k}" for k in range(1, 9)}, **{f"calculate_lossNormsv{k}": f"normsv{k}" for k in range(2, 10)},
+    **{f"calculate_loss{k}": f"loss{k}" for k in range(1, 9)},
+    **{f"calculate_lossNormsv{k}": f"normsv{k}" for k in range(2, 10)},
 }  # fmt: skip
 
 
 def _function(old: str, name: str) -> Callable[..., Tensor]:
-    def logits(I: Tensor, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor, C5: Tensor) -> Tensor:  # noqa: E741 - the old names
+    def logits(I: Tensor, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor, C5: Tensor) -> Tensor:
         return SIX.figure(name, (I, C1, C2, C3, C4, C5))
 
     logits.__name__ = logits.__qualname__ = old
-    logits.__doc__ = f"Six views (B, F), rows as they are -> figures of `{name}`: 1 - it for loss1 to loss7, by features for loss8."
+    logits.__doc__ = (
+        f"Six views (B, F), rows as they are -> figures of `{name}`: 1 - it for loss1 to loss7, by features for loss8."
+    )
     return old_name(replacement(name), __name__)(logits)
 
 
@@ -31,20 +40,23 @@ globals().update(in_module(__name__) | {old: _function(old, name) for old, name 
 
 
 @old_name(replacement("normsvc"))
-def calculate_lossNormsvc(I: Tensor, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor, C5: Tensor) -> tuple[Tensor, Tensor]:  # noqa: E741
+def calculate_lossNormsvc(
+    I: Tensor, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor, C5: Tensor
+) -> tuple[Tensor, Tensor]:
     """Two (B, B) of cosines: between the first view and the others, and between the others and all the rest."""
     return make_loss("normsvc").score((I, C1, C2, C3, C4, C5))
 
 
 @old_name(replacement("stock"))
-def calculate_lossStock(I: Tensor, C1: Tensor) -> tuple[Tensor, Tensor]:  # noqa: E741
+def calculate_lossStock(I: Tensor, C1: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines (B, B) of two views, and their transpose."""
     return make_loss("stock").score((I, C1))
 
 
 @old_name(replacement("base"))
 def calculate_lossbase(
-    I: Tensor, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor, C5: Tensor, norm: bool = True, log: bool = False  # noqa: E741
+    I: Tensor, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor, C5: Tensor, norm: bool = True,
+    log: bool = False
 ) -> Tensor:  # fmt: skip
     """Cosines (B, B) of the first two views, whatever `norm` and `log` are."""
     return make_loss("base").score((I, C1))
@@ -60,10 +72,18 @@ def normargs(*args: Tensor) -> tuple[Tensor, ...]:
 def get_loss_fn(logitsversion: int = 0, norm: bool = False, log: bool = False) -> Callable[..., Tensor]:
     """The function for `logitsversion`, -1 to 18: views (B, F) one by one -> logits.
 
-    norm: whether rows are scaled to length 1 first; versions 7 to 11 and 15 to 17 always scale them, 12 and 18 never do. `log` changes nothing.
-    Raises ConfigError, a ValueError, for another version.
+    norm: whether rows are scaled to length 1 first; versions 7 to 11 and 15 to 17 always scale them, 12 and 18 never
+    do. `log` changes nothing. Raises ConfigError, a ValueError, for another version.
     """
     return SIX.chosen(logitsversion, norm)
 
 
-__all__ = ["get_loss_fn", "normargs", "calculate_lossNormsvc", "calculate_lossStock", "calculate_lossbase", *LOSSES, *in_module(__name__)]
+__all__ = [
+    "get_loss_fn",
+    "normargs",
+    "calculate_lossNormsvc",
+    "calculate_lossStock",
+    "calculate_lossbase",
+    *LOSSES,
+    *in_module(__name__),
+]

@@ -15,12 +15,17 @@ Project = Callable[..., tuple[list[Tensor], list[Tensor]]]
 
 
 def get_proj_fn(projection: str = "None") -> Project:
-    """f(P, im=[…], text=[…]) -> (images, texts), each a (B, D) matrix: `None` multiplies the texts by P, `inv` the images, `iinv` the images by the
-    inverse of P, and every other word nothing."""
+    """f(P, im=[…], text=[…]) -> (images, texts), each a (B, D) matrix: `None` multiplies the texts by P, `inv` the
+    images, `iinv` the images by the inverse of P, and every other word nothing.
+    """
     (name,) = today(str(projection)).values()
-    warnings.warn(f"model.Projection.get_proj_fn is an old name; use model.projection={name}", DeprecationWarning, stacklevel=2)
+    warnings.warn(
+        f"model.Projection.get_proj_fn is an old name; use model.projection={name}", DeprecationWarning, stacklevel=2
+    )
 
-    def project(proj: Tensor, im: Sequence[Tensor] = (), text: Sequence[Tensor] = ()) -> tuple[list[Tensor], list[Tensor]]:
+    def project(
+        proj: Tensor, im: Sequence[Tensor] = (), text: Sequence[Tensor] = ()
+    ) -> tuple[list[Tensor], list[Tensor]]:
         if name == "identity":
             return list(im), list(text)
         # Today's functions take the image first and any number of captions behind it.

@@ -12,4 +12,7 @@ class PruneHook:
 
     def __init__(self, *arguments: Any, **keywords: Any) -> NoReturn:
         """Raises ConfigError."""
-        raise ConfigError("PruneHook has no replacement, as no weights are pruned today; allowed: training without it, see docs/migration.md")
+        raise ConfigError(
+            "PruneHook has no replacement, as no weights are pruned today; allowed: training without it, see "
+            "docs/migration.md"
+        )

@@ -20,8 +20,13 @@ __all__ = ["StableLossFunctions", "get_stable_loss_function", "ImprovedActivatio
 class StableLossFunctions(StableScores):
     """Guarded operations and scores; `use_log_space` changes nothing."""
 
-    def __init__(self, eps: float = 1e-8, clamp_min: float = -100, clamp_max: float = 100, use_log_space: bool = False) -> None:
-        warn_once(f"{__name__}.StableLossFunctions", "model.losses.make_loss('stable_norm').score, and the others named stable_…")
+    def __init__(
+        self, eps: float = 1e-8, clamp_min: float = -100, clamp_max: float = 100, use_log_space: bool = False
+    ) -> None:
+        warn_once(
+            f"{__name__}.StableLossFunctions",
+            "model.losses.make_loss('stable_norm').score, and the others named stable_…",
+        )
         super().__init__(eps, clamp_min, clamp_max)
         self.use_log_space = use_log_space
 
@@ -69,7 +74,9 @@ class ImprovedActivations:
 ACTIVATIONS = tuple(name for name in vars(ImprovedActivations) if not name.startswith("_"))
 
 
-def _activated(scores: StableScores, loss_version: int, normalize: bool, activation: str | None, *features: Tensor) -> Tensor:
+def _activated(
+    scores: StableScores, loss_version: int, normalize: bool, activation: str | None, *features: Tensor
+) -> Tensor:
     made = scores.by_version(loss_version, normalize, *features)
     return unwrap(getattr(ImprovedActivations, activation))(made) if activation in ACTIVATIONS else made
 
@@ -78,30 +85,50 @@ def _activated(scores: StableScores, loss_version: int, normalize: bool, activat
 def get_stable_loss_function(
     loss_version: int = 0, normalize: bool = True, eps: float = 1e-8, activation: str | None = None
 ) -> Callable[..., Tensor]:
-    """f(view, view, …) -> logits, unscaled: version 0 einsum, 1 norm-based, 2 cosine, 3 distance. For another version, f raises
-    ConfigError, a ValueError.
+    """f(view, view, …) -> logits, unscaled: version 0 einsum, 1 norm-based, 2 cosine, 3 distance. For another version,
+    f raises ConfigError, a ValueError.
 
-    normalize: scales rows once more before the score does. activation: the name of a method of ImprovedActivations, applied to the result; another
-    name is ignored with a warning.
+    normalize: scales rows once more before the score does. activation: the name of a method of ImprovedActivations,
+    applied to the result; another name is ignored with a warning.
     """
     if activation is not None and activation not in ACTIVATIONS:
-        warnings.warn(f"activation={activation} is not known and is ignored; allowed: {', '.join(ACTIVATIONS)}", UserWarning, stacklevel=3)
+        warnings.warn(
+            f"activation={activation} is not known and is ignored; allowed: {', '.join(ACTIVATIONS)}",
+            UserWarning,
+            stacklevel=3,
+        )
     return partial(_activated, StableScores(eps), loss_version, normalize, activation)
 
 
 class GradientStabilizer(nn.Module):
-    """A layer that normalises its input by layer_norm or batch_norm; weight_norm and spectral_norm return their input unchanged."""
+    """A layer that normalises its input by layer_norm or batch_norm; weight_norm and spectral_norm return their input
+    unchanged.
+    """
 
-    def __init__(self, method: str = "layer_norm", hidden_dim: int | None = None, eps: float = 1e-8, momentum: float = 0.1) -> None:
-        """hidden_dim: features of the input, for the first two. Raises ConfigError, a ValueError, for another method or no hidden_dim."""
+    def __init__(
+        self, method: str = "layer_norm", hidden_dim: int | None = None, eps: float = 1e-8, momentum: float = 0.1
+    ) -> None:
+        """hidden_dim: features of the input, for the first two. Raises ConfigError, a ValueError, for another method or
+        no hidden_dim.
+        """
         warn_once(f"{__name__}.GradientStabilizer", "torch.nn.LayerNorm or torch.nn.BatchNorm1d")
         super().__init__()
         one_of("method", method, ("layer_norm", "batch_norm", "weight_norm", "spectral_norm"))
         self.method = method
         self.norm: nn.Module = nn.Identity()
         if method in ("layer_norm", "batch_norm"):
-            require(hidden_dim is not None, "hidden_dim", hidden_dim, f"is not enough for method={method}", "the number of features")
-            self.norm = nn.LayerNorm(hidden_dim, eps=eps) if method == "layer_norm" else nn.BatchNorm1d(hidden_dim, eps=eps, momentum=momentum)
+            require(
+                hidden_dim is not None,
+                "hidden_dim",
+                hidden_dim,
+                f"is not enough for method={method}",
+                "the number of features",
+            )
+            self.norm = (
+                nn.LayerNorm(hidden_dim, eps=eps)
+                if method == "layer_norm"
+                else nn.BatchNorm1d(hidden_dim, eps=eps, momentum=momentum)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """The normalised x; x itself for weight_norm and spectral_norm."""

@@ -33,5 +33,7 @@ def main(words: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     if __package__ == "model":  # python -m model finds this file, as the package has this folder on its path
-        sys.exit("python -m model runs nothing; allowed: python train.py, python -m model.report, python -m model.legacy")
+        sys.exit(
+            "python -m model runs nothing; allowed: python train.py, python -m model.report, python -m model.legacy"
+        )
     sys.exit(main(sys.argv[1:]))

@@ -17,7 +17,8 @@ def warn_once(old: str, new: str) -> None:
 
 
 def old_name(new: str, module: str | None = None) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
-    """Decorator: the function also warns, once in a process, that `new` replaces it. The function itself is its `__wrapped__`.
+    """Decorator: the function also warns, once in a process, that `new` replaces it. The function itself is its
+    `__wrapped__`.
 
     module: the old module that the warning names, where another module defines the function.
     """

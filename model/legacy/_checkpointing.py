@@ -11,8 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def outermost(module: nn.Module, part: str, path: str = "") -> Iterator[nn.Module]:
-    """The submodules whose dotted name or class name contains `part`, without those inside such a submodule. For a container that is not called
-    itself, such as a ModuleList, its members are taken."""
+    """The submodules whose dotted name or class name contains `part`, without those inside such a submodule. For a
+    container that is not called itself, such as a ModuleList, its members are taken.
+    """
     for name, child in module.named_children():
         full = f"{path}{name}"
         called = type(child).forward is not nn.Module.forward
@@ -36,7 +37,9 @@ def checkpoint_submodules(model: nn.Module, parts: Sequence[str]) -> None:
     """Calls `recompute` once with every submodule that one of `parts` names. Gives a UserWarning where none does."""
     found = [module for part in parts for module in outermost(model, part)]
     if not found:
-        warnings.warn(f"no submodule's dotted name or class name contains one of {', '.join(parts)}", UserWarning, stacklevel=4)
+        warnings.warn(
+            f"no submodule's dotted name or class name contains one of {', '.join(parts)}", UserWarning, stacklevel=4
+        )
     for module in found:
         if not is_checkpointed(module):
             recompute(module)

@@ -31,7 +31,9 @@ def total(*vecs: Tensor) -> Tensor:
 
 
 def james_stein(*vecs: Tensor) -> Tensor:
-    """(1 - 4 / Q) S elementwise, with S the sum and Q the sum of squares of the views; 0, with gradient 0, where Q is 0."""
+    """(1 - 4 / Q) S elementwise, with S the sum and Q the sum of squares of the views; 0, with gradient 0, where Q is
+    0.
+    """
     q = total(*(x.square() for x in vecs))
     return torch.where(q > 0, 1 - 4 / torch.where(q > 0, q, 1), 0) * total(*vecs)
 
@@ -39,17 +41,22 @@ def james_stein(*vecs: Tensor) -> Tensor:
 def figure(name: str, views: Sequence[Tensor], mean: Mean = total, eps: float = 1e-8) -> Tensor:
     """The figure of the old function that computed the loss `name`. eps: what it added to the length of a sum.
 
-    Returns float64 for float64 views and float32 for others. Raises ValueError or TypeError for views that no loss accepts.
+    Returns float64 for float64 views and float32 for others. Raises ValueError or TypeError for views that no loss
+    accepts.
     """
     if name in FORMULAS and (mean is not total or name == "loss8"):  # the old loss8 did not sum over features
-        spread_out = [on_axes(widen(view), [k, len(views)], len(views) + 1) for k, view in enumerate(check_views(views, None))]
+        spread_out = [
+            on_axes(widen(view), [k, len(views)], len(views) + 1) for k, view in enumerate(check_views(views, None))
+        ]
         return FORMULAS[name](spread_out, mean).to(result_dtype(views[0]))
     score = make_loss(name, normalize=False, eps=eps).score(views)
     return 1 - score if name in ONE_MINUS else score
 
 
 def as_score(name: str, made: Tensor) -> Tensor:
-    """The score that the old get_loss_fn computed from a figure: 1 - the figure for loss1 to loss7, and the sum of that over features for loss8."""
+    """The score that the old get_loss_fn computed from a figure: 1 - the figure for loss1 to loss7, and the sum of that
+    over features for loss8.
+    """
     if name == "loss8":
         return (1 - made).sum(-1)
     return 1 - made if name in ONE_MINUS else made
@@ -106,6 +113,10 @@ FORMULAS: dict[str, Callable[[Sequence[Tensor], Mean], Tensor]] = {
     "normsv3": lambda views, mean: norms(views, mean) / len(views),
     "normsv4": normsv4,
     "normsv5": normsv5,
-    "normsv6": lambda views, mean: (magnitude(views, mean) * (1 - math.sqrt(len(views))) + safe_sqrt(squares(views, mean))).sum(-1),
-    "normsv7": lambda views, mean: (magnitude(views, mean) * (1 + math.sqrt(len(views))) - safe_sqrt(squares(views, mean))).sum(-1),
+    "normsv6": lambda views, mean: (
+        magnitude(views, mean) * (1 - math.sqrt(len(views))) + safe_sqrt(squares(views, mean))
+    ).sum(-1),
+    "normsv7": lambda views, mean: (
+        magnitude(views, mean) * (1 + math.sqrt(len(views))) - safe_sqrt(squares(views, mean))
+    ).sum(-1),
 }

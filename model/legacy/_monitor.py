@@ -1,4 +1,6 @@
-"""`model.health.GradientHealthMonitor` with the history, the counts and the figures of every parameter that the old monitor kept."""
+"""`model.health.GradientHealthMonitor` with the history, the counts and the figures of every parameter that the old
+monitor kept.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,9 @@ class RecordingMonitor(health.GradientHealthMonitor):
         log_frequency: int = 100,
         enable_detailed_logging: bool = True,
     ) -> None:
-        """enable_detailed_logging: whether `log_statistics` sends the figures of every parameter to its logger. For the others and the errors
-        see `model.health.GradientHealthMonitor`."""
+        """enable_detailed_logging: whether `log_statistics` sends the figures of every parameter to its logger. For the
+        others and the errors see `model.health.GradientHealthMonitor`.
+        """
         super().__init__(model, grad_clip_threshold, vanishing_threshold, exploding_threshold, log_frequency)
         self.enable_detailed_logging = enable_detailed_logging
         self.reset_statistics()
@@ -41,12 +44,15 @@ class RecordingMonitor(health.GradientHealthMonitor):
         self.step_counter = 0
 
     def check_gradients(self) -> dict[str, Any]:
-        """Statistics of the current gradients, as in `model.health.GradientHealthMonitor.check_gradients`; adds them to the history.
+        """Statistics of the current gradients, as in `model.health.GradientHealthMonitor.check_gradients`; adds them to
+        the history.
 
         layer_stats: parameter name -> norm, mean, std, max, min and shape of its gradient.
         """
         stats = super().check_gradients(per_layer=True)
-        stats["layer_stats"] = {name: {key: layer[key] for key in (*LAYER_FIGURES, "shape")} for name, layer in stats["layer_stats"].items()}
+        stats["layer_stats"] = {
+            name: {key: layer[key] for key in (*LAYER_FIGURES, "shape")} for name, layer in stats["layer_stats"].items()
+        }
         self.step_counter += 1
         for figure in HISTORY:
             self.gradient_history[figure].append(stats[figure.replace("_norm", "_grad_norm")])
@@ -69,5 +75,7 @@ class RecordingMonitor(health.GradientHealthMonitor):
             logger.log(as_metrics(stats) | figures, step=step)
 
     def apply_gradient_clipping(self, max_norm: float = 1.0) -> Tensor:
-        """Scales the gradients down to the global norm `max_norm`; returns the norm before. Raises ValueError for a negative `max_norm`."""
+        """Scales the gradients down to the global norm `max_norm`; returns the norm before. Raises ValueError for a
+        negative `max_norm`.
+        """
         return super().apply_gradient_clipping(max_norm)

@@ -1,4 +1,6 @@
-"""Flags that depended on each other: each step corrects the overrides of a `Command` into which every flag was translated by itself."""
+"""Flags that depended on each other: each step corrects the overrides of a `Command` into which every flag was
+translated by itself.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +11,18 @@ from model.legacy._replacement import Command
 
 
 def choose_loss(command: Command) -> None:
-    """Chooses between a stable loss and logitsversion. The script with stable losses used one of them unless use_stable_loss was False."""
+    """Chooses between a stable loss and logitsversion. The script with stable losses used one of them unless
+    use_stable_loss was False.
+    """
     given = command.given
     if command.stable:
         command.overrides |= ALL_FLAGS["stable_loss_version"].translate(given.get("stable_loss_version", "1"))
         if "logitsversion" in given:
             command.means_nothing("logitsversion", "beside use_stable_loss=True, the default, which chose the loss")
     elif command.script.stable:
-        command.overrides |= ALL_FLAGS["logitsversion"].translate(given.get("logitsversion", OLD_DEFAULTS["logitsversion"]))
+        command.overrides |= ALL_FLAGS["logitsversion"].translate(
+            given.get("logitsversion", OLD_DEFAULTS["logitsversion"])
+        )
         if "stable_loss_version" in given:
             command.means_nothing("stable_loss_version", "beside use_stable_loss=False")
     if command.value("loss") == LOSSES[WITHOUT_SCALING] and int(given.get("logitsversion", 0)) == WITHOUT_SCALING:
@@ -34,8 +40,9 @@ def choose_batch(command: Command) -> None:
 
 
 def choose_steps(command: Command) -> None:
-    """Ends the run after total_steps instead of a number of epochs, and makes the warm-up a share of them. Raises ConfigError for a warm-up that is
-    not shorter."""
+    """Ends the run after total_steps instead of a number of epochs, and makes the warm-up a share of them. Raises
+    ConfigError for a warm-up that is not shorter.
+    """
     given, overrides = command.given, command.overrides
     warmup, total = int(given.get("warmup_steps", 0)), int(given.get("total_steps", TOTAL_STEPS))
     if warmup >= total:
@@ -47,15 +54,21 @@ def choose_steps(command: Command) -> None:
 
 
 def choose_width(command: Command) -> None:
-    """Where transformer_width and embed_dim were given, transformer_width decides. Raises ConfigError where the heads do not divide the width."""
+    """Where transformer_width and embed_dim were given, transformer_width decides. Raises ConfigError where the heads
+    do not divide the width.
+    """
     given, overrides = command.given, command.overrides
     width, other = given.get("transformer_width"), given.get("embed_dim")
     if width and other and int(width) != int(other):
         overrides |= ALL_FLAGS["transformer_width"].translate(width)
-        command.means_nothing("embed_dim", f"beside transformer_width={width}: every view has the width of the text tower")
+        command.means_nothing(
+            "embed_dim", f"beside transformer_width={width}: every view has the width of the text tower"
+        )
     heads, width = int(overrides.get("backbone.text_heads", 1)), int(overrides.get("backbone.text_width", 512))
     if width % heads:
-        raise ConfigError(f"transformer_heads={heads} is not a value of this flag; allowed: a number that divides the width {width}")
+        raise ConfigError(
+            f"transformer_heads={heads} is not a value of this flag; allowed: a number that divides the width {width}"
+        )
 
 
 def choose_precision(command: Command) -> None:
@@ -90,4 +103,13 @@ def choose_activation(command: Command) -> None:
         command.notes.append(f"improved_activation={name} is not available today: {nearest} is the nearest")
 
 
-CHOICES = (choose_loss, choose_batch, choose_steps, choose_width, choose_precision, choose_selection, choose_monitor, choose_activation)
+CHOICES = (
+    choose_loss,
+    choose_batch,
+    choose_steps,
+    choose_width,
+    choose_precision,
+    choose_selection,
+    choose_monitor,
+    choose_activation,
+)

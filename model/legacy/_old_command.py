@@ -16,7 +16,9 @@ COCO = "<COCO folder>"
 
 
 def new_command(script: Script, given: Mapping[str, str]) -> Command:
-    """The command that replaces `script` with the flags `given`. Raises ConfigError for a value that a flag did not take."""
+    """The command that replaces `script` with the flags `given`. Raises ConfigError for a value that a flag did not
+    take.
+    """
     command = Command(script, given, start(script, given))
     for name, typed in given.items():
         add_flag(command, name, typed)
@@ -28,8 +30,12 @@ def new_command(script: Script, given: Mapping[str, str]) -> Command:
 
 def start(script: Script, given: Mapping[str, str]) -> dict[str, str]:
     """The overrides with the script's settings: its experiment, or single keys where the experiment does not fit."""
-    fits = script.experiment and given.get("precision") != "8"  # the experiments set optimizer.eps, which optimizer=lion does not have
-    return ({"experiment": script.experiment} if fits else dict(script.settings)) | dict(script.own) | {"data.root": COCO}
+    fits = (
+        script.experiment and given.get("precision") != "8"
+    )  # the experiments set optimizer.eps, which optimizer=lion does not have
+    return (
+        ({"experiment": script.experiment} if fits else dict(script.settings)) | dict(script.own) | {"data.root": COCO}
+    )
 
 
 def add_flag(command: Command, name: str, typed: str) -> None:
@@ -49,8 +55,16 @@ def add_flag(command: Command, name: str, typed: str) -> None:
 def add_defaults(command: Command) -> None:
     """Adds the old defaults that differ from today's, for flags that were not given."""
     # Flag -> whether another flag decided it.
-    decided = {"logitsversion": command.stable, "batch_size": "train_batch_size" in command.given, "normlogits": "logitsversion" in command.given}
-    missing = [name for name in OLD_DEFAULTS if not (name in command.given or name in command.script.unread or decided.get(name))]
+    decided = {
+        "logitsversion": command.stable,
+        "batch_size": "train_batch_size" in command.given,
+        "normlogits": "logitsversion" in command.given,
+    }
+    missing = [
+        name
+        for name in OLD_DEFAULTS
+        if not (name in command.given or name in command.script.unread or decided.get(name))
+    ]
     told = {}
     for name in missing:
         today = ALL_FLAGS[name].translate(OLD_DEFAULTS[name])
@@ -59,4 +73,6 @@ def add_defaults(command: Command) -> None:
     for today in told.values():
         command.overrides |= today
     if told:
-        command.notes.append(f"old defaults that differ from today's: {', '.join(f'{name}={OLD_DEFAULTS[name]}' for name in told)}")
+        command.notes.append(
+            f"old defaults that differ from today's: {', '.join(f'{name}={OLD_DEFAULTS[name]}' for name in told)}"
+        )

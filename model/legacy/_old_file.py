@@ -70,7 +70,9 @@ class OldFile:
         return made.to(result_dtype(views[0]))
 
     def chosen(self, logitsversion: int, norm: bool, mean: Mean = total) -> partial[Tensor]:
-        """The function for `logitsversion`. Raises ConfigError, a ValueError, for a number that the file did not have."""
+        """The function for `logitsversion`. Raises ConfigError, a ValueError, for a number that the file did not
+        have.
+        """
         one_of("logitsversion", logitsversion, tuple(self.versions))
         name = self.versions[logitsversion]
         without_scaling = logitsversion in WITHOUT_SCALING or name in WITHOUT_SCALING

@@ -11,15 +11,25 @@ from model.errors import not_known
 
 # The old defaults of the flags whose default may differ from today's.
 OLD_DEFAULTS = {
-    "logitsversion": "0", "normlogits": "True", "projection": "inv", "maskLosses": "0", "meanloss": "False", "exactlabels": "0", "batch_size": "64",
+    "logitsversion": "0", "normlogits": "True", "projection": "inv", "maskLosses": "0", "meanloss": "False",
+    "exactlabels": "0", "batch_size": "64",
 }  # fmt: skip
 # Today's defaults of the keys that these flags set.
-TODAY = {"loss": "normsv5", "loss.normalize": "true", "loss.mask": "none", "loss.axes": "all", "loss.targets": "diagonal", "model.projection": "none"}
+TODAY = {
+    "loss": "normsv5",
+    "loss.normalize": "true",
+    "loss.mask": "none",
+    "loss.axes": "all",
+    "loss.targets": "diagonal",
+    "model.projection": "none",
+}
 # The settings of both experiments, key by key.
 SETTINGS = {
     "backbone": "vit_b_32", "data": "coco", "schedule": "plateau", "monitor": "watch", "monitor.clip": "0.25",
-    "backbone.translator_norm": "post", "backbone.translator_init": "marian", "loss.reduction": "sum", "loss.scale_cap": "null",
-    "optimizer.lr": "1e-4", "optimizer.eps": "1e-7", "trainer.precision": "16-mixed", "trainer.accumulate_grad_batches": "16",
+    "backbone.translator_norm": "post", "backbone.translator_init": "marian", "loss.reduction": "sum",
+    "loss.scale_cap": "null",
+    "optimizer.lr": "1e-4", "optimizer.eps": "1e-7", "trainer.precision": "16-mixed",
+    "trainer.accumulate_grad_batches": "16",
     "trainer.early_stopping_patience": "10", "trainer.max_epochs": "100",
 }  # fmt: skip
 # The same settings without those of the encoder-decoder and of the loss, for the script that had neither.
@@ -58,11 +68,19 @@ class Script:
 # The optimizer, schedule and clipping of example_enhanced_training.
 ENHANCED = {"monitor.clip": "1.0", "optimizer.eps": "1e-8", "optimizer.weight_decay": "0.01", "schedule.patience": "5"}
 TRANSLATED = SETTINGS | {"model": "v5335dim", "data.batch_size": "4"}
-UNREAD = dict.fromkeys(("logitsversion", "normlogits", "exactlabels", "maskLosses", "meanloss"), NO_CHOICE) | {"gumbel": NO_TRANSLATOR}
+UNREAD = dict.fromkeys(("logitsversion", "normlogits", "exactlabels", "maskLosses", "meanloss"), NO_CHOICE) | {
+    "gumbel": NO_TRANSLATOR
+}
 SCRIPTS = {
     script.name: script
     for script in (
-        Script("trainclip_v534DIM", SETTINGS | {"model": "v534dim", "data.batch_size": "6"}, views=6, experiment="original_v534dim", decoded=True),
+        Script(
+            "trainclip_v534DIM",
+            SETTINGS | {"model": "v534dim", "data.batch_size": "6"},
+            views=6,
+            experiment="original_v534dim",
+            decoded=True,
+        ),
         Script("trainclip_v5335DIM", TRANSLATED, views=4, experiment="original_v5335dim"),
         Script(
             "trainclip_v53_baseline",
@@ -71,15 +89,18 @@ SCRIPTS = {
             unread=UNREAD,
             defaults=TODAY | {"model.projection": "identity"},
         ),
-        Script("example_enhanced_training", TRANSLATED, views=4, experiment="original_v5335dim", own=ENHANCED, stable=True),
+        Script(
+            "example_enhanced_training", TRANSLATED, views=4, experiment="original_v5335dim", own=ENHANCED, stable=True
+        ),
     )
 }
 DEFAULT = "trainclip_v534DIM"
 
 
 def find_script(word: str) -> Script:
-    """A script by its name, with or without a path, `.py` and `model.`, or by a part of it that no other has, such as v534. Raises ConfigError for
-    another word."""
+    """A script by its name, with or without a path, `.py` and `model.`, or by a part of it that no other has, such as
+    v534. Raises ConfigError for another word.
+    """
     name = PurePath(word).name.removesuffix(".py").rpartition(".")[2].lower()
     meant = [script for script in SCRIPTS.values() if name in script.name.lower()]
     if len(meant) != 1:

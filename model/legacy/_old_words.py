@@ -13,8 +13,9 @@ SCRIPT = "script"
 
 
 def read(words: Sequence[str]) -> tuple[Script, dict[str, str]]:
-    """The script and the flags of `[python] [<script>] --key value --key=value key=value …`; the last value of a flag given twice is used. Raises
-    ConfigError for a script or a flag that is not known, and for a flag without a value."""
+    """The script and the flags of `[python] [<script>] --key value --key=value key=value …`; the last value of a flag
+    given twice is used. Raises ConfigError for a script or a flag that is not known, and for a flag without a value.
+    """
     rest = list(words)
     if rest[:1] in (["python"], ["python3"]):
         del rest[0]
@@ -33,7 +34,9 @@ def read(words: Sequence[str]) -> tuple[Script, dict[str, str]]:
 
 
 def pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each flag and its value without quotes. Raises ConfigError for a word that is neither, and for a flag without a value."""
+    """Each flag and its value without quotes. Raises ConfigError for a word that is neither, and for a flag without a
+    value.
+    """
     waiting = iter(words)
     for word in waiting:
         name, equals, value = word.partition("=")

@@ -13,7 +13,11 @@ TABLE: dict[str, tuple[tuple[str, str, str | None], ...]] = {
         ("Mish", "it is smooth and passes small negative values", "mish"),
     ),
     "exploding": (
-        ("Normalisation before the activation", "it bounds what the activation gets, and is worth trying first; backbone.translator_norm=pre", None),
+        (
+            "Normalisation before the activation",
+            "it bounds what the activation gets, and is worth trying first; backbone.translator_norm=pre",
+            None,
+        ),
         ("Tanh", "its outputs stay between -1 and 1", "tanh"),
         ("Sigmoid", "its outputs stay between 0 and 1", "sigmoid"),
         ("Hard swish", "it is 0 below -3, which bounds one side at little cost", "hardswish"),
@@ -28,12 +32,18 @@ TABLE: dict[str, tuple[tuple[str, str, str | None], ...]] = {
 
 
 def recommendations(layer_type: str, problem: str) -> list[str]:
-    """One sentence for each function of `TABLE` that helps against `problem` in a layer of this type. Raises ConfigError for another problem."""
+    """One sentence for each function of `TABLE` that helps against `problem` in a layer of this type. Raises
+    ConfigError for another problem.
+    """
     one_of("problem", problem, tuple(TABLE))
     return [sentence(layer_type, *entry) for entry in TABLE[problem]]
 
 
 def sentence(layer_type: str, function: str, why: str, setting: str | None) -> str:
     """The recommendation, why, and the keys that choose it: for the CLIP towers and for the encoder-decoder."""
-    chosen = f"; backbone.activation={setting}, in the encoder-decoder backbone.translator_activation={setting}" if setting else ""
+    chosen = (
+        f"; backbone.activation={setting}, in the encoder-decoder backbone.translator_activation={setting}"
+        if setting
+        else ""
+    )
     return f"{function} for a layer of type {layer_type}: {why}{chosen}"

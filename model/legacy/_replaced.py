@@ -1,4 +1,6 @@
-"""The classes of the old training scripts. They can be imported; a call raises an error with the command line that replaces it."""
+"""The classes of the old training scripts. They can be imported; a call raises an error with the command line that
+replaces it.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,15 @@ class ReplacedModule:
     """The old module's name."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> NoReturn:
-        """Raises ConfigError. Its second line is the command line that replaces the call; for an argument that the class did not take, the error
-        names the argument instead."""
+        """Raises ConfigError. Its second line is the command line that replaces the call; for an argument that the
+        class did not take, the error names the argument instead.
+        """
         name = type(self).__name__
         if len(arguments) > len(BY_POSITION):
-            raise ConfigError(f"{name} has {len(arguments)} arguments by position; allowed: {', '.join(BY_POSITION)}, and the others by name")
+            raise ConfigError(
+                f"{name} has {len(arguments)} arguments by position; allowed: {', '.join(BY_POSITION)}, and the "
+                f"others by name"
+            )
         by_position = dict(zip(BY_POSITION, arguments, strict=False))
         twice = sorted(by_position.keys() & keywords)
         if twice:
@@ -36,4 +42,6 @@ class ReplacedModule:
         command = new_command(script, given)
         left_out = f", without {', '.join(command.useless)}" if command.useless else ""
         where = "docs/migration.md and python -m model.legacy list the differences"
-        raise ConfigError(f"{name} of model.{self.script} is replaced by train.py ({where}); allowed{left_out}:\n{command.line()}")
+        raise ConfigError(
+            f"{name} of model.{self.script} is replaced by train.py ({where}); allowed{left_out}:\n{command.line()}"
+        )

@@ -1,4 +1,6 @@
-"""The command line that replaces an old one, and the notes on what differs, as the steps of a translation change them."""
+"""The command line that replaces an old one, and the notes on what differs, as the steps of a translation change
+them.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Command:
         return shlex.join([*COMMAND, *(f"{key}={self.overrides[key]}" for key in ordered)])
 
     def value(self, key: str) -> str | None:
-        """The value of a key: from the overrides, from the script's settings, or from today's defaults; None where none of them has it."""
+        """The value of a key: from the overrides, from the script's settings, or from today's defaults; None where none
+        of them has it.
+        """
         return self.overrides.get(key, self.script.settings.get(key, self.script.defaults.get(key)))
 
     def take_back(self, key: str, value: str, reason: str) -> None:

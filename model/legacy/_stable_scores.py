@@ -20,7 +20,8 @@ from model.losses.score import on_axes
 
 @dataclass(eq=False)
 class StableScores:
-    """Guarded operations, and four scores that normalise rows. eps: added to what is divided by; clamp_min, clamp_max: bounds of results.
+    """Guarded operations, and four scores that normalise rows. eps: added to what is divided by; clamp_min, clamp_max:
+    bounds of results.
 
     They compute in float64, where eps is not lost, and return float64 for float64 and float32 for other dtypes.
     """
@@ -71,7 +72,9 @@ class StableScores:
         return make_loss("stable_norm", eps=self.eps).score(features)
 
     def stable_cosine_similarity_nd(self, *features: Tensor) -> Tensor:
-        """The n-th root of |prod_k x_k[a].u[b]|, (B, B), within the bounds; u is the mean of a sample's views, scaled to length 1."""
+        """The n-th root of |prod_k x_k[a].u[b]|, (B, B), within the bounds; u is the mean of a sample's views, scaled
+        to length 1.
+        """
         rows = self._rows(features)
         centre = normalise(self.stable_mean_n_vectors(*rows), self.eps)
         return self._clamp(stable_cosine([view @ centre.T for view in rows], len(rows))).to(result_dtype(features[0]))
@@ -85,9 +88,12 @@ class StableScores:
         return stable_distance(squares, len(rows), self.eps).to(result_dtype(features[0]))
 
     def by_version(self, loss_version: int, normalize: bool, *features: Tensor) -> Tensor:
-        """One of the four scores, by its number. normalize: whether rows are scaled once more before. Raises ConfigError for another number."""
+        """One of the four scores, by its number. normalize: whether rows are scaled once more before. Raises
+        ConfigError for another number.
+        """
         scores = (
-            self.stable_einsum_similarity, self.stable_norm_based_similarity, self.stable_cosine_similarity_nd, self.stable_euclidean_distance_nd,
+            self.stable_einsum_similarity, self.stable_norm_based_similarity, self.stable_cosine_similarity_nd,
+            self.stable_euclidean_distance_nd,
         )  # fmt: skip
         one_of("loss_version", loss_version, range(len(scores)))
         made = scores[loss_version](*(self._rows(features) if normalize else features))

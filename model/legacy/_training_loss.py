@@ -1,4 +1,6 @@
-"""From logits to the training loss, as the old trainers computed it: the masked loss of one axis, and the mean over axes."""
+"""From logits to the training loss, as the old trainers computed it: the masked loss of one axis, and the mean over
+axes.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,12 @@ def raw(classes: Tensor, alpha: Tensor | None) -> Tensor:
 
 
 def weighted(
-    reduction: str, weights: Callable[[Tensor, Tensor | None], Tensor], classes: Tensor, x: Tensor, y: Tensor, alpha: Tensor | None
+    reduction: str,
+    weights: Callable[[Tensor, Tensor | None], Tensor],
+    classes: Tensor,
+    x: Tensor,
+    y: Tensor,
+    alpha: Tensor | None,
 ) -> Tensor:
     """Cross-entropy along dim 1 of x and y times the weights of their cells."""
     by_cell = weights(classes, alpha).to(x.dtype)

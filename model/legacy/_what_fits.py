@@ -1,5 +1,6 @@
-"""Combinations that the old scripts took and that are refused today. Each step replaces some of them by the nearest one that is accepted, and notes
-it."""
+"""Combinations that the old scripts took and that are refused today. Each step replaces some of them by the nearest one
+that is accepted, and notes it.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ def fit_mask(command: Command) -> None:
     mask = command.overrides.get("loss.mask")
     if mask == "raw":
         command.overrides["loss.reduction"] = "mean"
-        command.notes.append("loss.reduction=sum, the old value, is refused: loss.mask=raw divides by B^(n-1) itself; loss.reduction=mean")
+        command.notes.append(
+            "loss.reduction=sum, the old value, is refused: loss.mask=raw divides by B^(n-1) itself; "
+            "loss.reduction=mean"
+        )
     if mask == "sigmoid":
         command.take_back("loss.axes", "all", "loss.mask=sigmoid has no softmax, and so no axes")
 
@@ -36,7 +40,9 @@ def fit_batch(command: Command) -> None:
     most = int(DENSE_CELLS ** (1 / views) + 1e-9)
     if size > most:
         overrides["data.batch_size"] = str(most)
-        command.notes.append(f"data.batch_size={size} is refused today: {size}^{views} tuples do not fit into memory; {most} is the most")
+        command.notes.append(
+            f"data.batch_size={size} is refused today: {size}^{views} tuples do not fit into memory; {most} is the most"
+        )
 
 
 FITS = (fit_pairs, fit_mask, fit_batch)

@@ -19,7 +19,8 @@ from model.losses import make_loss
 ANY_NUMBER = OldFile(versions={-1: "pairwise", **VERSIONS, 17: "einsum", 18: "einsum"}, row_eps=1e-8, eps=1e-30)
 LOSSES = {
     "calculate_loss": "einsum", "calculate_lossNorms": "norms",
-    **{f"calculate_loss{k}": f"loss{k}" for k in range(1, 9)}, **{f"calculate_lossNormsv{k}": f"normsv{k}" for k in range(2, 8)},
+    **{f"calculate_loss{k}": f"loss{k}" for k in range(1, 9)},
+    **{f"calculate_lossNormsv{k}": f"normsv{k}" for k in range(2, 8)},
 }  # fmt: skip
 
 
@@ -40,7 +41,10 @@ def _function(old: str, name: str) -> Callable[..., Tensor]:
         return ANY_NUMBER.figure(name, vecs, unwrap(mean_fn))
 
     logits.__name__ = logits.__qualname__ = old
-    logits.__doc__ = f"Views (B, F), rows as they are -> figures of `{name}`, with `mean_fn` for sums over views: 1 - it for loss1 to loss7."
+    logits.__doc__ = (
+        f"Views (B, F), rows as they are -> figures of `{name}`, with `mean_fn` for sums over views: 1 "
+        f"- it for loss1 to loss7."
+    )
     return old_name(replacement(name), __name__)(logits)
 
 
@@ -67,7 +71,9 @@ def Fast_loss_Hdim(*vecs: Tensor) -> Tensor:
 
 def calcloss(*arguments: Any, **keywords: Any) -> NoReturn:
     """Raises ConfigError, a ValueError, which names the replacement."""
-    raise ConfigError(f"{__name__}.calcloss has been removed\nuse model.losses.make_loss(name, mask=…, axes=…)(views, logit_scale)")
+    raise ConfigError(
+        f"{__name__}.calcloss has been removed\nuse model.losses.make_loss(name, mask=…, axes=…)(views, logit_scale)"
+    )
 
 
 @old_name("model.losses.numerics.normalise")
@@ -80,14 +86,15 @@ def normargs(*args: Tensor) -> tuple[Tensor, ...]:
 def get_loss_fn(logitsversion: int = 0, norm: bool = False, log: bool = False, JSE: int = 0) -> Callable[..., Tensor]:
     """The function for `logitsversion`, -1 to 18: views (B, F) one by one -> logits.
 
-    norm: whether rows are scaled to length 1 first; versions 7 to 11, 15 and 16 always scale them, 12 never does. `log` changes nothing.
-    JSE: whether JSE_mean stands for sums over views. Versions 17 and 18 are version 0, as in the old file. Raises ConfigError, a ValueError,
-    for another version.
+    norm: whether rows are scaled to length 1 first; versions 7 to 11, 15 and 16 always scale them, 12 never does. `log`
+    changes nothing. JSE: whether JSE_mean stands for sums over views. Versions 17 and 18 are version 0, as in the old
+    file. Raises ConfigError, a ValueError, for another version.
     """
     return ANY_NUMBER.chosen(logitsversion, norm, james_stein if JSE else total)
 
 
 __all__ = [
-    "get_loss_fn", "normargs", "calc_mean", "JSE_mean", "calcloss", "Fast_loss_Hdim", "calculate_lossStock", "calculate_lossbase",
+    "get_loss_fn", "normargs", "calc_mean", "JSE_mean", "calcloss", "Fast_loss_Hdim", "calculate_lossStock",
+    "calculate_lossbase",
     *LOSSES, *in_module(__name__),
 ]  # fmt: skip

@@ -31,11 +31,16 @@ class Gradients:
         """The sum so far, to be added to in place."""
         if id(tensor) not in self.by_tensor:
             place = self._places.get(id(tensor))
-            self.by_tensor[id(tensor)] = tensor, torch.zeros_like(tensor, requires_grad=False) if place is None else place.zero_()
+            self.by_tensor[id(tensor)] = (
+                tensor,
+                torch.zeros_like(tensor, requires_grad=False) if place is None else place.zero_(),
+            )
         return self.by_tensor[id(tensor)][1]
 
     def add_product(self, tensor: Tensor, rows: slice, left: Tensor, right: Tensor) -> None:
-        """Adds left @ right to the gradient of some rows of a tensor; the first that covers it whole is not added to zeros."""
+        """Adds left @ right to the gradient of some rows of a tensor; the first that covers it whole is not added to
+        zeros.
+        """
         if id(tensor) not in self.by_tensor and len(left) == len(tensor):
             self.by_tensor[id(tensor)] = tensor, torch.mm(left, right, out=self._places.get(id(tensor)))
         else:
@@ -56,7 +61,9 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Cells:
-    """Values of a cross in a tile, and the place of their gradients: (T, B) each; flipped: (B, T), where gradients are added to those there."""
+    """Values of a cross in a tile, and the place of their gradients: (T, B) each; flipped: (B, T), where gradients are
+    added to those there.
+    """
 
     values: Tensor
     grad: Tensor

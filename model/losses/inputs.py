@@ -25,7 +25,9 @@ def check_views(views: Views, reads: int | None) -> Views:
         if view.dim() != 2 or 0 in view.shape:
             raise ValueError(f"views[{k}]: shape {tuple(view.shape)} given; accepted: (B, F) with B and F of 1 or more")
         if view.shape != views[0].shape:
-            raise ValueError(f"views[{k}]: shape {tuple(view.shape)} given; accepted: {tuple(views[0].shape)}, that of views[0]")
+            raise ValueError(
+                f"views[{k}]: shape {tuple(view.shape)} given; accepted: {tuple(views[0].shape)}, that of views[0]"
+            )
     return views if isinstance(views, Tensor) else list(views)
 
 

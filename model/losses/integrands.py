@@ -1,5 +1,5 @@
-"""Functions under a feature sum, of numbers of row i (v, u) and of candidate c (w, y). Called with tensors or with symbols,
-so made of operators, integer powers, `abs` and `numerics.safe_sqrt`.
+"""Functions under a feature sum, of numbers of row i (v, u) and of candidate c (w, y). Called with tensors or with
+symbols, so made of operators, integer powers, `abs` and `numerics.safe_sqrt`.
 
 A radicand is positive: whoever makes v keeps it above 0, see `numerics.tiny`.
 """
@@ -33,7 +33,9 @@ def squared_distance(v: Value, u: Value, y: Value) -> Value:
 
 
 def root_less_distance(v: Value, u: Value, w: Value, y: Value) -> Value:
-    """sqrt(v + w) - |y - u| / 4, slope of |.| 0 at 0. The quarter is also in the slope of a root, so it costs nothing."""
+    """sqrt(v + w) - |y - u| / 4, slope of |.| 0 at 0. The quarter is also in the slope of a root, so it costs
+    nothing.
+    """
     return safe_sqrt(v + w) - (y - u).abs() / 4
 
 

@@ -42,12 +42,13 @@ def make_loss(
     """The loss `name` as a module: ``loss(views, logit_scale)``, ``loss.score(views)``, ``loss.lines(views)``.
 
     The keywords are the keys of ``loss.*`` (conf/loss/_keys.yaml); `views` and `batch_size` are the number of views and
-    of rows to expect, `seed` that of soft targets. Raises ConfigError, a ValueError, for a value that is not known and for
-    combinations that mean nothing.
+    of rows to expect, `seed` that of soft targets. Raises ConfigError, a ValueError, for a value that is not known and
+    for combinations that mean nothing.
 
-    In place of a name: a function of n tensors (B_k, F) that returns the scores of all tuples, (B_1, …, B_n), each a function of the tuple's own
-    rows. It trains along lines like the others, a row at a time. What it returns is checked: the loss raises ValueError for another shape, a dtype
-    that is not floating, another device, views changed in place, and scores that depend on other rows.
+    In place of a name: a function of n tensors (B_k, F) that returns the scores of all tuples, (B_1, …, B_n), each a
+    function of the tuple's own rows. It trains along lines like the others, a row at a time. What it returns is
+    checked: the loss raises ValueError for another shape, a dtype that is not floating, another device, views changed
+    in place, and scores that depend on other rows.
     """
     known = "einsum" if callable(name) else name  # a function takes the options that a score of tuples takes
     check_options(
@@ -71,12 +72,17 @@ def make_loss(
 
 
 def notices_of(name: str, reads: int | None, views: int | None, mask: str, elementwise: bool) -> tuple[str, ...]:
-    """What a run should say once: views that are not computed, a scale that is not trained, loops that are not compiled."""
+    """What a run should say once: views that are not computed, a scale that is not trained, loops that are not
+    compiled.
+    """
     notices = []
     if reads is not None and views is not None and views > reads:
         notices.append(f"loss={name} reads the first {reads} of {views} views; the others are not computed")
     if mask == "sigmoid":
         notices.append("loss.mask=sigmoid scales its logits to [-1, 1]: logit_scale cancels and is not trained")
     if elementwise and native.compiler() is None:
-        notices.append(f"no C++ compiler found (CXX, c++, g++, clang++): on a CPU loss={name} runs in eager tiles, several times slower")
+        notices.append(
+            f"no C++ compiler found (CXX, c++, g++, clang++): on a CPU loss={name} runs in eager tiles, several "
+            f"times slower"
+        )
     return tuple(notices)

@@ -33,7 +33,9 @@ class _SafeRoot(torch.autograd.Function):
 
 
 def safe_sqrt(x: Value) -> Value:
-    """sqrt(max(x, 0)), any shape, with gradient 0 where x <= 0; the true slope there is infinite, and inf * 0 is NaN."""
+    """sqrt(max(x, 0)), any shape, with gradient 0 where x <= 0; the true slope there is infinite, and inf * 0 is
+    NaN.
+    """
     return x.safe_sqrt() if isinstance(x, Symbol) else _SafeRoot.apply(x)
 
 
@@ -54,7 +56,9 @@ class _Moments(torch.autograd.Function):
 
 
 def moments(tensors: Sequence[Tensor], above: float = 0.0) -> tuple[Tensor, Tensor]:
-    """The sum of tensors that broadcast, and above + the sum of their squares; in few passes, above all on the way back."""
+    """The sum of tensors that broadcast, and above + the sum of their squares; in few passes, above all on the way
+    back.
+    """
     return _Moments.apply(above, *tensors)
 
 
@@ -98,7 +102,9 @@ class _SafePower(torch.autograd.Function):
 
 
 def safe_power(x: Value, exponent: float) -> Value:
-    """|x|^exponent for an exponent in (0, 1), any shape, with gradient 0 where x is 0; the true slope there is infinite."""
+    """|x|^exponent for an exponent in (0, 1), any shape, with gradient 0 where x is 0; the true slope there is
+    infinite.
+    """
     return x.safe_power(exponent) if isinstance(x, Symbol) else _SafePower.apply(x, exponent)
 
 
@@ -106,7 +112,9 @@ class _RowNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
         top = x.abs().amax(-1, keepdim=True)
-        top = torch.where(top > 0, top, 1)  # scaling by the largest entry first: a square of it can neither overflow nor vanish
+        top = torch.where(
+            top > 0, top, 1
+        )  # scaling by the largest entry first: a square of it can neither overflow nor vanish
         norm = top * torch.linalg.vector_norm(x / top, dim=-1, keepdim=True)
         ctx.save_for_backward(x, norm)
         return norm
@@ -144,7 +152,9 @@ class _Normalise(torch.autograd.Function):
 
 
 def normalise(x: Tensor, eps: float, narrow: bool = False) -> Tensor:
-    """x / (|x| + eps) by rows, (…, F) float64. A zero row stays zero and has gradient zero. narrow: see `plain_norm`."""
+    """x / (|x| + eps) by rows, (…, F) float64. A zero row stays zero and has gradient zero. narrow: see
+    `plain_norm`.
+    """
     return _Normalise.apply(x, eps, (plain_norm if narrow else row_norm)(x.detach()))
 
 
@@ -161,7 +171,9 @@ class _GramMatrix(torch.autograd.Function):
 
 
 def gram_matrix(x: Tensor) -> Tensor:
-    """Inner products of the rows of each matrix, (b, n, F) -> (b, n, n); one product back, where autograd would make two."""
+    """Inner products of the rows of each matrix, (b, n, F) -> (b, n, n); one product back, where autograd would make
+    two.
+    """
     return _GramMatrix.apply(x)
 
 
@@ -172,7 +184,9 @@ def saturate(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def to_float64(x: Tensor) -> Tensor:
-    """`x` in float64. An infinite float16 counts as 65504, its largest number: its range is small enough to leave by chance."""
+    """`x` in float64. An infinite float16 counts as 65504, its largest number: its range is small enough to leave by
+    chance.
+    """
     return x.double().clamp(-65504, 65504) if x.dtype == torch.float16 else x.double()
 
 
@@ -203,7 +217,9 @@ def result_dtype(x: Tensor) -> torch.dtype:
 
 
 def ordinary_rows(x: Tensor, normalised: bool, eps: float) -> bool:
-    """Whether every row of `x` (…, F), no float64, normalised if so asked, is zero or of a length that float32 can square and multiply."""
+    """Whether every row of `x` (…, F), no float64, normalised if so asked, is zero or of a length that float32 can
+    square and multiply.
+    """
     return ordinary_lengths(plain_norm(x.detach()), normalised, eps)
 
 

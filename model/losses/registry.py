@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from model.losses.evaluation.rows import Lines
 from model.losses.formulas import elementwise, gram, gram_pairs, matrices, product
 from model.losses.formulas.elementwise import FeatureScore
-from model.losses.formulas.feature_sums import MAGNITUDE, POWER, ROOT_LESS_TOTAL, ROOT_SPREAD, ROOT_SQUARE, SQUARED_SPREAD, TOTAL
+from model.losses.formulas.feature_sums import (
+    MAGNITUDE,
+    POWER,
+    ROOT_LESS_TOTAL,
+    ROOT_SPREAD,
+    ROOT_SQUARE,
+    SQUARED_SPREAD,
+    TOTAL,
+)
 from model.losses.formulas.gram import GramScore
 from model.losses.formulas.gram_pairs import PairScore
 from model.losses.formulas.product import ProductScore
@@ -58,6 +66,10 @@ ENTRIES: dict[str, Entry] = {
     "stable_distance": Entry(lambda eps: matrices.DistanceToMean(eps)),
     "gram": Entry(lambda eps: VolumeScore()),
     "pairwise_clip": Entry(lambda eps: matrices.DistinctPairs()),
-    "siglip": Entry(lambda eps: matrices.Stock(), reads=2, loss=lambda lines, seed, shared: SiglipLoss(lines, **shared)),
-    "symile": Entry(lambda eps: PairingScore(), loss=lambda lines, seed, shared: SymileLoss(lines, seed=seed, **shared)),
+    "siglip": Entry(
+        lambda eps: matrices.Stock(), reads=2, loss=lambda lines, seed, shared: SiglipLoss(lines, **shared)
+    ),
+    "symile": Entry(
+        lambda eps: PairingScore(), loss=lambda lines, seed, shared: SymileLoss(lines, seed=seed, **shared)
+    ),
 }

@@ -44,13 +44,16 @@ class Score(ABC):
     def row_sums(self, views: Sequence[Value]) -> list[Value] | None:
         """n values of one feature -> the functions of them whose sums over features are all that the statistics need.
 
-        None where the statistics need more than that, or `crosses` are other than products; then `prepare` stands alone.
+        None where the statistics need more than that, or `crosses` are other than products; then `prepare` stands
+        alone.
         """
         return None
 
     def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
         """(s, b) float64, `row_sums` summed over features -> row-wise statistics."""
-        raise TypeError(f"{type(self).__name__} has row_sums and no from_sums; a score needs both, or a prepare of its own")
+        raise TypeError(
+            f"{type(self).__name__} has row_sums and no from_sums; a score needs both, or a prepare of its own"
+        )
 
     def prepare(self, views: Tensor) -> Prepared:
         """(n, b, F) float64 -> row-wise statistics."""
@@ -67,7 +70,9 @@ class Score(ABC):
 
     @abstractmethod
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        """The values of `crosses`, each (T, B); rows (r, T, 1); cols (q, 1, B) -> scores (T, B) of n views of F features."""
+        """The values of `crosses`, each (T, B); rows (r, T, 1); cols (q, 1, B) -> scores (T, B) of n views of F
+        features.
+        """
 
 
 class TupleScore(Score):
@@ -83,7 +88,9 @@ class TupleScore(Score):
 
 
 def on_axes(x: Tensor, axes: Sequence[int], n: int) -> Tensor:
-    """`x`, whose dimensions belong to the ascending `axes`, with n dimensions, so that it broadcasts over the others."""
+    """`x`, whose dimensions belong to the ascending `axes`, with n dimensions, so that it broadcasts over the
+    others.
+    """
     shape = [1] * n
     for size, axis in zip(x.shape, axes, strict=True):
         shape[axis] = size

@@ -1,4 +1,5 @@
-"""Formulas as symbols: a formula that is called with symbols instead of tensors yields C++ for its value and its derivatives.
+"""Formulas as symbols: a formula that is called with symbols instead of tensors yields C++ for its value and its
+derivatives.
 
 So a formula stands once, in Python, and still runs in one pass over a tile where a C++ compiler is present.
 """

@@ -1,4 +1,6 @@
-"""Lightning's side of reporting: when a row of metrics is written, how long a step takes, what the progress bar shows."""
+"""Lightning's side of reporting: when a row of metrics is written, how long a step takes, what the progress bar
+shows.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from model.record.metrics_csv import Journal
 
 
 class JournalCallback(pl.Callback):
-    """Writes what the module has recorded, one row a step, into metrics.csv and to the run's other loggers, which also get the configuration."""
+    """Writes what the module has recorded, one row a step, into metrics.csv and to the run's other loggers, which also
+    get the configuration.
+    """
 
     def __init__(self, path: Path, config: dict[str, Any] | None = None) -> None:
         self.journal, self.config = Journal(path), config or {}
@@ -37,7 +41,9 @@ class JournalCallback(pl.Callback):
         if self._known_rows is not None and trainer.is_global_zero:
             self.journal.rewind(self._known_rows)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """The row of this optimizer step, if anything is due."""
         self._write(trainer, module)
 
@@ -59,7 +65,11 @@ class JournalCallback(pl.Callback):
 def as_numbers(recorded: dict[str, Tensor | float]) -> dict[str, float]:
     """Every figure as a float, those on a device with one transfer."""
     tensors = [key for key, value in recorded.items() if isinstance(value, Tensor)]
-    fetched = dict(zip(tensors, torch.stack([recorded[key].double().reshape(()) for key in tensors]).tolist(), strict=True)) if tensors else {}
+    fetched = (
+        dict(zip(tensors, torch.stack([recorded[key].double().reshape(()) for key in tensors]).tolist(), strict=True))
+        if tensors
+        else {}
+    )
     return {key: float(fetched.get(key, value)) for key, value in recorded.items()}
 
 
@@ -85,12 +95,16 @@ class StepClock(pl.Callback):
         """Starts the clock."""
         self._started = time.perf_counter()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Stops it."""
         self.durations.append(time.perf_counter() - self._started)
 
     def median(self, batches_per_step: int) -> float | None:
-        """Seconds of an optimizer step: in this process, or before the run was continued where this process has made none."""
+        """Seconds of an optimizer step: in this process, or before the run was continued where this process has made
+        none.
+        """
         counted = self.durations[self.WARM_UP :] or self.durations
         batch = statistics.median(counted) if counted else self._before
         return None if batch is None else batches_per_step * batch

@@ -1,4 +1,6 @@
-"""Errors of a file system while a run writes: which they are, and the two lines that say which file, how many bytes, what to do. Standard library."""
+"""Errors of a file system while a run writes: which they are, and the two lines that say which file, how many bytes,
+what to do. Standard library.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,16 @@ from model.errors import ConfigError, RunFailed
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # Only writing brings these; reading may bring the others too.
 OF_WRITING = (*FULL, errno.EROFS, errno.EFBIG)
-OF_FILE_SYSTEMS = (*OF_WRITING, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO, errno.ENOENT)
+OF_FILE_SYSTEMS = (
+    *OF_WRITING,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.EIO,
+    errno.ENOENT,
+)
 # How packages that are written in Rust end the text of such an error, which is no OSError.
 IN_TEXT = re.compile(r"\(os error (\d+)\)$")
 ADVICE = {
@@ -37,7 +48,9 @@ class NotWritten(OSError):
 
 @contextmanager
 def writing(path: Path, size: Callable[[], int] | None = None) -> Iterator[None]:
-    """Turns an error of the file system inside the block into NotWritten, which names `path`; `size` counts the bytes to be written, if it fails."""
+    """Turns an error of the file system inside the block into NotWritten, which names `path`; `size` counts the bytes
+    to be written, if it fails.
+    """
     try:
         yield
     except Exception as error:
@@ -62,7 +75,9 @@ def as_failures(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet_threads() -> Iterator[None]:
-    """In the block, threads that cannot write print no traceback: TensorBoard's hands its error to the main thread, which then raises it."""
+    """In the block, threads that cannot write print no traceback: TensorBoard's hands its error to the main thread,
+    which then raises it.
+    """
     before = threading.excepthook
 
     def hook(report: threading.ExceptHookArgs) -> None:
@@ -77,7 +92,9 @@ def quiet_threads() -> Iterator[None]:
 
 
 def write_failure(error: BaseException, folder: Path) -> RunFailed | None:
-    """What to say where `error`, or an error that it comes from, is one of the file system while something in `folder` was written; else None."""
+    """What to say where `error`, or an error that it comes from, is one of the file system while something in `folder`
+    was written; else None.
+    """
     if isinstance(error, (ConfigError, RunFailed)):
         return None
     found = [one for one in chain(error) if isinstance(one, OSError) and is_of_writing(one, folder)]
@@ -88,7 +105,9 @@ def write_failure(error: BaseException, folder: Path) -> RunFailed | None:
 
 def explained(error: OSError, folder: Path) -> RunFailed:
     """The two lines for an error that arose while something in `folder` was written."""
-    return RunFailed(f"{description(error, folder)}\n{advice(error.errno)}, then give the same command again{going_on(folder)}")
+    return RunFailed(
+        f"{description(error, folder)}\n{advice(error.errno)}, then give the same command again{going_on(folder)}"
+    )
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -120,7 +139,9 @@ def description(error: OSError, folder: Path) -> str:
     size, free = getattr(error, "size", None), free_bytes(path or folder)
     wanted = "" if size is None else f"{size:,} bytes were to be written, "
     left = "" if free is None else f"{free:,} bytes are free there"
-    return f"{path or f'a file in {folder}'} could not be written ({error.strerror}): {wanted}{left}".removesuffix(": ").removesuffix(", ")
+    return f"{path or f'a file in {folder}'} could not be written ({error.strerror}): {wanted}{left}".removesuffix(
+        ": "
+    ).removesuffix(", ")
 
 
 def free_bytes(path: Path) -> int | None:

@@ -1,5 +1,6 @@
-"""Files of a run: written so that a kill at any moment, or a full disk, leaves the old or the new one whole; moved aside where they are damaged.
-Errors name the file: see model/record/disk.py."""
+"""Files of a run: written so that a kill at any moment, or a full disk, leaves the old or the new one whole; moved
+aside where they are damaged. Errors name the file: see model/record/disk.py.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +26,11 @@ WRITTEN_TO = ("", "checkpoints", "examples", "report")
 
 @contextlib.contextmanager
 def replacing(path: Path, previous: Path | None = None) -> Iterator[BinaryIO]:
-    """A file to write to, which replaces `path` at the end of the block: it lies beside `path`, is flushed to the disk, and is then renamed.
+    """A file to write to, which replaces `path` at the end of the block: it lies beside `path`, is flushed to the disk,
+    and is then renamed.
 
-    After an error it is removed, and `path` stays as it was. previous: a second name, which the file that is replaced gets.
+    After an error it is removed, and `path` stays as it was. previous: a second name, which the file that is replaced
+    gets.
     """
     beside = being_written(path)
     try:
@@ -71,7 +74,9 @@ def being_written(path: Path) -> Path:
 
 
 def give_name(path: Path, other: Path) -> None:
-    """Makes `other` a second name of the file `path`, or a copy of it where the file system has no hard links. Replaces `other` at once."""
+    """Makes `other` a second name of the file `path`, or a copy of it where the file system has no hard links. Replaces
+    `other` at once.
+    """
     beside = being_written(other)
     beside.unlink(missing_ok=True)
     if other.is_dir():
@@ -80,7 +85,14 @@ def give_name(path: Path, other: Path) -> None:
         try:
             os.link(path, beside)
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EACCES):
+            if error.errno not in (
+                errno.EPERM,
+                errno.EMLINK,
+                errno.ENOSYS,
+                errno.ENOTSUP,
+                errno.EOPNOTSUPP,
+                errno.EACCES,
+            ):
                 raise
             shutil.copyfile(path, beside)
         os.replace(beside, other)
@@ -89,16 +101,23 @@ def give_name(path: Path, other: Path) -> None:
 
 
 def remove_unfinished(run_dir: Path, older_than: float = -1.0) -> None:
-    """Removes what killed processes were writing in a run's folder. For a time at which no other process writes there, or with `older_than`: only
-    what was last written to so many seconds ago."""
+    """Removes what killed processes were writing in a run's folder. For a time at which no other process writes there,
+    or with `older_than`: only what was last written to so many seconds ago.
+    """
     for name in WRITTEN_TO:
         for path in (run_dir / name).glob(".*"):
-            if BEING_WRITTEN.fullmatch(path.name) and path.is_file() and time.time() - path.stat().st_mtime > older_than:
+            if (
+                BEING_WRITTEN.fullmatch(path.name)
+                and path.is_file()
+                and time.time() - path.stat().st_mtime > older_than
+            ):
                 path.unlink(missing_ok=True)
 
 
 def set_aside(path: Path) -> Path:
-    """Renames a damaged file or folder to `<name>.damaged`, with a number where that name is taken; returns the new path."""
+    """Renames a damaged file or folder to `<name>.damaged`, with a number where that name is taken; returns the new
+    path.
+    """
     names = (path.with_name(f"{path.name}.damaged{number}") for number in itertools.chain([""], itertools.count(2)))
     aside = next(name for name in names if not os.path.lexists(name))
     os.rename(path, aside)

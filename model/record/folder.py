@@ -20,7 +20,8 @@ LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
 # Each of these a run can go on from.
 RESUMABLE = ("last.ckpt", "previous.ckpt")
-# What a run that was cut before its first checkpoint has left; best.ckpt alone is no checkpoint to go on from, as it lies within a validation.
+# What a run that was cut before its first checkpoint has left; best.ckpt alone is no checkpoint to go on from, as it
+# lies within a validation.
 BEST_FILE = f"{CHECKPOINTS}/best.ckpt"
 LEFT = (METRICS, "health.jsonl", SUMMARY, "data.json", "tensorboard", "wandb", "tokenizer", BEST_FILE)
 
@@ -30,14 +31,22 @@ class UsedFolder(ConfigError):
 
 
 def refuse_used_folder(folder: Path) -> None:
-    """Raises UsedFolder when `folder` holds a run already; one that was cut before its first checkpoint holds nothing."""
+    """Raises UsedFolder when `folder` holds a run already; one that was cut before its first checkpoint holds
+    nothing.
+    """
     if not (folder / METRICS).exists():
         return
     if can_go_on(folder):
-        raise UsedFolder(f"hydra.run.dir={folder} holds a run already; allowed: another folder, or ckpt_path=last beside it to go on with that run")
+        raise UsedFolder(
+            f"hydra.run.dir={folder} holds a run already; allowed: another folder, or ckpt_path=last beside it to go "
+            f"on with that run"
+        )
     own = any((folder / name).exists() for name in (LOCK, ".hydra"))
     if not own or not cut_before_checkpoint(folder):
-        raise UsedFolder(f"hydra.run.dir={folder} holds a run already, which cannot go on; allowed: another folder, or that folder removed")
+        raise UsedFolder(
+            f"hydra.run.dir={folder} holds a run already, which cannot go on; allowed: another folder, or that "
+            f"folder removed"
+        )
 
 
 def can_go_on(folder: Path) -> bool:
@@ -60,8 +69,9 @@ def clear_cut_run(folder: Path) -> None:
 
 
 def put_away_slurm_checkpoints(folder: Path) -> None:
-    """Moves what Lightning's handler for Slurm has written for older versions into checkpoints/: under Slurm, Lightning evaluates such a file in
-    place of the weights that it is given."""
+    """Moves what Lightning's handler for Slurm has written for older versions into checkpoints/: under Slurm, Lightning
+    evaluates such a file in place of the weights that it is given.
+    """
     for path in folder.glob("hpc_ckpt_*.ckpt"):
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
         path.replace(folder / CHECKPOINTS / path.name)
@@ -84,7 +94,10 @@ def only_writer(folder: Path, *, waits: bool) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise UsedFolder(f"hydra.run.dir={folder} is in use by another process; allowed: another folder, or to wait for its end") from error
+                raise UsedFolder(
+                    f"hydra.run.dir={folder} is in use by another process; allowed: another folder, or to wait for "
+                    f"its end"
+                ) from error
             # A file system without locks.
         try:
             yield

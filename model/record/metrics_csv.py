@@ -1,4 +1,6 @@
-"""metrics.csv: one row per entry, columns in order of first appearance, no wall-clock values, so that equal runs give equal files."""
+"""metrics.csv: one row per entry, columns in order of first appearance, no wall-clock values, so that equal runs give
+equal files.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Journal:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a metrics file, each without its empty cells; none where there is no file. A row cut by a kill is left out."""
+    """The rows of a metrics file, each without its empty cells; none where there is no file. A row cut by a kill is
+    left out.
+    """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

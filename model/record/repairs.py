@@ -1,4 +1,6 @@
-"""repairs.txt: what was damaged or missing in a run's folder, and what was done about it, one sentence a line. summary.json repeats it."""
+"""repairs.txt: what was damaged or missing in a run's folder, and what was done about it, one sentence a line.
+summary.json repeats it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ REPAIRS = "repairs.txt"
 
 
 def record_repair(run_dir: Path, sentence: str) -> None:
-    """Warns, and adds the sentence to the file. Files, because the run may be killed and continued before it writes its summary."""
+    """Warns, and adds the sentence to the file. Files, because the run may be killed and continued before it writes its
+    summary.
+    """
     log.warning("%s (in %s)", sentence, run_dir)
     append(run_dir / REPAIRS, sentence + "\n")
 
@@ -26,4 +30,6 @@ def read_repairs(run_dir: Path) -> list[str]:
 def move_damaged(run_dir: Path, path: Path, reason: str, instead: str) -> None:
     """Moves a damaged file or folder of the run aside and records it. instead: what is used now, in words."""
     aside = set_aside(path)
-    record_repair(run_dir, f"{path.relative_to(run_dir)} is damaged ({reason}) and was renamed to {aside.name}; {instead}")
+    record_repair(
+        run_dir, f"{path.relative_to(run_dir)} is damaged ({reason}) and was renamed to {aside.name}; {instead}"
+    )

@@ -15,15 +15,20 @@ from model.record.files import write_whole
 
 SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
-# Exists from the summary of a run to the end of its analysis and report, which a run that is cut there makes when it goes on.
+# Exists from the summary of a run to the end of its analysis and report, which a run that is cut there makes when it
+# goes on.
 UNFINISHED = ".unfinished"
 # The status of a run that came to its end; others are `failed` and `interrupted`.
 ENDED = ("complete", "stopped")
 # The default of `objective`.
 OBJECTIVE = "val/recall@1"
 # What the two kinds of recall mean, for readers of tables.
-RECALL_MEANING = "recall@k: image and caption 1 find each other among the first k by cosine, the mean of both directions."
-JOINT_MEANING = "joint_recall@k: the image is among the first k that the sample's other views find by the trained score."
+RECALL_MEANING = (
+    "recall@k: image and caption 1 find each other among the first k by cosine, the mean of both directions."
+)
+JOINT_MEANING = (
+    "joint_recall@k: the image is among the first k that the sample's other views find by the trained score."
+)
 PACKAGES = ("nway-clip", "torch", "pytorch-lightning", "hydra-core", "transformers")
 
 
@@ -38,7 +43,9 @@ class Summary:
     """The last validation's figures and those of the splits of `evaluate`."""
     config_hash: str
     steps: dict[str, int]
-    """Optimizer steps `attempted`, `applied`, `skipped` (by the monitor or the gradient scaler) and `clipped` (as far as the monitor clips)."""
+    """Optimizer steps `attempted`, `applied`, `skipped` (by the monitor or the gradient scaler) and `clipped` (as far
+    as the monitor clips).
+    """
     seconds: float
     """Wall-clock time of training in this process, in seconds; a continued run counts from its continuation."""
     step_seconds: float | None
@@ -48,7 +55,9 @@ class Summary:
     objective_name: str = OBJECTIVE
     """The figure that sweeps maximise."""
     notes: dict[str, object] = field(default_factory=dict)
-    """What else the run has to say: number of parameters, number of views, samples of each split, the ceiling of recall."""
+    """What else the run has to say: number of parameters, number of views, samples of each split, the ceiling of
+    recall.
+    """
 
     @property
     def objective(self) -> float:
@@ -62,10 +71,11 @@ class Summary:
 
 
 def record_failure(folder: Path, reason: str, name: str = SUMMARY, status: str = "failed") -> None:
-    """Writes the summary of a run (with EVALUATION: of an evaluation) that failed or, by `status`, was interrupted; `reason` in words.
+    """Writes the summary of a run (with EVALUATION: of an evaluation) that failed or, by `status`, was interrupted;
+    `reason` in words.
 
-    The summary of a run that has ended is kept: an interrupted report, or a failed attempt to continue the run, does not change its figures.
-    Where it cannot be written, as the disk may be why the run failed, there is none.
+    The summary of a run that has ended is kept: an interrupted report, or a failed attempt to continue the run, does
+    not change its figures. Where it cannot be written, as the disk may be why the run failed, there is none.
     """
     if read_summary(folder, name).get("status") in ENDED:
         return

@@ -1,4 +1,6 @@
-"""``python -m model.report <folder>`` makes the report of a run's folder, or the comparison of a sweep's, again from its files."""
+"""``python -m model.report <folder>`` makes the report of a run's folder, or the comparison of a sweep's, again from
+its files.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ USAGE = "usage: python -m model.report <folder of a run or of a sweep>"
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the files that were written. Exit codes: 0 done, 1 they cannot be written, 2 the folder is neither a run's nor a sweep's."""
+    """Prints the files that were written. Exit codes: 0 done, 1 they cannot be written, 2 the folder is neither a run's
+    nor a sweep's.
+    """
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print(USAGE, file=sys.stderr)
         return 0 if {"-h", "--help"} & set(arguments) else 2
@@ -44,7 +48,10 @@ def make(folder: Path) -> list[Path]:
         return write_comparison(folder)
     except ConfigError as error:
         marks = ", ".join(MARKS)
-        raise ConfigError(f"{folder} is neither a run's folder nor a sweep's; allowed: one that holds {marks}, or a sweep's jobs that do") from error
+        raise ConfigError(
+            f"{folder} is neither a run's folder nor a sweep's; allowed: one that holds {marks}, or a sweep's jobs "
+            f"that do"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What a choice of conf/ comes to where nothing else is said: `loss=stock` -> its keys with their defaults, from the YAML files alone."""
+"""What a choice of conf/ comes to where nothing else is said: `loss=stock` -> its keys with their defaults, from the
+YAML files alone.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from model.config.compose import CONF
 
 @cache
 def choice_defaults(group: str, choice: str) -> dict[str, Any] | None:
-    """Key -> default, references as they are written; None where conf/ has no such choice, as of an own one on Hydra's search path."""
+    """Key -> default, references as they are written; None where conf/ has no such choice, as of an own one on Hydra's
+    search path.
+    """
     path = CONF / group / f"{choice}.yaml"
     if not path.is_file():
         return None

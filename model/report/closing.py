@@ -12,8 +12,12 @@ JOINT = "joint_recall@1"
 
 
 def closing_table(summary: Summary, sizes: dict[str, int], ceilings: dict[str, dict[str, float]]) -> Table:
-    """`sizes`: split -> samples, from which chance follows; `ceilings`: split -> the most that its captions allow, where it is known."""
-    table = Table(title=f"{summary.status} in {summary.seconds:.0f} s, {summary.steps['applied']} steps", title_justify="left")
+    """`sizes`: split -> samples, from which chance follows; `ceilings`: split -> the most that its captions allow,
+    where it is known.
+    """
+    table = Table(
+        title=f"{summary.status} in {summary.seconds:.0f} s, {summary.steps['applied']} steps", title_justify="left"
+    )
     table.add_column("split")
     for name in (*RECALLS, JOINT, "swap_acc", "loss"):
         table.add_column(name, justify="right")
@@ -36,4 +40,6 @@ def print_closing(summary: Summary, sizes: dict[str, int], ceilings: dict[str, d
     if table.rows:
         console.print(RECALL_MEANING, JOINT_MEANING, style="dim")
     step = f"{1000 * summary.step_seconds:.0f} ms a step, " if summary.step_seconds else ""
-    console.print(f"{step}{summary.peak_memory_mib:,.0f} MiB at most; files in [bold]{summary.folder}[/bold]", soft_wrap=True)
+    console.print(
+        f"{step}{summary.peak_memory_mib:,.0f} MiB at most; files in [bold]{summary.folder}[/bold]", soft_wrap=True
+    )

@@ -1,4 +1,6 @@
-"""Command lines to paste: of one run, of a whole sweep. Hydra keeps what was typed; here it becomes a line for the shell again."""
+"""Command lines to paste: of one run, of a whole sweep. Hydra keeps what was typed; here it becomes a line for the
+shell again.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,8 @@ from model.report.run_files import Run, read_config_options, read_overrides
 
 COMMAND = ("python", "train.py")
 SWEEP_FILE = "multirun.yaml"
-# Of what Hydra itself was told, one run needs the folders of own configuration files; launcher, sweeper and the sweep's folder are no part of it.
+# Of what Hydra itself was told, one run needs the folders of own configuration files; launcher, sweeper and the sweep's
+# folder are no part of it.
 SEARCH_PATH = "hydra.searchpath"
 # These name a checkpoint in the run's own folder, so that a command with one of them needs that folder too.
 OWN_CHECKPOINTS = ("ckpt_path=last", "ckpt_path=best")
@@ -27,17 +30,37 @@ def run_command(run: Run) -> str:
     """The line that makes the run, alone where it was a sweep's job; empty where its configuration was not kept."""
     if not (run.overrides or run.config):
         return ""
-    needed = (SEARCH_PATH, RUN_FOLDER) if any(argument in OWN_CHECKPOINTS for argument in run.overrides) else (SEARCH_PATH,)
-    return shlex.join([*COMMAND, *run.config_options, *run.overrides, *(argument for argument in run.hydra_overrides if key_of(argument) in needed)])
+    needed = (
+        (SEARCH_PATH, RUN_FOLDER) if any(argument in OWN_CHECKPOINTS for argument in run.overrides) else (SEARCH_PATH,)
+    )
+    return shlex.join(
+        [
+            *COMMAND,
+            *run.config_options,
+            *run.overrides,
+            *(argument for argument in run.hydra_overrides if key_of(argument) in needed),
+        ]
+    )
 
 
 def sweep_command(folder: Path) -> str:
-    """The line that makes, or goes on with, the sweep in `folder`: the last that was typed. Empty where it was not kept."""
+    """The line that makes, or goes on with, the sweep in `folder`: the last that was typed. Empty where it was not
+    kept.
+    """
     task, hydra = (read_overrides(folder / SWEEP_FILE, part) for part in ("task", "hydra"))
     if not (task or hydra):
         return ""
     own = [argument for argument in hydra if key_of(argument) not in SAID_OTHERWISE]
-    return shlex.join([*COMMAND, "-m", *read_config_options(folder / SWEEP_FILE), *task, *own, f"{SWEEP_FOLDER}={as_value(from_here(folder))}"])
+    return shlex.join(
+        [
+            *COMMAND,
+            "-m",
+            *read_config_options(folder / SWEEP_FILE),
+            *task,
+            *own,
+            f"{SWEEP_FOLDER}={as_value(from_here(folder))}",
+        ]
+    )
 
 
 def key_of(argument: str) -> str:

@@ -1,4 +1,6 @@
-"""Pictures of a run's gradient health: rows of health.jsonl -> Figure. matplotlib only; nothing is shown or saved here."""
+"""Pictures of a run's gradient health: rows of health.jsonl -> Figure. matplotlib only; nothing is shown or saved
+here.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ FLOOR = 1e-12
 
 
 def health_figures(run_dir: Path) -> dict[str, Figure]:
-    """File name without ending -> picture, of everything that the run in `run_dir` has recorded; none where it recorded nothing."""
+    """File name without ending -> picture, of everything that the run in `run_dir` has recorded; none where it recorded
+    nothing.
+    """
     drawn = {name: draw() for name, draw in health_pictures(run_dir).items()}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -42,24 +46,44 @@ def health_pictures(run_dir: Path) -> dict[str, Picture]:
 
 
 def norm_over_steps(rows: Sequence[Row]) -> Figure | None:
-    """The global gradient norm before clipping, the norm above which is clipped, and where steps were clipped or left out; where there is
-    clipping, below it the share of steps that were clipped since the row before."""
+    """The global gradient norm before clipping, the norm above which is clipped, and where steps were clipped or left
+    out; where there is clipping, below it the share of steps that were clipped since the row before.
+    """
     if not rows:
         return None
     clips = any(row["clip"] is not None for row in rows)
     figure = Figure(figsize=(9, 5.2 if clips else 4.2), layout="constrained")
     axes, *below = figure.subplots(2, sharex=True, height_ratios=(4, 1)) if clips else [figure.subplots()]
     shown = [row for row in rows if math.isfinite(row["norm"])]
-    axes.plot([row["step"] for row in shown], [max(row["norm"], FLOOR) for row in shown], color=HEALTHY, linewidth=1.2, label="global norm")
+    axes.plot(
+        [row["step"] for row in shown],
+        [max(row["norm"], FLOOR) for row in shown],
+        color=HEALTHY,
+        linewidth=1.2,
+        label="global norm",
+    )
     if clips:
         limits = [math.nan if row["clip"] is None else row["clip"] for row in rows]
-        axes.plot([row["step"] for row in rows], limits, color=NEUTRAL, linestyle="--", linewidth=1, label="clipped above")
+        axes.plot(
+            [row["step"] for row in rows], limits, color=NEUTRAL, linestyle="--", linewidth=1, label="clipped above"
+        )
         draw_clipped_share(below[0], rows)
     marked = [row for row in shown if row["action"] == "clip"]
     size = 5 if len(rows) < 200 else 3
-    draw_marks(axes, [row["step"] for row in marked], [row["norm"] for row in marked], "clipped", marker="v", color=VANISHING, markersize=size)
+    draw_marks(
+        axes,
+        [row["step"] for row in marked],
+        [row["norm"] for row in marked],
+        "clipped",
+        marker="v",
+        color=VANISHING,
+        markersize=size,
+    )
     edge = {"transform": axes.get_xaxis_transform(), "clip_on": False, "markersize": 7}
-    for count, label, marker, color in (("skipped", "left out", "x", EXPLODING), ("scaler_skips", "dropped by the scaler", "+", NEUTRAL)):
+    for count, label, marker, color in (
+        ("skipped", "left out", "x", EXPLODING),
+        ("scaler_skips", "dropped by the scaler", "+", NEUTRAL),
+    ):
         lost = [row["step"] for row in increases(rows, count)]
         draw_marks(axes, lost, [0.03] * len(lost), label, marker=marker, color=color, **edge)
     axes.set(ylabel="gradient norm", yscale="log" if shown else "linear", title="Gradient norm, before clipping")
@@ -93,7 +117,9 @@ def increases(rows: Sequence[Row], count: str) -> list[Row]:
 
 
 def norm_by_layer_and_step(rows: Sequence[Row]) -> Figure | None:
-    """A map of the gradient norm: one line per layer, one column per row of the history, colour on a logarithmic scale."""
+    """A map of the gradient norm: one line per layer, one column per row of the history, colour on a logarithmic
+    scale.
+    """
     layers = list(dict.fromkeys(layer for row in rows for layer in row["layers"]))
     if not layers:
         return None
@@ -114,8 +140,12 @@ def norm_by_layer_and_step(rows: Sequence[Row]) -> Figure | None:
 
 
 def gradient_flow(rows: Sequence[Row]) -> Figure | None:
-    """The gradient norm layer by layer at the last row where all are finite, with the bounds of vanishing and exploding."""
-    row = next((row for row in reversed(rows) if row["layers"] and all(map(math.isfinite, row["layers"].values()))), None)
+    """The gradient norm layer by layer at the last row where all are finite, with the bounds of vanishing and
+    exploding.
+    """
+    row = next(
+        (row for row in reversed(rows) if row["layers"] and all(map(math.isfinite, row["layers"].values()))), None
+    )
     if row is None:
         return None
     layers, norms = list(row["layers"]), list(row["layers"].values())
@@ -140,7 +170,9 @@ def gradient_flow(rows: Sequence[Row]) -> Figure | None:
 
 
 def near_zero_by_layer(rows: Sequence[Row]) -> Figure | None:
-    """The share of activations near zero, layer by layer, at the last row that has them; the largest shares also in figures."""
+    """The share of activations near zero, layer by layer, at the last row that has them; the largest shares also in
+    figures.
+    """
     row = next((row for row in reversed(rows) if row.get("near_zero")), None)
     if row is None:
         return None
@@ -175,7 +207,9 @@ def bar_height(layers: Sequence[str]) -> float:
 
 
 def label_layers(axes: Axes, layers: Sequence[str], first: Sequence[int] = ()) -> list[int]:
-    """Names the lines from top to bottom, those at the places `first` before others where there are more than can be read; returns which."""
+    """Names the lines from top to bottom, those at the places `first` before others where there are more than can be
+    read; returns which.
+    """
     every = math.ceil(len(layers) / MOST_LABELS)
     places: list[int] = []
     for place in (*first, *range(0, len(layers), every)):

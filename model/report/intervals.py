@@ -13,7 +13,9 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean of `n` values; `low` to `high` holds the true mean in 95 % of such samples of normal values. One value has no interval: None."""
+    """The mean of `n` values; `low` to `high` holds the true mean in 95 % of such samples of normal values. One value
+    has no interval: None.
+    """
 
     n: int
     mean: float

@@ -28,7 +28,8 @@ from model.report.run_files import Run, read_run
 FOLDER, PAGE = "report", "index.html"
 # Dots an inch: about two of a screen's for one of the page's; of wide pictures fewer.
 RESOLUTION, WIDE_RESOLUTION = 150, 120
-# Pictures wider than this, in inches, are drawn as narrow as the others; where they are also higher than this they keep their size, folded away.
+# Pictures wider than this, in inches, are drawn as narrow as the others; where they are also higher than this they keep
+# their size, folded away.
 WIDE, HIGH = 6.0, 6.0
 # The most characters of a caption that the page shows.
 LONGEST = 500
@@ -56,7 +57,9 @@ class Shown:
 
 
 def write_report(folder: Path) -> list[Path]:
-    """Writes report/index.html and its pictures as PNG into the run's folder; returns the files. Raises ConfigError where it is no run's."""
+    """Writes report/index.html and its pictures as PNG into the run's folder; returns the files. Raises ConfigError
+    where it is no run's.
+    """
     run = read_run(folder)
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
@@ -68,8 +71,15 @@ def write_report(folder: Path) -> list[Path]:
 
 
 def draw(run: Run) -> tuple[dict[str, Drawn], list[str]]:
-    """File name without ending -> picture, for everything that the run can show; and a sentence for each picture that could not be drawn."""
-    pictures = {**training_pictures(run), **retrieval_pictures(run), **feature_pictures(run), **health_pictures(run.folder)}
+    """File name without ending -> picture, for everything that the run can show; and a sentence for each picture that
+    could not be drawn.
+    """
+    pictures = {
+        **training_pictures(run),
+        **retrieval_pictures(run),
+        **feature_pictures(run),
+        **health_pictures(run.folder),
+    }
     drawn, failures = {}, []
     for name, picture in pictures.items():
         try:
@@ -127,7 +137,9 @@ def render(run: Run, drawn: Mapping[str, Drawn], failures: Sequence[str]) -> str
 def template() -> Template:
     """page.html, which escapes what it is given."""
     files = FileSystemLoader(Path(__file__).parent)
-    return Environment(loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).get_template("page.html")
+    return Environment(
+        loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template("page.html")
 
 
 def fill(section: Section, run: Run, drawn: Mapping[str, Drawn]) -> dict[str, Any] | None:
@@ -138,7 +150,14 @@ def fill(section: Section, run: Run, drawn: Mapping[str, Drawn]) -> dict[str, An
     if not (shown or tables or queries):
         return None
     note = f"{section.note} {parts.examples_note(run)}".strip() if section.examples else section.note
-    return {"title": section.title, "anchor": section.anchor, "note": note, "pictures": shown, "tables": tables, "queries": queries}
+    return {
+        "title": section.title,
+        "anchor": section.anchor,
+        "note": note,
+        "pictures": shown,
+        "tables": tables,
+        "queries": queries,
+    }
 
 
 def show(alt: str, drawn: Drawn) -> Shown:
@@ -157,7 +176,10 @@ def with_pictures(run: Run) -> Sequence[dict[str, Any]]:
         if hit["picture"] not in known:
             known[hit["picture"]] = data_uri(file.read_bytes()) if file.is_file() else ""
     return [
-        {"caption": beginning(query["caption"], LONGEST), "hits": [{**hit, "source": known[hit["picture"]]} for hit in query["hits"]]}
+        {
+            "caption": beginning(query["caption"], LONGEST),
+            "hits": [{**hit, "source": known[hit["picture"]]} for hit in query["hits"]],
+        }
         for query in run.examples.get("queries", [])
     ]
 

@@ -32,7 +32,13 @@ def rank(value: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """For people: 205 s below ten minutes, 14 min below two hours, then 2.2 h."""
-    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 600
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def count(value: int) -> str:

@@ -52,7 +52,10 @@ def problems(run: Run) -> list[str]:
     told = [run.summary["reason"]] if run.summary.get("reason") else []
     if run.halt:
         layers = run.halt.get("layers") or []
-        told.append(f"Halted at step {run.halt.get('step')}: {run.halt.get('reason')}." + (f" Layers: {', '.join(layers)}." if layers else ""))
+        told.append(
+            f"Halted at step {run.halt.get('step')}: {run.halt.get('reason')}."
+            + (f" Layers: {', '.join(layers)}." if layers else "")
+        )
     if status(run) == "unfinished":
         told.append("There is no summary.json: the run goes on, or it was cut.")
     told += run.summary.get("repairs", [])
@@ -71,7 +74,14 @@ def facts(run: Run) -> list[tuple[str, str]]:
         told.append(("seed", str(run.setting("seed"))))
     precision, asked = (run.summary or run.evaluation).get("precision"), run.setting("trainer.precision")
     if precision:
-        told.append(("precision", precision if precision == str(asked) else f"{precision} (the device does not support trainer.precision={asked})"))
+        told.append(
+            (
+                "precision",
+                precision
+                if precision == str(asked)
+                else f"{precision} (the device does not support trainer.precision={asked})",
+            )
+        )
     views = run.summary.get("views") or run.analysis.get("views") or []
     return [*told, ("views", f"{len(views)}: {', '.join(map(label, views))}")] if views else told
 
@@ -98,7 +108,9 @@ def split_tiles(run: Run, body: dict[str, Any], split: str) -> list[Tile]:
         if value is not None:
             shown.append(Tile(f"{split} recall@{k}", share(value), against(run, body, split, k)))
     if metrics.get(f"{split}/{JOINT}") is not None:
-        shown.append(Tile(f"{split} joint recall@1", share(metrics[f"{split}/{JOINT}"]), "the image from all other views"))
+        shown.append(
+            Tile(f"{split} joint recall@1", share(metrics[f"{split}/{JOINT}"]), "the image from all other views")
+        )
     if metrics.get(f"{split}/swap_acc") is not None:
         shown.append(Tile(f"{split} swap acc.", share(metrics[f"{split}/swap_acc"]), "matches that win their line"))
     return shown
@@ -116,7 +128,9 @@ def costs(body: dict[str, Any]) -> list[Tile]:
     if body.get("peak_memory_mib"):
         shown.append(Tile("memory, MiB", f"{body['peak_memory_mib']:,.0f}", "at most"))
     if body.get("parameters"):
-        shown.append(Tile("parameters", count(body["parameters"]), f"{len(body['views'])} views" if body.get("views") else ""))
+        shown.append(
+            Tile("parameters", count(body["parameters"]), f"{len(body['views'])} views" if body.get("views") else "")
+        )
     return shown
 
 
@@ -143,14 +157,23 @@ def splits(metrics: dict[str, Any]) -> list[str]:
 def recall_tables(run: Run) -> list[Table]:
     """Recall by split as evaluated, then by caption view and direction, then of any view from the others."""
     averages = "Image to caption 1 and back, averaged; the ceiling is what caption 1 allows"
-    tables = [by_split(run, run.summary, averages), by_split(run, run.evaluation, f"Evaluated by train=false: {averages[0].lower()}{averages[1:]}")]
+    tables = [
+        by_split(run, run.summary, averages),
+        by_split(run, run.evaluation, f"Evaluated by train=false: {averages[0].lower()}{averages[1:]}"),
+    ]
     for split, found in run.analysis.get("retrieval", {}).items():
         columns = [*(f"recall@{k}" for k in KS), "median rank"]
         head = f"{split}, {found['samples']:,} pictures"
         ranked = [[pair["name"], *intervals(pair), rank(pair.get("median_rank"))] for pair in rankings(found)]
-        rest = [[label(pair["view"]), *intervals(pair), rank(pair.get("median_rank"))] for pair in found.get("rest", [])]
-        tables.append(Table(f"A view found from all the others by the training score ({head})", ["view", *columns], rest))
-        tables.append(Table(f"By caption and direction ({head}; 95 % bootstrap interval)", ["asked → found", *columns], ranked))
+        rest = [
+            [label(pair["view"]), *intervals(pair), rank(pair.get("median_rank"))] for pair in found.get("rest", [])
+        ]
+        tables.append(
+            Table(f"A view found from all the others by the training score ({head})", ["view", *columns], rest)
+        )
+        tables.append(
+            Table(f"By caption and direction ({head}; 95 % bootstrap interval)", ["asked → found", *columns], ranked)
+        )
     return filled(tables)
 
 
@@ -177,11 +200,18 @@ def examples_note(run: Run) -> str:
 
 def class_tables(run: Run) -> list[Table]:
     """Zero-shot classification and probes, each against always saying the most frequent class."""
-    zero = Table("Zero-shot classification by prompts", ["split", "top-1", "top-5", "most frequent", "classes", "pictures"])
+    zero = Table(
+        "Zero-shot classification by prompts", ["split", "top-1", "top-5", "most frequent", "classes", "pictures"]
+    )
     for split, found in run.analysis.get("zero_shot", {}).items():
         sizes = [number(found["classes"]), number(found["samples"])]
-        zero.rows.append([split, interval(found.get("top1")), interval(found.get("top5")), share(found.get("majority")), *sizes])
-    probes = Table("Probes: logistic regression on frozen features", ["features", "accuracy", "most frequent", "fitted on", "scored on"])
+        zero.rows.append(
+            [split, interval(found.get("top1")), interval(found.get("top5")), share(found.get("majority")), *sizes]
+        )
+    probes = Table(
+        "Probes: logistic regression on frozen features",
+        ["features", "accuracy", "most frequent", "fitted on", "scored on"],
+    )
     for tower, found in run.analysis.get("probes", {}).items():
         places = [fitted(found, "fitted_on", 0), fitted(found, "scored_on", 1)]
         probes.rows.append([f"{tower} features", share(found["accuracy"]), share(found.get("majority")), *places])
@@ -198,8 +228,13 @@ def geometry_tables(run: Run) -> list[Table]:
     tables = []
     for split, found in run.analysis.get("geometry", {}).items():
         parts = [found.get(name, {}) for name in ("uniformity", "effective_rank", "modality_gap")]
-        rows = [[label(view), *(number(part.get(view)) for part in parts)] for view in dict.fromkeys(view for part in parts for view in part)]
-        tables.append(Table(f"Features of every view ({split})", ["view", "uniformity", "effective rank", "modality gap"], rows))
+        rows = [
+            [label(view), *(number(part.get(view)) for part in parts)]
+            for view in dict.fromkeys(view for part in parts for view in part)
+        ]
+        tables.append(
+            Table(f"Features of every view ({split})", ["view", "uniformity", "effective rank", "modality gap"], rows)
+        )
     return filled(tables)
 
 
@@ -209,7 +244,11 @@ def token_tables(run: Run) -> list[Table]:
     norm = tokens.get("norm", {})
     lengths = [["length", *(number(value) for value in norm.values())]] if norm else []
     ranked = [
-        Table(caption, ["token", "cosine to the mean"], [[repr(token)[1:-1], share(cosine)] for token, cosine in tokens.get(key, [])])
+        Table(
+            caption,
+            ["token", "cosine to the mean"],
+            [[repr(token)[1:-1], share(cosine)] for token, cosine in tokens.get(key, [])],
+        )
         for key, caption in (("central", "Most central tokens"), ("furthest", "Furthest tokens"))
     ]
     return filled([Table("Length of token embeddings", ["", *norm], lengths), *ranked])

@@ -44,14 +44,16 @@ SECTIONS = (
         f"{RECALL_MEANING} {JOINT_MEANING} Both depend on how many samples are ranked: compare equal sizes only.",
         {
             "recall": "Line chart of recall at 1, 5 and 10 at every validation during training.",
-            "retrieval_*": "Dots with intervals, a row for every caption view and direction; the table below has the figures.",
+            "retrieval_*": "Dots with intervals, a row for every caption view and direction; the table below has the "
+            "figures.",
         },
         parts.recall_tables,
     ),
     Section(
         "Retrieved examples",
         "examples",
-        "Captions of evaluated samples and the five pictures closest to each, best first. The right picture has a green frame and a tick.",
+        "Captions of evaluated samples and the five pictures closest to each, best first. The right picture has a "
+        "green frame and a tick.",
         examples=True,
     ),
     Section(
@@ -67,20 +69,24 @@ SECTIONS = (
     Section(
         "Classification",
         "classes",
-        "How well classes can be told from the features, against always saying the most frequent class of the scored split.",
+        "How well classes can be told from the features, against always saying the most frequent class of the scored "
+        "split.",
         tables=parts.class_tables,
     ),
     Section(
         "Features",
         "features",
-        "How matching features lie (alignment: lower is closer), how evenly a view fills the sphere (uniformity: lower is more even), how many "
-        "dimensions it uses (effective rank), how far captions lie from images (modality gap), and how it moves between validations.",
+        "How matching features lie (alignment: lower is closer), how evenly a view fills the sphere (uniformity: "
+        "lower is more even), how many "
+        "dimensions it uses (effective rank), how far captions lie from images (modality gap), and how it moves "
+        "between validations.",
         {
             "alignment": "Line chart of the mean squared distance of matching features over validations.",
             "alignment_*": "Map of the mean squared distance of matching features for every two views.",
             "uniformity": "Line chart of every view's uniformity over validations.",
             "effective_rank": "Line chart of every view's effective rank over validations.",
-            "modality_gap": "Line chart of the distance between the means of image and caption features over validations.",
+            "modality_gap": "Line chart of the distance between the means of image and caption features over "
+            "validations.",
             "drift_*": "Line chart over validations, a line for every view.",
         },
         parts.geometry_tables,
@@ -88,7 +94,8 @@ SECTIONS = (
     Section(
         "Layers",
         "layers",
-        "Centred kernel alignment (CKA) of every layer with every layer of the reference. 1: the same up to rotation and scale; where the diagonal "
+        "Centred kernel alignment (CKA) of every layer with every layer of the reference. 1: the same up to rotation "
+        "and scale; where the diagonal "
         "stays near 1, training changed little.",
         {"cka_*": "Map of similarity, a row for each trained layer, a column for each layer of the reference."},
     ),
@@ -97,7 +104,8 @@ SECTIONS = (
         "health",
         "Norms are of the unscaled, accumulated gradient of an optimizer step, before clipping.",
         {
-            "gradient_norm": "Line chart of the gradient norm over optimizer steps with the norm above which is clipped.",
+            "gradient_norm": "Line chart of the gradient norm over optimizer steps with the norm above which is "
+            "clipped.",
             "gradient_towers": "Line chart of the gradient norm of every part of the model over optimizer steps.",
             "gradient_views": "Line chart of the norm of the loss's gradient by view over optimizer steps.",
             "gradient_heatmap": "Map of the gradient norm, a row for each layer, a column for each recorded step.",
@@ -105,5 +113,7 @@ SECTIONS = (
             "activations": "Bars of the share of activations near zero of every layer.",
         },
     ),
-    Section("Tokens", "tokens", "Rows of the token embedding, and how they lie to their mean.", tables=parts.token_tables),
+    Section(
+        "Tokens", "tokens", "Rows of the token embedding, and how they lie to their mean.", tables=parts.token_tables
+    ),
 )

@@ -106,15 +106,26 @@ def gradient_norms(run: Run, part: str) -> Figure | None:
     return figure
 
 
-def lines(title: str, ylabel: str, curves: Mapping[str, Curve], run: Run | None = None, first: int = 0) -> Figure | None:
-    """A line per curve that has points; None where none has. With `run`, its skipped steps are marked; `first`: where in CYCLE the colours start."""
+def lines(
+    title: str, ylabel: str, curves: Mapping[str, Curve], run: Run | None = None, first: int = 0
+) -> Figure | None:
+    """A line per curve that has points; None where none has. With `run`, its skipped steps are marked; `first`: where
+    in CYCLE the colours start.
+    """
     shown = {name: curve for name, curve in curves.items() if curve[0]}
     if not shown:
         return None
     figure, axes = chart(title, ylabel)
     for place, (name, curve) in enumerate(shown.items(), start=first):
         colour = CYCLE[place % len(CYCLE)] if len(curves) > 1 else BLUE
-        axes.plot(*curve, color=colour, linewidth=1.4, marker="o" if len(curve[0]) < 40 else None, markersize=3, label=name or None)
+        axes.plot(
+            *curve,
+            color=colour,
+            linewidth=1.4,
+            marker="o" if len(curve[0]) < 40 else None,
+            markersize=3,
+            label=name or None,
+        )
     if run:
         mark_skipped(run, axes)
     legend(axes)
@@ -123,7 +134,9 @@ def lines(title: str, ylabel: str, curves: Mapping[str, Curve], run: Run | None 
 
 def by_view(run: Run, prefix: str, suffix: str = "") -> dict[str, Curve]:
     """View -> its curve, of the columns `<prefix><view><suffix>`."""
-    return {label(view): series(run.metrics, f"{prefix}{view}{suffix}") for view in members(run.metrics, prefix, suffix)}
+    return {
+        label(view): series(run.metrics, f"{prefix}{view}{suffix}") for view in members(run.metrics, prefix, suffix)
+    }
 
 
 def chart(title: str, ylabel: str, xlabel: str = "optimizer step", height: float = HEIGHT) -> tuple[Figure, Axes]:
@@ -137,7 +150,9 @@ def chart(title: str, ylabel: str, xlabel: str = "optimizer step", height: float
 
 
 def legend(axes: Axes) -> None:
-    """Names of the lines below the picture, where they have any: in one row where there is room, else in three columns."""
+    """Names of the lines below the picture, where they have any: in one row where there is room, else in three
+    columns.
+    """
     handles, names = axes.get_legend_handles_labels()
     if names:
         columns = len(names) if sum(len(name) + 5 for name in names) < 68 else 3
@@ -147,7 +162,9 @@ def legend(axes: Axes) -> None:
 
 @contextmanager
 def missing_glyphs_ignored() -> Iterator[None]:
-    """Inside the block, matplotlib does not warn of characters that the font lacks. A picture shows them as boxes; the page has captions as text."""
+    """Inside the block, matplotlib does not warn of characters that the font lacks. A picture shows them as boxes; the
+    page has captions as text.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         yield
@@ -157,4 +174,12 @@ def mark_skipped(run: Run, axes: Axes) -> None:
     """A cross at the foot of the picture for every step that was left out."""
     steps = [row["step"] for row in run.metrics if row.get("grad/skipped", 0) > 0]
     if steps:
-        axes.plot(steps, [0.02] * len(steps), "x", color=RED, transform=axes.get_xaxis_transform(), label="step left out", clip_on=False)
+        axes.plot(
+            steps,
+            [0.02] * len(steps),
+            "x",
+            color=RED,
+            transform=axes.get_xaxis_transform(),
+            label="step left out",
+            clip_on=False,
+        )

@@ -1,4 +1,6 @@
-"""Pictures of a run's features: how they lie, how they move, which layers changed. matplotlib only; nothing is shown or saved here."""
+"""Pictures of a run's features: how they lie, how they move, which layers changed. matplotlib only; nothing is shown or
+saved here.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,36 @@ def feature_pictures(run: Run) -> dict[str, Picture]:
     """File name without ending -> function that draws the picture."""
     return {
         "alignment": partial(alignment, run),
-        "uniformity": partial(lines_by_view, run, "geometry/uniformity/", title="Uniformity", ylabel="log mean exp(-2 d²)"),
-        "effective_rank": partial(lines_by_view, run, "geometry/effective_rank/", title="Effective rank", ylabel="dimensions"),
-        "modality_gap": partial(lines_by_view, run, "geometry/modality_gap/", title="Modality gap", ylabel="distance of the means", first=1),
+        "uniformity": partial(
+            lines_by_view, run, "geometry/uniformity/", title="Uniformity", ylabel="log mean exp(-2 d²)"
+        ),
+        "effective_rank": partial(
+            lines_by_view, run, "geometry/effective_rank/", title="Effective rank", ylabel="dimensions"
+        ),
+        "modality_gap": partial(
+            lines_by_view, run, "geometry/modality_gap/", title="Modality gap", ylabel="distance of the means", first=1
+        ),
         "drift_cosine": partial(
-            lines_by_view, run, "drift/", "/cosine_to_previous", title="Movement between validations", ylabel="cosine to the previous one"
+            lines_by_view,
+            run,
+            "drift/",
+            "/cosine_to_previous",
+            title="Movement between validations",
+            ylabel="cosine to the previous one",
         ),
         "drift_similarity": partial(
-            lines_by_view, run, "drift/", "/mean_similarity", title="Similarity of samples", ylabel="mean cosine (1: collapse)"
+            lines_by_view,
+            run,
+            "drift/",
+            "/mean_similarity",
+            title="Similarity of samples",
+            ylabel="mean cosine (1: collapse)",
         ),
         "drift_norm": partial(lines_by_view, run, "drift/", "/norm", title="Feature length", ylabel="mean length"),
-        **{f"alignment_{split}": partial(alignment_matrix, split, found) for split, found in run.analysis.get("geometry", {}).items()},
+        **{
+            f"alignment_{split}": partial(alignment_matrix, split, found)
+            for split, found in run.analysis.get("geometry", {}).items()
+        },
         **{f"cka_{tower}": partial(cka, run, tower) for tower in ("image", "text")},
     }
 
@@ -40,7 +61,9 @@ def lines_by_view(run: Run, prefix: str, suffix: str = "", *, title: str, ylabel
 
 
 def alignment(run: Run) -> Figure | None:
-    """Mean squared distance of matching features over validations: image to every caption by name, the other pairs in grey."""
+    """Mean squared distance of matching features over validations: image to every caption by name, the other pairs in
+    grey.
+    """
     curves = {pair: curve for pair, curve in by_view(run, "geometry/alignment/").items() if curve[0]}
     if not curves:
         return None
@@ -51,14 +74,23 @@ def alignment(run: Run) -> Figure | None:
     named = {pair: curve for pair, curve in curves.items() if pair not in others}
     for place, (pair, curve) in enumerate(named.items(), start=1):
         name = pair.replace("~", " to ")
-        axes.plot(*curve, color=CYCLE[place % len(CYCLE)], linewidth=1.4, marker="o" if len(curve[0]) < 40 else None, markersize=3, label=name)
+        axes.plot(
+            *curve,
+            color=CYCLE[place % len(CYCLE)],
+            linewidth=1.4,
+            marker="o" if len(curve[0]) < 40 else None,
+            markersize=3,
+            label=name,
+        )
     legend(axes)
     return figure
 
 
 def alignment_matrix(split: str, found: dict) -> Figure | None:
     """Mean squared distance of matching features, by the best weights, for every two views."""
-    pairs = [(*map(label, pair["views"]), pair["value"]) for pair in found.get("alignment", []) if pair["value"] is not None]
+    pairs = [
+        (*map(label, pair["views"]), pair["value"]) for pair in found.get("alignment", []) if pair["value"] is not None
+    ]
     if not pairs:
         return None
     views = list(dict.fromkeys(view for *both, _ in pairs for view in both))
@@ -79,24 +111,49 @@ def cka(run: Run, tower: str) -> Figure | None:
         return None
     told = run.analysis.get("cka", {})
     names = told.get("layers", {}).get(tower, [])
-    figure, axes = chart(f"CKA of the {tower} tower", "trained model", str(told.get("reference", "reference")), height=WIDTH * 0.8)
+    figure, axes = chart(
+        f"CKA of the {tower} tower", "trained model", str(told.get("reference", "reference")), height=WIDTH * 0.8
+    )
     matrix(figure, table, "CKA", (0, 1))
     rows, columns = (names if len(names) == size else [str(place) for place in range(size)] for size in table.shape)
-    axes.set_xticks(range(len(columns)), columns, rotation=40 if columns is names else 0, ha="right" if columns is names else "center", fontsize=8)
+    axes.set_xticks(
+        range(len(columns)),
+        columns,
+        rotation=40 if columns is names else 0,
+        ha="right" if columns is names else "center",
+        fontsize=8,
+    )
     axes.set_yticks(range(len(rows)), rows, fontsize=8)
     axes.invert_yaxis()
     return figure
 
 
 def matrix(figure: Figure, table: np.ndarray, name: str, limits: tuple[float, float]) -> None:
-    """`table` as a map in the picture's axes, with its numbers where they can be read, and a bar that explains the colours."""
+    """`table` as a map in the picture's axes, with its numbers where they can be read, and a bar that explains the
+    colours.
+    """
     (axes,) = figure.axes
     axes.grid(visible=False)
     axes.set_facecolor("#f2f2f2")
-    image = axes.imshow(np.ma.masked_invalid(table), vmin=limits[0], vmax=limits[1], cmap="viridis", aspect="equal", interpolation="nearest")
+    image = axes.imshow(
+        np.ma.masked_invalid(table),
+        vmin=limits[0],
+        vmax=limits[1],
+        cmap="viridis",
+        aspect="equal",
+        interpolation="nearest",
+    )
     figure.colorbar(image, ax=axes, label=name)
     if table.size <= MOST_NUMBERS:
         middle = sum(limits) / 2
         for (row, column), value in np.ndenumerate(table):
             if np.isfinite(value):
-                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if value < middle else "black")
+                axes.text(
+                    column,
+                    row,
+                    f"{value:.2f}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if value < middle else "black",
+                )

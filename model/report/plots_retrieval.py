@@ -1,4 +1,6 @@
-"""Pictures of what was retrieved: analysis.json and examples/ -> Figure. matplotlib only; nothing is shown or saved here."""
+"""Pictures of what was retrieved: analysis.json and examples/ -> Figure. matplotlib only; nothing is shown or saved
+here.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +30,22 @@ SAFE_WIDTH = 0.92
 
 
 def retrieval_pictures(run: Run) -> dict[str, Picture]:
-    """File name without ending -> function that draws it: a picture of recall for every split that was analysed, and the retrieved examples."""
+    """File name without ending -> function that draws it: a picture of recall for every split that was analysed, and
+    the retrieved examples.
+    """
     splits = run.analysis.get("retrieval", {})
     ceilings = run.summary.get("ceiling", {})
-    recalls = {f"retrieval_{split}": partial(recall_intervals, split, found, ceilings.get(split, {})) for split, found in splits.items()}
+    recalls = {
+        f"retrieval_{split}": partial(recall_intervals, split, found, ceilings.get(split, {}))
+        for split, found in splits.items()
+    }
     return {**recalls, "examples": partial(example_grid, run)}
 
 
 def rankings(found: dict[str, Any]) -> list[Pair]:
-    """Every ranking of a split: `name` (image → caption 1), `recall`, `median_rank`, `chance` by k; those by image last."""
+    """Every ranking of a split: `name` (image → caption 1), `recall`, `median_rank`, `chance` by k; those by image
+    last.
+    """
     samples, captions = found["samples"], found["captions"]
     pairs = sorted(found.get("pairs", []), key=lambda pair: pair["direction"] == "image_to_text")
     named = [{**pair, "name": direction_name(pair), "chance": {k: min(1.0, k / samples) for k in KS}} for pair in pairs]
@@ -58,18 +67,39 @@ def any_of(right: int, total: int, k: int) -> float:
 
 
 def recall_intervals(split: str, found: dict[str, Any], ceiling: dict[str, float]) -> Figure | None:
-    """Recall of every caption view and direction with its 95 % interval, a dotted mark at chance, a bar at what caption 1 allows."""
+    """Recall of every caption view and direction with its 95 % interval, a dotted mark at chance, a bar at what caption
+    1 allows.
+    """
     shown = rankings(found)
     if not shown:
         return None
-    figure, axes = chart(f"Recall, {split} ({found['samples']:,} pictures)", "", "recall@k with 95 % interval", height=1.5 + 0.34 * len(shown))
+    figure, axes = chart(
+        f"Recall, {split} ({found['samples']:,} pictures)",
+        "",
+        "recall@k with 95 % interval",
+        height=1.5 + 0.34 * len(shown),
+    )
     for k in KS:
-        points = [(place, pair["recall"][str(k)], pair["chance"][k]) for place, pair in enumerate(shown) if str(k) in pair["recall"]]
+        points = [
+            (place, pair["recall"][str(k)], pair["chance"][k])
+            for place, pair in enumerate(shown)
+            if str(k) in pair["recall"]
+        ]
         places, values = [place for place, *_ in points], [figures["value"] for _, figures, _ in points]
         # Files of older versions hold ends that rounding put on the wrong side of the value.
         low = [max(0.0, figures["value"] - figures["low"]) for _, figures, _ in points]
         high = [max(0.0, figures["high"] - figures["value"]) for _, figures, _ in points]
-        axes.errorbar(values, places, xerr=[low, high], fmt="o", color=BY_K[k], markersize=5, capsize=3, linewidth=1.4, label=f"recall@{k}")
+        axes.errorbar(
+            values,
+            places,
+            xerr=[low, high],
+            fmt="o",
+            color=BY_K[k],
+            markersize=5,
+            capsize=3,
+            linewidth=1.4,
+            label=f"recall@{k}",
+        )
         axes.plot([chance for *_, chance in points], places, "|", color=BY_K[k], markersize=9)
         if ceiling.get(f"recall@{k}"):
             told = [place for place, pair in enumerate(shown) if label(pair.get("view", "")) == "caption 1"]
@@ -98,12 +128,22 @@ def example_grid(run: Run) -> Figure | None:
     axes = figure.add_axes((0, 0, 1, height / (height + TITLE)))
     for line, query in enumerate(queries):
         top = line * row + 3 * GAP
-        axes.text(GAP, top - 0.6 * GAP, beginning(query["caption"], LONGEST), fontsize=7, va="bottom", parse_math=False, clip_on=True)
+        axes.text(
+            GAP,
+            top - 0.6 * GAP,
+            beginning(query["caption"], LONGEST),
+            fontsize=7,
+            va="bottom",
+            parse_math=False,
+            clip_on=True,
+        )
         for place, hit in enumerate(query["hits"]):
             left = place * cell + GAP
             sheet[top : top + SIDE, left : left + SIDE] = picture(folder / hit["picture"])
             if hit["match"]:
-                axes.add_patch(Rectangle((left - 3, top - 3), SIDE + 5, SIDE + 5, fill=False, edgecolor=GREEN, linewidth=2.5))
+                axes.add_patch(
+                    Rectangle((left - 3, top - 3), SIDE + 5, SIDE + 5, fill=False, edgecolor=GREEN, linewidth=2.5)
+                )
     axes.imshow(sheet, interpolation="nearest")
     with missing_glyphs_ignored():
         for text in axes.texts:
@@ -114,11 +154,15 @@ def example_grid(run: Run) -> Figure | None:
 
 
 def shorten_to_fit(text: Text) -> None:
-    """Shortens a text whose right end lies outside its axes: letters of other scripts, and capitals, are wider than most."""
+    """Shortens a text whose right end lies outside its axes: letters of other scripts, and capitals, are wider than
+    most.
+    """
     right = text.axes.get_window_extent().x1 * SAFE_WIDTH
     while (extent := text.get_window_extent()).x1 > right and len(text.get_text()) > 1:
         length = len(text.get_text())
-        text.set_text(beginning(text.get_text(), max(1, min(length - 1, int(length * (right - extent.x0) / extent.width)))))
+        text.set_text(
+            beginning(text.get_text(), max(1, min(length - 1, int(length * (right - extent.x0) / extent.width))))
+        )
 
 
 def picture(path: Path) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""A run's folder -> the rows, figures and settings that its report is made of. Files only; what a run did not leave is empty here."""
+"""A run's folder -> the rows, figures and settings that its report is made of. Files only; what a run did not leave is
+empty here.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +97,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_overrides(path: Path, part: str) -> list[str]:
-    """What a command line said, for the `task` or for `hydra`, of a file with Hydra's own settings. They refer to what only a running Hydra knows."""
+    """What a command line said, for the `task` or for `hydra`, of a file with Hydra's own settings. They refer to what
+    only a running Hydra knows.
+    """
     settings = read_yaml(path, {})
     try:
         return settings["hydra"]["overrides"][part] or []
@@ -104,7 +108,9 @@ def read_overrides(path: Path, part: str) -> list[str]:
 
 
 def read_config_options(path: Path) -> list[str]:
-    """The options that named a further folder of configuration files, or another file than conf/train.yaml, of a file with Hydra's own settings."""
+    """The options that named a further folder of configuration files, or another file than conf/train.yaml, of a file
+    with Hydra's own settings.
+    """
     settings = read_yaml(path, {})
     try:
         sources, name = settings["hydra"]["runtime"]["config_sources"], settings["hydra"]["job"]["config_name"]
@@ -115,9 +121,11 @@ def read_config_options(path: Path) -> list[str]:
 
 
 def with_references(config: Any) -> dict[str, Any]:
-    """The configuration with every `${other.key}` replaced by the value of that key; empty where `config` is not a dictionary.
+    """The configuration with every `${other.key}` replaced by the value of that key; empty where `config` is not a
+    dictionary.
 
-    Resolvers such as `${oc.env:NAME}` are not run: a page made from somebody else's folder must not show the environment of its reader.
+    Resolvers such as `${oc.env:NAME}` are not run: a page made from somebody else's folder must not show the
+    environment of its reader.
     """
     values = config if isinstance(config, dict) else {}
 
@@ -134,8 +142,9 @@ def with_references(config: Any) -> dict[str, Any]:
 
 
 def read_yaml(path: Path, default: Any) -> Any:
-    """A file that Hydra wrote, as plain dictionaries and lists, references to other keys as they stand; `default` where there is none, or, with a
-    warning, where it cannot be read."""
+    """A file that Hydra wrote, as plain dictionaries and lists, references to other keys as they stand; `default` where
+    there is none, or, with a warning, where it cannot be read.
+    """
     if not path.is_file():
         return default
     try:

@@ -1,4 +1,6 @@
-"""A sweep's folder -> its jobs, each with its configuration and what became of it. Imports nothing that trains or draws."""
+"""A sweep's folder -> its jobs, each with its configuration and what became of it. Imports nothing that trains or
+draws.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,11 @@ class Job:
     @property
     def figures(self) -> dict[str, float]:
         """What was measured, where it is a number."""
-        return {key: value for key, value in self.summary.get("metrics", {}).items() if value is not None} if self.ended else {}
+        return (
+            {key: value for key, value in self.summary.get("metrics", {}).items() if value is not None}
+            if self.ended
+            else {}
+        )
 
     @property
     def trouble(self) -> str | None:
@@ -60,7 +66,9 @@ class Job:
 
 
 def read_jobs(sweep: Path) -> list[Job]:
-    """The jobs in the folders below `sweep`, one a configuration: of several with the same, one that ended. None where there are none."""
+    """The jobs in the folders below `sweep`, one a configuration: of several with the same, one that ended. None where
+    there are none.
+    """
     found: dict[str, Job] = {}
     for path in sorted(sweep.glob("*/.hydra/config.yaml")):
         try:
@@ -68,7 +76,9 @@ def read_jobs(sweep: Path) -> list[Job]:
         except (OSError, ValueError, yaml.YAMLError) as error:  # a kill while Hydra wrote it, or somebody else's file
             log.warning("%s is left out of the comparison: %s", path.parents[1], str(error).partition("\n")[0])
             continue
-        identity = json.dumps({key: value for key, value in job.config.items() if key not in NOT_IN_JOB_HASH}, sort_keys=True)
+        identity = json.dumps(
+            {key: value for key, value in job.config.items() if key not in NOT_IN_JOB_HASH}, sort_keys=True
+        )
         if identity not in found or (job.ended and not found[identity].ended):
             found[identity] = job
     return list(found.values())
@@ -87,9 +97,15 @@ def read_job(folder: Path) -> Job:
 
 
 def complete(values: dict[str, Any]) -> dict[str, Any]:
-    """`values` with the keys that came after the job was run, at what they stand for then; without those of a part that its model does not have."""
+    """`values` with the keys that came after the job was run, at what they stand for then; without those of a part that
+    its model does not have.
+    """
     whole = {**values, **{key: before for key, before in INTRODUCED.items() if key not in values}}
-    return {key: value for key, value in whole.items() if key not in OF_TRANSLATOR} if values.get("model.name") == "clip" else whole
+    return (
+        {key: value for key, value in whole.items() if key not in OF_TRANSLATOR}
+        if values.get("model.name") == "clip"
+        else whole
+    )
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -105,12 +121,18 @@ def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def resolved(values: dict[str, Any]) -> tuple[dict[str, Any], frozenset[str]]:
     """`values` with every `${other.key}` replaced, and the keys where that was so."""
-    targets = {key: match.group(1) for key, value in values.items() if isinstance(value, str) and (match := REFERENCE.fullmatch(value))}
+    targets = {
+        key: match.group(1)
+        for key, value in values.items()
+        if isinstance(value, str) and (match := REFERENCE.fullmatch(value))
+    }
     return {key: values.get(targets.get(key, key), value) for key, value in values.items()}, frozenset(targets)
 
 
 def varying_keys(jobs: list[Job]) -> list[str]:
-    """The keys that tell the settings apart, in the order of the configuration; not those, never given, that follow from others."""
+    """The keys that tell the settings apart, in the order of the configuration; not those, never given, that follow
+    from others.
+    """
     keys = list(dict.fromkeys(key for job in jobs for key in job.config if key not in NOT_A_SETTING))
     varied = [key for key in keys if varies(key, jobs)]
     given = {argument.split("=", 1)[0] for job in jobs for argument in job.overridden}
@@ -156,11 +178,17 @@ def column_name(key: str) -> str:
 
 def common_arguments(jobs: list[Job]) -> list[str]:
     """What was given to every job alike."""
-    return [argument for argument in jobs[0].overridden if all(argument in job.overridden for job in jobs) and not argument.startswith(f"{SEED}=")]
+    return [
+        argument
+        for argument in jobs[0].overridden
+        if all(argument in job.overridden for job in jobs) and not argument.startswith(f"{SEED}=")
+    ]
 
 
 def chance(job: Job, metric: str) -> float | None:
-    """What guessing reaches at `<split>/<kind of recall>@k`; None for other figures and where the size of the split is not known."""
+    """What guessing reaches at `<split>/<kind of recall>@k`; None for other figures and where the size of the split is
+    not known.
+    """
     split, _, name = metric.partition("/")
     size, k = job.summary.get("samples", {}).get(split), name.partition("@")[2]
     return min(1.0, int(k) / size) if size and k else None

@@ -1,4 +1,6 @@
-"""Picture of a sweep: one line a setting, its seeds as small rings, their mean with its interval. matplotlib only; nothing is shown or saved here."""
+"""Picture of a sweep: one line a setting, its seeds as small rings, their mean with its interval. matplotlib only;
+nothing is shown or saved here.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ LEAST_SPAN = 0.02
 def comparison_figure(comparison: Comparison) -> Figure:
     """Best setting at the top. Settings without figures stand at the bottom, in words."""
     rows = comparison.rows
-    panels = [metric for metric in dict.fromkeys((comparison.objective, *PANELS)) if metric in comparison.metrics] or [comparison.objective]
+    panels = [metric for metric in dict.fromkeys((comparison.objective, *PANELS)) if metric in comparison.metrics] or [
+        comparison.objective
+    ]
     labels = [row_label(row) for row in rows]
     width = 0.7 + LETTER_WIDTH * max(map(len, labels)) + PANEL_WIDTH * len(panels)
     figure = Figure(figsize=(max(width, 5.0), MARGIN + LINE_HEIGHT * len(labels)), layout="constrained")
@@ -55,7 +59,13 @@ def legend_marks(rows: Sequence[Row]) -> list[Line2D]:
     if all(len(row.ended) < 2 for row in rows):
         return [mean]
     interval = Line2D([], [], color=MEAN, marker="|", linewidth=1.4, markersize=7, label="95 % t-interval of the mean")
-    return [mean, interval, Line2D([], [], linestyle="none", marker="o", markersize=3.5, markerfacecolor="none", color=SEED, label="one seed")]
+    return [
+        mean,
+        interval,
+        Line2D(
+            [], [], linestyle="none", marker="o", markersize=3.5, markerfacecolor="none", color=SEED, label="one seed"
+        ),
+    ]
 
 
 def draw_panel(axes: Axes, rows: Sequence[Row], metric: str) -> None:
@@ -65,7 +75,10 @@ def draw_panel(axes: Axes, rows: Sequence[Row], metric: str) -> None:
         draw_row(axes, place, row, metric)
     values = [value for row in rows for value in row.values(metric)]
     if values:
-        bounds = [draw_bound(axes, rows, metric, of, style, FARTHEST * max(values)) for of, style in ((chance, "dotted"), (ceiling, "dashed"))]
+        bounds = [
+            draw_bound(axes, rows, metric, of, style, FARTHEST * max(values))
+            for of, style in ((chance, "dotted"), (ceiling, "dashed"))
+        ]
         axes.set_title(", ".join(filter(None, bounds)), fontsize=8, color="#555555")
         axes.set_xlim(*limits(rows, metric, *axes.get_xlim()))
     axes.set_xlabel(f"{metric} (fraction)", fontsize=9)
@@ -79,16 +92,37 @@ def draw_row(axes: Axes, place: int, row: Row, metric: str) -> None:
     """Seeds, interval, mean."""
     interval, values = row.interval(metric), row.values(metric)
     if interval is None:
-        axes.text(0.02, place, "no figures", transform=axes.get_yaxis_transform(), va="center", fontsize=7, style="italic", color=BOUND)
+        axes.text(
+            0.02,
+            place,
+            "no figures",
+            transform=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=7,
+            style="italic",
+            color=BOUND,
+        )
         return
     if interval.low is not None and interval.high is not None:
-        axes.plot(values, [place + BELOW] * len(values), "o", markersize=3.5, markerfacecolor="none", markeredgecolor=SEED, zorder=3)
-        axes.plot([interval.low, interval.high], [place, place], "|-", color=MEAN, linewidth=1.4, markersize=7, zorder=2)
+        axes.plot(
+            values,
+            [place + BELOW] * len(values),
+            "o",
+            markersize=3.5,
+            markerfacecolor="none",
+            markeredgecolor=SEED,
+            zorder=3,
+        )
+        axes.plot(
+            [interval.low, interval.high], [place, place], "|-", color=MEAN, linewidth=1.4, markersize=7, zorder=2
+        )
     axes.plot([interval.mean], [place], "D", color=MEAN, markersize=4.5, zorder=4)
 
 
 def draw_bound(axes: Axes, rows: Sequence[Row], metric: str, of: Callable, style: str, farthest: float) -> str | None:
-    """Chance or ceiling, a line along the settings that share it; what to say of it. Only told where it is too far away."""
+    """Chance or ceiling, a line along the settings that share it; what to say of it. Only told where it is too far
+    away.
+    """
     known = {place: row.one(of, metric) for place, row in enumerate(rows)}
     bounds = {place: value for place, value in known.items() if value is not None}
     if not bounds:
@@ -99,12 +133,21 @@ def draw_bound(axes: Axes, rows: Sequence[Row], metric: str, of: Callable, style
         return f"{told} (off the axis)"
     for value in dict.fromkeys(bounds.values()):
         places = [place for place, bound in bounds.items() if bound == value]
-        axes.plot([value, value], [min(places) - 0.5, max(places) + 0.5], linestyle=style, color=BOUND, linewidth=1.2, zorder=1)
+        axes.plot(
+            [value, value],
+            [min(places) - 0.5, max(places) + 0.5],
+            linestyle=style,
+            color=BOUND,
+            linewidth=1.2,
+            zorder=1,
+        )
     return f"{told} ({style})"
 
 
 def limits(rows: Sequence[Row], metric: str, low: float, high: float) -> tuple[float, float]:
-    """What of [0, 1] to show: from 0, or where all values are close together, them. `low`, `high`: what matplotlib would show."""
+    """What of [0, 1] to show: from 0, or where all values are close together, them. `low`, `high`: what matplotlib
+    would show.
+    """
     values = [value for row in rows for value in row.values(metric)]
     right = min(1.02, max(high, max(values) + LEAST_SPAN / 2))
     if min(values) < max(values) / 2:

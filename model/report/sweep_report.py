@@ -24,7 +24,10 @@ def write_comparison(folder: Path) -> list[Path]:
 
     jobs = read_jobs(folder)
     if not jobs:
-        raise ConfigError(f"{folder} holds no jobs of a sweep; allowed: the folder of a sweep (hydra.sweep.dir), with a folder for each job in it")
+        raise ConfigError(
+            f"{folder} holds no jobs of a sweep; allowed: the folder of a sweep (hydra.sweep.dir), with a folder for "
+            f"each job in it"
+        )
     remove_unfinished(folder, older_than=A_MINUTE)
     comparison = compare_jobs(jobs)
     csv, table, picture = (folder / f"{NAME}.{ending}" for ending in ("csv", "md", "png"))

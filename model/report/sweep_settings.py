@@ -76,11 +76,20 @@ def compare_jobs(jobs: list[Job]) -> Comparison:
     settings: dict[str, list[Job]] = {}
     for job in jobs:
         settings.setdefault(repr([job.config.get(key) for key in keys]), []).append(job)
-    rows = [Row(tuple(members[0].config.get(key) for key in keys), tuple(sorted(members, key=lambda job: job.seed))) for members in settings.values()]
+    rows = [
+        Row(tuple(members[0].config.get(key) for key in keys), tuple(sorted(members, key=lambda job: job.seed)))
+        for members in settings.values()
+    ]
     found = {metric for job in jobs for metric in job.figures}
     metrics = [f"{split}/{figure}" for split in SPLITS for figure in FIGURES if f"{split}/{figure}" in found]
     objective = objective_of(jobs)
-    return Comparison(tuple(map(column_name, keys)), tuple(ranked(rows, objective)), tuple(metrics), tuple(common_arguments(jobs)), objective)
+    return Comparison(
+        tuple(map(column_name, keys)),
+        tuple(ranked(rows, objective)),
+        tuple(metrics),
+        tuple(common_arguments(jobs)),
+        objective,
+    )
 
 
 def objective_of(jobs: list[Job]) -> str:
@@ -94,7 +103,9 @@ def ranked(rows: list[Row], objective: str) -> list[Row]:
     means = {row.setting: interval.mean for row in rows if (interval := row.interval(objective)) is not None}
     order = sorted(rows, key=lambda row: (-means.get(row.setting, -1.0), not row.ended, str(row.setting)))
     best_first = sorted(means.values(), reverse=True)
-    return [replace(row, rank=1 + best_first.index(means[row.setting]) if row.setting in means else None) for row in order]
+    return [
+        replace(row, rank=1 + best_first.index(means[row.setting]) if row.setting in means else None) for row in order
+    ]
 
 
 def costs(row: Row) -> dict[str, float | None]:
@@ -105,7 +116,9 @@ def costs(row: Row) -> dict[str, float | None]:
         "clipped_steps": row.recorded("steps", "clipped"),
         "skipped_steps": row.recorded("steps", "skipped"),
     }
-    found: dict[str, float | None] = {name: statistics.fmean(values) if values else None for name, values in mean.items()}
+    found: dict[str, float | None] = {
+        name: statistics.fmean(values) if values else None for name, values in mean.items()
+    }
     memory = row.recorded("peak_memory_mib")
     return {**found, "peak_memory_mib": max(memory) if memory else None}
 

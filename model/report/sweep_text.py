@@ -15,7 +15,15 @@ from model.report.sweep_settings import Comparison, Row, costs, shown
 NUMBERS = re.compile(r"[+-]?([\d.]+([eE][+-]?\d+)?|inf|nan)( [+-]?([\d.]+([eE][+-]?\d+)?|inf|nan))*")
 FORMULA = re.compile(r"[=@+\-\t\r\n]")
 # What the table shows of the many figures that the CSV file has.
-SHOWN = ("val/recall@1", "val/joint_recall@1", "test/recall@1", "test/recall@5", "test/recall@10", "test/joint_recall@1", "test/swap_acc")
+SHOWN = (
+    "val/recall@1",
+    "val/joint_recall@1",
+    "test/recall@1",
+    "test/recall@5",
+    "test/recall@10",
+    "test/joint_recall@1",
+    "test/swap_acc",
+)
 
 
 def csv_text(comparison: Comparison) -> str:
@@ -26,7 +34,9 @@ def csv_text(comparison: Comparison) -> str:
 
 
 def cell(value: Any) -> Any:
-    """A value for a CSV file. A text that a spreadsheet would run as a formula gets an apostrophe before it, which spreadsheets do not show."""
+    """A value for a CSV file. A text that a spreadsheet would run as a formula gets an apostrophe before it, which
+    spreadsheets do not show.
+    """
     if value is None:
         return ""
     return f"'{value}" if isinstance(value, str) and FORMULA.match(value) and not NUMBERS.fullmatch(value) else value
@@ -35,29 +45,49 @@ def cell(value: Any) -> Any:
 def csv_record(comparison: Comparison, row: Row) -> dict[str, Any]:
     """Column -> value."""
     record: dict[str, Any] = {"rank": row.rank, **dict(zip(comparison.keys, row.setting, strict=True))}
-    record |= {"seeds": " ".join(str(job.seed) for job in row.ended), "ok": len(row.ended), "failed": len(row.jobs) - len(row.ended)}
+    record |= {
+        "seeds": " ".join(str(job.seed) for job in row.ended),
+        "ok": len(row.ended),
+        "failed": len(row.jobs) - len(row.ended),
+    }
     record["stopped"] = sum(job.summary["status"] == "stopped" for job in row.ended)
     for metric in comparison.metrics:
         interval = row.interval(metric)
-        record |= {metric: interval and interval.mean, f"{metric} low": interval and interval.low, f"{metric} high": interval and interval.high}
+        record |= {
+            metric: interval and interval.mean,
+            f"{metric} low": interval and interval.low,
+            f"{metric} high": interval and interval.high,
+        }
         record[f"{metric} by seed"] = " ".join(map(repr, row.values(metric)))
         if "recall" in metric:
             record[f"{metric} chance"] = row.one(chance, metric)
             record[f"{metric} ceiling"] = row.one(ceiling, metric)
     record |= costs(row)
-    record["failures"] = "; ".join(f"seed {job.seed}: {job.trouble}" for job in row.jobs if not job.ended).replace("\n", " ")
+    record["failures"] = "; ".join(f"seed {job.seed}: {job.trouble}" for job in row.jobs if not job.ended).replace(
+        "\n", " "
+    )
     return record
 
 
 def markdown(comparison: Comparison, command: str = "") -> str:
-    """The table, ready to paste, what was common to all jobs, the command that ran them where it is known, and the failures."""
+    """The table, ready to paste, what was common to all jobs, the command that ran them where it is known, and the
+    failures.
+    """
     metrics = [metric for metric in dict.fromkeys((comparison.objective, *SHOWN)) if metric in comparison.metrics]
     header = ["rank", *comparison.keys, "seeds", *metrics, "chance", "ms a step", "MiB", "clipped", "skipped"]
-    lines = [table_line(header), table_line(["---:"] + ["---"] * len(comparison.keys) + ["---:"] * (len(header) - 1 - len(comparison.keys)))]
+    lines = [
+        table_line(header),
+        table_line(["---:"] + ["---"] * len(comparison.keys) + ["---:"] * (len(header) - 1 - len(comparison.keys))),
+    ]
     lines += [table_line(table_cells(row, metrics, comparison.objective)) for row in comparison.rows]
     ranking = f"ranked by {comparison.objective}; chance is that of the ranking's figure,"
     lines += ["", f"Mean over seeds ± half of its 95 % t-interval (—: one seed has none), {ranking}"]
-    lines += ["MiB the largest of the seeds, clipped and skipped are optimizer steps of a run.", "", RECALL_MEANING, JOINT_MEANING]
+    lines += [
+        "MiB the largest of the seeds, clipped and skipped are optimizer steps of a run.",
+        "",
+        RECALL_MEANING,
+        JOINT_MEANING,
+    ]
     if comparison.common:
         lines += ["", f"All jobs: `{' '.join(comparison.common)}`"]
     if command:
@@ -90,7 +120,9 @@ def failures(comparison: Comparison) -> list[str]:
     lines = ["", "## Without figures", ""]
     for row, job in failed:
         named = [f"{key}={shown(value)}" for key, value in zip(comparison.keys, row.setting, strict=True)]
-        lines.append(f"- {' '.join([*named, f'seed={job.seed}'])} (`{job.folder.name}`): {' '.join((job.trouble or '').split())}")
+        lines.append(
+            f"- {' '.join([*named, f'seed={job.seed}'])} (`{job.folder.name}`): {' '.join((job.trouble or '').split())}"
+        )
     return lines
 
 

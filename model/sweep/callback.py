@@ -1,4 +1,6 @@
-"""Hydra's side of a sweep: where it writes, and the comparison at its end. Heavy packages load when there is something to compare."""
+"""Hydra's side of a sweep: where it writes, and the comparison at its end. Heavy packages load when there is something
+to compare.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,9 @@ class SweepComparison(Callback):
         type(self).run_folder = Path(config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **keywords: Any) -> None:
-        """Keeps the folder, and names it for the further processes, which begin in another second: on the command line, with which Lightning
-        starts them, and on the board."""
+        """Keeps the folder, and names it for the further processes, which begin in another second: on the command line,
+        with which Lightning starts them, and on the board.
+        """
         type(self).folder = Path(config.hydra.sweep.dir)
         named = f'hydra.sweep.dir="{config.hydra.sweep.dir}"'
         sys.argv.append(named)
@@ -61,13 +64,17 @@ class SweepComparison(Callback):
 
 
 def lead_workers() -> None:
-    """Before joblib starts its workers: a signal is passed on to them, and waits until they have ended their jobs, as joblib would kill them."""
+    """Before joblib starts its workers: a signal is passed on to them, and waits until they have ended their jobs, as
+    joblib would kill them.
+    """
     received.waits = True
     received.pass_on = lambda number: [os.kill(worker.pid, number) for worker in multiprocessing.active_children()]
 
 
 def keep_command(config: DictConfig, folder: Path) -> None:
-    """multirun.yaml, from which the comparison has the sweep's command: Hydra's own sweeper has written it, others do not."""
+    """multirun.yaml, from which the comparison has the sweep's command: Hydra's own sweeper has written it, others do
+    not.
+    """
     if first_process() and folder.is_dir():
         write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(config))
 
@@ -82,8 +89,8 @@ def compare(folder: Path) -> None:
 
 
 def end_sweep(exit_in_order: bool) -> int:
-    """The exit code of the sweep that this process has run, from its files, as jobs may run elsewhere: 1 when a job failed or did not end, 2 when
-    there is none.
+    """The exit code of the sweep that this process has run, from its files, as jobs may run elsewhere: 1 when a job
+    failed or did not end, 2 when there is none.
 
     exit_in_order: whether Hydra came to its end, and so has written the comparison.
     """
@@ -103,5 +110,7 @@ def end_sweep(exit_in_order: bool) -> int:
         print("the sweep has no job; allowed: at least one value for every key", file=sys.stderr)
         return 2
     if exit_in_order and not any(job.ended for job in jobs):
-        print(f"no job of the sweep has ended with figures; {folder / 'comparison.md'} has the reasons", file=sys.stderr)
+        print(
+            f"no job of the sweep has ended with figures; {folder / 'comparison.md'} has the reasons", file=sys.stderr
+        )
     return int(not all(job.ended for job in jobs))

@@ -21,7 +21,9 @@ THIS_ATTEMPT = (".hydra", "train.log", LOCK, REPAIRS)
 
 
 def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None:
-    """The figures of the job in `folder` if it has ended with all that `config` asks for, else None. Raises UsedFolder where it was another job."""
+    """The figures of the job in `folder` if it has ended with all that `config` asks for, else None. Raises UsedFolder
+    where it was another job.
+    """
     summary = read_summary(folder)
     refuse_other(folder, config, summary.get("config_hash"))
     if not config.train or not is_finished(folder) or "metrics" not in summary:
@@ -33,8 +35,9 @@ def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None
 def continued(folder: Path, config: RunConfig, *, own_folder: bool) -> RunConfig:
     """`config`, with the folder's newest whole checkpoint as `ckpt_path` where there is one.
 
-    own_folder: whether the folder is a job's alone, as those of a sweep are: then, without a checkpoint, everything that a cut attempt has left in it
-    is removed. In a folder that the user has named, files of the user may stand beside the run's.
+    own_folder: whether the folder is a job's alone, as those of a sweep are: then, without a checkpoint, everything
+    that a cut attempt has left in it is removed. In a folder that the user has named, files of the user may stand
+    beside the run's.
     """
     newest = newest_whole(folder) if config.train else Newest(None)
     if newest.path is not None:
@@ -49,7 +52,9 @@ def continued(folder: Path, config: RunConfig, *, own_folder: bool) -> RunConfig
 
 
 def clear(folder: Path, names: tuple[str, ...] | None) -> None:
-    """Removes these files of an earlier attempt; None: all that is not this attempt's, except what was damaged and the record of it."""
+    """Removes these files of an earlier attempt; None: all that is not this attempt's, except what was damaged and the
+    record of it.
+    """
     for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
         parts = path.relative_to(folder).parts
         kept = parts[0] in THIS_ATTEMPT or any(map(is_set_aside, parts)) if names is None else parts[0] not in names

@@ -14,7 +14,9 @@ Backbone = TypeVar("Backbone")
 
 
 def resolved_sizes(backbone: Backbone) -> Backbone:
-    """The backbone with the sizes of its pretrained checkpoint, where there is one. Raises ConfigError for an activation that transformers lacks."""
+    """The backbone with the sizes of its pretrained checkpoint, where there is one. Raises ConfigError for an
+    activation that transformers lacks.
+    """
     sizes = replace(backbone, **pretrained_sizes(backbone.pretrained)) if backbone.pretrained else backbone
     for key in ("activation", "translator_activation"):
         one_of(f"backbone.{key}", getattr(sizes, key), sorted(ACT2FN))

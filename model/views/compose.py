@@ -1,4 +1,6 @@
-"""Which views a model has, and the module that makes them. Shapes: n views, B rows, K captions, T tokens, D features."""
+"""Which views a model has, and the module that makes them. Shapes: n views, B rows, K captions, T tokens, D
+features.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from model.views.translator import StateTranslator, TokenTranslator
 
 @dataclass(frozen=True)
 class ViewPlan:
-    """Which captions (counted from 0) make which views. The image is always the first view; the others follow in this order."""
+    """Which captions (counted from 0) make which views. The image is always the first view; the others follow in this
+    order.
+    """
 
     direct: tuple[int, ...]
     translated: tuple[int, ...] = ()
@@ -26,7 +30,12 @@ class ViewPlan:
     @property
     def names(self) -> tuple[str, ...]:
         """One name per view, in order: image, caption_1, decoded_2, …"""
-        kinds = (("caption", self.direct), ("translated", self.translated), ("decoded", self.decoded), ("encoded", self.encoded))
+        kinds = (
+            ("caption", self.direct),
+            ("translated", self.translated),
+            ("decoded", self.decoded),
+            ("encoded", self.encoded),
+        )
         return ("image", *(f"{kind}_{index + 1}" for kind, captions in kinds for index in captions))
 
     @property
@@ -36,7 +45,9 @@ class ViewPlan:
 
 
 def plan_views(model: str, captions: int, reads: int | None = None) -> ViewPlan:
-    """The views of `model` with so many captions; only the first `reads` views where a loss reads no more (None: all)."""
+    """The views of `model` with so many captions; only the first `reads` views where a loss reads no more (None:
+    all).
+    """
     further = tuple(range(1, captions))
     plans = {
         "clip": ViewPlan(direct=tuple(range(captions))),
@@ -61,8 +72,12 @@ def translator_choices(sizes) -> dict[str, str]:
 class ViewEncoder(nn.Module):
     """Images and captions -> (n, B, D) views, as `plan` says, projected by P, not normalised."""
 
-    def __init__(self, plan: ViewPlan, sizes, tokens: SpecialTokens, *, projection: str, token_select: str, eot_select: str) -> None:
-        """`sizes` has the fields of BackboneConfig; the choices are values of model.projection, model.token_select, model.eot_select."""
+    def __init__(
+        self, plan: ViewPlan, sizes, tokens: SpecialTokens, *, projection: str, token_select: str, eot_select: str
+    ) -> None:
+        """`sizes` has the fields of BackboneConfig; the choices are values of model.projection, model.token_select,
+        model.eot_select.
+        """
         super().__init__()
         self.plan = plan
         self.tokens = tokens
@@ -105,7 +120,9 @@ class ViewEncoder(nn.Module):
         return self.towers.caption(tokens, end).unflatten(0, (-1, len(captions)))
 
     def _translated(self, captions: Tensor) -> Tensor:
-        """Captions, translated into token embeddings, through the text transformer; the row at the input's end -> (K', B, D)."""
+        """Captions, translated into token embeddings, through the text transformer; the row at the input's end -> (K',
+        B, D).
+        """
         tokens, end = self._select(captions, self.plan.translated)
         weights = self.choose_tokens(self.translator(tokens), self.training)
         states = self.towers.read(chosen_embeddings(weights, self.towers.token_embedding))

@@ -1,4 +1,6 @@
-"""`model.projection`: a learned (D, D) matrix P, starting as the identity, between the image's and the captions' features."""
+"""`model.projection`: a learned (D, D) matrix P, starting as the identity, between the image's and the captions'
+features.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def on_image(views: Tensor, matrix: Tensor) -> Tensor:
 
 
 def inverse_on_image(views: Tensor, matrix: Tensor) -> Tensor:
-    """`iinv`: the image's features times the inverse of P, by a solve in float32 or wider (no half-precision kernel exists)."""
+    """`iinv`: the image's features times the inverse of P, by a solve in float32 or wider (no half-precision kernel
+    exists).
+    """
     with torch.autocast(views.device.type, enabled=False):
         wide = torch.promote_types(views.dtype, torch.float32)
         image = torch.linalg.solve(matrix.to(wide), views[0].to(wide), left=False)

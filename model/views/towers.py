@@ -26,7 +26,9 @@ class SpecialTokens:
 
 
 class Towers(nn.Module):
-    """Image and text tower with their projections into the common space. CLIPModel's own logit scale is left out: the loss has one."""
+    """Image and text tower with their projections into the common space. CLIPModel's own logit scale is left out: the
+    loss has one.
+    """
 
     def __init__(self, clip: CLIPModel) -> None:
         super().__init__()
@@ -99,20 +101,26 @@ def build_towers(sizes, tokens: SpecialTokens) -> Towers:
         hidden_act=sizes.activation,
         projection_dim=sizes.text_width,
     )
-    return Towers(CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=sizes.text_width)))
+    return Towers(
+        CLIPModel(
+            CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=sizes.text_width)
+        )
+    )
 
 
 def load_towers(source: str, tokens: SpecialTokens, key: str = "backbone.pretrained") -> Towers:
-    """Towers with the weights of the CLIP checkpoint at `source` (hub id or folder), which stands in the configuration under `key`.
+    """Towers with the weights of the CLIP checkpoint at `source` (hub id or folder), which stands in the configuration
+    under `key`.
 
     Weights that are stored in a half precision become float32, in which they are trained.
 
-    Raises ConfigError when it cannot be read or lacks weights, when the tokeniser is not its own, or when its common space is not as wide as its
-    text tower.
+    Raises ConfigError when it cannot be read or lacks weights, when the tokeniser is not its own, or when its common
+    space is not as wide as its text tower.
     """
     try:
         clip, loading = CLIPModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
-    except Exception as error:  # a damaged or foreign folder fails anywhere in transformers' and safetensors' readers, with errors of many kinds
+    # A damaged or foreign folder fails anywhere in the readers of transformers and safetensors, with various errors.
+    except Exception as error:
         raise unreadable(source, error, key) from error
     if loading["missing_keys"]:
         first, *others = sorted(loading["missing_keys"])
@@ -120,15 +128,21 @@ def load_towers(source: str, tokens: SpecialTokens, key: str = "backbone.pretrai
         raise ConfigError(f"{key}={source} {lacks}; allowed: a hub id or folder of a CLIP model")
     vocabulary = clip.config.text_config.vocab_size
     if tokens.vocabulary > vocabulary:
-        raise ConfigError(f"data.tokenizer has {tokens.vocabulary} tokens, {key}={source} {vocabulary}; allowed: its own tokeniser")
+        raise ConfigError(
+            f"data.tokenizer has {tokens.vocabulary} tokens, {key}={source} {vocabulary}; allowed: its own tokeniser"
+        )
     width, features = clip.config.text_config.hidden_size, clip.config.projection_dim
     if width != features:
-        raise ConfigError(f"{key}={source} projects {width} text features to {features}; allowed: CLIP models where both are equal")
+        raise ConfigError(
+            f"{key}={source} projects {width} text features to {features}; allowed: CLIP models where both are equal"
+        )
     return Towers(clip.train())  # from_pretrained leaves it in evaluation mode
 
 
 def pretrained_sizes(source: str, key: str = "backbone.pretrained") -> dict[str, int | str]:
-    """The fields of BackboneConfig that the checkpoint at `source` decides. Raises ConfigError when it cannot be read."""
+    """The fields of BackboneConfig that the checkpoint at `source` decides. Raises ConfigError when it cannot be
+    read.
+    """
     try:
         config = CLIPConfig.from_pretrained(source)
     except Exception as error:  # see `load_towers`

@@ -1,7 +1,7 @@
 """How a translator's output becomes what the text transformer reads: the choice of tokens and of the end row.
 
-Hard choices are straight-through: the value is the chosen row, the gradient that of the softmax. Gumbel noise is drawn while training only;
-at evaluation the plain argmax stands. Shapes: B rows, T tokens, D features, V vocabulary.
+Hard choices are straight-through: the value is the chosen row, the gradient that of the softmax. Gumbel noise is drawn
+while training only; at evaluation the plain argmax stands. Shapes: B rows, T tokens, D features, V vocabulary.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def hard_choice(logits: Tensor, training: bool) -> Tensor:
 
 
 def gumbel_choice(logits: Tensor, training: bool) -> Tensor:
-    """(..., C) logits -> (..., C) one-hot, sampled by Gumbel noise while training (Jang et al. 2017), the largest otherwise."""
+    """(..., C) logits -> (..., C) one-hot, sampled by Gumbel noise while training (Jang et al. 2017), the largest
+    otherwise.
+    """
     return F.gumbel_softmax(logits.float(), hard=True, dim=-1) if training else hard_choice(logits, training)
 
 

@@ -1,5 +1,7 @@
-"""The encoder-decoder ("translation") network, from transformers' Marian and Pegasus classes: both are BART's layers with sinusoidal positions,
-Marian normalises after each sum, Pegasus before each block and once at the end. Shapes: B rows, T tokens, D features, V vocabulary."""
+"""The encoder-decoder ("translation") network, from transformers' Marian and Pegasus classes: both are BART's layers
+with sinusoidal positions, Marian normalises after each sum, Pegasus before each block and once at the end. Shapes: B
+rows, T tokens, D features, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from transformers import (
 
 from model.views.towers import SpecialTokens, end_positions
 
-# What `fan_in` multiplies the deviation of weights by: of embeddings, of the values and outputs of attention, of its queries and keys.
+# What `fan_in` multiplies the deviation of weights by: of embeddings, of the values and outputs of attention, of its
+# queries and keys.
 EMBEDDING_GAIN, VALUE_GAIN, QUERY_GAIN = 2.5, 2.5, 1.25
 
 
@@ -42,7 +45,9 @@ NETWORKS = {
 
 
 def translator_config(sizes, tokens: SpecialTokens) -> PreTrainedConfig:
-    """`sizes` has the fields of BackboneConfig; width and vocabulary are the text tower's, whose transformer reads the output."""
+    """`sizes` has the fields of BackboneConfig; width and vocabulary are the text tower's, whose transformer reads the
+    output.
+    """
     return NETWORKS[sizes.translator_norm].config(
         vocab_size=tokens.vocabulary,
         d_model=sizes.text_width,
@@ -76,10 +81,12 @@ def make_network(kind: str, sizes, tokens: SpecialTokens) -> PreTrainedModel:
 
 @torch.no_grad()
 def fan_in_init(network: PreTrainedModel) -> None:
-    """`fan_in`: biases 0, weights of variance 1 / inputs (LeCun et al. 1998), embeddings of variance 1 / D, and on that the gains above.
+    """`fan_in`: biases 0, weights of variance 1 / inputs (LeCun et al. 1998), embeddings of variance 1 / D, and on that
+    the gains above.
 
-    Attention averages over tokens, which makes what differs between texts small against what they share (positions, begin tokens); the gains make up
-    for it. Largest mean cosine of two of 64 different texts of 14 tokens, seeds 0 to 2, by view:
+    Attention averages over tokens, which makes what differs between texts small against what they share (positions,
+    begin tokens); the gains make up for it. Largest mean cosine of two of 64 different texts of 14 tokens, seeds 0 to
+    2, by view:
 
     ============================  =======  =======  ==========  =========
     norm=pre, else as said        decoded  encoded  translated  caption_1
@@ -108,7 +115,9 @@ def gain_of(name: str) -> float:
 
 
 def freeze_positions(network: PreTrainedModel) -> None:
-    """The sinusoidal positions are constants: without a gradient they would stall several processes that wait for one."""
+    """The sinusoidal positions are constants: without a gradient they would stall several processes that wait for
+    one.
+    """
     for part in (network.encoder, network.decoder):
         part.embed_positions.weight.requires_grad_(False)
 
@@ -134,7 +143,9 @@ class StateTranslator(nn.Module):
 
 
 class TokenTranslator(nn.Module):
-    """Vocabulary logits of a translated caption; the decoder reads the caption's own tokens (the original `trainclip_v5335DIM`)."""
+    """Vocabulary logits of a translated caption; the decoder reads the caption's own tokens (the original
+    `trainclip_v5335DIM`).
+    """
 
     def __init__(self, sizes, tokens: SpecialTokens) -> None:
         super().__init__()
@@ -143,4 +154,6 @@ class TokenTranslator(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) tokens -> (B, T, V) logits."""
-        return self.marian(input_ids=tokens, attention_mask=is_text(tokens, self.tokens.end), decoder_input_ids=tokens).logits
+        return self.marian(
+            input_ids=tokens, attention_mask=is_text(tokens, self.tokens.end), decoder_input_ids=tokens
+        ).logits

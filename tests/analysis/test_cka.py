@@ -50,7 +50,8 @@ def test_layers_by_layers_over_batches_equal_the_published_formula():
         for j in range(2):
             pairs = [(one[i], other[j]) for one, other in zip(data, mixed, strict=True)]
             cross, left, right = (
-                sum(hsic(*pick) for pick in picks) for picks in (pairs, [(x, x) for x, _ in pairs], [(y, y) for _, y in pairs])
+                sum(hsic(*pick) for pick in picks)
+                for picks in (pairs, [(x, x) for x, _ in pairs], [(y, y) for _, y in pairs])
             )
             assert sums.result()[i, j].item() == pytest.approx(cross / math.sqrt(left * right), abs=1e-12), (i, j)
 
@@ -73,7 +74,9 @@ def test_not_invariant_to_any_linear_map():
 
 
 def test_few_samples_of_independent_features_have_none_where_the_biased_estimator_has_much():
-    """Twelve samples of 40 features: the biased CKA of independent features is near 1, the unbiased one's mean is near 0."""
+    """Twelve samples of 40 features: the biased CKA of independent features is near 1, the unbiased one's mean is near
+    0.
+    """
     pairs = [(draw(12, 40, seed=2 * i), draw(12, 40, seed=2 * i + 1)) for i in range(200)]
 
     def biased(x: torch.Tensor, y: torch.Tensor) -> float:

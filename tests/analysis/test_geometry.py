@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from model.analysis.drift import drift_columns
-from model.analysis.geometry import alignment, effective_rank, geometry, geometry_columns, mean_similarity, modality_gap, uniformity, unit
+from model.analysis.geometry import (
+    alignment,
+    effective_rank,
+    geometry,
+    geometry_columns,
+    mean_similarity,
+    modality_gap,
+    uniformity,
+    unit,
+)
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -77,7 +86,11 @@ def test_geometry_does_not_see_lengths():
     columns = geometry_columns(geometry(views, names))
     scaled = geometry_columns(geometry(views * torch.arange(1, 11, dtype=torch.float64)[:, None], names))
     assert scaled == pytest.approx(columns)
-    assert {"geometry/alignment/caption_1~decoded_2", "geometry/uniformity/image", "geometry/modality_gap/decoded_2"} < columns.keys()
+    assert {
+        "geometry/alignment/caption_1~decoded_2",
+        "geometry/uniformity/image",
+        "geometry/modality_gap/decoded_2",
+    } < columns.keys()
     assert "geometry/modality_gap/image" not in columns
     assert len(columns) == 3 + 3 + 3 + 2
 
@@ -87,6 +100,8 @@ def test_drift_by_hand():
     views = torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])
     before = torch.tensor([[[1.0, 0.0], [2.0, 0.0]]])
     columns = drift_columns(views, before, ["image"])
-    assert columns == pytest.approx({"drift/image/norm": 3.5, "drift/image/mean_similarity": 0, "drift/image/cosine_to_previous": 0.5})
+    assert columns == pytest.approx(
+        {"drift/image/norm": 3.5, "drift/image/mean_similarity": 0, "drift/image/cosine_to_previous": 0.5}
+    )
     assert "drift/image/cosine_to_previous" not in drift_columns(views, None, ["image"])
     assert "drift/image/cosine_to_previous" not in drift_columns(views, before[:, :1], ["image"])

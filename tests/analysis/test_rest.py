@@ -70,7 +70,10 @@ def brute_force(name: str, views: torch.Tensor) -> torch.Tensor:
     "name",
     [
         *("einsum", "gram", "pairwise_clip"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("symile", "normsv5", "stable_cosine", "norms", "loss1", "normsv9")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("symile", "normsv5", "stable_cosine", "norms", "loss1", "normsv9")
+        ),
         *(pytest.param(name, marks=pytest.mark.slow) for name in ("stock", "normsvc", "siglip")),
     ],
 )
@@ -96,7 +99,9 @@ def test_scores_of_pairs_are_summed(name):
             for c in range(7):
                 sample = rows[:, i].clone()
                 sample[a] = rows[a, c]
-                assert scores[i - tile.start, c].item() == pytest.approx(pair_score(name, sample), rel=1e-7, abs=1e-7), (a, i, c)
+                assert scores[i - tile.start, c].item() == pytest.approx(
+                    pair_score(name, sample), rel=1e-7, abs=1e-7
+                ), (a, i, c)
 
 
 def test_ties_count_as_the_mean_over_their_orders():
@@ -116,5 +121,7 @@ def test_options_of_the_loss_do_not_matter():
     views = views_of(3, 5)
     plain = rest_places(make_loss("norms"), views)
     for options in ({"targets": "soft"}, {"mask": "sigmoid"}, {"mask": "extremes"}):
-        for one, other in zip(plain, rest_places(make_loss("norms", views=3, batch_size=5, **options), views), strict=True):
+        for one, other in zip(
+            plain, rest_places(make_loss("norms", views=3, batch_size=5, **options), views), strict=True
+        ):
             assert torch.equal(ranks(one), ranks(other))

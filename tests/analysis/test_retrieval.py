@@ -44,10 +44,14 @@ def test_retrieval_in_tiles_equals_a_loop_over_queries():
     generator = torch.Generator().manual_seed(0)
     queries = torch.randn(37, 8, generator=generator)
     candidates = queries + torch.randn(37, 8, generator=generator)
-    cosine = (queries / queries.norm(dim=1, keepdim=True)).double() @ (candidates / candidates.norm(dim=1, keepdim=True)).double().T
+    cosine = (queries / queries.norm(dim=1, keepdim=True)).double() @ (
+        candidates / candidates.norm(dim=1, keepdim=True)
+    ).double().T
     expected = [sorted(row.tolist(), reverse=True).index(row[i].item()) for i, row in enumerate(cosine)]
     found = find(queries, candidates, cells=10 * 37)
-    assert [recall_of(found, k) for k in (1, 5, 10)] == pytest.approx([sum(rank < k for rank in expected) / 37 for k in (1, 5, 10)])
+    assert [recall_of(found, k) for k in (1, 5, 10)] == pytest.approx(
+        [sum(rank < k for rank in expected) / 37 for k in (1, 5, 10)]
+    )
     assert 0.1 < recall_of(found, 1) < 1
     assert ranks(found).tolist() == [rank + 1 for rank in expected]
 
@@ -64,7 +68,9 @@ def test_retrieval_in_tiles_equals_a_loop_over_queries():
 def test_several_matches_among_ties_as_the_mean_over_all_orders(scores, match):
     """Against every order of the candidates that their scores allow."""
     found = places(torch.tensor([scores]), torch.tensor([match]))
-    orders = [order for order in permutations(range(len(scores))) if all(scores[a] >= scores[b] for a, b in pairwise(order))]
+    orders = [
+        order for order in permutations(range(len(scores))) if all(scores[a] >= scores[b] for a, b in pairwise(order))
+    ]
     first = [min(order.index(i) for i in match) for order in orders]
     for k in range(1, len(scores) + 1):
         assert hits(found, k).item() == pytest.approx(sum(place < k for place in first) / len(first)), k
@@ -77,7 +83,10 @@ def test_any_of_three_captions_counts():
     images = torch.randn(23, 6, generator=generator)
     captions = images.repeat_interleave(3, dim=0) + 2 * torch.randn(69, 6, generator=generator)
     cosine = torch.nn.functional.cosine_similarity(images.double()[:, None], captions.double()[None], dim=-1)
-    best = [1 + min(row.argsort(descending=True).tolist().index(3 * i + j) for j in range(3)) for i, row in enumerate(cosine)]
+    best = [
+        1 + min(row.argsort(descending=True).tolist().index(3 * i + j) for j in range(3))
+        for i, row in enumerate(cosine)
+    ]
     assert ranks(find(images, captions, cells=200)).tolist() == best
     assert 1 < sorted(best)[11] < 23
 
@@ -98,12 +107,18 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_memory_does_not_grow_with_the_scores():
     """2,000 pictures against 20,000 captions: all scores, their copy and a mask would take 343 MiB."""
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", PEAK], cwd=root, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK], cwd=root, capture_output=True, text=True, check=True, timeout=120
+    )
     assert int(done.stdout) / 1024 < 200
 
 
-def figures_by_hand(lines: torch.Tensor, candidates: torch.Tensor, own: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n, N, N) logits of lines -> loss and won lines of the rows `own`, contrasted with `candidates`, by torch's cross-entropy."""
+def figures_by_hand(
+    lines: torch.Tensor, candidates: torch.Tensor, own: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, N, N) logits of lines -> loss and won lines of the rows `own`, contrasted with `candidates`, by torch's
+    cross-entropy.
+    """
     logits = lines[:, own][:, :, candidates]
     labels = torch.stack([(candidates == row).nonzero()[0, 0] for row in own]).expand(len(lines), -1)
     losses = torch.nn.functional.cross_entropy(logits.permute(0, 2, 1), labels, reduction="none")
@@ -122,7 +137,10 @@ def figures_by_hand(lines: torch.Tensor, candidates: torch.Tensor, own: torch.Te
 @pytest.mark.parametrize("name", ["normsv5", "stock", "einsum"])
 def test_every_batch_of_an_evaluation_is_full(name, total, batches):
     """Batches of 4; the first rows fill up the last one, and are not counted again."""
-    loss, views = make_loss(name), torch.randn(3, total, 8, generator=torch.Generator().manual_seed(total), dtype=torch.float64)
+    loss, views = (
+        make_loss(name),
+        torch.randn(3, total, 8, generator=torch.Generator().manual_seed(total), dtype=torch.float64),
+    )
     lines, made = 5.0 * loss.lines(views), []
     for number, batch in enumerate(batches):
         candidates = torch.tensor(batch)

@@ -83,7 +83,10 @@ def test_recall_between_image_and_caption_1_is_that_of_the_evaluation(small, tmp
     summary = run(small(), tmp_path)
     for row in analysis_of(tmp_path)["retrieval"]["test"]["pairs"][:2]:
         for k, interval in row["recall"].items():
-            assert interval["value"] == pytest.approx(summary.metrics[f"test/{row['direction']}_recall@{k}"]), (row["direction"], k)
+            assert interval["value"] == pytest.approx(summary.metrics[f"test/{row['direction']}_recall@{k}"]), (
+                row["direction"],
+                k,
+            )
 
 
 def test_examples_show_what_the_captions_find(small, tmp_path):
@@ -116,7 +119,12 @@ def test_validation_rows_have_geometry_and_drift(small, tmp_path):
     for view in views:
         assert first[f"drift/{view}/cosine_to_previous"] == ""
         assert -1 <= float(second[f"drift/{view}/cosine_to_previous"]) < 1
-        for name in (f"drift/{view}/norm", f"drift/{view}/mean_similarity", f"geometry/uniformity/{view}", f"geometry/effective_rank/{view}"):
+        for name in (
+            f"drift/{view}/norm",
+            f"drift/{view}/mean_similarity",
+            f"geometry/uniformity/{view}",
+            f"geometry/effective_rank/{view}",
+        ):
             assert math.isfinite(float(first[name])), name
     pairs = [name for name in first if name.startswith("geometry/alignment/")]
     assert pairs == [f"geometry/alignment/{a}~{b}" for i, a in enumerate(views) for b in views[i + 1 :]]
@@ -127,7 +135,10 @@ def test_off_leaves_nothing(small, tmp_path):
     assert list(analysis_of(tmp_path)) == ["views"]
     assert not (tmp_path / "cka.npz").exists()
     assert not (tmp_path / "examples").exists()
-    assert not any(name.startswith(("geometry/", "drift/")) for name in (tmp_path / "metrics.csv").read_text().splitlines()[0].split(","))
+    assert not any(
+        name.startswith(("geometry/", "drift/"))
+        for name in (tmp_path / "metrics.csv").read_text().splitlines()[0].split(",")
+    )
 
 
 @pytest.mark.parametrize("change", ["evaluate=[]", "trainer.fast_dev_run=true"])
@@ -186,7 +197,13 @@ def test_cka_with_a_pretrained_folder(small, tmp_path):
 
     folder = pretrained(tmp_path / "clip")
     (tmp_path / "run").mkdir()
-    arguments = (f"backbone.pretrained={folder}", f"analysis.cka_reference={folder}", f"data.tokenizer={folder}", "model=clip", "data.test_size=40")
+    arguments = (
+        f"backbone.pretrained={folder}",
+        f"analysis.cka_reference={folder}",
+        f"data.tokenizer={folder}",
+        "model=clip",
+        "data.test_size=40",
+    )
     run(small(*arguments, "optimizer.lr=1e-12", "trainer.max_epochs=1"), tmp_path / "run")
     assert analysis_of(tmp_path / "run")["cka"]["reference"] == str(folder)
     layers = CLIPModel.from_pretrained(folder).config
@@ -214,7 +231,11 @@ def pretrained(folder: Path) -> Path:
     tokenizer = train_tokenizer(["red circle at the top left", "a small square"], 300)
     tokenizer.save_pretrained(folder)
     shared = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    ids = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     text = {**shared, **ids, "vocab_size": len(tokenizer), "max_position_embeddings": 24, "projection_dim": 16}
     vision = {**shared, "image_size": 32, "patch_size": 16, "projection_dim": 16}
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(folder)
@@ -254,7 +275,9 @@ def test_two_samples_and_few_classes_are_no_failure(small, tmp_path):
     assert found["retrieval"]["test"]["pairs"][0]["recall"]["5"]["value"] == 1
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bf16-true", "64-true"))])
+@pytest.mark.parametrize(
+    "precision", ["bf16-mixed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bf16-true", "64-true"))]
+)
 @pytest.mark.parametrize("choice", ["loss=norms", pytest.param("loss=stock", marks=pytest.mark.slow)])
 def test_other_precisions_are_analysed_in_float32(small, tmp_path, precision, choice):
     run(small(f"trainer.precision={precision}", choice, "model=v5335dim", "trainer.max_epochs=1"), tmp_path)
@@ -275,7 +298,12 @@ def test_other_precisions_are_analysed_in_float32(small, tmp_path, precision, ch
 def test_limits_hold_for_every_part(small, tmp_path, limit, samples):
     run(small(limit), tmp_path)
     found = analysis_of(tmp_path)
-    assert found["retrieval"]["test"]["samples"] == found["cka"]["samples"] == found["zero_shot"]["test"]["samples"] == samples
+    assert (
+        found["retrieval"]["test"]["samples"]
+        == found["cka"]["samples"]
+        == found["zero_shot"]["test"]["samples"]
+        == samples
+    )
     assert found["probes"]["image"]["samples"] == [min(24, samples), samples]
 
 

@@ -1,7 +1,7 @@
 """What gradient health costs, as ratios within one process. Needs about 2 GB.
 
-    python -m tests.benchmarks.gradient_health            # check and clip, on gradients of the size of CLIP ViT-B/32
-    python -m tests.benchmarks.gradient_health --step     # also a training step with backbone=vit_b_32 (minutes)
+python -m tests.benchmarks.gradient_health            # check and clip, on gradients of the size of CLIP ViT-B/32
+python -m tests.benchmarks.gradient_health --step     # also a training step with backbone=vit_b_32 (minutes)
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def interleaved(calls: Timed, rounds: int, settle: Callable[[], None]) -> dict[s
 
 
 def check_and_clip(device: str, rounds: int) -> dict[str, float]:
-    """Medians of torch's clipping alone, our check, and our check with clipping; torch multiplies whether or not the norm is above."""
+    """Medians of torch's clipping alone, our check, and our check with clipping; torch multiplies whether or not the
+    norm is above.
+    """
     parameters = clip_sized(device)
     monitor = GradientHealthMonitor(model=parameters)
 
@@ -70,7 +72,9 @@ def check_and_clip(device: str, rounds: int) -> dict[str, float]:
 
 
 def training_step(steps: int, batch_size: int) -> dict[str, float]:
-    """Medians of a training step of backbone=vit_b_32, with the monitor at every other step, and of the monitor's share of it."""
+    """Medians of a training step of backbone=vit_b_32, with the monitor at every other step, and of the monitor's share
+    of it.
+    """
     from hydra import compose, initialize_config_dir
 
     from model.build import make_data, make_module
@@ -110,14 +114,25 @@ def training_step(steps: int, batch_size: int) -> dict[str, float]:
             if batch_idx % 2:
                 self.work.append(self.spent)
 
-    overrides = ["backbone=vit_b_32", "model=clip", f"data.batch_size={batch_size}", "data.vocab_size=300", f"data.train_size={batch_size * steps}"]
+    overrides = [
+        "backbone=vit_b_32",
+        "model=clip",
+        f"data.batch_size={batch_size}",
+        "data.vocab_size=300",
+        f"data.train_size={batch_size * steps}",
+    ]
     register_schemas()
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"), tempfile.TemporaryDirectory() as folder:
         config = from_hydra(compose("train", [*overrides, "loss=stock", f"trainer.max_steps={steps}"]))
         sizes = resolved_sizes(config.backbone)
         data = make_data(config, sizes, Path(folder), None)
         callback = Alternating(Path(folder))
-        training = trainer([callback, JournalCallback(Path(folder) / "metrics.csv")], max_steps=steps, accelerator="auto", limit_val_batches=0)
+        training = trainer(
+            [callback, JournalCallback(Path(folder) / "metrics.csv")],
+            max_steps=steps,
+            accelerator="auto",
+            limit_val_batches=0,
+        )
         training.fit(make_module(config, sizes, data), datamodule=data)
     taken = {"step without": callback.off, "step with": callback.on, "monitor": callback.work}
     return {name: statistics.median(seconds[2:]) for name, seconds in taken.items()}
@@ -143,7 +158,10 @@ def main() -> None:
         for name, seconds in figures.items():
             print(f"{name:16} {1e3 * seconds:8.1f} ms")
         without, slower = figures["step without"], figures["step with"] - figures["step without"]
-        print(f"slower by {100 * slower / without:.2f} %; the monitor's own work is {100 * figures['monitor'] / without:.2f} % of a step")
+        print(
+            f"slower by {100 * slower / without:.2f} %; the monitor's own work is "
+            f"{100 * figures['monitor'] / without:.2f} % of a step"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """What the losses cost. Not a test: run it on a quiet machine.
 
-  python tests/benchmarks/losses.py ratio [loss …]     time and memory beside the matrix products that the work needs at least
-  python tests/benchmarks/losses.py curve [plot.png]   cost against the batch: lines, the dense definition, the symile package
+  python tests/benchmarks/losses.py ratio [loss …]     time and memory beside the matrix products that the work needs at
+  least python tests/benchmarks/losses.py curve [plot.png]   cost against the batch: lines, the dense definition, the
+  symile package
 
-float32, n = 6 views of F = 512 features, forward and backward for all views and the scale. THREADS=2 (default) measures wall
-time; THREADS=1 the process's CPU time, which other work on the machine disturbs less.
+float32, n = 6 views of F = 512 features, forward and backward for all views and the scale. THREADS=2 (default) measures
+wall time; THREADS=1 the process's CPU time, which other work on the machine disturbs less.
 """
 
 import ctypes
@@ -83,18 +84,27 @@ def peak(function, views):
 
 
 def ratio(names, rows=1024, repeats=7):
-    print(f"{'loss':24} {'products ms':>12} {'loss ms':>9} {'ratio':>6} {'peak MiB':>9}   (B = {rows}, medians of {repeats}, interleaved)")
+    print(
+        f"{'loss':24} {'products ms':>12} {'loss ms':>9} {'ratio':>6} {'peak MiB':>9}   (B = {rows}, medians of "
+        f"{repeats}, interleaved)"
+    )
     for name in names:
         name, _, memory = name.partition(":")
         views = draw(rows)
-        ours, fresh = (step(make_loss(name, memory_mib=int(memory or 200)), views) for _ in range(2))  # fresh: has kept no memory yet
+        ours, fresh = (
+            step(make_loss(name, memory_mib=int(memory or 200)), views) for _ in range(2)
+        )  # fresh: has kept no memory yet
         least = floor(rows, VIEWS * (VIEWS - 1) // 2 if name in BY_PAIRS else VIEWS)
         ours(), least(), ours()
         pairs = [(timed(least), timed(ours)) for _ in range(repeats)]
         del ours
         products, loss = (1000 * statistics.median(column) for column in zip(*pairs, strict=True))
         share = statistics.median(b / a for a, b in pairs)
-        print(f"{name + (' lean' if memory else ''):24} {products:12.0f} {loss:9.0f} {share:6.2f} {peak(fresh, views):9.0f}", flush=True)
+        print(
+            f"{name + (' lean' if memory else ''):24} {products:12.0f} {loss:9.0f} {share:6.2f} "
+            f"{peak(fresh, views):9.0f}",
+            flush=True,
+        )
 
 
 def symile_package():
@@ -137,8 +147,17 @@ def draw_curve(figures, path):
 
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for kind, points in figures.items():
-        axes.loglog(list(points), list(points.values()), marker="o", markersize=3, linestyle="--" if "dense" in kind else "-", label=kind)
-    axes.set(xlabel="B, rows of a batch", ylabel="ms, forward and backward", title=f"{VIEWS} views of {FEATURES} features")
+        axes.loglog(
+            list(points),
+            list(points.values()),
+            marker="o",
+            markersize=3,
+            linestyle="--" if "dense" in kind else "-",
+            label=kind,
+        )
+    axes.set(
+        xlabel="B, rows of a batch", ylabel="ms, forward and backward", title=f"{VIEWS} views of {FEATURES} features"
+    )
     axes.grid(True, which="major", alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=110)
@@ -150,4 +169,18 @@ if __name__ == "__main__":
     if command == "curve":
         curve(*arguments)
     else:
-        ratio(arguments or ["einsum", "norms", "normsv5", f"normsv5:{LEAN_MIB}", "loss1", "loss3", "loss4", "normsv7", "normsv8", "normsv9"])
+        ratio(
+            arguments
+            or [
+                "einsum",
+                "norms",
+                "normsv5",
+                f"normsv5:{LEAN_MIB}",
+                "loss1",
+                "loss3",
+                "loss4",
+                "normsv7",
+                "normsv8",
+                "normsv9",
+            ]
+        )

@@ -18,8 +18,18 @@ FILES = sorted(CONF.rglob("*.yaml"))
 def test_defaults_are_those_of_the_contract(composed):
     config = composed()
     assert (config.seed, config.data.batch_size, config.data.val_size) == (0, 128, 1000)
-    assert (config.model.name, config.backbone.name, config.data.name, config.monitor.name) == ("v534dim", "tiny", "scenes", "watch")
-    assert (config.loss.targets, config.loss.mask, config.loss.axes, config.loss.evaluation) == ("diagonal", "none", "all", "auto")
+    assert (config.model.name, config.backbone.name, config.data.name, config.monitor.name) == (
+        "v534dim",
+        "tiny",
+        "scenes",
+        "watch",
+    )
+    assert (config.loss.targets, config.loss.mask, config.loss.axes, config.loss.evaluation) == (
+        "diagonal",
+        "none",
+        "all",
+        "auto",
+    )
     assert (config.loss.reduction, config.loss.normalize) == ("mean", True)
 
 
@@ -34,7 +44,9 @@ def test_every_choice_composes(composed):
         assert {group: getattr(config, group).name for group in names} == names
 
 
-@pytest.mark.parametrize(("group", "choice"), [(group, choice) for group in ("trainer", "model") for choice in groups()[group]])
+@pytest.mark.parametrize(
+    ("group", "choice"), [(group, choice) for group in ("trainer", "model") for choice in groups()[group]]
+)
 def test_every_trainer_and_model_composes(composed, group, choice):
     assert getattr(composed(f"{group}={choice}"), group).name == choice
 
@@ -54,7 +66,9 @@ def test_a_file_says_in_line_1_what_it_is(path):
 def test_every_key_is_described_where_it_gets_its_value():
     """A key's line carries a comment in at least one file of its group."""
     described = {
-        f"{path.parent.name}.{match.group(1)}" for path in FILES for match in re.finditer(r"^(\w+):[^#\n]*#.+$", path.read_text(), flags=re.M)
+        f"{path.parent.name}.{match.group(1)}"
+        for path in FILES
+        for match in re.finditer(r"^(\w+):[^#\n]*#.+$", path.read_text(), flags=re.M)
     }
     described = {key.removeprefix(f"{CONF.name}.") for key in described}
     missing = [key for key in known_keys() if not key.endswith(".name") and key not in described]
@@ -79,7 +93,9 @@ def test_an_analysis_of_too_little_is_refused(composed, change, words):
 
 def test_the_hash_names_what_a_run_computes(composed):
     assert config_hash(composed()) == config_hash(composed("ckpt_path=last", "evaluate=[val]"))
-    assert len({config_hash(composed(*change)) for change in ([], ["seed=1"], ["loss=norms"], ["optimizer.lr=0.5"])}) == 4
+    assert (
+        len({config_hash(composed(*change)) for change in ([], ["seed=1"], ["loss=norms"], ["optimizer.lr=0.5"])}) == 4
+    )
 
 
 @pytest.mark.parametrize("model", ["clip", "v534dim", "v5335dim"])
@@ -92,7 +108,13 @@ def test_the_checks_count_views_as_the_model_makes_them(composed, model, caption
 def test_the_monitors_presets(composed):
     watch, guard, off = (composed(f"monitor={name}").monitor for name in ("watch", "guard", "off"))
     assert composed().monitor == watch
-    assert (watch.enabled, watch.clip, watch.clip_above, watch.on_nonfinite, watch.max_skips) == (True, None, None, "skip", 10)
+    assert (watch.enabled, watch.clip, watch.clip_above, watch.on_nonfinite, watch.max_skips) == (
+        True,
+        None,
+        None,
+        "skip",
+        10,
+    )
     assert (watch.every_n_steps, watch.vanishing, watch.exploding) == (10, 1e-7, 100.0)
     assert replace(guard, name="watch", clip=None) == watch
     assert guard.clip == 1.0
@@ -112,7 +134,11 @@ def test_a_seed_of_zero_is_a_seed(composed):
         (["trainer.precision=32"], "trainer.precision=32 is not known"),
         (["schedule=plateau", "schedule.factor=1.5"], "schedule.factor=1.5"),
         (["data.train_size=100"], "data.train_size=100 makes no batch"),
-        (["trainer.strategy=fsdp"], "trainer.strategy=fsdp hides gradients from the monitor; allowed: auto, ddp, ddp_spawn, or any with monitor=off"),
+        (
+            ["trainer.strategy=fsdp"],
+            "trainer.strategy=fsdp hides gradients from the monitor; allowed: auto, ddp, ddp_spawn, or any with "
+            "monitor=off",
+        ),
         (["trainer.strategy=deepspeed_stage_2"], "trainer.strategy=deepspeed_stage_2 hides gradients from the monitor"),
     ],
 )

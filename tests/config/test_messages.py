@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def train(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
     """`python train.py …` in `folder`."""
     command = [sys.executable, str(ROOT / "train.py"), *arguments]
-    return subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 MISTAKES = [
@@ -50,7 +52,8 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [pytest.param(*mistake, marks=[pytest.mark.slow] if number % 8 else []) for number, mistake in enumerate(MISTAKES)]
+    ("arguments", "words"),
+    [pytest.param(*mistake, marks=[pytest.mark.slow] if number % 8 else []) for number, mistake in enumerate(MISTAKES)],
 )
 def test_a_mistake_is_two_lines(arguments, words, tmp_path, monkeypatch, capsys):
     """In this process, as one that starts anew spends seconds on imports."""
@@ -84,9 +87,14 @@ def test_full_errors_are_there_when_asked_for(tmp_path):
 def test_help_and_the_configuration_need_no_heavy_package(flag, tmp_path):
     """Import time decides: torch alone takes longer than both answers."""
     probe = "import sys; sys.path.insert(0, sys.argv.pop(1)); from model.command import command_line; command_line(); "
-    probe += "print('HEAVY', [name for name in ('torch', 'pytorch_lightning', 'transformers', 'matplotlib') if name in sys.modules])"
+    probe += (
+        "print('HEAVY', [name for name in ('torch', 'pytorch_lightning', 'transformers', 'matplotlib') if name "
+        "in sys.modules])"
+    )
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", probe, str(ROOT), *flag], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", probe, str(ROOT), *flag], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert "normsv5" in done.stdout
     assert "HEAVY []" in done.stdout
     assert time.monotonic() - began < 30

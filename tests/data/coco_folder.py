@@ -10,12 +10,21 @@ from PIL import Image
 
 
 def write_folder(root: Path, *, train: int = 24, val: int = 8, captions: int = 5, size: int = 12) -> Path:
-    """Writes train2017/ and val2017/ with so many PNG files, 0000.png, 0001.png, …, and their captions; returns `root`."""
+    """Writes train2017/ and val2017/ with so many PNG files, 0000.png, 0001.png, …, and their captions; returns
+    `root`.
+    """
     for name, count in (("train2017", train), ("val2017", val)):
         (root / name).mkdir(parents=True)
         for number in range(count):
             Image.fromarray(noise(name, number, size)).save(root / name / f"{number:04}.png")
-        write_captions(root, name, {f"{number:04}.png": [f"{name} picture {number} caption {k}" for k in range(captions)] for number in range(count)})
+        write_captions(
+            root,
+            name,
+            {
+                f"{number:04}.png": [f"{name} picture {number} caption {k}" for k in range(captions)]
+                for number in range(count)
+            },
+        )
     return root
 
 
@@ -28,7 +37,9 @@ def write_captions(root: Path, name: str, texts: dict[str, list[str]]) -> Path:
     """The annotation file of a part; images are numbered in the order of `texts`."""
     images = [{"id": number, "file_name": file} for number, file in enumerate(texts)]
     notes = [
-        {"id": 1000 * number + k, "image_id": number, "caption": text} for number, own in enumerate(texts.values()) for k, text in enumerate(own)
+        {"id": 1000 * number + k, "image_id": number, "caption": text}
+        for number, own in enumerate(texts.values())
+        for k, text in enumerate(own)
     ]
     file = root / "annotations" / f"captions_{name}.json"
     file.parent.mkdir(exist_ok=True)

@@ -28,6 +28,8 @@ def emoji_drawn_once() -> Iterator[None]:
 
 @pytest.fixture
 def pillow_warnings_ignored() -> None:
-    """Puts the program's filter for Pillow's warnings, which the module sets where it is loaded, in front of pytest's."""
+    """Puts the program's filter for Pillow's warnings, which the module sets where it is loaded, in front of
+    pytest's.
+    """
     spec = find_spec("model.data.pictures")
     spec.loader.exec_module(module_from_spec(spec))

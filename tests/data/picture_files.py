@@ -21,8 +21,12 @@ def chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
-def png(kind: int, bits: int, rows: Sequence[Sequence[int]], extra: bytes = b"", size: tuple[int, int] | None = None) -> bytes:
-    """A PNG file of `rows` of samples, with further chunks before the pixels. `size`: what the header claims, where it is not the true one."""
+def png(
+    kind: int, bits: int, rows: Sequence[Sequence[int]], extra: bytes = b"", size: tuple[int, int] | None = None
+) -> bytes:
+    """A PNG file of `rows` of samples, with further chunks before the pixels. `size`: what the header claims, where it
+    is not the true one.
+    """
     width, height = size or (len(rows[0]) // SAMPLES[kind], len(rows))
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
     pixels = b"".join(b"\0" + packed(row, bits) for row in rows)
@@ -36,13 +40,23 @@ def packed(row: Sequence[int], bits: int) -> bytes:
     return int(digits, 2).to_bytes(len(digits) // 8, "big")
 
 
-def tiff(photometric: int, rows: np.ndarray, *, order: str = "<", bits: int = 0, content: bytes = b"", **extra: Sequence[int]) -> bytes:
-    """An uncompressed TIFF file of one strip. rows: (H, W) or (H, W, samples), whose type gives the bits and the sample format; `content` are the
-    pixels where that does not fit; extra: further tags, `t338=[2]`."""
+def tiff(
+    photometric: int, rows: np.ndarray, *, order: str = "<", bits: int = 0, content: bytes = b"", **extra: Sequence[int]
+) -> bytes:
+    """An uncompressed TIFF file of one strip. rows: (H, W) or (H, W, samples), whose type gives the bits and the sample
+    format; `content` are the pixels where that does not fit; extra: further tags, `t338=[2]`.
+    """
     samples = 1 if rows.ndim == 2 else rows.shape[2]
     sample_format = {"u": 1, "i": 2, "f": 3}[rows.dtype.kind]
     content = content or rows.astype(rows.dtype.newbyteorder(order)).tobytes()
-    tags = {256: [rows.shape[1]], 257: [rows.shape[0]], 258: [bits or rows.itemsize * 8] * samples, 259: [1], 262: [photometric], 277: [samples]}
+    tags = {
+        256: [rows.shape[1]],
+        257: [rows.shape[0]],
+        258: [bits or rows.itemsize * 8] * samples,
+        259: [1],
+        262: [photometric],
+        277: [samples],
+    }
     tags |= {278: [rows.shape[0]], 279: [len(content)], 339: [sample_format] * samples}
     tags |= {int(name[1:]): list(values) for name, values in extra.items()}
     return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8) + directory(tags, order, content)
@@ -53,7 +67,11 @@ def directory(tags: dict[int, list[int]], order: str, content: bytes) -> bytes:
     free = 8 + 2 + 12 * (len(tags) + 1) + 4
     entries, values = [], b""
     for tag, numbers in tags.items():
-        data = struct.pack(order + f"{len(numbers)}H", *numbers) if max(numbers) < 65536 else struct.pack(order + f"{len(numbers)}I", *numbers)
+        data = (
+            struct.pack(order + f"{len(numbers)}H", *numbers)
+            if max(numbers) < 65536
+            else struct.pack(order + f"{len(numbers)}I", *numbers)
+        )
         kind = SHORT if max(numbers) < 65536 else LONG
         if len(data) > 4:
             entries.append((tag, struct.pack(order + "HHII", tag, kind, len(numbers), free + len(values))))
@@ -61,7 +79,13 @@ def directory(tags: dict[int, list[int]], order: str, content: bytes) -> bytes:
         else:
             entries.append((tag, struct.pack(order + "HHI", tag, kind, len(numbers)) + data.ljust(4, b"\0")))
     entries.append((273, struct.pack(order + "HHII", 273, LONG, 1, free + len(values))))
-    return struct.pack(order + "H", len(entries)) + b"".join(entry for _, entry in sorted(entries)) + bytes(4) + values + content
+    return (
+        struct.pack(order + "H", len(entries))
+        + b"".join(entry for _, entry in sorted(entries))
+        + bytes(4)
+        + values
+        + content
+    )
 
 
 def bmp(bits: int, rows: Sequence[bytes], width: int, palette: Sequence[tuple[int, int, int]] = ()) -> bytes:
@@ -98,12 +122,18 @@ def without_segment(jpeg: bytes, marker: int) -> bytes:
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
     """A file as Pillow writes it."""
     file = io.BytesIO()
-    options = {name: [one.copy() for one in value] if name == "append_images" else value for name, value in options.items()}
-    image.copy().save(file, kind, **options)  # copies, as Pillow keeps options of one format in the picture for the next
+    options = {
+        name: [one.copy() for one in value] if name == "append_images" else value for name, value in options.items()
+    }
+    image.copy().save(
+        file, kind, **options
+    )  # copies, as Pillow keeps options of one format in the picture for the next
     return file.getvalue()
 
 
 def jpeg(pixels: np.ndarray, mode: str = "RGB", **options: object) -> bytes:
     """(H, W, samples) -> a JPEG file of 16 x 16 equal pixels for each of them."""
     large = np.kron(pixels, np.ones((16, 16, 1), np.uint8))
-    return saved(Image.fromarray(large[:, :, 0] if mode == "L" else large, mode), "JPEG", quality=98, subsampling=0, **options)
+    return saved(
+        Image.fromarray(large[:, :, 0] if mode == "L" else large, mode), "JPEG", quality=98, subsampling=0, **options
+    )

@@ -63,10 +63,13 @@ BROKEN_CAPTIONS = [
     ('"id": 2,', '"id": 2.0,', 5, f'images[1] has "id": 2.0; allowed: {IDENTIFIER}'),
     ('"id": 2,', '"id": NaN,', 5, f'images[1] has "id": NaN; allowed: {IDENTIFIER}'),
     ('"id": 2,', '"id": -Infinity,', 5, f'images[1] has "id": -Infinity; allowed: {IDENTIFIER}'),
-    ('"id": 2,', '"id": 2, "id": null,', 5, f'images[1] has "id": null; allowed: {IDENTIFIER}'),  # of two equal keys the last is used
+    ('"id": 2,', '"id": 2, "id": null,', 5, f'images[1] has "id": null; allowed: {IDENTIFIER}'),
+    # of two equal keys the last is used
     ('"id": 2,', '"id": "2",', 5, 'images[1] has "id": "2", but the ids before it are numbers; allowed: one kind'),
-    ('"image_id": 2', '"image_id": "2"', 9, 'annotations[1] has "image_id": "2", but the ids before it are numbers; allowed: one kind'),
-    ('"id": 20', '"id": "20"', 9, 'annotations[1] has "id": "20", but the ids before it are numbers; allowed: one kind'),
+    ('"image_id": 2', '"image_id": "2"', 9, 'annotations[1] has "image_id": "2", but the ids before it are numbers; '
+                                            'allowed: one kind'),
+    ('"id": 20', '"id": "20"', 9, 'annotations[1] has "id": "20", but the ids before it are numbers; allowed: one '
+                                  'kind'),
     ('"id": 20, ', "", 9, f'annotations[1] has no "id"; {CAPTION}'),
     ('"image_id": 2, ', "", 9, f'annotations[1] has no "image_id"; {CAPTION}'),
     (',\n   "caption": "two"', "", 9, f'annotations[1] has no "caption"; {CAPTION}'),
@@ -82,9 +85,12 @@ BROKEN_INSTANCES = [
     ('"area": 3', '"area": Infinity', 8, 'annotations[1] has "area": Infinity; allowed: a number'),
     ('"area": 3', '"area": "3"', 8, 'annotations[1] has "area": "3"; allowed: a number'),
     ('"area": 3', '"area": true', 8, 'annotations[1] has "area": true; allowed: a number'),
-    ('"category_id": 8', '"category_id": 9', 8, 'annotations[1] has "category_id": 9; allowed: the id of one of the categories'),
-    ('"category_id": 8', '"category_id": "8"', 8, 'annotations[1] has "category_id": "8", but the ids before it are numbers; allowed: one kind'),
-    ('"image_id": 2', '"image_id": "2"', 8, 'annotations[1] has "image_id": "2", but the ids in the captions file are numbers; allowed: one kind'),
+    ('"category_id": 8', '"category_id": 9', 8, 'annotations[1] has "category_id": 9; allowed: the id of one of the '
+                                                'categories'),
+    ('"category_id": 8', '"category_id": "8"', 8, 'annotations[1] has "category_id": "8", but the ids before it are '
+                                                  'numbers; allowed: one kind'),
+    ('"image_id": 2', '"image_id": "2"', 8, 'annotations[1] has "image_id": "2", but the ids in the captions file '
+                                            'are numbers; allowed: one kind'),
     ('"id": 2', '"id": "2"', 8, 'annotations[1] has "id": "2", but the ids before it are numbers; allowed: one kind'),
     (', "name": "thing"', "", 4, f'categories[1] has no "name"; {CATEGORY}'),
     ('"thing"', '" "', 4, f'categories[1] has "name": " "; allowed: {NAME}'),
@@ -109,18 +115,32 @@ BROKEN_FILES = [
     (b'{"images": []}', f': has no "annotations"; {LISTS}'),
     (b'{"images": [], "annotations": {}}', f': has "annotations": an object; {LISTS}'),
     (b'{"images": [], "images": 5, "annotations": []}', f': has "images": 5; {LISTS}'),
-    (b'{"images": [1, 2],\n "annotations": [],\n "images": [{"id": 1, "file_name": "a"},\n 5]}', f":4: images[1] is 5; {IMAGE}"),
+    (
+        b'{"images": [1, 2],\n "annotations": [],\n "images": [{"id": 1, "file_name": "a"},\n 5]}',
+        f":4: images[1] is 5; {IMAGE}",
+    ),
     (b"[" * 100_000, ": lists or objects are nested too deeply; " + JSON),
-    (b'{"images":\n [{"id": ' + b"9" * 5_000 + b"}]}", f":2: a number has more than {sys.get_int_max_str_digits():,} digits; {JSON}"),
-    (CAPTIONS.encode().replace(b"two", b"t\xffo"), f":10: byte {INSIDE} (0xff) is not valid UTF-8; allowed: JSON in UTF-8"),
-    (b"\xef\xbb\xbf" + CAPTIONS.encode().replace(b"two", b"t\xffo"), f":10: byte {INSIDE + 3} (0xff) is not valid UTF-8; allowed: JSON in UTF-8"),
+    (
+        b'{"images":\n [{"id": ' + b"9" * 5_000 + b"}]}",
+        f":2: a number has more than {sys.get_int_max_str_digits():,} digits; {JSON}",
+    ),
+    (
+        CAPTIONS.encode().replace(b"two", b"t\xffo"),
+        f":10: byte {INSIDE} (0xff) is not valid UTF-8; allowed: JSON in UTF-8",
+    ),
+    (
+        b"\xef\xbb\xbf" + CAPTIONS.encode().replace(b"two", b"t\xffo"),
+        f":10: byte {INSIDE + 3} (0xff) is not valid UTF-8; allowed: JSON in UTF-8",
+    ),
     (b"\xff\xd8\xff\xe0\0\x10JFIF", ":1: byte 0 (0xff) is not valid UTF-8; allowed: JSON in UTF-8"),
 ]
 
 
 def make(folder: Path, **options: object) -> Coco:
     """The source of the folder, of one caption for each image."""
-    return Coco(parts(str(folder), "2017"), {"train": None, "val": 1, "test": 1}, **({"captions": 1, "image_size": 8} | options))
+    return Coco(
+        parts(str(folder), "2017"), {"train": None, "val": 1, "test": 1}, **({"captions": 1, "image_size": 8} | options)
+    )
 
 
 def refusal(folder: Path, content: bytes, kind: str = "captions") -> str:
@@ -139,7 +159,8 @@ def refusal(folder: Path, content: bytes, kind: str = "captions") -> str:
 
 @pytest.mark.parametrize(
     ("kind", "whole", "old", "new", "line", "expected"),
-    [("captions", CAPTIONS, *case) for case in BROKEN_CAPTIONS] + [("instances", INSTANCES, *case) for case in BROKEN_INSTANCES],
+    [("captions", CAPTIONS, *case) for case in BROKEN_CAPTIONS]
+    + [("instances", INSTANCES, *case) for case in BROKEN_INSTANCES],
 )
 def test_an_entry_is_named_with_its_line(tmp_path, kind, whole, old, new, line, expected):
     assert whole.count(old) == 1
@@ -172,7 +193,9 @@ def test_the_other_broken_entries_are_counted(tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le"])
 def test_other_encodings_of_json_are_read(tmp_path, encoding):
     write_folder(tmp_path, train=2, val=2, captions=1, size=4)
-    (tmp_path / "annotations" / "captions_train2017.json").write_bytes(CAPTIONS.replace("two", "zwölf 🐙").encode(encoding))
+    (tmp_path / "annotations" / "captions_train2017.json").write_bytes(
+        CAPTIONS.replace("two", "zwölf 🐙").encode(encoding)
+    )
     assert make(tmp_path).texts("train", range(2)) == [["one"], ["zwölf 🐙"]]
 
 
@@ -182,7 +205,14 @@ def test_a_run_ends_with_code_2_and_the_message(tmp_path):
     file.write_text(CAPTIONS.replace('"two"', "null"))
 
     def task() -> None:
-        sys.argv = ["train.py", *SMALL, "data=coco", f"data.root={tmp_path / 'data'}", "data.captions=3", f"hydra.run.dir={tmp_path / 'run'}"]
+        sys.argv = [
+            "train.py",
+            *SMALL,
+            "data=coco",
+            f"data.root={tmp_path / 'data'}",
+            "data.captions=3",
+            f"hydra.run.dir={tmp_path / 'run'}",
+        ]
         sys.exit(command_line())
 
     said = tmp_path / "said"

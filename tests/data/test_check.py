@@ -12,7 +12,16 @@ from model.data.source import ForRun
 from model.errors import ConfigError
 from tests.data.helpers import needs_font
 
-SHARED = {"batch_size": 4, "num_workers": 0, "train_size": 20, "val_size": 5, "test_size": 5, "captions": 5, "tokenizer": None, "vocab_size": 400}
+SHARED = {
+    "batch_size": 4,
+    "num_workers": 0,
+    "train_size": 20,
+    "val_size": 5,
+    "test_size": 5,
+    "captions": 5,
+    "tokenizer": None,
+    "vocab_size": 400,
+}
 
 
 def config(name: str, **values) -> SimpleNamespace:
@@ -28,7 +37,10 @@ def config(name: str, **values) -> SimpleNamespace:
         (config("coco", root=None, year="2017"), ("data.root=null", "allowed")),
         (config("coco", root="nowhere", year="2017"), ("data.root=nowhere", "allowed")),
         (config("coco", root=".", year="2015"), ("data.year=2015", "allowed: 2014, 2017")),
-        (config("emoji", root="nowhere", languages=["en"], captions=1), ("data.root=nowhere", "apt-get install fonts-noto-color-emoji")),
+        (
+            config("emoji", root="nowhere", languages=["en"], captions=1),
+            ("data.root=nowhere", "apt-get install fonts-noto-color-emoji"),
+        ),
         (config("emoji", root=None, languages=["en", "xx"], captions=2), ("data.languages=xx", "allowed", "zh")),
         (config("emoji", root=None, languages=[], captions=0), ("data.languages=[]", "allowed")),
         (config("emoji", root=None, languages=["en"]), ("data.captions=5", "allowed: 1")),

@@ -23,7 +23,9 @@ CATEGORIES = [{"id": 7, "name": "animal"}, {"id": 3, "name": "thing"}]
 
 
 def write_part(root, name: str, count: int, *, instances: bool = True, first: int = 0) -> None:
-    """`count` images, numbers descending in the file, with as many captions each as its number mod 3 plus 4; every fourth without instances."""
+    """`count` images, numbers descending in the file, with as many captions each as its number mod 3 plus 4; every
+    fourth without instances.
+    """
     font = open_font(find_font(None))
     (root / name).mkdir(parents=True)
     (root / "annotations").mkdir(exist_ok=True)
@@ -33,14 +35,23 @@ def write_part(root, name: str, count: int, *, instances: bool = True, first: in
         picture.paste(draw_one(font, CHARACTERS[i % len(CHARACTERS)]).convert("RGB"), (12, 0))
         picture.save(root / name / f"{i:012}.jpg", quality=95)
         images.append({"id": 100 + i, "file_name": f"{i:012}.jpg", "height": 128, "width": 160})
-        captions += [{"image_id": 100 + i, "id": 1000 + 10 * i + k, "caption": f"picture {i}\n caption  {k} "} for k in range(5 + i % 2)]
+        captions += [
+            {"image_id": 100 + i, "id": 1000 + 10 * i + k, "caption": f"picture {i}\n caption  {k} "}
+            for k in range(5 + i % 2)
+        ]
         if i % 4:
             objects += [{"image_id": 100 + i, "id": 2 * i, "area": 50.0, "category_id": 3}]
             objects += [{"image_id": 100 + i, "id": 2 * i + 1, "area": 40.0 + 20 * (i % 2), "category_id": 7}]
-    captions = [note for note in captions if note["image_id"] != 100 + first or note["id"] % 10 < 4]  # the first has four only
-    (root / "annotations" / f"captions_{name}.json").write_text(json.dumps({"images": images[::-1], "annotations": captions[::-1]}))
+    captions = [
+        note for note in captions if note["image_id"] != 100 + first or note["id"] % 10 < 4
+    ]  # the first has four only
+    (root / "annotations" / f"captions_{name}.json").write_text(
+        json.dumps({"images": images[::-1], "annotations": captions[::-1]})
+    )
     if instances:
-        (root / "annotations" / f"instances_{name}.json").write_text(json.dumps({"images": images, "annotations": objects, "categories": CATEGORIES}))
+        (root / "annotations" / f"instances_{name}.json").write_text(
+            json.dumps({"images": images, "annotations": objects, "categories": CATEGORIES})
+        )
 
 
 @pytest.fixture
@@ -53,7 +64,9 @@ def folder(tmp_path):
 
 def make(folder, year="2017", captions=5, image_size=32, **sizes) -> Coco:
     """The source, with what a test changes."""
-    return Coco(parts(str(folder), year), {"train": None, "val": 4, "test": 3} | sizes, captions=captions, image_size=image_size)
+    return Coco(
+        parts(str(folder), year), {"train": None, "val": 4, "test": 3} | sizes, captions=captions, image_size=image_size
+    )
 
 
 def first_captions(source: Coco, split: str) -> list[str]:
@@ -76,7 +89,10 @@ def test_fewer_captions_let_more_images_in(folder):
 def test_labels_are_those_of_the_largest_instance(folder):
     source = make(folder)
     assert source.class_names == ("thing", "animal")
-    assert [prompts[:2] for prompts in source.prompts] == [("a photo of a thing", "a thing"), ("a photo of an animal", "an animal")]
+    assert [prompts[:2] for prompts in source.prompts] == [
+        ("a photo of a thing", "a thing"),
+        ("a photo of an animal", "an animal"),
+    ]
     # Images 1, 3: the animal has area 60, the thing 50; image 2: 40 and 50; image 4 has none.
     assert source.labels("train", range(4)).tolist() == [1, 0, 1, -1]
 
@@ -146,7 +162,9 @@ def test_grey_and_transparent_files_are_read(folder):
 
 @pytest.mark.parametrize(("key", "size", "most"), [("train", 12, 11), ("val", 8, 7), ("test", 5, 4)])
 def test_more_than_there_are_is_refused(folder, key, size, most):
-    with pytest.raises(ConfigError, match=rf"data\.{key}_size={size} is more than there are; allowed: up to {most} images"):
+    with pytest.raises(
+        ConfigError, match=rf"data\.{key}_size={size} is more than there are; allowed: up to {most} images"
+    ):
         make(folder, **{key: size})
 
 
@@ -160,7 +178,9 @@ def test_a_folder_without_a_readable_image_is_refused(folder):
     for file in (folder / "val2017").iterdir():
         file.unlink()
     reason = r"no image of .*val2017 can be read \(0+21\.jpg cannot be opened \(.*\)\)"
-    with pytest.raises(ConfigError, match=rf"{reason}; allowed: a folder with the images that .*captions_val2017\.json"):
+    with pytest.raises(
+        ConfigError, match=rf"{reason}; allowed: a folder with the images that .*captions_val2017\.json"
+    ):
         make(folder)
 
 
@@ -168,11 +188,17 @@ def test_a_folder_without_a_readable_image_is_refused(folder):
 def test_too_few_for_any_split_is_said(count):
     with pytest.raises(ConfigError) as error:
         parted(count, {"val": 1, "test": 1, "train": None}, "pictures")
-    assert str(error.value) == "data.val_size=1 is more than there are; allowed: more pictures, as there are too few for any value"
+    assert (
+        str(error.value)
+        == "data.val_size=1 is more than there are; allowed: more pictures, as there are too few for any value"
+    )
 
 
 def test_missing_files_are_named(folder):
-    for wanted in (folder / "annotations" / "captions_val2017.json", folder / "annotations" / "captions_train2017.json"):
+    for wanted in (
+        folder / "annotations" / "captions_val2017.json",
+        folder / "annotations" / "captions_train2017.json",
+    ):
         wanted.unlink()
         with pytest.raises(ConfigError) as error:
             parts(str(folder), "2017")

@@ -12,7 +12,13 @@ import pytest
 from model.data.check import main
 from tests.data.coco_folder import write_captions, write_folder
 
-SIZES = ["data.val_size=4", "data.test_size=4", "data.batch_size=8", "data.vocab_size=300", "backbone.context_length=16"]
+SIZES = [
+    "data.val_size=4",
+    "data.test_size=4",
+    "data.batch_size=8",
+    "data.vocab_size=300",
+    "backbone.context_length=16",
+]
 
 
 @pytest.fixture
@@ -71,8 +77,10 @@ def test_every_fault_is_listed_with_file_and_line(report, tmp_path):
         "0007.png is empty, 0008.png cannot be opened (No such file or directory)",
         "train2017: 1 image is left out because it has fewer than data.captions=5 captions: 0003.png",
         "train2017: 1 image id has several entries; the first one is used: 0000.png",
-        "train2017: 1 image is a copy of another one (same file content); copies are false negatives of each other: 0010.png = 0011.png",
-        "val2017: 1 image is also in train2017 (same file content), so that the figures of val and test are too high: 0001.png",
+        "train2017: 1 image is a copy of another one (same file content); copies are false negatives of each other: "
+        "0010.png = 0011.png",
+        "val2017: 1 image is also in train2017 (same file content), so that the figures of val and test are too "
+        "high: 0001.png",
     ]
     entries = lines[lines.index("entries that are left out:") + 1 :]
     # Each image takes four lines of the file, the first begins in line 3.
@@ -119,7 +127,9 @@ def test_a_mistake_is_two_lines_and_exit_code_2(report, tmp_path, argument, word
 
 
 def test_a_source_that_draws_its_pictures(capsys):
-    assert main(["data=scenes", "data.train_size=40", "data.batch_size=8", "data.val_size=10", "data.test_size=10"]) == 0
+    assert (
+        main(["data=scenes", "data.train_size=40", "data.batch_size=8", "data.val_size=10", "data.test_size=10"]) == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert cells(lines, "images ") == ["40", "10", "10"]
     assert not [line for line in lines if line.startswith("formats")]

@@ -53,7 +53,9 @@ def test_splits_share_no_name_and_no_picture(source):
 
 
 def test_no_skin_tone(source):
-    assert not any("skin tone" in names[0] for split in SPLITS for names in source.texts(split, range(source.size(split))))
+    assert not any(
+        "skin tone" in names[0] for split in SPLITS for names in source.texts(split, range(source.size(split)))
+    )
 
 
 def test_pictures_are_those_of_the_names(source):
@@ -88,7 +90,10 @@ def test_training_pictures_follow_seed_and_epoch(source):
 def test_a_moved_picture_is_still_the_same(source):
     """Of 100 moved pictures, nearly all are closest to their own."""
     rows = np.arange(100)
-    plain, moved = source.images("train", rows).float().flatten(1), source.images("train", rows, epoch=4).float().flatten(1)
+    plain, moved = (
+        source.images("train", rows).float().flatten(1),
+        source.images("train", rows, epoch=4).float().flatten(1),
+    )
     centred = [(x - x.mean(dim=1, keepdim=True)) / x.std(dim=1, keepdim=True) for x in (plain, moved)]
     nearest = (centred[1] @ centred[0].T).argmax(dim=1)
     assert (nearest == torch.arange(100)).float().mean() > 0.6
@@ -113,14 +118,29 @@ def test_labels_are_unicode_s_groups(source):
     groups = {}
     for split in SPLITS:
         rows = range(source.size(split))
-        groups |= {texts[0]: source.class_names[label] for texts, label in zip(source.texts(split, rows), source.labels(split, rows), strict=True)}
-    wanted = {"red apple": "Food & Drink", "bicycle": "Travel & Places", "dog face": "Animals & Nature", "alarm clock": "Travel & Places"}
-    assert {name: groups[name] for name in wanted if name in groups} == {name: group for name, group in wanted.items() if name in groups}
+        groups |= {
+            texts[0]: source.class_names[label]
+            for texts, label in zip(source.texts(split, rows), source.labels(split, rows), strict=True)
+        }
+    wanted = {
+        "red apple": "Food & Drink",
+        "bicycle": "Travel & Places",
+        "dog face": "Animals & Nature",
+        "alarm clock": "Travel & Places",
+    }
+    assert {name: groups[name] for name in wanted if name in groups} == {
+        name: group for name, group in wanted.items() if name in groups
+    }
     assert len(wanted.keys() & groups.keys()) >= 2
 
 
 @pytest.mark.parametrize(
-    ("key", "size"), [("train", 1800), pytest.param("val", 1900, marks=pytest.mark.slow), pytest.param("test", 1800, marks=pytest.mark.slow)]
+    ("key", "size"),
+    [
+        ("train", 1800),
+        pytest.param("val", 1900, marks=pytest.mark.slow),
+        pytest.param("test", 1800, marks=pytest.mark.slow),
+    ],
 )
 def test_more_than_there_are_is_refused(key, size):
     with pytest.raises(ConfigError, match=rf"data\.{key}_size={size} is more than there are; allowed: up to \d+ emoji"):

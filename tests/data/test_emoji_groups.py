@@ -7,7 +7,14 @@ from model.data.emoji_groups import GROUPS, LANGUAGE, group_labels, group_prompt
 
 
 def test_groups_by_hand():
-    known = {"🐙": "Animals & Nature", "🍎": "Food & Drink", "🇨🇦": "Flags", "😀": "Smileys & Emotion", "👩‍🚀": "People & Body", "⚽": "Activities"}
+    known = {
+        "🐙": "Animals & Nature",
+        "🍎": "Food & Drink",
+        "🇨🇦": "Flags",
+        "😀": "Smileys & Emotion",
+        "👩‍🚀": "People & Body",
+        "⚽": "Activities",
+    }
     assert [GROUPS[label] for label in group_labels(list(known))] == list(known.values())
     assert group_labels(["no emoji"]).tolist() == [-1]
 

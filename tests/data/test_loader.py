@@ -43,7 +43,9 @@ def test_a_batch_holds_the_rows_it_names():
     pixels = data.source.images("train", rows)
     torch.testing.assert_close(batch.images, pixels / 127.5 - 1)
     texts = [text for texts in data.source.texts("train", rows) for text in texts[:2]]
-    assert [data.tokenizer.decode(row, skip_special_tokens=True).strip() for row in batch.captions.flatten(0, 1)] == texts
+    assert [
+        data.tokenizer.decode(row, skip_special_tokens=True).strip() for row in batch.captions.flatten(0, 1)
+    ] == texts
     assert batch.labels.tolist() == data.source.labels("train", rows).tolist()
 
 
@@ -89,7 +91,9 @@ def test_processes_share_the_batches_of_one(world):
 @pytest.mark.parametrize("size", [8, 9, 11])
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_processes_evaluate_every_row(size, world):
-    """The same number each; the batches of one step are neighbours, and what is missing at the end is taken from the beginning."""
+    """The same number each; the batches of one step are neighbours, and what is missing at the end is taken from the
+    beginning.
+    """
     shares = [ordered_batches(size, 3, rank=rank, world=world) for rank in range(world)]
     rows = np.concatenate([rows.indices for share in shares for rows in share])
     assert sorted(rows.tolist()) == sorted([*range(size), *range(-size % world)])

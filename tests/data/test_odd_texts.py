@@ -27,17 +27,26 @@ LENGTH = 64
 
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory):
-    """The program's own, trained on the texts themselves, and one of CLIP's kind: 256 bytes, at a word's end and elsewhere, and two merges."""
+    """The program's own, trained on the texts themselves, and one of CLIP's kind: 256 bytes, at a word's end and
+    elsewhere, and two merges.
+    """
     signs = list(bytes_to_unicode().values())
     words = [*signs, *(f"{sign}</w>" for sign in signs), "ca", "cat</w>", "<|startoftext|>", "<|endoftext|>"]
     folder = tmp_path_factory.mktemp("clip")
-    CLIPTokenizer(vocab={word: number for number, word in enumerate(words)}, merges=[("c", "a"), ("ca", "t</w>")]).save_pretrained(folder)
-    return {"own": train_tokenizer([clean(text) for text in ODD_TEXTS.values()], 400), "CLIP": load_tokenizer(str(folder))}
+    CLIPTokenizer(
+        vocab={word: number for number, word in enumerate(words)}, merges=[("c", "a"), ("ca", "t</w>")]
+    ).save_pretrained(folder)
+    return {
+        "own": train_tokenizer([clean(text) for text in ODD_TEXTS.values()], 400),
+        "CLIP": load_tokenizer(str(folder)),
+    }
 
 
 @pytest.fixture
 def painted_captions(monkeypatch) -> list[list[str]]:
-    """The texts of each picture of a report that shows captions. Only such pictures are painted, as the others take long."""
+    """The texts of each picture of a report that shows captions. Only such pictures are painted, as the others take
+    long.
+    """
     painted, paint = [], page.as_png
 
     def as_png(figure: Figure) -> bytes:
@@ -102,7 +111,9 @@ def test_a_long_caption_ends_with_dots_inside_its_picture(tmp_path, caption):
     folder = write_run(tmp_path / "run")
     hits = [{"index": 0, "score": 0.5, "match": True, "picture": "0.png"}] * 5
     queries = [{"caption": caption, "index": 0, "hits": hits}]
-    (folder / "examples" / "examples.json").write_text(json.dumps({"split": "val", "view": "caption 1", "queries": queries}))
+    (folder / "examples" / "examples.json").write_text(
+        json.dumps({"split": "val", "view": "caption 1", "queries": queries})
+    )
     figure = example_grid(read_run(folder))
     (axes,) = figure.axes
     (text,) = axes.texts
@@ -120,7 +131,9 @@ def test_a_report_shows_captions_as_they_are(tmp_path, painted_captions):
     folder = write_run(tmp_path / "run")
     hits = [{"index": 0, "score": 0.5, "match": True, "picture": "0.png"}]
     queries = [{"caption": text, "index": 0, "hits": hits} for text in ODD_TEXTS.values()]
-    (folder / "examples" / "examples.json").write_text(json.dumps({"split": "val", "view": "caption 1", "queries": queries}))
+    (folder / "examples" / "examples.json").write_text(
+        json.dumps({"split": "val", "view": "caption 1", "queries": queries})
+    )
     page.write_report(folder)
     shown = Page((folder / "report" / "index.html").read_text(encoding="utf-8")).texts("section", id="examples")[0]
     captions = [re.sub("[\ud800-\udfff]", "\ufffd", text[:499]) for text in ODD_TEXTS.values()]
@@ -144,7 +157,14 @@ def test_a_run_with_odd_texts_ends_with_its_report(small, tmp_path, longest, ove
         objects = [{"id": number, "image_id": number, "category_id": number % 3, "area": 1} for number in range(count)]
         body = {"categories": categories, "annotations": objects}
         (tmp_path / "data" / "annotations" / f"instances_{part}.json").write_text(json.dumps(body))
-    sizes = ("data.train_size=12", "data.val_size=12", "data.test_size=2", "data.batch_size=4", "data.captions=3", "trainer.max_epochs=1")
+    sizes = (
+        "data.train_size=12",
+        "data.val_size=12",
+        "data.test_size=2",
+        "data.batch_size=4",
+        "data.captions=3",
+        "trainer.max_epochs=1",
+    )
     config = small("data=coco", f"data.root={tmp_path / 'data'}", *sizes, *overrides, "report=true", "evaluate=[val]")
     assert run(config, tmp_path / "run").status == "complete"
     shown = Page((tmp_path / "run" / "report" / "index.html").read_text(encoding="utf-8")).texts("h3")

@@ -65,13 +65,17 @@ def test_a_picture_is_upright_in_every_format(tmp_path, orientation):
         assert np.array_equal(read(tmp_path, file), expected)
     middles = read(tmp_path, with_exif(jpeg(COLOURS), content))[8::16, 8::16]
     assert np.abs(middles - expected).max() <= 4
-    assert read(tmp_path, tiff(1, COLOURS[:, :, 0] * np.uint16(257), t274=[orientation])).tolist() == expected[:, :, [0, 0, 0]].tolist()
+    assert (
+        read(tmp_path, tiff(1, COLOURS[:, :, 0] * np.uint16(257), t274=[orientation])).tolist()
+        == expected[:, :, [0, 0, 0]].tolist()
+    )
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"MM\0*", b"no EXIF data at all", exif(0), exif(9), exif(65535), exif(6)[:-8], exif(6)[:-17] + b"\xff" * 17,
+        b"", b"MM\0*", b"no EXIF data at all", exif(0), exif(9), exif(65535), exif(6)[:-8],
+        exif(6)[:-17] + b"\xff" * 17,
         exif(6).replace(b"\x12\0\3\0\0\0\1", b"\x12\0\5\0\0\0\1"),  # a fraction far behind the end
         exif(6).replace(b"\x12\0\3\0\0\0\1\0\6", b"\x12\0\2\0\0\0\4ab"),  # a text
     ],
@@ -84,9 +88,13 @@ def test_a_picture_with_damaged_exif_data_is_used_as_it_is(tmp_path, content):
         assert np.array_equal(read(tmp_path, file), COLOURS)
 
 
-@pytest.mark.parametrize("content", [exif(3).replace(b"\0\1\1\x12", b"\x03\x84\1\x12"), exif(3) + b"more"])  # the first claims 900 entries
+@pytest.mark.parametrize(
+    "content", [exif(3).replace(b"\0\1\1\x12", b"\x03\x84\1\x12"), exif(3) + b"more"]
+)  # the first claims 900 entries
 def test_of_damaged_exif_data_the_part_that_can_be_read_is_used(tmp_path, content):
-    assert np.array_equal(read(tmp_path, png(RGB, 8, COLOURS.reshape(2, 9).tolist(), chunk(b"eXIf", content))), COLOURS[::-1, ::-1])
+    assert np.array_equal(
+        read(tmp_path, png(RGB, 8, COLOURS.reshape(2, 9).tolist(), chunk(b"eXIf", content))), COLOURS[::-1, ::-1]
+    )
 
 
 def ink(*values: int) -> bytes:
@@ -101,7 +109,10 @@ def ink(*values: int) -> bytes:
         (ink(255, 255, 255, 55), (55, 55, 55)),
         (without_segment(ink(255, 0, 0, 0), 0xEE), (0, 255, 255)),  # Adobe's mark is gone: 0 is no ink
         (without_segment(ink(0, 0, 0, 200), 0xEE), (55, 55, 55)),
-        (ink(0, 128, 128, 255).replace(b"Adobe\0d\0\0\0\0\0", b"Adobe\0d\0\0\0\0\2"), WHITE),  # Y, Cb, Cr of 255 - the colour: YCCK
+        (
+            ink(0, 128, 128, 255).replace(b"Adobe\0d\0\0\0\0\0", b"Adobe\0d\0\0\0\0\2"),
+            WHITE,
+        ),  # Y, Cb, Cr of 255 - the colour: YCCK
         (ink(155, 128, 128, 255).replace(b"Adobe\0d\0\0\0\0\0", b"Adobe\0d\0\0\0\0\2"), (100, 100, 100)),
         (ink(76, 85, 255, 255).replace(b"Adobe\0d\0\0\0\0\0", b"Adobe\0d\0\0\0\0\2"), (0, 255, 255)),  # those of red
         (pixels(8, "u1", (255, 0, 0)), WHITE),  # a TIFF in CIELAB
@@ -116,9 +127,13 @@ def test_further_pictures_of_a_file_are_not_looked_at(tmp_path):
     first, *others = (Image.fromarray(np.roll(COLOURS, shift, axis=1)) for shift in range(3))
     lossless = [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})]
     for kind, options in lossless:
-        assert np.array_equal(read(tmp_path, saved(first, kind, save_all=True, append_images=others, **options)), COLOURS)
+        assert np.array_equal(
+            read(tmp_path, saved(first, kind, save_all=True, append_images=others, **options)), COLOURS
+        )
     large = [Image.fromarray(np.kron(np.asarray(image), np.ones((16, 16, 1), np.uint8))) for image in (first, *others)]
-    middles = read(tmp_path, saved(large[0], "MPO", save_all=True, append_images=large[1:], quality=98, subsampling=0))[8::16, 8::16]
+    middles = read(tmp_path, saved(large[0], "MPO", save_all=True, append_images=large[1:], quality=98, subsampling=0))[
+        8::16, 8::16
+    ]
     assert np.abs(middles - COLOURS).max() <= 4
     assert examine(tmp_path / "picture.jpg").format == "MPO"
 
@@ -132,7 +147,9 @@ def test_the_transparent_part_of_a_gif_is_white(tmp_path):
 
 def test_progressive_and_grey_jpegs(tmp_path):
     assert np.abs(read(tmp_path, jpeg(COLOURS, progressive=True))[8::16, 8::16] - COLOURS).max() <= 4
-    assert np.abs(read(tmp_path, jpeg(np.array([[[9], [200]]], np.uint8), "L"))[8::16, 8::16, 1] - [[9, 200]]).max() <= 1
+    assert (
+        np.abs(read(tmp_path, jpeg(np.array([[[9], [200]]], np.uint8), "L"))[8::16, 8::16, 1] - [[9, 200]]).max() <= 1
+    )
 
 
 @pytest.mark.parametrize("side", [1, 2, 30000])

@@ -1,4 +1,6 @@
-"""Files that are not pictures, damaged files and dangerous files: each is refused with a reason, and nothing is printed."""
+"""Files that are not pictures, damaged files and dangerous files: each is refused with a reason, and nothing is
+printed.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,8 @@ REFUSED = {
     "empty": (b"", "is empty"),
     "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', NO_PICTURE),
     "sound in the container of WebP": (b"RIFF\x24\0\0\0WAVEfmt ", NO_PICTURE),
-    **{kind: (saved(PICTURE, kind), NO_PICTURE) for kind in ("EPS", "PDF", "ICO", "PPM", "TGA", "JPEG2000", "PCX", "SGI", "ICNS")},
+    **{kind: (saved(PICTURE, kind), NO_PICTURE) for kind in ("EPS", "PDF", "ICO", "PPM", "TGA", "JPEG2000", "PCX",
+    "SGI", "ICNS")},
     "a text that begins like a BMP": (b"BMW is a car", f"begins like a BMP file, {UNKNOWN}"),
     "PNG without content": (b"\x89PNG\r\n\x1a\n", f"begins like a PNG file, {UNKNOWN}"),
     "JPEG without content": (b"\xff\xd8\xff", f"begins like a JPEG file, {UNKNOWN}"),
@@ -98,7 +101,9 @@ def test_a_cut_file_is_damaged(tmp_path, capfd, kind):
     whole = saved(PICTURE, kind)
     for length in (*range(1, 40), len(whole) // 4, len(whole) // 2, len(whole) - 40):
         (tmp_path / "picture").write_bytes(whole[:length])
-        assert reason(tmp_path / "picture").startswith(("is damaged (", "begins like a ", "has no known" if length < 12 else "is damaged"))
+        assert reason(tmp_path / "picture").startswith(
+            ("is damaged (", "begins like a ", "has no known" if length < 12 else "is damaged")
+        )
     assert capfd.readouterr() == ("", "")
 
 
@@ -178,7 +183,10 @@ def test_a_temporary_fault_is_not_one_of_the_content(tmp_path, monkeypatch, erro
     assert read_picture(tmp_path / "picture").size == (40, 24)
 
 
-@pytest.mark.parametrize(("error", "expected"), [(OSError(errno.EINVAL, "x"), "is damaged ([Errno 22] x)"), (KeyError(), "is damaged (KeyError)")])
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(OSError(errno.EINVAL, "x"), "is damaged ([Errno 22] x)"), (KeyError(), "is damaged (KeyError)")],
+)
 def test_an_error_of_a_decoder_is_damage(tmp_path, monkeypatch, error, expected):
     (tmp_path / "picture").write_bytes(saved(PICTURE, "PNG"))
 

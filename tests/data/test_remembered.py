@@ -1,4 +1,6 @@
-"""Verdicts on pictures are kept by path, size and time of change, for later runs and for processes that run at the same time."""
+"""Verdicts on pictures are kept by path, size and time of change, for later runs and for processes that run at the same
+time.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +61,19 @@ def test_the_second_start_decodes_nothing(cache, decoded, tmp_path, count, caplo
     with caplog.at_level(logging.INFO, logger="model.data"):
         first = source(tmp_path)
     assert len(decoded) == 8
-    assert f"train2017: {count:,} images are used; {count:,} pictures were decoded, the others are known from earlier runs" in caplog.messages
+    assert (
+        f"train2017: {count:,} images are used; {count:,} pictures were decoded, the others are known from earlier runs"
+        in caplog.messages
+    )
     decoded.clear()
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="model.data"):
         second = source(tmp_path)
     assert decoded == []
-    assert f"train2017: {count:,} images are used; 0 pictures were decoded, the others are known from earlier runs" in caplog.messages
+    assert (
+        f"train2017: {count:,} images are used; 0 pictures were decoded, the others are known from earlier runs"
+        in caplog.messages
+    )
     assert second.record == first.record
     assert second.files("train") == first.files("train")
 
@@ -91,7 +99,9 @@ def test_verdicts_on_unreadable_pictures_are_kept_too(cache, decoded, tmp_path, 
         second = source(tmp_path)
     assert decoded == []
     assert second.record == first.record
-    assert second.record["left_out"]["train2017"] == {"0005.png": "has no known picture format; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"}
+    assert second.record["left_out"]["train2017"] == {
+        "0005.png": "has no known picture format; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"
+    }
     reason = "0005.png has no known picture format; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"
     assert f"train2017: 1 image is left out because of its file: {reason}" in caplog.messages
 
@@ -116,7 +126,9 @@ def test_links_are_followed_to_what_they_lead_to_now(cache, tmp_path):
     assert isinstance(verdicts(images, "link.png")[0], NotReadable)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"rules": "0", "pictures": {}}', '{"pictures": {}}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"rules": "0", "pictures": {}}', '{"pictures": {}}', "[" * 100_000]
+)
 def test_a_damaged_file_of_verdicts_is_written_again(cache, decoded, tmp_path, content):
     write_folder(tmp_path)
     source(tmp_path)
@@ -130,7 +142,9 @@ def test_a_damaged_file_of_verdicts_is_written_again(cache, decoded, tmp_path, c
     assert decoded == []
 
 
-@pytest.mark.parametrize("entry", [None, [], [1, 2], "text", [1, 2, 3], {"size": 1}, [1, 2, "digest", "wide", 4, "PNG"]])
+@pytest.mark.parametrize(
+    "entry", [None, [], [1, 2], "text", [1, 2, 3], {"size": 1}, [1, 2, "digest", "wide", 4, "PNG"]]
+)
 def test_a_damaged_entry_is_looked_at_again(cache, decoded, tmp_path, entry):
     write_folder(tmp_path)
     source(tmp_path)
@@ -221,7 +235,9 @@ def test_only_as_many_are_decoded_as_are_asked_for(cache, decoded, tmp_path):
     assert len(decoded) == 8 + 10 + 3  # 10, then 1 in the place of the third, 1 of the tenth, 1 of the eleventh
 
 
-@pytest.mark.parametrize("error", [OSError("no shared memory"), RuntimeError("a worker was killed"), AssertionError("a daemon")])
+@pytest.mark.parametrize(
+    "error", [OSError("no shared memory"), RuntimeError("a worker was killed"), AssertionError("a daemon")]
+)
 @pytest.mark.parametrize("after", [0, 3])
 def test_where_workers_fail_this_process_decodes_the_rest(cache, decoded, tmp_path, monkeypatch, caplog, error, after):
     def failing(function, pieces, workers):
@@ -238,7 +254,9 @@ def test_where_workers_fail_this_process_decodes_the_rest(cache, decoded, tmp_pa
     assert caplog.messages == [f"pictures are decoded in one process, because worker processes failed ({error})"]
 
 
-@pytest.mark.parametrize(("wanted", "terminal", "shown"), [(True, True, True), (False, True, False), (True, False, False)])
+@pytest.mark.parametrize(
+    ("wanted", "terminal", "shown"), [(True, True, True), (False, True, False), (True, False, False)]
+)
 def test_a_terminal_shows_a_progress_bar_where_one_is_wanted(capsys, monkeypatch, wanted, terminal, shown):
     monkeypatch.setenv("FORCE_COLOR" if terminal else "NO_COLOR", "1")  # rich takes FORCE_COLOR for a terminal
     monkeypatch.setenv("TERM", "xterm")

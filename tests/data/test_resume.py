@@ -1,4 +1,6 @@
-"""A continued run gets exactly the batches that the uninterrupted one would have got, wherever its checkpoint was written."""
+"""A continued run gets exactly the batches that the uninterrupted one would have got, wherever its checkpoint was
+written.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ EPOCHS, BATCHES = 3, 5
 
 
 class Recorder(pl.LightningModule):
-    """Learns nothing; writes down what it is given. `asks`: wants to know the number of steps, for which Lightning makes the loaders early."""
+    """Learns nothing; writes down what it is given. `asks`: wants to know the number of steps, for which Lightning
+    makes the loaders early.
+    """
 
     def __init__(self, asks: bool) -> None:
         super().__init__()
@@ -53,11 +57,27 @@ class SaveAt(pl.Callback):
 def fit(path=None, callbacks=(), workers: int = 0, asks: bool = True, **options) -> list[tuple[int, list[int]]]:
     """What a run sees; `path`: the checkpoint it goes on from."""
     module = Recorder(asks)
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     trainer = pl.Trainer(
-        max_epochs=EPOCHS, accelerator="cpu", use_distributed_sampler=False, callbacks=list(callbacks), num_sanity_val_steps=0, **quiet, **options
+        max_epochs=EPOCHS,
+        accelerator="cpu",
+        use_distributed_sampler=False,
+        callbacks=list(callbacks),
+        num_sanity_val_steps=0,
+        **quiet,
+        **options,
     )
-    trainer.fit(module, datamodule=small_data(small_scenes(4 * BATCHES + 2), num_workers=workers), ckpt_path=path, weights_only=True)
+    trainer.fit(
+        module,
+        datamodule=small_data(small_scenes(4 * BATCHES + 2), num_workers=workers),
+        ckpt_path=path,
+        weights_only=True,
+    )
     return module.seen
 
 
@@ -104,7 +124,9 @@ def test_checkpoint_with_workers_that_have_prepared_more(step, tmp_path):
     assert interrupted(tmp_path / "a.ckpt", "on_train_batch_end", step, workers=2) == fit()
 
 
-@pytest.mark.parametrize(("hook", "step"), [("on_train_batch_end", 4), ("on_train_epoch_end", 6), ("on_train_batch_end", 6)])
+@pytest.mark.parametrize(
+    ("hook", "step"), [("on_train_batch_end", 4), ("on_train_epoch_end", 6), ("on_train_batch_end", 6)]
+)
 def test_checkpoint_of_epochs_that_are_cut_short(hook, step, tmp_path):
     cut = {"limit_train_batches": 3}
     whole = fit(**cut)

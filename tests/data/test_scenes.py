@@ -12,7 +12,15 @@ from tests.data import truth
 from tests.data.helpers import small_data, small_scenes
 
 SPLITS = ("train", "val", "test")
-HUES = {"red": (-15, 15), "orange": (15, 40), "yellow": (42, 65), "green": (100, 160), "cyan": (170, 200), "blue": (215, 250), "purple": (265, 305)}
+HUES = {
+    "red": (-15, 15),
+    "orange": (15, 40),
+    "yellow": (42, 65),
+    "green": (100, 160),
+    "cyan": (170, 200),
+    "blue": (215, 250),
+    "purple": (265, 305),
+}
 
 
 @pytest.mark.parametrize("slot", range(5))
@@ -23,7 +31,9 @@ def test_captions_are_true_of_their_scene_and_of_hardly_any_other(slot):
         scenes = [truth.scene(source.things(split, index)) for index in range(400)]
         assert [text for text, objects in zip(texts, scenes, strict=True) if not check(text, objects)] == []
         # The check itself can fail: the next scene's caption is seldom true.
-        assert sum(check(text, objects) for text, objects in zip(texts[1:], scenes, strict=False) if len(objects) > 1) < 20
+        assert (
+            sum(check(text, objects) for text, objects in zip(texts[1:], scenes, strict=False) if len(objects) > 1) < 20
+        )
 
 
 def test_five_captions_are_worded_differently():
@@ -46,7 +56,11 @@ def colour_name(pixel: np.ndarray) -> str:
     """The name of a colour from its hue."""
     hue, saturation, _ = colorsys.rgb_to_hsv(*(pixel / 255))
     degrees = 360 * hue - (360 if hue > 0.9 else 0)
-    return "white" if saturation < 0.25 else next((name for name, (low, high) in HUES.items() if low <= degrees < high), f"hue {degrees:.0f}")
+    return (
+        "white"
+        if saturation < 0.25
+        else next((name for name, (low, high) in HUES.items() if low <= degrees < high), f"hue {degrees:.0f}")
+    )
 
 
 @pytest.mark.parametrize("image_size", [32, 48, 64])
@@ -70,7 +84,9 @@ def check_object(expected: dict, inside: np.ndarray, pixels: np.ndarray, cell: f
     """Colour of the brightest pixels, extent, and proportions of one object."""
     strongest = pixels[np.argsort(pixels.max(axis=1))[-5:]].mean(axis=0)
     assert colour_name(strongest) == expected["colour"]
-    height, width = (np.flatnonzero(inside.any(axis=axis)).max() - np.flatnonzero(inside.any(axis=axis)).min() + 1 for axis in (1, 0))
+    height, width = (
+        np.flatnonzero(inside.any(axis=axis)).max() - np.flatnonzero(inside.any(axis=axis)).min() + 1 for axis in (1, 0)
+    )
     assert (max(height, width) > 0.69 * cell) == (expected["size"] == "large")
     if expected["shape"] in ("bar", "pole"):
         assert (width > 1.5 * height, height > 1.5 * width) == (expected["shape"] == "bar", expected["shape"] == "pole")
@@ -82,7 +98,10 @@ def check_object(expected: dict, inside: np.ndarray, pixels: np.ndarray, cell: f
 
 def test_fits_counts_the_scenes_that_caption_one_is_true_of():
     source = small_scenes(10, 1500, 10)
-    scenes = [frozenset((o["colour"], o["shape"], o["place"]) for o in truth.scene(source.things("val", i))) for i in range(1500)]
+    scenes = [
+        frozenset((o["colour"], o["shape"], o["place"]) for o in truth.scene(source.things("val", i)))
+        for i in range(1500)
+    ]
     expected = [sum(other == scene for other in scenes) for scene in scenes]
     assert max(expected) > 1
     assert source.fits("val").tolist() == expected

@@ -31,7 +31,12 @@ def test_ceiling_of_no_counts_is_refused(fits):
 def test_prompts_use_the_words_of_the_captions():
     """So that a tokeniser and a model that were trained on these know them."""
     source = small_scenes(train=300)
-    words = {word.strip(",;:") for captions in source.texts("train", range(300)) for text in captions for word in text.split()}
+    words = {
+        word.strip(",;:")
+        for captions in source.texts("train", range(300))
+        for text in captions
+        for word in text.split()
+    }
     assert len(source.prompts) == len(source.class_names)
     for name, prompts in zip(source.class_names, source.prompts, strict=True):
         for prompt in prompts:

@@ -22,7 +22,11 @@ def test_round_trip_in_any_script(tokenizer):
     rows = encode(tokenizer, TEXTS + unseen, 60)
     assert rows.shape == (7, 60)
     assert rows.dtype == torch.int64
-    assert [tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows] == [*TEXTS, "ein völlig neuer satz", "ω 🦊"]
+    assert [tokenizer.decode(row, skip_special_tokens=True).strip() for row in rows] == [
+        *TEXTS,
+        "ein völlig neuer satz",
+        "ω 🦊",
+    ]
 
 
 def test_begin_end_and_padding(tokenizer):
@@ -31,7 +35,10 @@ def test_begin_end_and_padding(tokenizer):
     assert row[0] == tokenizer.bos_token_id
     assert set(row[end + 1 :]) == {tokenizer.pad_token_id}
     assert len({tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}) == 3
-    assert 2 not in (tokenizer.bos_token_id, tokenizer.eos_token_id)  # transformers takes an end token of id 2 for an old checkpoint's
+    assert 2 not in (
+        tokenizer.bos_token_id,
+        tokenizer.eos_token_id,
+    )  # transformers takes an end token of id 2 for an old checkpoint's
 
 
 def test_a_long_text_keeps_its_end_token(tokenizer):

@@ -1,4 +1,6 @@
-"""What captions of scenes say, read from their words alone, and whether it is so. Shares no table with the code under test."""
+"""What captions of scenes say, read from their words alone, and whether it is so. Shares no table with the code under
+test.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,17 @@ def only(words: set[str], text: str) -> str | None:
 
 def scene(things) -> list[dict]:
     """The objects as plain words: colour, shape, size ("small", "large"), (row, column)."""
-    return [{"colour": t.colour, "shape": t.shape, "size": ("small", "large")[t.size], "place": divmod(t.cell, 3)} for t in things]
+    return [
+        {"colour": t.colour, "shape": t.shape, "size": ("small", "large")[t.size], "place": divmod(t.cell, 3)}
+        for t in things
+    ]
 
 
 def whole(caption: str, objects: list[dict]) -> bool:
     """Caption 1: every object's colour, shape and place, and no more objects."""
-    said = [(only(COLOURS, p), only(SHAPES, p), PLACES.get(only(set(PLACES), p))) for p in re.split(", | and ", caption)]
+    said = [
+        (only(COLOURS, p), only(SHAPES, p), PLACES.get(only(set(PLACES), p))) for p in re.split(", | and ", caption)
+    ]
     return sorted(said, key=str) == sorted(((o["colour"], o["shape"], o["place"]) for o in objects), key=str)
 
 
@@ -37,7 +44,10 @@ def inventory(caption: str, objects: list[dict]) -> bool:
     """Caption 2: how many; size, colour and shape of each; no place."""
     number = only(set(NUMBERS), caption)
     said = [part for part in re.split("[,:]| with | and ", caption) if only(SHAPES, part)]
-    facts = [("small" if only(SMALL, p) else "large" if only(LARGE, p) else None, only(COLOURS, p), only(SHAPES, p)) for p in said]
+    facts = [
+        ("small" if only(SMALL, p) else "large" if only(LARGE, p) else None, only(COLOURS, p), only(SHAPES, p))
+        for p in said
+    ]
     true = sorted(facts, key=str) == sorted(((o["size"], o["colour"], o["shape"]) for o in objects), key=str)
     return true and NUMBERS[number] == len(objects) and not only(set(PLACES), caption)
 
@@ -53,15 +63,24 @@ def relations(caption: str, objects: list[dict]) -> bool:
     """Caption 4: that there is one object and which, or pairs of objects and where one lies from the other."""
     names = r"(\w+) (\w+)"
     if len(objects) == 1:
-        found = [pair for pair in re.findall(names, re.sub("just one |nothing but a ", "", caption)) if pair[0] in COLOURS]
-        return found == [(objects[0]["colour"], objects[0]["shape"])] and bool(re.search("alone|just one|nothing but", caption))
+        found = [
+            pair for pair in re.findall(names, re.sub("just one |nothing but a ", "", caption)) if pair[0] in COLOURS
+        ]
+        return found == [(objects[0]["colour"], objects[0]["shape"])] and bool(
+            re.search("alone|just one|nothing but", caption)
+        )
     holds = {
         "left of": lambda one, other: one[1] < other[1],
         "right of": lambda one, other: one[1] > other[1],
         "above": lambda one, other: one[0] < other[0],
         "below": lambda one, other: one[0] > other[0],
     }
-    holds |= {"to the left of": holds["left of"], "to the right of": holds["right of"], "over": holds["above"], "under": holds["below"]}
+    holds |= {
+        "to the left of": holds["left of"],
+        "to the right of": holds["right of"],
+        "over": holds["above"],
+        "under": holds["below"],
+    }
     for part in caption.split(", "):
         said = re.fullmatch(rf"{names} (.+) {names}", part)
         if said is None or said[3] not in holds:

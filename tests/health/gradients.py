@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 def with_gradients(*gradients: Tensor | None) -> nn.ParameterList:
     """One parameter per gradient; None: a parameter without."""
-    parameters = nn.ParameterList([nn.Parameter(torch.zeros(2) if g is None else torch.zeros(g.shape, dtype=g.dtype)) for g in gradients])
+    parameters = nn.ParameterList(
+        [nn.Parameter(torch.zeros(2) if g is None else torch.zeros(g.shape, dtype=g.dtype)) for g in gradients]
+    )
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     return parameters
@@ -18,4 +20,6 @@ def with_gradients(*gradients: Tensor | None) -> nn.ParameterList:
 
 def float64_norm(*gradients: Tensor) -> float:
     """The root of the sum of all squared magnitudes, summed without rounding."""
-    return math.sqrt(math.fsum(abs(value) ** 2 for gradient in gradients for value in gradient.to_dense().flatten().tolist()))
+    return math.sqrt(
+        math.fsum(abs(value) ** 2 for gradient in gradients for value in gradient.to_dense().flatten().tolist())
+    )

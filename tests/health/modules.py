@@ -60,13 +60,20 @@ def fused(module: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(module.parameters(), lr=0.05, fused=True)
 
 
-OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {"adamw": adamw_groups, "lion": lion, "sgd": sgd, "fused": fused}
+OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
+    "adamw": adamw_groups,
+    "lion": lion,
+    "sgd": sgd,
+    "fused": fused,
+}
 
 
 class Small(pl.LightningModule):
     """Two layers and a scale; `fault(batch_index, loss)` may spoil the loss."""
 
-    def __init__(self, optimizer: str = "adamw", fault: Callable[[int, Tensor], Tensor] | None = None, factor: float = 1.0) -> None:
+    def __init__(
+        self, optimizer: str = "adamw", fault: Callable[[int, Tensor], Tensor] | None = None, factor: float = 1.0
+    ) -> None:
         super().__init__()
         torch.manual_seed(1)
         self.tower = nn.Sequential(nn.Linear(FEATURES, 5), nn.GELU(), nn.Linear(5, 3))
@@ -82,7 +89,9 @@ class Small(pl.LightningModule):
 
     def loss(self, batch: Sample) -> Tensor:
         """Mean squared error, times a factor."""
-        return self.factor * (self.head(self.tower(batch.inputs)) * self.logit_scale.exp() - batch.targets).square().mean()
+        return (
+            self.factor * (self.head(self.tower(batch.inputs)) * self.logit_scale.exp() - batch.targets).square().mean()
+        )
 
     def training_step(self, batch: Sample, batch_index: int) -> Tensor:
         loss = self.loss(batch)
@@ -107,5 +116,10 @@ def loader(count: int = 64) -> DataLoader:
 
 def trainer(callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:
     """A Trainer on the CPU that says and writes nothing."""
-    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
     return pl.Trainer(**({"accelerator": "cpu", "max_epochs": 1, "callbacks": callbacks} | quiet | options))

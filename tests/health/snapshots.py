@@ -31,7 +31,9 @@ def same(a: Any, b: Any) -> bool:
 
 
 class Around(Callback):
-    """For each optimizer step (counted from 0), whether it moved anything; for each parameter set, whether it is finite."""
+    """For each optimizer step (counted from 0), whether it moved anything; for each parameter set, whether it is
+    finite.
+    """
 
     def __init__(self) -> None:
         self.moved: list[bool] = []

@@ -48,7 +48,9 @@ def test_a_unit_is_dead_only_while_it_never_fires():
     assert hooks(net) == 0
 
 
-@pytest.mark.parametrize(("function", "expected"), [(nn.Tanh(), 0.5), (nn.Sigmoid(), 0.5), (nn.Hardtanh(), 0.75), (nn.GELU(), 0.0)])
+@pytest.mark.parametrize(
+    ("function", "expected"), [(nn.Tanh(), 0.5), (nn.Sigmoid(), 0.5), (nn.Hardtanh(), 0.75), (nn.GELU(), 0.0)]
+)
 def test_saturation_is_told_of_bounded_functions_only(function, expected):
     with ActivationMonitor(nn.Sequential(function)) as monitor:
         monitor.model(torch.tensor([[-50.0, 0.0, 1.0, 50.0]]))
@@ -105,6 +107,8 @@ def test_dead_units_are_told(caplog):
     module = Small()
     module.tower[0].weight.data.zero_()
     module.tower[0].bias.data.fill_(0.0)
-    trainer([GradientHealthCallback(HealthSettings(every_n_steps=1, activations=True), None)], max_steps=1).fit(module, loader())
+    trainer([GradientHealthCallback(HealthSettings(every_n_steps=1, activations=True), None)], max_steps=1).fit(
+        module, loader()
+    )
     assert "Dead units: 100% of the units of tower.0" in caplog.text
     assert module.rows[0]["activation/dead_units"] == pytest.approx(2 / 4)

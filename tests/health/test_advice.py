@@ -54,7 +54,9 @@ def test_signals(norms, more, expected):
 
 
 def test_a_bad_step_that_is_taken_is_told():
-    assert kinds({"weight": 1.0, "logit_scale": math.nan}, HealthSettings(on_nonfinite="warn"), nan=("logit_scale",)) == ["nan", "unprotected"]
+    assert kinds(
+        {"weight": 1.0, "logit_scale": math.nan}, HealthSettings(on_nonfinite="warn"), nan=("logit_scale",)
+    ) == ["nan", "unprotected"]
 
 
 def test_a_module_without_a_cap_gets_no_advice_on_it():
@@ -62,7 +64,11 @@ def test_a_module_without_a_cap_gets_no_advice_on_it():
 
 
 def test_the_worst_layer_of_each_kind_is_named():
-    statistics = {"a": {"saturated": 0.6, "dead": 0.0}, "b": {"saturated": 0.9, "dead": 0.4}, "c": {"saturated": 0.0, "dead": 0.7}}
+    statistics = {
+        "a": {"saturated": 0.6, "dead": 0.0},
+        "b": {"saturated": 0.9, "dead": 0.4},
+        "c": {"saturated": 0.0, "dead": 0.7},
+    }
     saturated, dead = activation_advice(statistics)
     assert (saturated.kind, dead.kind) == ("saturated", "dead_units")
     assert "90% of the outputs of b" in saturated
@@ -73,12 +79,16 @@ def test_each_kind_is_said_once_in_a_span():
     adviser, advice = Adviser(span=100), [recommend("scale_cap", cap=100.0)]
     said = [step for step in range(0, 301, 10) if adviser.news(advice, step)]
     assert said == [0, 100, 200, 300]
-    assert adviser.news([recommend("exploding", norm=1.0), *advice], 310) == ["⚠️ " + TABLE["exploding"].finding.format(norm=1.0) + remedies()]
+    assert adviser.news([recommend("exploding", norm=1.0), *advice], 310) == [
+        "⚠️ " + TABLE["exploding"].finding.format(norm=1.0) + remedies()
+    ]
 
 
 def remedies() -> str:
     """The second line of the advice on exploding gradients."""
-    return "\n   Consider: " + ", ".join(f"({n}) {remedy}" for n, remedy in enumerate(TABLE["exploding"].remedies, start=1))
+    return "\n   Consider: " + ", ".join(
+        f"({n}) {remedy}" for n, remedy in enumerate(TABLE["exploding"].remedies, start=1)
+    )
 
 
 def test_a_loss_spikes_when_it_leaves_its_past():
@@ -92,7 +102,9 @@ def test_a_loss_spikes_when_it_leaves_its_past():
 
 
 def test_every_setting_that_advice_names_exists():
-    keys = {f"{path.parent.name}.{key}" for path in CONF.glob("*/*.yaml") for key in yaml.safe_load(path.read_text()) or {}}
+    keys = {
+        f"{path.parent.name}.{key}" for path in CONF.glob("*/*.yaml") for key in yaml.safe_load(path.read_text()) or {}
+    }
     setting = re.compile(r"\b(?:monitor|optimizer|trainer|loss|backbone|data|schedule)\.\w+")
     named = {key for advice in TABLE.values() for remedy in advice.remedies for key in setting.findall(remedy)}
     assert named

@@ -34,11 +34,18 @@ def fit(settings: HealthSettings, module: Small | None = None, run_dir=None, **o
     return module, callback, norms.norms
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 4}, {"precision": "bf16-mixed"}], ids=["plain", "accumulated", "bf16"])
+@pytest.mark.parametrize(
+    "options", [{}, {"accumulate_grad_batches": 4}, {"precision": "bf16-mixed"}], ids=["plain", "accumulated", "bf16"]
+)
 def test_records_the_norm_of_every_step(options):
     module, callback, norms = fit(HealthSettings(every_n_steps=1), **options)
     assert [row["grad/global_norm"] for row in module.rows] == pytest.approx(norms, rel=1e-6)
-    assert len(norms) == 16 // options.get("accumulate_grad_batches", 1) == callback.counts["attempted"] == callback.counts["applied"]
+    assert (
+        len(norms)
+        == 16 // options.get("accumulate_grad_batches", 1)
+        == callback.counts["attempted"]
+        == callback.counts["applied"]
+    )
 
 
 def test_accumulated_norm_is_that_of_the_mean_gradient():
@@ -89,9 +96,13 @@ def test_a_run_that_is_cut_adds_no_last_row():
 
 @pytest.mark.parametrize("on_nonfinite", ["warn", "skip"])
 @pytest.mark.parametrize("optimizer", ["adamw", "lion"])
-@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}], ids=["plain", "accumulated", "bf16"])
+@pytest.mark.parametrize(
+    "options", [{}, {"accumulate_grad_batches": 2}, {"precision": "bf16-mixed"}], ids=["plain", "accumulated", "bf16"]
+)
 def test_clips_as_lightning_does_bit_for_bit(options, optimizer, on_nonfinite):
-    ours, callback, _ = fit(HealthSettings(clip=0.3, on_nonfinite=on_nonfinite), Small(optimizer, factor=5.0), **options)
+    ours, callback, _ = fit(
+        HealthSettings(clip=0.3, on_nonfinite=on_nonfinite), Small(optimizer, factor=5.0), **options
+    )
     theirs = Small(optimizer, factor=5.0)
     trainer([], gradient_clip_val=0.3, **options).fit(theirs, loader())
     unclipped, _, _ = fit(HealthSettings(), Small(optimizer, factor=5.0), **options)
@@ -112,7 +123,9 @@ class Given(Small):
 @pytest.mark.parametrize("norm", [1 - 2e-6, 1 - 5e-7, 1.0, 1 + 5e-7])
 def test_clips_as_lightning_does_right_at_the_bound(norm, on_nonfinite):
     ours, theirs = Given("sgd", factor=norm), Given("sgd", factor=norm)
-    trainer([GradientHealthCallback(HealthSettings(clip=1.0, on_nonfinite=on_nonfinite), None)], max_steps=2).fit(ours, loader())
+    trainer([GradientHealthCallback(HealthSettings(clip=1.0, on_nonfinite=on_nonfinite), None)], max_steps=2).fit(
+        ours, loader()
+    )
     trainer([], gradient_clip_val=1.0, max_steps=2).fit(theirs, loader())
     assert torch.equal(ours.head.weight, theirs.head.weight)
 
@@ -157,13 +170,18 @@ def test_history_goes_back_to_the_checkpoint(tmp_path):
 
 @pytest.mark.parametrize(("strategy", "name"), [(FSDPStrategy, "fsdp"), (DeepSpeedStrategy, "deepspeed")])
 def test_strategies_that_hide_gradients_are_refused(strategy, name):
-    with pytest.raises(ConfigError, match=f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp,"):
+    with pytest.raises(
+        ConfigError, match=f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp,"
+    ):
         refuse_flat_shards(object.__new__(strategy))
     refuse_flat_shards(DDPStrategy())
 
 
 def test_a_trainer_that_clips_too_is_refused():
-    with pytest.raises(ConfigError, match=r"trainer.gradient_clip_val=0.5 clips what monitor.clip=1.0 clips already; allowed: one of the two"):
+    with pytest.raises(
+        ConfigError,
+        match=r"trainer.gradient_clip_val=0.5 clips what monitor.clip=1.0 clips already; allowed: one of the two",
+    ):
         fit(HealthSettings(clip=1.0), gradient_clip_val=0.5)
     fit(HealthSettings(), gradient_clip_val=0.5, max_steps=1)
 

@@ -37,10 +37,23 @@ def names() -> dict[str, re.Pattern[str]]:
 
 
 def test_a_run_that_asks_for_all_writes_what_is_documented(small, tmp_path, names):
-    run(small("loss=normsv5", "monitor=guard", "monitor.per_layer=true", "monitor.activations=true", "monitor.every_n_steps=1"), tmp_path)
+    run(
+        small(
+            "loss=normsv5",
+            "monitor=guard",
+            "monitor.per_layer=true",
+            "monitor.activations=true",
+            "monitor.every_n_steps=1",
+        ),
+        tmp_path,
+    )
     written = columns(tmp_path)
-    assert [name for name, pattern in names.items() if not any(map(pattern.fullmatch, written))] == [], "documented, not written"
-    assert [column for column in written if not any(pattern.fullmatch(column) for pattern in names.values())] == [], "written, not documented"
+    assert [name for name, pattern in names.items() if not any(map(pattern.fullmatch, written))] == [], (
+        "documented, not written"
+    )
+    assert [column for column in written if not any(pattern.fullmatch(column) for pattern in names.values())] == [], (
+        "written, not documented"
+    )
 
 
 def test_a_run_by_default_writes_those_that_need_no_setting(small, tmp_path, names):
@@ -52,7 +65,11 @@ def test_a_run_by_default_writes_those_that_need_no_setting(small, tmp_path, nam
 
 
 def test_every_setting_that_the_guide_names_exists():
-    keys = {f"{path.parent.name}.{key}" for path in (ROOT / "conf").glob("*/*.yaml") for key in yaml.safe_load(path.read_text()) or {}}
+    keys = {
+        f"{path.parent.name}.{key}"
+        for path in (ROOT / "conf").glob("*/*.yaml")
+        for key in yaml.safe_load(path.read_text()) or {}
+    }
     named = set(re.findall(r"`((?:monitor|optimizer|trainer|loss|backbone|data|schedule)\.\w+)[=`]", GUIDE))
     assert len(named) > 15
     assert named <= keys, named - keys

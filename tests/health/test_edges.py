@@ -12,7 +12,9 @@ from model.health import GradientHealthMonitor
 from tests.health.gradients import float64_norm, with_gradients
 
 
-@pytest.mark.parametrize(("value", "dtype"), [(1e20, torch.float32), (3e38, torch.float32), (1e200, torch.float64), (6e4, torch.float16)])
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(1e20, torch.float32), (3e38, torch.float32), (1e200, torch.float64), (6e4, torch.float16)]
+)
 def test_large_finite_gradients_explode_but_are_not_inf(value, dtype):
     gradient = torch.full((4,), value, dtype=dtype)
     expected = 2 * float(gradient[0])
@@ -31,7 +33,10 @@ def test_the_global_norm_may_overflow_where_no_parameter_does():
     assert not stats["has_inf"]
 
 
-@pytest.mark.parametrize(("value", "dtype"), [(1e-40, torch.float32), (1e-30, torch.float32), (1e-38, torch.bfloat16), (1e-300, torch.float64)])
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [(1e-40, torch.float32), (1e-30, torch.float32), (1e-38, torch.bfloat16), (1e-300, torch.float64)],
+)
 def test_tiny_gradients_have_a_norm(value, dtype):
     gradient = torch.full((9,), value, dtype=dtype)
     stats = GradientHealthMonitor(model=with_gradients(gradient, torch.ones(1))).check_gradients()
@@ -41,7 +46,9 @@ def test_tiny_gradients_have_a_norm(value, dtype):
     assert alone["global_grad_norm"] == pytest.approx(3 * float(gradient[0]), rel=1e-6)
 
 
-@pytest.mark.parametrize(("value", "flags"), [(math.nan, (True, False)), (math.inf, (False, True)), (-math.inf, (False, True))])
+@pytest.mark.parametrize(
+    ("value", "flags"), [(math.nan, (True, False)), (math.inf, (False, True)), (-math.inf, (False, True))]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
 def test_one_bad_element_is_found_and_named(value, flags, dtype):
     bad = torch.ones(3, 3, dtype=dtype)
@@ -100,7 +107,9 @@ def test_empty_gradients_are_no_smallest_norm():
     assert stats["recommendations"] == []
 
 
-@pytest.mark.parametrize("gradients", [(), (None,), (torch.zeros(0),)], ids=["no_parameters", "no_gradients", "nothing_in_it"])
+@pytest.mark.parametrize(
+    "gradients", [(), (None,), (torch.zeros(0),)], ids=["no_parameters", "no_gradients", "nothing_in_it"]
+)
 def test_nothing_to_measure(gradients):
     stats = GradientHealthMonitor(model=with_gradients(*gradients)).check_gradients()
     assert [stats[f"{kind}_grad_norm"] for kind in ("global", "max", "min", "mean")] == [0, 0, 0, 0]

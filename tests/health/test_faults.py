@@ -62,12 +62,20 @@ def half_precision(**options) -> dict:
     return {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=64.0, **options))]}
 
 
-@pytest.mark.parametrize(("bad", "optimizer", "fault"), some_of_all(2, [(0,), (7,), (0, 7, 8, 9, 15)], ["adamw", "lion", "sgd"], FAULTS))
+@pytest.mark.parametrize(
+    ("bad", "optimizer", "fault"), some_of_all(2, [(0,), (7,), (0, 7, 8, 9, 15)], ["adamw", "lion", "sgd"], FAULTS)
+)
 def test_skipped_steps_move_nothing(fault, optimizer, bad):
     _, callback, around = fit(HealthSettings(), bad, FAULTS[fault], optimizer)
     assert [step for step, moved in enumerate(around.moved) if not moved] == sorted(bad)
     assert around.finite
-    assert callback.counts == {"attempted": 16, "applied": 16 - len(bad), "skipped": len(bad), "clipped": 0, "scaler_skips": 0}
+    assert callback.counts == {
+        "attempted": 16,
+        "applied": 16 - len(bad),
+        "skipped": len(bad),
+        "clipped": 0,
+        "scaler_skips": 0,
+    }
 
 
 def in_precision(precision: str) -> dict:
@@ -86,9 +94,15 @@ def test_skipped_steps_move_nothing_in_any_precision(precision, optimizer, fault
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("optimizer", ["adamw", "lion"])
-@pytest.mark.parametrize(("bad", "window"), [(0, 0), (7, 1), (14, 2), (15, 3)], ids=["first", "middle", "last of a window", "incomplete window"])
+@pytest.mark.parametrize(
+    ("bad", "window"),
+    [(0, 0), (7, 1), (14, 2), (15, 3)],
+    ids=["first", "middle", "last of a window", "incomplete window"],
+)
 def test_one_bad_slice_moves_nothing(precision, optimizer, bad, window):
-    _, callback, around = fit(HealthSettings(), {bad}, optimizer=optimizer, accumulate_grad_batches=5, **in_precision(precision))
+    _, callback, around = fit(
+        HealthSettings(), {bad}, optimizer=optimizer, accumulate_grad_batches=5, **in_precision(precision)
+    )
     assert around.moved == [step != window for step in range(4)], "windows of 5, 5, 5 and 1 batches"
     assert callback.counts["skipped"] == 1
 
@@ -120,7 +134,9 @@ def test_skips_are_counted_in_a_row_only(tmp_path):
     settings = HealthSettings(max_skips=2)
     _, callback, _ = fit(settings, {1, 2, 4, 5, 7, 8}, run_dir=tmp_path)
     assert callback.counts["skipped"] == 6
-    with pytest.raises(TrainingHalted, match=r"step 14: the loss and the gradient are not finite, 2 steps were skipped before it"):
+    with pytest.raises(
+        TrainingHalted, match=r"step 14: the loss and the gradient are not finite, 2 steps were skipped before it"
+    ):
         fit(settings, {11, 12, 13}, run_dir=tmp_path)
     assert json.loads((tmp_path / "halt.json").read_text())["step"] == 14
 
@@ -135,17 +151,22 @@ def halted(settings, batches, folder, fault=nan_loss, optimizer="adamw", **optio
 
 
 @pytest.mark.parametrize(
-    ("precision", "optimizer", "fault", "bad"), some_of_all(2, PRECISIONS, ["adamw", "lion"], ["nan", "inf", "inf_loss_alone"], [0, 7])
+    ("precision", "optimizer", "fault", "bad"),
+    some_of_all(2, PRECISIONS, ["adamw", "lion"], ["nan", "inf", "inf_loss_alone"], [0, 7]),
 )
 def test_halt_keeps_everything_as_it_was(tmp_path, precision, optimizer, fault, bad):
-    told, kept, before = halted(HealthSettings(on_nonfinite="halt"), {bad}, tmp_path, FAULTS[fault], optimizer, **in_precision(precision))
+    told, kept, before = halted(
+        HealthSettings(on_nonfinite="halt"), {bad}, tmp_path, FAULTS[fault], optimizer, **in_precision(precision)
+    )
     assert same(dict(kept["state_dict"]), before["parameters"])
     assert same(kept["optimizer_states"][0], before["optimizer"]), "moments, and learning rates of all groups"
     assert (told["step"], told["indices"]) == (bad + 1, list(range(bad * ROWS, (bad + 1) * ROWS)))
     assert ("tower.0.weight" in told["layers"]) == (fault != "inf_loss_alone")
 
 
-@pytest.mark.parametrize(("precision", "optimizer", "fault", "first"), some_of_all(2, PRECISIONS, ["adamw", "lion"], ["nan", "inf"], [0, 6]))
+@pytest.mark.parametrize(
+    ("precision", "optimizer", "fault", "first"), some_of_all(2, PRECISIONS, ["adamw", "lion"], ["nan", "inf"], [0, 6])
+)
 def test_many_in_a_row_halt_with_the_weights_before_them(tmp_path, precision, optimizer, fault, first):
     settings, bad = HealthSettings(max_skips=3), set(range(first, 16))
     told, kept, _ = halted(settings, bad, tmp_path, FAULTS[fault], optimizer, **in_precision(precision))
@@ -160,10 +181,15 @@ def test_many_in_a_row_halt_with_the_weights_before_them(tmp_path, precision, op
 
 def test_a_bad_gradient_that_no_lower_scale_mends_uses_up_the_skips(tmp_path):
     settings = HealthSettings(max_skips=2, every_n_steps=1)
-    module, callback = Small(fault=at(set(range(2, 16)), nan_gradient_alone)), GradientHealthCallback(settings, tmp_path)
+    module, callback = (
+        Small(fault=at(set(range(2, 16)), nan_gradient_alone)),
+        GradientHealthCallback(settings, tmp_path),
+    )
     with pytest.raises(TrainingHalted, match="step 11: the gradient is not finite, 2 steps were skipped"):
         trainer([callback], **half_precision()).fit(module, loader())
-    assert callback.counts == {"attempted": 10, "applied": 2, "skipped": 2, "clipped": 0, "scaler_skips": 6}, "64 is halved six times to 1"
+    assert callback.counts == {"attempted": 10, "applied": 2, "skipped": 2, "clipped": 0, "scaler_skips": 6}, (
+        "64 is halved six times to 1"
+    )
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

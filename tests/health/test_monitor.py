@@ -41,7 +41,9 @@ def test_the_figures_have_the_names_that_scripts_use(backward):
     assert set(monitor.check_gradients()) == norms | {
         "has_nan", "has_inf", "layer_stats", "recommendations", "param_count", "params_with_grads",
     }  # fmt: skip
-    assert set(monitor.get_gradient_flow_summary()) == {f"layers_with_{kind}_grads" for kind in ("vanishing", "exploding", "healthy")}
+    assert set(monitor.get_gradient_flow_summary()) == {
+        f"layers_with_{kind}_grads" for kind in ("vanishing", "exploding", "healthy")
+    }
 
 
 def test_clipping_is_torchs_bit_for_bit(backward):
@@ -64,14 +66,18 @@ def test_clipping_measures_again_when_gradients_changed(backward):
 
 def test_flow_summary_sorts_by_the_thresholds():
     net = with_gradients(torch.tensor([3.0, 4.0]), torch.tensor([1e-9]), torch.tensor([600.0, 800.0]))
-    summary = GradientHealthMonitor(model=net, vanishing_threshold=1e-7, exploding_threshold=100.0).get_gradient_flow_summary()
+    summary = GradientHealthMonitor(
+        model=net, vanishing_threshold=1e-7, exploding_threshold=100.0
+    ).get_gradient_flow_summary()
     assert summary["layers_with_healthy_grads"] == [("0", 5.0)]
     assert [name for name, _ in summary["layers_with_vanishing_grads"]] == ["1"]
     assert summary["layers_with_exploding_grads"] == [("2", 1000.0)]
 
 
 def test_summary_line_and_advice(caplog):
-    monitor = GradientHealthMonitor(model=with_gradients(torch.tensor([300.0, 400.0]), torch.tensor([0.5])), log_frequency=100)
+    monitor = GradientHealthMonitor(
+        model=with_gradients(torch.tensor([300.0, 400.0]), torch.tensor([0.5])), log_frequency=100
+    )
     with caplog.at_level(logging.INFO):
         stats = monitor.check_gradients()
         for step in (99, 100, 200):
@@ -92,7 +98,10 @@ def test_summary_line_and_advice(caplog):
         ({"log_frequency": 0}, "log_frequency=0 is too small; allowed: 1 or more"),
         ({"grad_clip_threshold": -1.0}, "grad_clip_threshold=-1.0 is too small; allowed: 0 or more"),
         ({"vanishing_threshold": math.nan}, "vanishing_threshold=nan is too small"),
-        ({"exploding_threshold": 1e-9}, "exploding_threshold=1e-09 is too small; allowed: a number above vanishing_threshold=1e-07"),
+        (
+            {"exploding_threshold": 1e-9},
+            "exploding_threshold=1e-09 is too small; allowed: a number above vanishing_threshold=1e-07",
+        ),
     ],
 )
 def test_numbers_out_of_range_are_refused(backward, keys, message):

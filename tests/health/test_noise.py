@@ -15,7 +15,9 @@ from tests.health.modules import Small, loader, trainer
 @pytest.mark.parametrize(("step", "gamma"), [(0, 0.55), (99, 0.55), (99, 0.0), (9, 2.0)])
 def test_variance_follows_the_paper(step, gamma):
     gradient = torch.zeros(200_000)
-    add_gradient_noise(with_gradients(gradient), noise_std=0.3, gamma=gamma, step=step, generator=torch.Generator().manual_seed(1))
+    add_gradient_noise(
+        with_gradients(gradient), noise_std=0.3, gamma=gamma, step=step, generator=torch.Generator().manual_seed(1)
+    )
     eta = 0.3**2
     assert float(gradient.var()) == pytest.approx(eta / (1 + step) ** gamma, rel=0.02)
     assert abs(float(gradient.mean())) < 4 * float(gradient.std()) / 200_000**0.5
@@ -42,7 +44,9 @@ def test_a_run_repeats_its_noise_and_another_seed_does_not(monkeypatch, on_nonfi
         monkeypatch.setenv("PL_GLOBAL_SEED", seed)
         module = Small()
         torch.manual_seed(int(torch.randint(1000, ()).item()))
-        trainer([GradientHealthCallback(HealthSettings(noise_std=noise, on_nonfinite=on_nonfinite), None)]).fit(module, loader())
+        trainer([GradientHealthCallback(HealthSettings(noise_std=noise, on_nonfinite=on_nonfinite), None)]).fit(
+            module, loader()
+        )
         return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
 
     assert torch.equal(weights("1"), weights("1"))

@@ -54,7 +54,9 @@ def test_decision(clips, loss, gradient, scale, in_a_row, settings, expected):
     ],
 )
 def test_what_gradients_are_multiplied_by(norm, clip, above, expected):
-    assert float(coefficient(torch.tensor(norm, dtype=torch.float64), clip, above)) == pytest.approx(expected, rel=1e-12)
+    assert float(coefficient(torch.tensor(norm, dtype=torch.float64), clip, above)) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_only_a_taken_step_ends_a_row_of_skips():

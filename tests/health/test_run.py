@@ -55,11 +55,21 @@ def test_a_skipped_step_costs_a_row_and_nothing_else(small, spoil, tmp_path):
 
 def test_a_skipped_step_is_no_part_of_what_an_epoch_is_judged_by(small, spoil, tmp_path):
     spoil({1})
-    overrides = ("loss=normsv5", "trainer.early_stopping_patience=3", "schedule=plateau", "schedule.patience=0", "schedule.warmup=0")
+    overrides = (
+        "loss=normsv5",
+        "trainer.early_stopping_patience=3",
+        "schedule=plateau",
+        "schedule.patience=0",
+        "schedule.warmup=0",
+    )
     summary = run(small(*overrides), tmp_path)
     assert summary.status == "complete", "not stopped for a loss that is not finite"
     assert math.isfinite(summary.metrics["train/epoch_loss"])
-    rates = {row["train/lr"] for row in csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()) if row["train/lr"]}
+    rates = {
+        row["train/lr"]
+        for row in csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines())
+        if row["train/lr"]
+    }
     assert len(rates) == 1, "the first epoch's mean is a best one"
 
 
@@ -72,7 +82,9 @@ def test_a_halted_run_goes_on_from_its_last_good_weights(small, spoil, tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "failed"
     spoil(set())
     summary = run(small("loss=normsv5", f"ckpt_path={tmp_path / 'checkpoints' / 'last_good.ckpt'}"), tmp_path)
-    assert summary.steps == {"attempted": 5, "applied": 5, "skipped": 0, "clipped": 0}, "four before, and the batch after the bad one"
+    assert summary.steps == {"attempted": 5, "applied": 5, "skipped": 0, "clipped": 0}, (
+        "four before, and the batch after the bad one"
+    )
 
 
 def test_a_run_in_which_no_step_was_applied_is_a_failed_one(small, spoil, tmp_path):
@@ -109,7 +121,9 @@ def test_a_run_that_cannot_end_says_so_in_two_lines(overrides, words, tmp_path, 
 
 def rows_with(folder, column: str) -> list[int]:
     """The steps at which metrics.csv has a value of `column`."""
-    return [int(row["step"]) for row in csv.DictReader((folder / "metrics.csv").read_text().splitlines()) if row[column]]
+    return [
+        int(row["step"]) for row in csv.DictReader((folder / "metrics.csv").read_text().splitlines()) if row[column]
+    ]
 
 
 def test_a_short_run_shows_its_first_and_last_step_and_a_continued_one_the_same(small, tmp_path, monkeypatch):

@@ -64,7 +64,16 @@ def test_transfers_a_step(settings, between, due, monkeypatch):
     callback = Counted(settings, monkeypatch)
     trainer([callback], max_steps=8).fit(Quiet(), loader())
     first = 1  # a row too, but nothing was counted on the device before it
-    assert [callback.asked[step] for step in range(1, 9)] == [first, between, between, due, between, between, between, due]
+    assert [callback.asked[step] for step in range(1, 9)] == [
+        first,
+        between,
+        between,
+        due,
+        between,
+        between,
+        between,
+        due,
+    ]
 
 
 def test_a_step_between_rows_runs_where_no_value_can_be_read():

@@ -93,7 +93,10 @@ def test_a_run_that_learns_gets_none_once_views_and_lines_are_judged(composed, t
 
 @pytest.mark.parametrize(
     "extra",
-    [("trainer.precision=bf16-mixed",), *(pytest.param(extra, marks=pytest.mark.slow) for extra in ((), ("trainer.accumulate_grad_batches=3",)))],
+    [
+        ("trainer.precision=bf16-mixed",),
+        *(pytest.param(extra, marks=pytest.mark.slow) for extra in ((), ("trainer.accumulate_grad_batches=3",))),
+    ],
     ids=" ".join,
 )
 def test_a_constant_view_is_told_at_the_start_and_at_validation(small, tmp_path, caplog, plant, extra):
@@ -101,13 +104,19 @@ def test_a_constant_view_is_told_at_the_start_and_at_validation(small, tmp_path,
     run(small(*FAST, f"report={str(not extra).lower()}", *extra), tmp_path)
     validated = 1 if "trainer.accumulate_grad_batches=3" in extra else 3
     assert told(tmp_path) == [("blind_view", 1, ["decoded_2"]), ("collapsed_view", validated, ["decoded_2"])]
-    said = [record.message for record in caplog.records if "⚠️ Blind" in record.message or "⚠️ Collapsed" in record.message]
-    assert [message.partition(":")[0] for message in said] == ["step 1", f"step {validated}"], "not at the second validation"
+    said = [
+        record.message for record in caplog.records if "⚠️ Blind" in record.message or "⚠️ Collapsed" in record.message
+    ]
+    assert [message.partition(":")[0] for message in said] == ["step 1", f"step {validated}"], (
+        "not at the second validation"
+    )
     for message, entry in zip(said, advice(tmp_path), strict=True):
         assert message == f"step {entry['step']}: {entry['text']}"
         assert "1.0000 of decoded_2" in message
         assert "Consider: (1)" in message
-    assert problems(read_run(tmp_path)) == [f"Step {entry['step']}: {' '.join(entry['text'].split())}" for entry in advice(tmp_path)]
+    assert problems(read_run(tmp_path)) == [
+        f"Step {entry['step']}: {' '.join(entry['text'].split())}" for entry in advice(tmp_path)
+    ]
     assert extra or "1.0000 of decoded_2" in (tmp_path / "report" / "index.html").read_text()
 
 
@@ -127,12 +136,17 @@ def test_the_small_first_weights_of_old_make_blind_views(composed, tmp_path):
 
 @pytest.mark.parametrize(
     ("chosen", "names"),
-    [("loss=normsv5", ["caption_1"]), pytest.param("loss=stock", ["direction 1", "direction 2"], marks=pytest.mark.slow)],
+    [
+        ("loss=normsv5", ["caption_1"]),
+        pytest.param("loss=stock", ["direction 1", "direction 2"], marks=pytest.mark.slow),
+    ],
 )
 @pytest.mark.parametrize("shuffled", [False, True], ids=["matching", "shuffled"])
 def test_a_line_whose_matches_are_shuffled_is_at_chance(small, tmp_path, plant, monkeypatch, chosen, names, shuffled):
     def known(encoder, views):
-        """In validation all views of a sample point one way, but for caption 1's of the next one where that is planted."""
+        """In validation all views of a sample point one way, but for caption 1's of the next one where that is
+        planted.
+        """
         if encoder.training:
             return views
         alike = torch.randn(views.shape[1:], generator=torch.Generator().manual_seed(0)).expand_as(views).clone()
@@ -142,7 +156,10 @@ def test_a_line_whose_matches_are_shuffled_is_at_chance(small, tmp_path, plant, 
 
     monkeypatch.setattr(view_callback, "FIRST_STEPS", 3)
     plant(known)
-    run(small(*FAST, chosen, "trainer.max_epochs=1", "data.val_size=128", "data.batch_size=32", "data.train_size=96"), tmp_path)
+    run(
+        small(*FAST, chosen, "trainer.max_epochs=1", "data.val_size=128", "data.batch_size=32", "data.train_size=96"),
+        tmp_path,
+    )
     found = [view for entry in advice(tmp_path) if entry["kind"] == "line_at_chance" for view in entry["views"]]
     assert (set(names) <= set(found)) == shuffled
     assert bool(found) == shuffled
@@ -189,8 +206,21 @@ def test_an_evaluation_has_no_advice_of_its_own(small, tmp_path, plant):
 
 @pytest.mark.slow
 def test_of_two_processes_the_first_speaks(tmp_path):
-    planted = ("backbone.translator_init=marian", "backbone.translator_norm=post", "trainer.strategy=ddp", "trainer.devices=2")
-    command = [sys.executable, str(ROOT / "train.py"), *SMALL, *FAST, "data.train_size=48", *planted, f"hydra.run.dir={tmp_path}"]
+    planted = (
+        "backbone.translator_init=marian",
+        "backbone.translator_norm=post",
+        "trainer.strategy=ddp",
+        "trainer.devices=2",
+    )
+    command = [
+        sys.executable,
+        str(ROOT / "train.py"),
+        *SMALL,
+        *FAST,
+        "data.train_size=48",
+        *planted,
+        f"hydra.run.dir={tmp_path}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert ("blind_view", 1) in [(entry["kind"], entry["step"]) for entry in advice(tmp_path)]

@@ -50,7 +50,11 @@ def seen() -> Seen:
 
 def cosine(one: Tensor, other: Tensor) -> float:
     """Of two vectors, by its definition."""
-    return sum(a * b for a, b in zip(one.tolist(), other.tolist(), strict=True)) / math.dist(one, 0 * one) / math.dist(other, 0 * other)
+    return (
+        sum(a * b for a, b in zip(one.tolist(), other.tolist(), strict=True))
+        / math.dist(one, 0 * one)
+        / math.dist(other, 0 * other)
+    )
 
 
 def test_texts_are_compared_where_they_differ_and_have_one_length():
@@ -104,7 +108,9 @@ def test_a_view_that_depends_on_the_length_alone_is_blind(seen):
     assert collapsed_views(seen.views, NAMES) == []
 
 
-@pytest.mark.parametrize(("spread", "bounds"), [(0.0, {SAME, ALIKE}), (1e-5, {SAME, ALIKE}), (0.05, {ALIKE}), (0.5, set())])
+@pytest.mark.parametrize(
+    ("spread", "bounds"), [(0.0, {SAME, ALIKE}), (1e-5, {SAME, ALIKE}), (0.05, {ALIKE}), (0.5, set())]
+)
 def test_any_view_may_collapse(seen, spread, bounds):
     seen.views[0] = 1 + spread * noise(ROWS, FEATURES)
     found = {bound: collapsed_views(seen.views, NAMES, bound) for bound in (SAME, ALIKE)}
@@ -151,10 +157,14 @@ def test_a_line_whose_match_is_any_candidate_is_at_chance():
     ranks = [1 + sum(other > row[place] for other in row) for place, row in enumerate(lines[1].tolist())]
     middle = sorted(ranks)[31:33]
     assert findings[0].figures["caption_1"] == pytest.approx(sum(middle) / 2 / 32.5)
-    assert lines_at_chance([torch.zeros(1, 4, 4)], ("image",))[0].figures == {"image": 1.0}, "scores that are all the same tell nothing"
+    assert lines_at_chance([torch.zeros(1, 4, 4)], ("image",))[0].figures == {"image": 1.0}, (
+        "scores that are all the same tell nothing"
+    )
 
 
-@pytest.mark.parametrize(("name", "caption"), [("image", None), ("caption_1", 0), ("translated_2", 1), ("encoded_12", 11)])
+@pytest.mark.parametrize(
+    ("name", "caption"), [("image", None), ("caption_1", 0), ("translated_2", 1), ("encoded_12", 11)]
+)
 def test_the_caption_of_a_view(name, caption):
     assert caption_of(name) == caption
 
@@ -162,13 +172,21 @@ def test_the_caption_of_a_view(name, caption):
 def test_each_view_is_kept_once_and_said_once_in_a_span(caplog):
     journal = ViewJournal()
     journal.add([Finding("collapsed_view", {"image": 0.999})], 10)
-    journal.add([Finding("collapsed_view", {"image": 0.998, "caption_1": 0.995}), Finding("equal_views", {"image~caption_1": 1.0})], 20)
+    journal.add(
+        [
+            Finding("collapsed_view", {"image": 0.998, "caption_1": 0.995}),
+            Finding("equal_views", {"image~caption_1": 1.0}),
+        ],
+        20,
+    )
     assert [(entry["kind"], entry["step"], entry["views"], entry["figures"]) for entry in journal.entries] == [
         ("collapsed_view", 10, ["image"], [0.999]),
         ("collapsed_view", 20, ["caption_1"], [0.995]),
         ("equal_views", 20, ["image~caption_1"], [1.0]),
     ]
-    assert [record.message.partition(":")[0] for record in caplog.records] == ["step 10", "step 20"], "collapsed views were told of at step 10"
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["step 10", "step 20"], (
+        "collapsed views were told of at step 10"
+    )
     resumed = ViewJournal()
     resumed.load_state_dict(journal.state_dict())
     resumed.add([Finding("collapsed_view", {"image": 0.999})], 1010)

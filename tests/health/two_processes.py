@@ -1,4 +1,6 @@
-"""One of two processes that train together with faults on one of them; writes what it saw. Run by test_health_processes.py."""
+"""One of two processes that train together with faults on one of them; writes what it saw. Run by
+test_health_processes.py.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from tests.health.snapshots import Around
 def own_half() -> DataLoader:
     """Every second sample, in order, in batches of four."""
     samples = Samples()
-    return DataLoader(samples, batch_size=ROWS, sampler=DistributedSampler(samples, 2, int(os.environ["LOCAL_RANK"]), shuffle=False))
+    return DataLoader(
+        samples, batch_size=ROWS, sampler=DistributedSampler(samples, 2, int(os.environ["LOCAL_RANK"]), shuffle=False)
+    )
 
 
 FAULTS = {
@@ -35,7 +39,9 @@ FAULTS = {
 }
 
 
-def run(name: str, folder: Path, *, settings: HealthSettings, rank: int, batches: set[int], kind: str = "nan", **options) -> dict:
+def run(
+    name: str, folder: Path, *, settings: HealthSettings, rank: int, batches: set[int], kind: str = "nan", **options
+) -> dict:
     """What one fit did in this process; the fault sits in `batches` of process `rank` only."""
 
     def fault(index, loss):
@@ -53,7 +59,13 @@ def run(name: str, folder: Path, *, settings: HealthSettings, rank: int, batches
         halted = str(error)
     weights = torch.cat([parameter.detach().double().flatten() for parameter in module.parameters()])
     kept = [step for step, moved in enumerate(around.moved) if not moved]
-    return {"kept": kept, "steps": len(around.moved), "counts": callback.counts, "halted": halted, "weights": weights.tolist()}
+    return {
+        "kept": kept,
+        "steps": len(around.moved),
+        "counts": callback.counts,
+        "halted": halted,
+        "weights": weights.tolist(),
+    }
 
 
 def sharded_norm() -> list[float]:
@@ -71,7 +83,11 @@ def sharded_norm() -> list[float]:
 def main(folder: Path) -> None:
     """Every case in turn, in the same two processes."""
     torch.set_num_threads(1)
-    skip, halt, few = HealthSettings(every_n_steps=1), HealthSettings(on_nonfinite="halt"), HealthSettings(max_skips=2, clip=0.5)
+    skip, halt, few = (
+        HealthSettings(every_n_steps=1),
+        HealthSettings(on_nonfinite="halt"),
+        HealthSettings(max_skips=2, clip=0.5),
+    )
     half = {"plugins": [MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=64.0))]}
     seen = {
         "nan": run("nan", folder, settings=skip, rank=1, batches={0, 3}),

@@ -23,8 +23,22 @@ TRANSLATIONS = re.findall(r"```sh\n(python \w+\.py --.*)\n```\n\nis today\n\n```
 # The one that is trained: 32 bits, and a batch of eight.
 TRAINED = 3
 OLD_FILES = [
-    *("trainclip_v534DIM", "trainclip_v5335DIM", "trainclip_v53_baseline", "example_enhanced_training", "LossCalculation", "nargsLossCalculation"),
-    *("StableLossFunctions", "GradientHealthCheck", "IntegrateGradientHealthChecks", "Projection", "LionOptimizer", "PruneCalculation"),
+    *(
+        "trainclip_v534DIM",
+        "trainclip_v5335DIM",
+        "trainclip_v53_baseline",
+        "example_enhanced_training",
+        "LossCalculation",
+        "nargsLossCalculation",
+    ),
+    *(
+        "StableLossFunctions",
+        "GradientHealthCheck",
+        "IntegrateGradientHealthChecks",
+        "Projection",
+        "LionOptimizer",
+        "PruneCalculation",
+    ),
 ]
 
 
@@ -57,9 +71,21 @@ def test_a_translation_is_accepted(number, composed, tmp_path):
 def test_a_translation_trains(composed, tmp_path):
     """Its loss and settings, with the smallest model on drawn scenes."""
     kept = [override for override in overrides(TRANSLATIONS[TRAINED][1]) if not override.startswith("data.root=")]
-    shrunk = ["backbone=tiny", "data=scenes", *SMALL, "trainer.accumulate_grad_batches=1", "trainer.max_epochs=null", "trainer.max_steps=2"]
+    shrunk = [
+        "backbone=tiny",
+        "data=scenes",
+        *SMALL,
+        "trainer.accumulate_grad_batches=1",
+        "trainer.max_epochs=null",
+        "trainer.max_steps=2",
+    ]
     config = composed(*kept, *shrunk)
-    assert (config.loss.name, config.loss.mask, config.loss.reduction, config.model.projection) == ("norms", "learned", "sum", "inv")
+    assert (config.loss.name, config.loss.mask, config.loss.reduction, config.model.projection) == (
+        "norms",
+        "learned",
+        "sum",
+        "inv",
+    )
     summary = run(config, tmp_path)
     assert summary.steps["applied"] == 2
     weights = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
@@ -68,7 +94,9 @@ def test_a_translation_trains(composed, tmp_path):
 
 
 def test_the_table_of_flags_is_that_of_the_code():
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*) \|$", section("Flags").split("How values are translated")[0], flags=re.M)
+    rows = re.findall(
+        r"^\| `(\w+)` \| (.*?) \| (.*) \|$", section("Flags").split("How values are translated")[0], flags=re.M
+    )
     assert [name for name, _, _ in rows] == list(ALL_FLAGS)
     assert "The last six flags" in PAGE
     assert len(ENHANCED_FLAGS) == 6
@@ -93,12 +121,20 @@ def test_every_old_file_has_a_row():
 
 def test_every_setting_on_the_page_exists():
     """Keys, and the choices of groups, as they stand in code."""
-    code = re.sub(r"python -m model\.legacy.*|python trainclip.*|python example.*", "", PAGE).replace("`loss.maskLosses=1`", "")
+    code = re.sub(r"python -m model\.legacy.*|python trainclip.*|python example.*", "", PAGE).replace(
+        "`loss.maskLosses=1`", ""
+    )
     quoted = [word for words in re.findall(r"`([^`\n]+)`", code) for word in words.split()]
-    keys = {word.partition("=")[0] for word in quoted if re.match(r"(loss|model|data|backbone|optimizer|schedule|monitor|trainer)\.\w+=", word)}
+    keys = {
+        word.partition("=")[0]
+        for word in quoted
+        if re.match(r"(loss|model|data|backbone|optimizer|schedule|monitor|trainer)\.\w+=", word)
+    }
     assert len(keys) > 25
     assert keys <= set(known_keys())
-    chosen = [word.split("=", 1) for word in quoted if re.fullmatch(r"\w+=[\w]+", word) and word.partition("=")[0] in groups()]
+    chosen = [
+        word.split("=", 1) for word in quoted if re.fullmatch(r"\w+=[\w]+", word) and word.partition("=")[0] in groups()
+    ]
     assert len(chosen) > 15
     assert [pair for pair in chosen if pair[1] not in groups()[pair[0]]] == []
 
@@ -108,8 +144,10 @@ def test_the_checklist_names_the_settings_that_exist():
     assert len(rows) >= 20
     for words, key in (
         ("GELU instead of swish", "backbone.translator_activation=gelu"), ("learning rate 1e-4", "optimizer.lr=1e-4"),
-        ("clip gradients at 1.0", "monitor.clip=1.0"), ("AdamW for half precision", "optimizer.eps=1e-8"), ("warm-up", "schedule.warmup=0.1"),
-        ("every 100 steps", "monitor.every_n_steps=100"), ("dead neurons", "monitor.activations=true"), ("gradient noise", "monitor.noise_std=0.01"),
+        ("clip gradients at 1.0", "monitor.clip=1.0"), ("AdamW for half precision", "optimizer.eps=1e-8"),
+        ("warm-up", "schedule.warmup=0.1"),
+        ("every 100 steps", "monitor.every_n_steps=100"), ("dead neurons", "monitor.activations=true"),
+        ("gradient noise", "monitor.noise_std=0.01"),
         ("bf16 instead of fp16", "trainer.precision=bf16-mixed"), ("gradient checkpointing", "does not exist"),
     ):  # fmt: skip
         assert any(words in recommended and key in today for recommended, today in rows), words

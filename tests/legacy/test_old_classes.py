@@ -1,4 +1,6 @@
-"""Classes and functions of the old training scripts: what can still be called works, the others name what replaces them."""
+"""Classes and functions of the old training scripts: what can still be called works, the others name what replaces
+them.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,15 @@ def test_an_old_class_can_be_imported_and_names_the_command(module, name, capsys
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         old = getattr(importlib.import_module(f"model.{module}"), name)
-    keywords = {"normlogits": False, "projection": "None", "meanloss": True, "precision": 16, "batch_size": 8, "eval_splits": None, "JSE": 0}
+    keywords = {
+        "normlogits": False,
+        "projection": "None",
+        "meanloss": True,
+        "precision": 16,
+        "batch_size": 8,
+        "eval_splits": None,
+        "JSE": 0,
+    }
     for call in (lambda: old(1e-4, 7, **keywords), lambda: old(learning_rate=1e-4, logitsversion=7, **keywords)):
         with pytest.raises(ConfigError) as error:
             call()
@@ -34,7 +44,9 @@ def test_an_old_class_can_be_imported_and_names_the_command(module, name, capsys
         assert name in first
         assert "without " in first
         assert "JSE" in first
-        words = " ".join(f"--{key} {value}" for key, value in {"learning_rate": 1e-4, "logitsversion": 7, **keywords}.items())
+        words = " ".join(
+            f"--{key} {value}" for key, value in {"learning_rate": 1e-4, "logitsversion": 7, **keywords}.items()
+        )
         assert main(shlex.split(f"{module} {words}")) == 0
         assert second == capsys.readouterr().out.splitlines()[0]
         assert second.startswith("python train.py ")
@@ -64,11 +76,20 @@ def test_the_old_projection(name):
     from model.Projection import get_proj_fn
 
     torch.manual_seed(0)
-    matrix, image, texts = torch.randn(4, 4).double(), torch.randn(3, 4).double(), [torch.randn(3, 4).double() for _ in range(2)]
+    matrix, image, texts = (
+        torch.randn(4, 4).double(),
+        torch.randn(3, 4).double(),
+        [torch.randn(3, 4).double() for _ in range(2)],
+    )
     with pytest.warns(DeprecationWarning, match="use model.projection="):
         project = get_proj_fn(name)
     (image_out,), texts_out = project(matrix, im=[image], text=texts)
-    image_by, text_by = {"None": (None, matrix), "inv": (matrix, None), "iinv": (torch.linalg.inv(matrix), None), "other": (None, None)}[name]
+    image_by, text_by = {
+        "None": (None, matrix),
+        "inv": (matrix, None),
+        "iinv": (torch.linalg.inv(matrix), None),
+        "other": (None, None),
+    }[name]
     torch.testing.assert_close(image_out, image if image_by is None else image @ image_by)
     for before, after in zip(texts, texts_out, strict=True):
         torch.testing.assert_close(after, before if text_by is None else before @ text_by)
@@ -86,7 +107,13 @@ def test_the_old_lion():
     torch.testing.assert_close(weight.detach(), torch.tensor([1.0 * 0.95 - 0.1, -2.0 * 0.95 + 0.1]))
     parameters = inspect.signature(Lion).parameters
     defaults = {name: parameter.default for name, parameter in parameters.items() if name != "params"}
-    assert defaults == {"lr": 1e-4, "betas": (0.9, 0.99), "weight_decay": 0.0, "use_triton": False, "decoupled_weight_decay": False}
+    assert defaults == {
+        "lr": 1e-4,
+        "betas": (0.9, 0.99),
+        "weight_decay": 0.0,
+        "use_triton": False,
+        "decoupled_weight_decay": False,
+    }
 
 
 def test_pruning_points_to_the_page():

@@ -25,7 +25,9 @@ class TwoTowers(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(2.6592))
 
     def forward(self, images: torch.Tensor, texts: torch.Tensor) -> torch.Tensor:
-        image, text = (nn.functional.normalize(part, dim=-1) for part in (self.image_encoder(images), self.text_encoder(texts)))
+        image, text = (
+            nn.functional.normalize(part, dim=-1) for part in (self.image_encoder(images), self.text_encoder(texts))
+        )
         return image @ text.T * self.logit_scale.exp()
 
 
@@ -39,7 +41,9 @@ def test_the_quick_start_as_written(caplog):
             super().__init__()
             self.weights = nn.ParameterList([nn.Parameter(torch.zeros(1)) for _ in range(5)])
             self.global_step = 100
-            self.grad_monitor = GradientHealthMonitor(model=self, grad_clip_threshold=1.0, exploding_threshold=10.0, log_frequency=100)
+            self.grad_monitor = GradientHealthMonitor(
+                model=self, grad_clip_threshold=1.0, exploding_threshold=10.0, log_frequency=100
+            )
 
         def after_backward(self) -> dict:
             stats = self.grad_monitor.check_gradients()
@@ -68,7 +72,9 @@ def test_five_steps_and_nine_healthy_layers(caplog):
 
     model = TwoTowers()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    monitor = GradientHealthMonitor(model=model, grad_clip_threshold=1.0, vanishing_threshold=1e-7, exploding_threshold=10.0, log_frequency=1)
+    monitor = GradientHealthMonitor(
+        model=model, grad_clip_threshold=1.0, vanishing_threshold=1e-7, exploding_threshold=10.0, log_frequency=1
+    )
     with caplog.at_level(logging.INFO):
         for step in range(5):
             loss = nn.functional.cross_entropy(model(torch.randn(16, 32), torch.randn(16, 32)), torch.arange(16))
@@ -81,7 +87,14 @@ def test_five_steps_and_nine_healthy_layers(caplog):
             if stats["global_grad_norm"] > 1.0:
                 monitor.apply_gradient_clipping(max_norm=1.0)
             optimizer.step()
-    assert sum(record.message.startswith(f"Step {step} - Gradient Health: ") for step in range(5) for record in caplog.records) == 5
+    assert (
+        sum(
+            record.message.startswith(f"Step {step} - Gradient Health: ")
+            for step in range(5)
+            for record in caplog.records
+        )
+        == 5
+    )
     summary = monitor.get_gradient_flow_summary()
     assert [len(summary[f"layers_with_{kind}_grads"]) for kind in ("healthy", "vanishing", "exploding")] == [9, 0, 0]
 
@@ -106,7 +119,10 @@ def test_a_logger_gets_the_figures():
     detailed = GradientHealthMonitor(model)
     detailed.log_statistics(detailed.check_gradients(), logger=logger)
     layers = {"norm": 5.0, "mean": 3.5, "std": 0.5**0.5, "max": 4.0, "min": 3.0}
-    assert (logger.step, logger.values) == (1, figures | {f"grad/weight/{key}": pytest.approx(value) for key, value in layers.items()})
+    assert (logger.step, logger.values) == (
+        1,
+        figures | {f"grad/weight/{key}": pytest.approx(value) for key, value in layers.items()},
+    )
 
 
 def test_figures_of_every_parameter():
@@ -116,7 +132,14 @@ def test_figures_of_every_parameter():
     model.weight.grad, model.bias.grad = torch.tensor([[3.0, -4.0]]), torch.tensor([2.0])
     for detailed in (True, False):
         layers = GradientHealthMonitor(model, 1.0, 1e-7, 100.0, 100, detailed).check_gradients()["layer_stats"]
-        assert layers["weight"] == {"norm": 5.0, "mean": -0.5, "std": pytest.approx(24.5**0.5), "max": 3.0, "min": -4.0, "shape": [1, 2]}
+        assert layers["weight"] == {
+            "norm": 5.0,
+            "mean": -0.5,
+            "std": pytest.approx(24.5**0.5),
+            "max": 3.0,
+            "min": -4.0,
+            "shape": [1, 2],
+        }
         assert layers["bias"] == {"norm": 2.0, "mean": 2.0, "std": 0.0, "max": 2.0, "min": 2.0, "shape": [1]}
 
 
@@ -222,7 +245,9 @@ def test_the_mixin():
 
         def __init__(self) -> None:
             super().__init__()
-            self.setup_gradient_monitoring(enable_activation_monitoring=True, gradient_clip_threshold=1.0, log_frequency=100)
+            self.setup_gradient_monitoring(
+                enable_activation_monitoring=True, gradient_clip_threshold=1.0, log_frequency=100
+            )
 
     module = Mixed()
     (100 * module(torch.ones(4, 32), torch.eye(4, 32))).sum().backward()

@@ -112,7 +112,9 @@ def gradients(net: nn.Module) -> list[torch.Tensor]:
     return [parameter.grad for parameter in net.parameters()]
 
 
-@pytest.mark.parametrize("parts", [None, ["Attention"], ["blocks.0", "blocks.1"], ["blocks"], ["blocks", "ResidualAttentionBlock"]])
+@pytest.mark.parametrize(
+    "parts", [None, ["Attention"], ["blocks.0", "blocks.1"], ["blocks"], ["blocks", "ResidualAttentionBlock"]]
+)
 def test_blocks_are_computed_again_in_the_backward_pass(parts):
     plain, net = Net(), Net()
     assert add_gradient_checkpointing(net, parts) is net
@@ -128,7 +130,9 @@ def test_blocks_are_computed_again_in_the_backward_pass(parts):
 def test_a_transformer_and_the_layers_in_it():
     torch.manual_seed(0)
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
-    plain = nn.ModuleDict({"transformer": nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), "head": nn.Linear(8, 1)})
+    plain = nn.ModuleDict(
+        {"transformer": nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), "head": nn.Linear(8, 1)}
+    )
     net = add_gradient_checkpointing(copy.deepcopy(plain))
     runs = []
     net["transformer"].layers[0].norm1.register_forward_hook(lambda *_: runs.append(torch.is_grad_enabled()))

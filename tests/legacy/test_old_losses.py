@@ -59,7 +59,13 @@ def test_the_golden_figures(name):
         if call["call"] == name and not call.get("error"):
             for logits, shape, figures in zip(made(call), call["shape"], call["out"], strict=True):
                 assert list(logits.shape) == shape, call["args"]
-                torch.testing.assert_close(logits.flatten(), torch.tensor(figures, dtype=torch.float64), rtol=0, atol=1e-9, msg=str(call["args"]))
+                torch.testing.assert_close(
+                    logits.flatten(),
+                    torch.tensor(figures, dtype=torch.float64),
+                    rtol=0,
+                    atol=1e-9,
+                    msg=str(call["args"]),
+                )
 
 
 def spread_out(views: Tensor) -> list[Tensor]:
@@ -80,7 +86,11 @@ def plain(name: str, views: Tensor, mean: Callable[..., Tensor]) -> Tensor:
     """The formulas of the nargs file without any guard, for a sum over views `mean`."""
     x, n = spread_out(views), len(views)
     total, squares = mean(*x), mean(*(one**2 for one in x))
-    spread, magnitude, length = squares - total**2 / n, mean(*(one.abs() for one in x)) / n, total.norm(dim=-1, keepdim=True)
+    spread, magnitude, length = (
+        squares - total**2 / n,
+        mean(*(one.abs() for one in x)) / n,
+        total.norm(dim=-1, keepdim=True),
+    )
     rests = [mean(*(x[j] for j in range(n) if j != k)) for k in range(n)]
     return {
         "1": lambda: spread.abs().sqrt().mean(-1),
@@ -95,7 +105,9 @@ def plain(name: str, views: Tensor, mean: Callable[..., Tensor]) -> Tensor:
         "Normsv2": lambda: (total * total / length).sum(-1),
         "Normsv3": lambda: length.squeeze(-1) / n,
         "Normsv4": lambda: mean(*((one * total / length).sum(-1) for one in x)),
-        "Normsv5": lambda: mean(*((one * rest / rest.norm(dim=-1, keepdim=True)).sum(-1) for one, rest in zip(x, rests, strict=True))),
+        "Normsv5": lambda: mean(
+            *((one * rest / rest.norm(dim=-1, keepdim=True)).sum(-1) for one, rest in zip(x, rests, strict=True))
+        ),
         "Normsv6": lambda: (magnitude * (1 - math.sqrt(n)) + squares.sqrt()).sum(-1),
         "Normsv7": lambda: (magnitude * (1 + math.sqrt(n)) - squares.sqrt()).sum(-1),
         "": lambda: reduce(torch.mul, x).sum(-1),
@@ -112,7 +124,9 @@ def shrinking(*vecs: Tensor) -> Tensor:
 def test_values_and_gradients_are_those_of_the_plain_formulas(name, mean):
     # No element near 0: under the square roots of JSE_mean's figures stand positive numbers.
     views = VIEWS["three"] + 2 * VIEWS["three"].sign()
-    function = {"calc_mean": lambda *vecs: sum(vecs), "JSE_mean": shrinking, "another": lambda *vecs: sum(vecs) / 2}[mean]
+    function = {"calc_mean": lambda *vecs: sum(vecs), "JSE_mean": shrinking, "another": lambda *vecs: sum(vecs) / 2}[
+        mean
+    ]
     ours, theirs = (views.clone().requires_grad_() for _ in range(2))
     mine = old(MODULES[1], name)(*ours, mean_fn=function if mean == "another" else old(MODULES[1], mean))
     reference = plain(name, theirs, function)
@@ -135,7 +149,8 @@ def test_figures_of_negative_spreads():
 @pytest.mark.parametrize("n", [2, 5])
 def test_versions_of_normalised_rows_give_the_figures_of_other_numbers_of_views(version, n):
     names = (
-        "pairwise", "einsum", "loss2", "loss3", "loss4", "loss5", "loss6", "loss1", "norms", "normsv2", "normsv3", "normsv4", "normsv5", "normsv5",
+        "pairwise", "einsum", "loss2", "loss3", "loss4", "loss5", "loss6", "loss1", "norms", "normsv2", "normsv3",
+        "normsv4", "normsv5", "normsv5",
         "loss7", "loss8", "normsv6", "normsv7",
     )  # fmt: skip
     with np.load(GOLDEN / f"logits_n{n}.npz") as kept:
@@ -158,7 +173,12 @@ def degenerate(n: int) -> dict[str, Tensor]:
     zero_row[0, 1] = 0
     cancelling[1] = -cancelling[0]
     cancelling[2:] = 0
-    return {"zero": torch.zeros_like(views), "identical": views[:1].expand(n, -1, -1).clone(), "zero row": zero_row, "cancelling": cancelling}
+    return {
+        "zero": torch.zeros_like(views),
+        "identical": views[:1].expand(n, -1, -1).clone(),
+        "zero row": zero_row,
+        "cancelling": cancelling,
+    }
 
 
 def assert_finite(function: Callable[..., Tensor], views: Tensor) -> None:
@@ -196,7 +216,9 @@ def test_the_small_functions(module):
     assert torch.equal(old(module, "oneminus")(x), 1 - x)
     torch.testing.assert_close(old(module, "logargs")(x[0]), torch.tensor([math.log(3), math.log(4)]))
     assert old(module, "null")(1, "two") == (1, "two")
-    torch.testing.assert_close(torch.stack(old(module, "normargs")(x, 2 * x)), torch.tensor([[[0.6, 0.8], [0.0, 1.0]]] * 2))
+    torch.testing.assert_close(
+        torch.stack(old(module, "normargs")(x, 2 * x)), torch.tensor([[[0.6, 0.8], [0.0, 1.0]]] * 2)
+    )
     image, text = [torch.tensor(1.0)], [torch.tensor(2.0), torch.tensor(6.0)]
     assert old(module, "add_loss_sum")(image, text) == 1 + 4
     assert old(module, "add_loss_sum2")(I=image, T=text) == 3

@@ -31,7 +31,8 @@ BOTH = {
 SIGNATURES = {
     "GradientHealthCheck": {
         "GradientHealthMonitor": (
-            "model, grad_clip_threshold=1.0, vanishing_threshold=1e-7, exploding_threshold=100.0, log_frequency=100, enable_detailed_logging=True"
+            "model, grad_clip_threshold=1.0, vanishing_threshold=1e-7, exploding_threshold=100.0, log_frequency=100, "
+            "enable_detailed_logging=True"
         ),
         "GradientHealthMonitor.check_gradients": "self",
         "GradientHealthMonitor.log_statistics": "self, stats, step=None, logger=None",
@@ -68,7 +69,8 @@ SIGNATURES = {
     },
     "IntegrateGradientHealthChecks": {
         "EnhancedTrainingMixin.setup_gradient_monitoring": (
-            "self, enable_gradient_monitoring=True, enable_activation_monitoring=False, gradient_clip_threshold=1.0, log_frequency=100"
+            "self, enable_gradient_monitoring=True, enable_activation_monitoring=False, gradient_clip_threshold=1.0, "
+            "log_frequency=100"
         ),
         "EnhancedTrainingMixin.check_and_log_gradients": "self, step, apply_clipping=False, max_grad_norm=1.0",
         "EnhancedTrainingMixin.get_activation_statistics": "self",
@@ -154,11 +156,15 @@ def used(module: str, name: str) -> None:
     pair = views[:2] if module == "LossCalculation" else (views,)
     pair_and_more = views if module == "LossCalculation" else (views,)
     arguments = {
-        "GradientHealthMonitor": (net,), "ActivationMonitor": (net,), "add_gradient_noise": (net,), "StableLossFunctions": (),
-        "get_activation_function_recommendations": ("mlp",), "get_stable_loss_function": (), "GradientStabilizer": ("layer_norm", 3),
-        "integrate_health_checks": (net, 0.0, 0), "replace_loss_function_with_stable_version": (net,), "add_gradient_checkpointing": (net,),
+        "GradientHealthMonitor": (net,), "ActivationMonitor": (net,), "add_gradient_noise": (net,),
+        "StableLossFunctions": (),
+        "get_activation_function_recommendations": ("mlp",), "get_stable_loss_function": (),
+        "GradientStabilizer": ("layer_norm", 3),
+        "integrate_health_checks": (net, 0.0, 0), "replace_loss_function_with_stable_version": (net,),
+        "add_gradient_checkpointing": (net,),
         "get_loss_fn": (), "get_loss_sum": (), "get_loss_calc": (), "oneminus": views[:1], "logargs": views[:1],
-        "add_loss_sum": (views, views), "add_loss_sum2": (views, views), "calculate_lossStock": pair, "calculate_lossbase": pair_and_more,
+        "add_loss_sum": (views, views), "add_loss_sum2": (views, views), "calculate_lossStock": pair,
+        "calculate_lossbase": pair_and_more,
     }  # fmt: skip
     if name.startswith("ImprovedActivations."):
         function(views[0])
@@ -171,7 +177,9 @@ def used(module: str, name: str) -> None:
 WARNED = [(module, name) for module, name in NAMES if name != "calcloss" and "self" not in SIGNATURES[module][name]]
 
 
-@pytest.mark.parametrize(("module", "name"), [*WARNED, ("IntegrateGradientHealthChecks", "EnhancedTrainingMixin.setup_gradient_monitoring")])
+@pytest.mark.parametrize(
+    ("module", "name"), [*WARNED, ("IntegrateGradientHealthChecks", "EnhancedTrainingMixin.setup_gradient_monitoring")]
+)
 def test_one_warning_names_the_replacement(module, name):
     with said() as seen:
         used(module, name)
@@ -183,7 +191,9 @@ def test_one_warning_names_the_replacement(module, name):
 
 
 def test_a_function_that_is_gone_names_its_replacement():
-    with pytest.raises(ValueError, match=r"^model.nargsLossCalculation.calcloss has been removed\nuse model.losses.make_loss\(.*$"):
+    with pytest.raises(
+        ValueError, match=r"^model.nargsLossCalculation.calcloss has been removed\nuse model.losses.make_loss\(.*$"
+    ):
         old("nargsLossCalculation", "calcloss")(1, loss=2)
 
 

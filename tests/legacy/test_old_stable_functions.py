@@ -1,4 +1,6 @@
-"""The old stable-loss file gives the original's figures and gradients, and finite ones where the original's were not."""
+"""The old stable-loss file gives the original's figures and gradients, and finite ones where the original's were
+not.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.StableLossFunctions import GradientStabilizer, ImprovedActivations, StableLossFunctions, get_stable_loss_function
+from model.StableLossFunctions import (
+    GradientStabilizer,
+    ImprovedActivations,
+    StableLossFunctions,
+    get_stable_loss_function,
+)
 
-FIGURES = json.loads((Path(__file__).resolve().parents[1] / "golden" / "stable_functions.json").read_text(encoding="utf-8"))
+FIGURES = json.loads(
+    (Path(__file__).resolve().parents[1] / "golden" / "stable_functions.json").read_text(encoding="utf-8")
+)
 CASES = [(case["views"], result) for case in FIGURES["cases"] for result in case["results"]]
 ONE = FIGURES["one_argument"]
-SCORES = ("stable_einsum_similarity", "stable_norm_based_similarity", "stable_cosine_similarity_nd", "stable_euclidean_distance_nd")
+SCORES = (
+    "stable_einsum_similarity",
+    "stable_norm_based_similarity",
+    "stable_cosine_similarity_nd",
+    "stable_euclidean_distance_nd",
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is an old name:DeprecationWarning")
 
@@ -88,7 +102,10 @@ def test_gradients_are_finite_everywhere(kind, bound):
     functions = StableLossFunctions(clamp_min=-bound, clamp_max=bound)
     calls = [getattr(functions, name) for name in (*SCORES, "stable_mean_n_vectors")]
     calls += [get_stable_loss_function(version, normalize) for version in range(4) for normalize in (True, False)]
-    calls += [lambda *vecs, name=name: getattr(functions, name)(torch.stack(vecs)) for name in ("stable_norm", "stable_sqrt", "stable_log")]
+    calls += [
+        lambda *vecs, name=name: getattr(functions, name)(torch.stack(vecs))
+        for name in ("stable_norm", "stable_sqrt", "stable_log")
+    ]
     for call in calls:
         leaf = views.clone().requires_grad_()
         out = call(*leaf)
@@ -103,7 +120,10 @@ def test_half_precision_is_computed_in_float32(dtype):
     bounded = StableLossFunctions(clamp_min=-0.2, clamp_max=0.2)
     calls = [getattr(functions, name) for functions in (StableLossFunctions(), bounded) for name in SCORES]
     calls += [get_stable_loss_function(version) for version in range(4)]
-    calls += [lambda *vecs, name=name: getattr(bounded, name)(vecs[0]) for name in ("stable_norm", "stable_sqrt", "stable_log")]
+    calls += [
+        lambda *vecs, name=name: getattr(bounded, name)(vecs[0])
+        for name in ("stable_norm", "stable_sqrt", "stable_log")
+    ]
     calls += [lambda *vecs: bounded.stable_division(*vecs[:2])]
     for call in calls:
         leaf = views.clone().requires_grad_()
@@ -121,7 +141,10 @@ def test_an_unknown_version_is_refused_when_it_is_called():
 
 def test_an_unknown_activation_is_ignored_with_a_warning():
     views = exact(FIGURES["cases"][0]["views"])
-    with pytest.warns(UserWarning, match="activation=relu is not known and is ignored; allowed: gelu, swish, mish, leaky_relu, elu, scaled_tanh"):
+    with pytest.warns(
+        UserWarning,
+        match="activation=relu is not known and is ignored; allowed: gelu, swish, mish, leaky_relu, elu, scaled_tanh",
+    ):
         function = get_stable_loss_function(1, activation="relu")
     assert torch.equal(function(*views), get_stable_loss_function(1)(*views))
 

@@ -22,8 +22,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is an old name:DeprecationWarn
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("module", MODULES)
 def test_the_training_step_of_the_old_trainers(module, mask):
-    """The trainers' loop over the axes: cross-entropy along dim 1 of the logits, whose axes are rotated by one each time."""
-    cases = [case for case in TRAINED["cases"] if case["mask"] == mask and case["loss"] in VERSION_OF and 2 < case["views"] < 5]
+    """The trainers' loop over the axes: cross-entropy along dim 1 of the logits, whose axes are rotated by one each
+    time.
+    """
+    cases = [
+        case
+        for case in TRAINED["cases"]
+        if case["mask"] == mask and case["loss"] in VERSION_OF and 2 < case["views"] < 5
+    ]
     assert len(cases) >= 12
     for case in cases:
         n = case["views"]
@@ -35,7 +41,9 @@ def test_the_training_step_of_the_old_trainers(module, mask):
         targets[(torch.arange(size),) * n] = 1
         axis_loss = old(module, "get_loss_calc")(reduction="sum", ver=MASKS[mask], mask=classes)
         turns = [[(axis + turn) % n for axis in range(n)] for turn in range(n)]
-        losses = [axis_loss(logits.permute(*turn), targets.permute(*turn), torch.tensor(case["alpha"])) for turn in turns]
+        losses = [
+            axis_loss(logits.permute(*turn), targets.permute(*turn), torch.tensor(case["alpha"])) for turn in turns
+        ]
         value = old(module, "get_loss_sum")(case["axes"] == "first")(losses[:1], losses[1:])
         assert float(value) == pytest.approx(case["value"], rel=1e-6, abs=1e-9), case
 
@@ -45,7 +53,9 @@ def test_the_other_losses_of_an_axis(module):
     x = torch.tensor([[2.0, 4.0], [0.0, 3.0]], requires_grad=True)
     y = torch.eye(2)
     cells = [math.log1p(math.exp(-a * b)) for a, b in zip((0.0, 1.0, -1.0, 0.5), (1, -1, -1, 1), strict=True)]
-    sigmoid = {reduction: old(module, "get_loss_calc")(reduction, ver=3)(x, y, None) for reduction in ("none", "mean", "sum")}
+    sigmoid = {
+        reduction: old(module, "get_loss_calc")(reduction, ver=3)(x, y, None) for reduction in ("none", "mean", "sum")
+    }
     assert sigmoid["sum"].item() == pytest.approx(sum(cells), rel=1e-6)
     assert sigmoid["mean"].item() == pytest.approx(sum(cells) / 4, rel=1e-6)
     assert sigmoid["none"].flatten().tolist() == pytest.approx(cells, rel=1e-6)
@@ -54,6 +64,9 @@ def test_the_other_losses_of_an_axis(module):
     constant = torch.zeros(2, 2, requires_grad=True)
     old(module, "get_loss_calc")(ver=3)(constant, y, None).backward()
     assert torch.equal(constant.grad, torch.zeros(2, 2))
-    for arguments, said in (({"ver": 1}, "mask=None is not enough for ver=1"), ({"reduction": "all"}, "reduction=all is not known")):
+    for arguments, said in (
+        ({"ver": 1}, "mask=None is not enough for ver=1"),
+        ({"reduction": "all"}, "reduction=all is not known"),
+    ):
         with pytest.raises(ValueError, match=said):
             old(module, "get_loss_calc")(**arguments)

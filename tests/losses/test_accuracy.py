@@ -1,4 +1,6 @@
-"""Float32 where it is weakest, views that come close and batches that are nearly solved, against float64 on the same numbers."""
+"""Float32 where it is weakest, views that come close and batches that are nearly solved, against float64 on the same
+numbers.
+"""
 
 import pytest
 import torch
@@ -53,7 +55,9 @@ def test_float32_loss_and_gradients(name, distance, scale):
     assert errors[2] <= 1e-4, errors
 
 
-@pytest.mark.parametrize(("distance", "scale"), [(1e-3, 100.0), *(pytest.param(*case, marks=pytest.mark.slow) for case in SPREAD)])
+@pytest.mark.parametrize(
+    ("distance", "scale"), [(1e-3, 100.0), *(pytest.param(*case, marks=pytest.mark.slow) for case in SPREAD)]
+)
 @pytest.mark.parametrize("name", some(NAMES, 2))
 def test_float32_products_of_larger_batches(name, distance, scale):
     errors = errors_of(name, near(132, distance)[:3], scale)
@@ -61,8 +65,12 @@ def test_float32_products_of_larger_batches(name, distance, scale):
     assert errors[2] <= 1e-4, errors
 
 
-@pytest.mark.parametrize("distance", [pytest.param(1.0, marks=pytest.mark.slow), pytest.param(1e-1, marks=pytest.mark.slow), 1e-2])
-@pytest.mark.parametrize("name", [ELEMENTWISE[0], *(pytest.param(name, marks=pytest.mark.slow) for name in ELEMENTWISE[1:])])
+@pytest.mark.parametrize(
+    "distance", [pytest.param(1.0, marks=pytest.mark.slow), pytest.param(1e-1, marks=pytest.mark.slow), 1e-2]
+)
+@pytest.mark.parametrize(
+    "name", [ELEMENTWISE[0], *(pytest.param(name, marks=pytest.mark.slow) for name in ELEMENTWISE[1:])]
+)
 def test_float32_sums_over_many_features(name, distance):
     """Hundreds of roots, each as large as what tells two candidates apart."""
     errors = errors_of(name, near(72, distance, features=500)[:3], 100.0)

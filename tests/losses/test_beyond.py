@@ -39,7 +39,11 @@ class TestSymile:
     def candidates(self, loss, x, draws):
         """Logits by hand: anchor a's row i against tuples whose other rows are permuted, and against its own sample."""
         n, size, _ = x.shape
-        orders = iter(torch.randperm(size, generator=g) for g in [torch.Generator().manual_seed((3 << 32) + draws)] for _ in range(n * (n - 1)))
+        orders = iter(
+            torch.randperm(size, generator=g)
+            for g in [torch.Generator().manual_seed((3 << 32) + draws)]
+            for _ in range(n * (n - 1))
+        )
         logits = torch.empty(n, size, size, dtype=torch.float64)
         for a in range(n):
             others = [x[k][next(orders)] for k in range(n) if k != a]
@@ -70,18 +74,25 @@ class TestSymile:
 
     def test_gradients_are_those_of_finite_differences(self):
         loss = make_loss("symile").eval()
-        torch.autograd.gradcheck(lambda x, scale: loss(x, scale), (draw(3).requires_grad_(), SCALE.clone().requires_grad_()), rtol=1e-5, atol=1e-8)
+        torch.autograd.gradcheck(
+            lambda x, scale: loss(x, scale),
+            (draw(3).requires_grad_(), SCALE.clone().requires_grad_()),
+            rtol=1e-5,
+            atol=1e-8,
+        )
 
 
 class TestGram:
     def test_two_views_span_the_sine_of_their_angle(self):
         x = draw(2)
-        cosine = (normalize(x, dim=-1)[0] @ normalize(x, dim=-1)[1].T)
+        cosine = normalize(x, dim=-1)[0] @ normalize(x, dim=-1)[1].T
         torch.testing.assert_close(make_loss("gram").score(x), -(1 - cosine**2).sqrt(), rtol=1e-4, atol=1e-5)
 
     @pytest.mark.parametrize(("n", "volume"), [(2, 0.436), (3, 0.167), (4, 0.061), (6, 0.0074)])
     def test_views_at_pairwise_cosine_nine_tenths(self, n, volume):
-        root = torch.linalg.cholesky(0.9 * torch.ones(n, n, dtype=torch.float64) + 0.1 * torch.eye(n, dtype=torch.float64))
+        root = torch.linalg.cholesky(
+            0.9 * torch.ones(n, n, dtype=torch.float64) + 0.1 * torch.eye(n, dtype=torch.float64)
+        )
         score = make_loss("gram").score(root.unsqueeze(1))
         assert -score.item() == pytest.approx(volume, rel=0.01)
 

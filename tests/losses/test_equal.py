@@ -11,7 +11,13 @@ from tests import oracles
 
 # The original's functions that are one loss: (name, its equal, difference of their scores for F = 7).
 EQUAL = [
-    *[("loss1", "loss2", 0), ("loss7", "loss5", 0), ("loss8", "loss5", 6), ("normsv2", "norms", 0), ("normsv4", "norms", 0)],
+    *[
+        ("loss1", "loss2", 0),
+        ("loss7", "loss5", 0),
+        ("loss8", "loss5", 6),
+        ("normsv2", "norms", 0),
+        ("normsv4", "norms", 0),
+    ],
     *[("stable_einsum", "einsum", 0), ("stable_norm", "norms", 0)],
 ]
 # Scores that do not change when the views of a tuple change places.
@@ -53,7 +59,10 @@ def test_extremes_equals_none_along_lines_but_not_with_soft_targets():
     assert abs(soft[0] - soft[1]) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["einsum", "loss1", "loss3", "norms", "normsv5", "normsv8", "normsv9", "stable_cosine", "stable_norm", "gram"])
+@pytest.mark.parametrize(
+    "name",
+    ["einsum", "loss1", "loss3", "norms", "normsv5", "normsv8", "normsv9", "stable_cosine", "stable_norm", "gram"],
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_without_a_compiler_the_loss_is_the_same(name, dtype, monkeypatch):
     x = draw(3, 140, 7, dtype)
@@ -68,7 +77,9 @@ def test_without_a_compiler_the_loss_is_the_same(name, dtype, monkeypatch):
         for cached in (line_kernel.line_kernel, feature_kernel.feature_kernel, native.library):
             cached.cache_clear()
     tolerance = 1e-5 if dtype == torch.float32 else 1e-9
-    torch.testing.assert_close(without, with_compiler, rtol=tolerance, atol=tolerance * with_compiler[1].abs().max().item())
+    torch.testing.assert_close(
+        without, with_compiler, rtol=tolerance, atol=tolerance * with_compiler[1].abs().max().item()
+    )
     assert any("no C++ compiler" in notice for notice in notices) == (name in ("loss1", "loss3", "normsv8", "normsv9"))
 
 
@@ -83,4 +94,6 @@ def test_a_compiler_that_fails_is_none(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", ["norms", "normsv5"])
 def test_less_memory_gives_the_same_loss(name):
     x = draw(4, 500, 8)
-    torch.testing.assert_close(run(make_loss(name, memory_mib=1), x), run(make_loss(name, memory_mib=400), x), rtol=1e-9, atol=1e-13)
+    torch.testing.assert_close(
+        run(make_loss(name, memory_mib=1), x), run(make_loss(name, memory_mib=400), x), rtol=1e-9, atol=1e-13
+    )

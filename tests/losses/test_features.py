@@ -1,4 +1,6 @@
-"""Feature sums in compiled loops, against autograd in float64 on the same numbers; and the sums that their operands are made of."""
+"""Feature sums in compiled loops, against autograd in float64 on the same numbers; and the sums that their operands are
+made of.
+"""
 
 import platform
 from pathlib import Path
@@ -21,7 +23,11 @@ KINDS = {
     "power 2": (integrands.power(2), 1, 1),
     "power 5": (integrands.power(5), 1, 1),
     "|y - u|": (lambda u, y: (y - u).abs(), 1, 1),
-    "root inside": (lambda v, w: (v + w).safe_sqrt() * w if not isinstance(v, torch.Tensor) else (v + w).sqrt() * w, 1, 1),
+    "root inside": (
+        lambda v, w: (v + w).safe_sqrt() * w if not isinstance(v, torch.Tensor) else (v + w).sqrt() * w,
+        1,
+        1,
+    ),
 }
 # Rows of the tile, candidates, features: whole blocks, and what is left beside them.
 SHAPES = [(8, 16, 32), (9, 13, 37), (1, 2, 1), (3, 70, 130), (70, 5, 16)]
@@ -30,7 +36,10 @@ pytestmark = pytest.mark.skipif(native.compiler() is None, reason="needs a C++ c
 
 
 def draw(count, *shape, dtype):
-    return [torch.rand(*shape, generator=torch.Generator().manual_seed(10 * k + shape[0]), dtype=dtype) + 0.1 for k in range(count)]
+    return [
+        torch.rand(*shape, generator=torch.Generator().manual_seed(10 * k + shape[0]), dtype=dtype) + 0.1
+        for k in range(count)
+    ]
 
 
 def reference(integrand, rows, cols, first, seed):
@@ -104,10 +113,15 @@ def test_weights_of_zero_leave_gradients_as_they_are():
     assert torch.equal(sums[1][0], before[1])
 
 
-@pytest.mark.parametrize("function", [square_sum, lambda tensors: moments(tensors)[0], lambda tensors: moments(tensors)[1]])
+@pytest.mark.parametrize(
+    "function", [square_sum, lambda tensors: moments(tensors)[0], lambda tensors: moments(tensors)[1]]
+)
 @pytest.mark.parametrize("shapes", [[(3, 4)], [(3, 4)] * 3, [(3, 1, 4), (2, 4), (4,)]])
 def test_sums_over_views_broadcast_and_pull_back(function, shapes):
-    tensors = [torch.randn(shape, generator=torch.Generator().manual_seed(k), dtype=torch.float64).requires_grad_() for k, shape in enumerate(shapes)]
+    tensors = [
+        torch.randn(shape, generator=torch.Generator().manual_seed(k), dtype=torch.float64).requires_grad_()
+        for k, shape in enumerate(shapes)
+    ]
     assert torch.autograd.gradcheck(lambda *x: function(x), tensors)
     assert torch.autograd.gradgradcheck(lambda *x: function(x), tensors)
 

@@ -1,4 +1,6 @@
-"""Every loss on inputs that break plain code: finite, and equal to a float64 evaluation of the same numbers (tests/oracles.py)."""
+"""Every loss on inputs that break plain code: finite, and equal to a float64 evaluation of the same numbers
+(tests/oracles.py).
+"""
 
 from pathlib import Path
 
@@ -39,7 +41,9 @@ def one_hot(x):
 
 
 def mixed_scales(x):
-    return x * torch.logspace(-20, 20, B, dtype=torch.float64)[torch.randperm(B, generator=torch.Generator().manual_seed(3))].unsqueeze(1)
+    return x * torch.logspace(-20, 20, B, dtype=torch.float64)[
+        torch.randperm(B, generator=torch.Generator().manual_seed(3))
+    ].unsqueeze(1)
 
 
 INPUTS = {
@@ -78,7 +82,9 @@ def oracle(name, x):
 
 
 def check(name, x, noise=0.0):
-    """Asserts that loss and gradients of `x` are finite and those of the oracle; `noise`: what float64 leaves of an exact 0."""
+    """Asserts that loss and gradients of `x` are finite and those of the oracle; `noise`: what float64 leaves of an
+    exact 0.
+    """
     reads = 2 if name in oracles.TWO_VIEWS else N
     value, by_views, by_scale = run(make_loss(name), x, 1 / 0.07)
     want, want_views, want_scale = oracle(name, x)
@@ -99,14 +105,19 @@ def check(name, x, noise=0.0):
 @pytest.mark.parametrize(("name", "dtype", "kind"), some_of_all(2, NAMES, DTYPES, INPUTS))
 def test_finite_and_right(name, dtype, kind):
     if name == "stable_cosine" and dtype == "float16" and kind in ("1e20", "mixed scales"):
-        pytest.skip("rows of ±65504: products that are exactly 0 or rounding, where the slope of the root is infinite; counted below")
+        pytest.skip(
+            "rows of ±65504: products that are exactly 0 or rounding, where the slope of the root is infinite; "
+            "counted below"
+        )
     check(name, views_of(kind, DTYPES[dtype]), noise=1e-15 if kind == "cancelling" else 0.0)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", INPUTS)
 def test_random_tuples_are_finite_too(kind, dtype):
-    assert all(torch.isfinite(result).all() for result in run(make_loss("symile"), views_of(kind, DTYPES[dtype]), 1 / 0.07))
+    assert all(
+        torch.isfinite(result).all() for result in run(make_loss("symile"), views_of(kind, DTYPES[dtype]), 1 / 0.07)
+    )
 
 
 def test_the_documentation_counts_these_cells():
@@ -122,7 +133,9 @@ def test_scaling_a_view(name, factor):
     x[1] *= factor
     check(name, x)
     if factor > 1:
-        assert make_loss(name)(x, torch.tensor(14.0)).item() == pytest.approx(make_loss(name)(normal(), torch.tensor(14.0)).item(), rel=1e-6)
+        assert make_loss(name)(x, torch.tensor(14.0)).item() == pytest.approx(
+            make_loss(name)(normal(), torch.tensor(14.0)).item(), rel=1e-6
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

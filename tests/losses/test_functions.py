@@ -1,4 +1,6 @@
-"""Functions of users in place of a loss's name: right ones train, wrong ones are refused before native code sees what they return."""
+"""Functions of users in place of a loss's name: right ones train, wrong ones are refused before native code sees what
+they return.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +80,8 @@ except ValueError as error:
 want = [x.detach().double().requires_grad_() for x in views]
 v = [torch.nn.functional.normalize(x, dim=1) for x in want]
 scores = 5.0 * function(v).double()
-logits = [torch.stack([scores[tuple(slice(None) if k == d else i for k in range(3))] for i in range({rows})]) for d in range(3)]
+lines = [[scores[tuple(slice(None) if k == d else i for k in range(3))] for i in range({rows})] for d in range(3)]
+logits = [torch.stack(line) for line in lines]
 oracle = sum(torch.nn.functional.cross_entropy(x, torch.arange({rows})) for x in logits) / 3
 assert abs(value.item() - oracle.item()) < 1e-3, (value, oracle)
 if oracle.requires_grad:
@@ -93,7 +96,9 @@ for x, grad in zip(views, grads):
 
 @pytest.fixture
 def call(tmp_path):
-    """`call(function, rows)` -> exit code and output of a step of a loss made of a function, in a process of its own."""
+    """`call(function, rows)` -> exit code and output of a step of a loss made of a function, in a process of its
+    own.
+    """
 
     def step(function: str, rows: int, evaluation: str = "auto") -> tuple[int, str]:
         program = PROGRAM.format(function=function, rows=rows, evaluation=evaluation)
@@ -137,11 +142,24 @@ def line_call(**changes) -> None:
     score = ENTRIES["norms"].make(1e-8)
     kernel = line_kernel(score, 3, 1, 2, 1)
     cells, grads = torch.zeros(16, 40), torch.zeros(16, 40)
-    parts = {"matched": (16,), "rows": (2, 16), "cols": (1, 40), "sums": (3,), "d_matched": (16,), "d_rows": (2, 16), "d_cols": (1, 40)}
+    parts = {
+        "matched": (16,),
+        "rows": (2, 16),
+        "cols": (1, 40),
+        "sums": (3,),
+        "d_matched": (16,),
+        "d_rows": (2, 16),
+        "d_cols": (1, 40),
+    }
     made = {name: torch.ones(shape, dtype=torch.float64) for name, shape in parts.items()}
     made |= {"cells": cells, "grads": grads, "first": 0, "flipped": False, **changes}
-    stats, sums = [made[name] for name in ("matched", "rows", "cols")], [made[name] for name in ("sums", "d_matched", "d_rows", "d_cols")]
-    kernel([Cells(made["cells"], made["grads"], made["flipped"])], made["first"], stats, (1.0, 1.0, 1.0, 32), True, sums)
+    stats, sums = (
+        [made[name] for name in ("matched", "rows", "cols")],
+        [made[name] for name in ("sums", "d_matched", "d_rows", "d_cols")],
+    )
+    kernel(
+        [Cells(made["cells"], made["grads"], made["flipped"])], made["first"], stats, (1.0, 1.0, 1.0, 32), True, sums
+    )
 
 
 @needs_compiler
@@ -178,7 +196,12 @@ def test_row_and_feature_kernels_refuse_what_they_would_misread():
     views = [torch.ones(40, 8) for _ in range(3)]
     operands = torch.empty(rows.operands, 40, 8)
     rows.forward(views, 1e-8, True, operands)
-    for bad in (views[:2], [*views[:2], torch.ones(40, 7)], [*views[:2], torch.ones(8, 40).T], [view.double() for view in views]):
+    for bad in (
+        views[:2],
+        [*views[:2], torch.ones(40, 7)],
+        [*views[:2], torch.ones(8, 40).T],
+        [view.double() for view in views],
+    ):
         with pytest.raises(ValueError, match="native code was given"):
             rows.forward(bad, 1e-8, True, operands)
     with pytest.raises(ValueError, match="native code was given"):
@@ -213,7 +236,10 @@ def sum_of_both(u, y):
 @pytest.mark.parametrize("normalised", [True, False])
 def test_an_integrand_of_a_bare_sum_of_views(rows, normalised):
     """sum_z |S| / n: torch gives all views of a plain sum the same memory for their gradients."""
-    total = CrossedSum(lambda views: reduce(add, views).abs(), lambda views, d: Operands(sum_of_both, (reduce(add, others(views, d)),), (views[d],)))
+    total = CrossedSum(
+        lambda views: reduce(add, views).abs(),
+        lambda views, d: Operands(sum_of_both, (reduce(add, others(views, d)),), (views[d],)),
+    )
     lines = Lines(FeatureScore(lambda s: s.sums[total] / s.n, [total]), normalised, 1e-8, 200 << 20)
     loss = TupleLoss(lines, axes=mean_of_axes, mask=Mask(), name="taxicab", mean=True)
     views = [torch.randn(rows, 24, generator=torch.Generator().manual_seed(k), requires_grad=True) for k in range(4)]

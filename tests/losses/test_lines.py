@@ -1,4 +1,6 @@
-"""Lines and dense scores against the formulas by tuples (tests/oracles.py), finite differences, and small cases by hand."""
+"""Lines and dense scores against the formulas by tuples (tests/oracles.py), finite differences, and small cases by
+hand.
+"""
 
 import pytest
 import torch
@@ -34,7 +36,9 @@ def with_gradients(function, x, scale=SCALE):
 @pytest.mark.parametrize("name", NAMES)
 def test_line_scores(name, n):
     x = draw(n, 4, 6, seed=n)
-    torch.testing.assert_close(make_loss(name).lines(x), oracles.lines(name, x[:2] if name in oracles.TWO_VIEWS else x), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        make_loss(name).lines(x), oracles.lines(name, x[:2] if name in oracles.TWO_VIEWS else x), rtol=1e-9, atol=1e-11
+    )
 
 
 @pytest.mark.parametrize("name", TUPLES)
@@ -53,7 +57,9 @@ def test_dense_scores_and_their_gradients(name):
 def test_dense_scores_of_five_views_tile_by_tile(name, monkeypatch):
     x = draw(5, 3, 4)
     loss = make_loss(name)
-    monkeypatch.setattr(type(loss._lines.score), "dense_width", lambda self, n, features: (200 << 20) // (8 * 20))  # 20 cells a tile
+    monkeypatch.setattr(
+        type(loss._lines.score), "dense_width", lambda self, n, features: (200 << 20) // (8 * 20)
+    )  # 20 cells a tile
     torch.testing.assert_close(loss.score(x), oracles.dense(name, x), rtol=1e-9, atol=1e-11)
 
 
@@ -89,7 +95,9 @@ def test_gradients_are_those_of_finite_differences(name):
 
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(n=st.integers(2, 8), rows=st.integers(1, 9), features=st.integers(2, 12), seed=st.integers(0, 99))
-@pytest.mark.parametrize("name", some(NAMES, 2))  # one feature: rows are ±1 and cancel up to eps, which no score of inner products resolves
+@pytest.mark.parametrize(
+    "name", some(NAMES, 2)
+)  # one feature: rows are ±1 and cancel up to eps, which no score of inner products resolves
 def test_any_shape(name, n, rows, features, seed):
     x = draw(n, rows, features, seed)
     got = with_gradients(make_loss(name), x)
@@ -115,14 +123,18 @@ def test_tiles_do_not_change_the_loss(name):
     torch.testing.assert_close(whole, tiled, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "siglip"])  # which has no other candidates to compare with
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name != "siglip"]
+)  # which has no other candidates to compare with
 def test_a_batch_of_one_has_loss_and_gradient_zero(name):
     value, by_views, by_scale = with_gradients(make_loss(name), draw(3, 1, 5))
     assert value.item() == by_scale.item() == 0
     assert not by_views.any()
 
 
-@pytest.mark.parametrize("name", sorted({*available()} - {"normsv6", "normsv8"}))  # those two do not prefer views that agree
+@pytest.mark.parametrize(
+    "name", sorted({*available()} - {"normsv6", "normsv8"})
+)  # those two do not prefer views that agree
 def test_the_matching_candidate_is_on_the_diagonal(name):
     x = torch.eye(6, 8).repeat(3, 1, 1)  # views that agree, samples that do not
     logits = make_loss(name).lines(x)

@@ -1,4 +1,6 @@
-"""The cache of compiled code: files that are not what was written, or that others could have written, are not loaded."""
+"""The cache of compiled code: files that are not what was written, or that others could have written, are not
+loaded.
+"""
 
 from __future__ import annotations
 
@@ -54,14 +56,18 @@ def test_folder_and_files_are_the_users_alone(cache):
     assert path.stat().st_ino == inode, "a file that is intact is not built again"
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "other", "no_checksum", "other_checksum", "writable", "writable_checksum"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "other", "no_checksum", "other_checksum", "writable", "writable_checksum"]
+)
 def test_a_file_that_is_not_what_was_written_is_built_again(cache, damage):
     path = made(cache)
     checksum = path.with_suffix(".sha256")
     content = path.read_bytes()
     kept = path.stat().st_ino
     path.rename(path.with_suffix(".away"))  # this process has it mapped: its own file must stay as it is
-    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "other": content[:-1] + b"x"}.get(damage, content))
+    path.write_bytes(
+        {"cut": content[: len(content) // 2], "empty": b"", "other": content[:-1] + b"x"}.get(damage, content)
+    )
     if damage == "no_checksum":
         checksum.unlink()
     elif damage == "other_checksum":

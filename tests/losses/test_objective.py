@@ -70,7 +70,7 @@ def test_soft_targets(name, mask):
     targets = oracles.soft_targets(name, rows, 5, 3, seed=7)
     got = gradients(loss(x, torch.tensor(SCALE)), x)
     total = oracles.dense_loss(name, y, SCALE, "all", weights, targets)
-    want = gradients(total / (rows ** 2 if mask == "raw" else rows), y)
+    want = gradients(total / (rows**2 if mask == "raw" else rows), y)
     # 1e-7: the root of loss6 sees the rounding of |S|^2 at the tuples of identical rows that make the targets.
     torch.testing.assert_close(got, want, rtol=1e-7, atol=1e-7)
 

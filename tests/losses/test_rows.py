@@ -1,4 +1,6 @@
-"""The compiled row-wise part: right beside float64 by the formulas, however the views come. Batches here are large enough for it."""
+"""The compiled row-wise part: right beside float64 by the formulas, however the views come. Batches here are large
+enough for it.
+"""
 
 import pytest
 import torch
@@ -38,7 +40,9 @@ def compare(name, views, tolerance, **options):
 
 
 @needs_compiler
-@pytest.mark.parametrize(("name", "n"), [*((name, 4) for name in COMPILED), ("einsum", 2), ("norms", 10), ("normsv5", 10)])
+@pytest.mark.parametrize(
+    ("name", "n"), [*((name, 4) for name in COMPILED), ("einsum", 2), ("norms", 10), ("normsv5", 10)]
+)
 def test_float32_views_beside_float64(name, n):
     compare(name, draw(n, 67, 19), 1e-6)
 
@@ -66,7 +70,9 @@ def test_half_precision_views(name, dtype, tolerance):
 @needs_compiler
 @pytest.mark.parametrize("name", ["einsum", "norms", "normsv5"])
 def test_rows_of_any_length_are_finite_and_right(name):
-    """Lengths from subnormal to 1e30 in one batch: float32 products could not hold the unnormalised ones; a zero row has gradient zero."""
+    """Lengths from subnormal to 1e30 in one batch: float32 products could not hold the unnormalised ones; a zero row
+    has gradient zero.
+    """
     views = draw(3, 140, 16) * torch.logspace(-42, 30, 140).unsqueeze(1)
     views[1, 7] = 0
     got = gradients(make_loss(name), views)

@@ -64,17 +64,37 @@ LEARNED = {"mask": "learned", "views": 4}
         ("stock", {"evaluation": "dense"}, "loss.evaluation=dense means nothing with loss=stock"),
         ("stock", {"normalize": False}, "loss.normalize=False means nothing with loss=stock"),
         ("stable_norm", {"normalize": False}, "loss.normalize=False means nothing with loss=stable_norm"),
-        ("symile", {"mask": "raw"}, "loss.mask=raw means nothing with loss=symile, whose other candidates are random tuples"),
+        (
+            "symile",
+            {"mask": "raw"},
+            "loss.mask=raw means nothing with loss=symile, whose other candidates are random tuples",
+        ),
         ("siglip", {"normalize": False}, "loss.normalize=False means nothing with loss=siglip"),
-        ("norms", {"mask": "sigmoid", "scale_init": "auto"}, "loss.scale_init=auto means nothing with loss.mask=sigmoid"),
+        (
+            "norms",
+            {"mask": "sigmoid", "scale_init": "auto"},
+            "loss.scale_init=auto means nothing with loss.mask=sigmoid",
+        ),
         ("norms", {"mask": "sigmoid", "axes": "first"}, "loss.axes=first means nothing with loss.mask=sigmoid"),
-        ("norms", {"mask": "sigmoid", "evaluation": "lines"}, "loss.evaluation=lines is not exact for loss.mask=sigmoid"),
-        ("norms", {"targets": "soft", "evaluation": "lines"}, "loss.evaluation=lines is not exact for loss.targets=soft"),
+        (
+            "norms",
+            {"mask": "sigmoid", "evaluation": "lines"},
+            "loss.evaluation=lines is not exact for loss.mask=sigmoid",
+        ),
+        (
+            "norms",
+            {"targets": "soft", "evaluation": "lines"},
+            "loss.evaluation=lines is not exact for loss.targets=soft",
+        ),
         ("norms", {"mask": "raw", "reduction": "sum"}, "loss.reduction=sum means nothing with loss.mask=raw"),
         ("norms", {"mask": "learned", "batch_size": 4}, "views=None is not enough for loss.mask=learned"),
         ("norms", {"mask": "learned", "views": 4}, "batch_size=None is not enough for loss.mask=learned"),
         ("norms", {"mask": "extremes", "views": 13}, "views=13 is too many for loss.mask=extremes"),
-        ("norms", {"targets": "soft", "views": 6, "batch_size": 128}, r"data.batch_size=128 .* needs 128\^6 tuples; allowed: 35 or less"),
+        (
+            "norms",
+            {"targets": "soft", "views": 6, "batch_size": 128},
+            r"data.batch_size=128 .* needs 128\^6 tuples; allowed: 35 or less",
+        ),
     ],
 )
 def test_options_that_mean_nothing_are_refused(name, options, text):
@@ -91,5 +111,7 @@ def test_a_loss_is_refused_for_the_same_reasons():
 def test_a_loss_that_reads_two_views_says_so():
     assert make_loss("stock").reads == make_loss("base").reads == 2
     assert make_loss("normsvc").reads is None
-    assert make_loss("stock", views=6).notices == ("loss=stock reads the first 2 of 6 views; the others are not computed",)
+    assert make_loss("stock", views=6).notices == (
+        "loss=stock reads the first 2 of 6 views; the others are not computed",
+    )
     assert make_loss("stock", views=2).notices == make_loss("norms", views=6).notices == ()

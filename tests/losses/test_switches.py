@@ -20,7 +20,12 @@ SCALE = 7.0
 
 def views_of(rows: int = 40, n: int = 3) -> list[torch.Tensor]:
     """n float32 views that need gradients."""
-    return [torch.randn(rows, 24, generator=torch.Generator().manual_seed(k), dtype=torch.float32, device="cpu").requires_grad_() for k in range(n)]
+    return [
+        torch.randn(
+            rows, 24, generator=torch.Generator().manual_seed(k), dtype=torch.float32, device="cpu"
+        ).requires_grad_()
+        for k in range(n)
+    ]
 
 
 def step(loss, views) -> list[torch.Tensor]:
@@ -58,10 +63,15 @@ SWITCHES = {
     "allow_tf32": lambda: set_to(lambda: CUDA.allow_tf32, lambda value: setattr(CUDA, "allow_tf32", value), True),
     "default_dtype": lambda: set_to(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
     "default_device": lambda: torch.device("meta"),
-    "deterministic": lambda: set_to(torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True),
+    "deterministic": lambda: set_to(
+        torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True
+    ),
 }
 if hasattr(CUDA, "fp32_precision"):
-    SWITCHES |= {"own_tf32": lambda: own_precision_of(CUDA, "tf32"), "own_bf16": lambda: own_precision_of(torch.backends.mkldnn.matmul, "bf16")}
+    SWITCHES |= {
+        "own_tf32": lambda: own_precision_of(CUDA, "tf32"),
+        "own_bf16": lambda: own_precision_of(torch.backends.mkldnn.matmul, "bf16"),
+    }
 OPTIONS = [{}, {"mask": "learned"}, {"targets": "soft"}, {"mask": "sigmoid"}]
 CASES = [(name, {}) for name in ENTRIES] + [("norms", options) for options in OPTIONS[1:]]
 
@@ -102,7 +112,9 @@ def seen(monkeypatch) -> list[list]:
     return said
 
 
-@pytest.mark.parametrize("switch", ["medium", "high", "allow_tf32", *(name for name in SWITCHES if name.startswith("own"))])
+@pytest.mark.parametrize(
+    "switch", ["medium", "high", "allow_tf32", *(name for name in SWITCHES if name.startswith("own"))]
+)
 def test_products_are_in_full_precision_and_the_switch_comes_back(seen, switch):
     full = [one.full for one in island.switches()]
     loss = make_loss("normsv5", memory_mib=1)

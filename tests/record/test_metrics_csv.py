@@ -47,7 +47,9 @@ def test_floats_survive_to_the_last_digit(tmp_path):
 
 
 def test_a_summary_is_strict_json(tmp_path):
-    summary = Summary(tmp_path, "complete", {"val/loss": math.nan}, "abc", {"attempted": 2, "applied": 1}, 1.5, None, 10.0)
+    summary = Summary(
+        tmp_path, "complete", {"val/loss": math.nan}, "abc", {"attempted": 2, "applied": 1}, 1.5, None, 10.0
+    )
     summary.write("summary.json")
     body = json.loads((tmp_path / "summary.json").read_text(), parse_constant=pytest.fail)
     assert body["metrics"] == {"val/loss": None}

@@ -8,7 +8,9 @@ VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Page(HTMLParser):
-    """Elements in order, each with its attributes and the text inside it. Raises AssertionError for elements that are not closed in order."""
+    """Elements in order, each with its attributes and the text inside it. Raises AssertionError for elements that are
+    not closed in order.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -35,7 +37,11 @@ class Page(HTMLParser):
     def all(self, tag: str, **attributes: str) -> list[dict]:
         """Elements of a tag with these attributes (`class_` for class)."""
         wanted = {key.rstrip("_"): value for key, value in attributes.items()}
-        return [element for element in self.elements if element["tag"] == tag and all(element.get(key) == value for key, value in wanted.items())]
+        return [
+            element
+            for element in self.elements
+            if element["tag"] == tag and all(element.get(key) == value for key, value in wanted.items())
+        ]
 
     def texts(self, tag: str, **attributes: str) -> list[str]:
         """Their texts, white space in one."""

@@ -24,7 +24,10 @@ seed: 7
 
 def recall(*values: float) -> dict[str, dict[str, float]]:
     """recall@1, @5, @10 with intervals of 0.02 to both sides."""
-    return {str(k): {"value": value, "low": value - 0.02, "high": value + 0.02} for k, value in zip((1, 5, 10), values, strict=True)}
+    return {
+        str(k): {"value": value, "low": value - 0.02, "high": value + 0.02}
+        for k, value in zip((1, 5, 10), values, strict=True)
+    }
 
 
 ANALYSIS = {
@@ -34,20 +37,47 @@ ANALYSIS = {
             "samples": 200,
             "captions": 2,
             "pairs": [
-                {"view": "caption 1", "direction": "text_to_image", "recall": recall(0.31, 0.62, 0.81), "median_rank": 3.0},
-                {"view": "caption 1", "direction": "image_to_text", "recall": recall(0.32, 0.63, 0.82), "median_rank": 3.0},
-                {"view": "decoded 2", "direction": "text_to_image", "recall": recall(0.11, 0.22, 0.33), "median_rank": 21.5},
-                {"view": "decoded 2", "direction": "image_to_text", "recall": recall(0.12, 0.23, 0.34), "median_rank": 20.0},
+                {
+                    "view": "caption 1",
+                    "direction": "text_to_image",
+                    "recall": recall(0.31, 0.62, 0.81),
+                    "median_rank": 3.0,
+                },
+                {
+                    "view": "caption 1",
+                    "direction": "image_to_text",
+                    "recall": recall(0.32, 0.63, 0.82),
+                    "median_rank": 3.0,
+                },
+                {
+                    "view": "decoded 2",
+                    "direction": "text_to_image",
+                    "recall": recall(0.11, 0.22, 0.33),
+                    "median_rank": 21.5,
+                },
+                {
+                    "view": "decoded 2",
+                    "direction": "image_to_text",
+                    "recall": recall(0.12, 0.23, 0.34),
+                    "median_rank": 20.0,
+                },
             ],
             "any_caption": {"recall": recall(0.4, 0.7, 0.9), "median_rank": 2.0},
             "rest": [{"view": view, "recall": recall(0.5, 0.75, 0.95), "median_rank": 1.0} for view in VIEWS],
         }
     },
-    "zero_shot": {"test": {"classes": 4, "samples": 200, "top1": {"value": 0.71, "low": 0.65, "high": 0.77}, "majority": 0.26}},
-    "probes": {"image": {"fitted_on": "train", "scored_on": "test", "samples": [512, 200], "accuracy": 0.83, "majority": 0.26}},
+    "zero_shot": {
+        "test": {"classes": 4, "samples": 200, "top1": {"value": 0.71, "low": 0.65, "high": 0.77}, "majority": 0.26}
+    },
+    "probes": {
+        "image": {"fitted_on": "train", "scored_on": "test", "samples": [512, 200], "accuracy": 0.83, "majority": 0.26}
+    },
     "geometry": {
         "test": {
-            "alignment": [{"views": ["image", "caption 1"], "value": 0.9}, {"views": ["image", "decoded 2"], "value": 1.4}],
+            "alignment": [
+                {"views": ["image", "caption 1"], "value": 0.9},
+                {"views": ["image", "decoded 2"], "value": 1.4},
+            ],
             "uniformity": {"image": -2.5, "caption 1": -2.25, "decoded 2": -1.5},
             "effective_rank": {"image": 40.5, "caption 1": 35.25, "decoded 2": 12.0},
             "modality_gap": {"caption 1": 0.75, "decoded 2": 0.5},
@@ -64,12 +94,23 @@ ANALYSIS = {
 
 def figures(base: float) -> dict[str, float]:
     """Of one split."""
-    return {"recall@1": base, "recall@5": 2 * base, "recall@10": 0.8, "joint_recall@1": 0.9, "swap_acc": 0.75, "loss": 1.25}
+    return {
+        "recall@1": base,
+        "recall@5": 2 * base,
+        "recall@10": 0.8,
+        "joint_recall@1": 0.9,
+        "swap_acc": 0.75,
+        "loss": 1.25,
+    }
 
 
 SUMMARY = {
     "status": "complete",
-    "metrics": {f"{split}/{name}": value for split, base in (("val", 0.3), ("test", 0.315)) for name, value in figures(base).items()},
+    "metrics": {
+        f"{split}/{name}": value
+        for split, base in (("val", 0.3), ("test", 0.315))
+        for name, value in figures(base).items()
+    },
     "config_hash": "0123456789ab",
     "steps": {"attempted": 40, "applied": 39},
     "seconds": 205.4,
@@ -105,11 +146,20 @@ def write_metrics(folder: Path) -> None:
     journal = Journal(folder / "metrics.csv")
     for step in (10, 20, 30, 40):
         lost = step == 30
-        train = {"train/loss": float("nan") if lost else 4.0 - step / 20, "train/logit_scale": 14.0 + step / 10, "train/lr": 0.004 - step / 1e4}
+        train = {
+            "train/loss": float("nan") if lost else 4.0 - step / 20,
+            "train/logit_scale": 14.0 + step / 10,
+            "train/lr": 0.004 - step / 1e4,
+        }
         journal.append({"epoch": step // 21, "step": step, "grad/skipped": float(lost), **train})
         if step % 20 == 0:
             share = step / 400
-            figures = {"val/loss": 3.5 - step / 20, "val/recall@1": share, "val/recall@5": 2 * share, "val/recall@10": 4 * share}
+            figures = {
+                "val/loss": 3.5 - step / 20,
+                "val/recall@1": share,
+                "val/recall@5": 2 * share,
+                "val/recall@10": 4 * share,
+            }
             journal.append({"epoch": step // 21, "step": step, **figures, **feature_columns(step)})
 
 
@@ -121,7 +171,10 @@ def feature_columns(step: int) -> dict[str, float]:
         columns |= {f"drift/{view}/norm": 5.0 + place, **moved, f"drift/{view}/mean_similarity": 0.3 - place / 10}
         columns |= {f"geometry/uniformity/{view}": -step / 20 - place, f"geometry/effective_rank/{view}": step + place}
         if view != "image":
-            columns |= {f"geometry/modality_gap/{view}": 0.5 + place, f"geometry/alignment/image~{view}": 1.5 - step / 100 + place / 10}
+            columns |= {
+                f"geometry/modality_gap/{view}": 0.5 + place,
+                f"geometry/alignment/image~{view}": 1.5 - step / 100 + place / 10,
+            }
     return {**columns, "geometry/alignment/caption_1~decoded_2": 1.7}
 
 
@@ -134,7 +187,10 @@ def write_examples(folder: Path) -> None:
         {
             "caption": caption,
             "index": index,
-            "hits": [{"index": hit, "score": 0.9 - hit / 10, "match": hit == index, "picture": f"{hit}.png"} for hit in range(5)],
+            "hits": [
+                {"index": hit, "score": 0.9 - hit / 10, "match": hit == index, "picture": f"{hit}.png"}
+                for hit in range(5)
+            ],
         }
         for index, caption in ((0, "<script>alert('x')</script> costs $5 & $6"), (5, "一个红色的圆"))
     ]

@@ -20,7 +20,15 @@ OWN = {
     "one": "defaults: [{override /loss: einsum}]\nloss: {scale_init: auto}\ntrainer: {max_epochs: 1}\n",
     "two": "defaults: [{override /loss: stock}]\ntrainer: {max_epochs: 1}\n",
 }
-TYPED = ("experiment=one,two", "model=clip", "analysis=off", "trainer.max_epochs=1", "data.tokenizer=null", "loss.eps=1e-7", "monitor.clip=0.5,1.0")
+TYPED = (
+    "experiment=one,two",
+    "model=clip",
+    "analysis=off",
+    "trainer.max_epochs=1",
+    "data.tokenizer=null",
+    "loss.eps=1e-7",
+    "monitor.clip=0.5,1.0",
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +50,9 @@ def test_the_command_of_a_job_makes_that_job_alone(place):
     for job in jobs:
         program, script, *arguments = shlex.split(run_command(job))
         assert (program, script) == ("python", "train.py")
-        assert [argument for argument in arguments if "hydra" in argument] == [f"hydra.searchpath=[file://{place}/own files]"]
+        assert [argument for argument in arguments if "hydra" in argument] == [
+            f"hydra.searchpath=[file://{place}/own files]"
+        ]
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
             assert OmegaConf.to_container(compose("train", arguments), resolve=True) == job.config
 
@@ -54,7 +64,10 @@ def test_a_folder_and_a_file_named_by_options_are_in_both_commands(tmp_path):
     (own / "experiment" / "one.yaml").write_text(f"# @package _global_\n{OWN['one']}")
     (own / "mine.yaml").write_text("defaults: [train, _self_]\ntrainer: {max_epochs: 1}\n")
     options = [f"--config-dir={own}", "--config-name=mine"]
-    assert sweep_here(tmp_path, "sweep", "experiment=one", "model=clip", "analysis=off", "report=false", options=options) == 0
+    assert (
+        sweep_here(tmp_path, "sweep", "experiment=one", "model=clip", "analysis=off", "report=false", options=options)
+        == 0
+    )
     (job,) = (read_run(path.parents[1]) for path in tmp_path.glob("sweep/*/.hydra/config.yaml"))
     for command in (shlex.split(run_command(job))[2:], shlex.split(sweep_command(tmp_path / "sweep"))[3:]):
         assert command[:2] == options
@@ -80,28 +93,41 @@ def test_the_command_of_a_sweep_goes_on_with_it(place, monkeypatch):
 def write_sweep(folder: Path, task: list[str], hydra: list[str]) -> Path:
     """What Hydra keeps of a sweep's command."""
     folder.mkdir()
-    (folder / "multirun.yaml").write_text(yaml.safe_dump({"hydra": {"sweep": {"dir": "${now:%Y}"}, "overrides": {"task": task, "hydra": hydra}}}))
+    (folder / "multirun.yaml").write_text(
+        yaml.safe_dump({"hydra": {"sweep": {"dir": "${now:%Y}"}, "overrides": {"task": task, "hydra": hydra}}})
+    )
     return folder
 
 
 def test_the_folder_of_a_sweep_is_the_one_that_it_is_in(tmp_path, monkeypatch):
     """Also where it was named by the time of day, or moved since."""
-    folder = write_sweep(tmp_path / "here", ["loss=a,b"], ["hydra/launcher=joblib", "hydra.sweep.dir=there", "hydra.mode=MULTIRUN"])
+    folder = write_sweep(
+        tmp_path / "here", ["loss=a,b"], ["hydra/launcher=joblib", "hydra.sweep.dir=there", "hydra.mode=MULTIRUN"]
+    )
     assert sweep_command(folder) == f"python train.py -m loss=a,b hydra/launcher=joblib hydra.sweep.dir={folder}"
     monkeypatch.chdir(tmp_path)
     assert sweep_command(folder).endswith(" hydra.sweep.dir=here")
 
 
 def test_a_folder_with_signs_of_hydras_is_quoted():
-    assert [as_value(text) for text in ("multirun/a-b_1", "a,b", 'a "b" c')] == ["multirun/a-b_1", '"a,b"', '"a \\"b\\" c"']
+    assert [as_value(text) for text in ("multirun/a-b_1", "a,b", 'a "b" c')] == [
+        "multirun/a-b_1",
+        '"a,b"',
+        '"a \\"b\\" c"',
+    ]
 
 
 def test_the_command_is_kept_also_where_the_sweeper_does_not(tmp_path, monkeypatch):
     """As that of a search."""
     monkeypatch.setattr("model.sweep.callback.compare", lambda folder: None)
     overrides = {"task": ["experiment=search"], "hydra": ["hydra.sweeper.n_trials=3"]}
-    SweepComparison().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "overrides": overrides}}))
-    assert sweep_command(tmp_path) == f"python train.py -m experiment=search hydra.sweeper.n_trials=3 hydra.sweep.dir={tmp_path}"
+    SweepComparison().on_multirun_end(
+        OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}, "overrides": overrides}})
+    )
+    assert (
+        sweep_command(tmp_path)
+        == f"python train.py -m experiment=search hydra.sweeper.n_trials=3 hydra.sweep.dir={tmp_path}"
+    )
 
 
 @pytest.mark.parametrize("text", [None, "", "[", "hydra: {}", "hydra: {overrides: {task: null}}", "- a"])
@@ -114,7 +140,10 @@ def test_a_sweep_whose_command_was_not_kept_has_none(tmp_path, text):
 def test_a_command_that_goes_on_names_the_folder_that_it_goes_on_in():
     hydra = ["hydra.run.dir=a", "hydra/job_logging=none"]
     assert run_command(Run(Path("a"), overrides=["loss=b"], hydra_overrides=hydra)) == "python train.py loss=b"
-    assert run_command(Run(Path("a"), overrides=["ckpt_path=last"], hydra_overrides=hydra)) == "python train.py ckpt_path=last hydra.run.dir=a"
+    assert (
+        run_command(Run(Path("a"), overrides=["ckpt_path=last"], hydra_overrides=hydra))
+        == "python train.py ckpt_path=last hydra.run.dir=a"
+    )
 
 
 def test_a_run_without_its_configuration_has_no_command():

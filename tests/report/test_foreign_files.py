@@ -11,7 +11,9 @@ from tests.report.run_folder import write_run
 from tests.report.test_sweep_report import done, rows_of, settings, write_job
 
 
-@pytest.mark.parametrize("content", [b"", b"- 1\n", b"{'broken: [", b"loss: {name: stock}\n", b"\xff\xfe", b"!!python/object:os.system {}\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"- 1\n", b"{'broken: [", b"loss: {name: stock}\n", b"\xff\xfe", b"!!python/object:os.system {}\n"]
+)
 def test_a_configuration_that_cannot_be_read_costs_no_other_job(tmp_path, caplog, content):
     """It is named. A kill while Hydra writes the file leaves it empty."""
     for seed in (1, 2):
@@ -23,7 +25,10 @@ def test_a_configuration_that_cannot_be_read_costs_no_other_job(tmp_path, caplog
     assert f"{tmp_path / 'broken'} is left out of the comparison: " in caplog.text
 
 
-@pytest.mark.parametrize("content", ["[]", "null", "3", '{"status": "complete", "metrics": null}', '{"status": "complete", "metrics": [1]}', "{", ""])
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "null", "3", '{"status": "complete", "metrics": null}', '{"status": "complete", "metrics": [1]}', "{", ""],
+)
 def test_a_summary_that_is_none_is_that_of_a_job_that_did_not_end(tmp_path, content):
     write_job(tmp_path, "whole", settings(seed=1), done(0.5))
     write_job(tmp_path, "odd", settings(seed=2), content)
@@ -34,7 +39,10 @@ def test_a_summary_that_is_none_is_that_of_a_job_that_did_not_end(tmp_path, cont
 @pytest.mark.parametrize(
     ("value", "written"),
     [
-        *((value, f"'{value}") for value in ("=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "\t=1", "-1 +cmd|A0", "\n=1", "-", "+")),
+        *(
+            (value, f"'{value}")
+            for value in ("=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", "\t=1", "-1 +cmd|A0", "\n=1", "-", "+")
+        ),
         *((value, value) for value in ("stock", "-0.5", "-1e-05 0.25", "+3", "-inf", "a=b", 0.5, -0.5)),
     ],
 )
@@ -47,7 +55,10 @@ def test_the_readers_environment_is_not_on_the_page(tmp_path, monkeypatch):
     monkeypatch.setenv("A_SECRET", "hunter2")
     monkeypatch.setattr("model.report.page.as_png", lambda figure: b"painted")  # painting takes most of the time
     folder = write_run(tmp_path / "run")
-    text = "loss: {name: '${oc.env:A_SECRET}'}\nseed: ${optimizer.seed}\noptimizer: {seed: '${other}', name: '${optimizer.name}'}\nother: 7\n"
+    text = (
+        "loss: {name: '${oc.env:A_SECRET}'}\nseed: ${optimizer.seed}\noptimizer: {seed: '${other}', name: "
+        "'${optimizer.name}'}\nother: 7\n"
+    )
     (folder / ".hydra" / "config.yaml").write_text(text)
     page = write_report(folder)[0].read_text(encoding="utf-8")
     assert "hunter2" not in page

@@ -10,10 +10,24 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from model.report.health_plots import gradient_flow, health_figures, near_zero_by_layer, norm_by_layer_and_step, norm_over_steps
+from model.report.health_plots import (
+    gradient_flow,
+    health_figures,
+    near_zero_by_layer,
+    norm_by_layer_and_step,
+    norm_over_steps,
+)
 
 
-def row(step: int, norm: float, action: str = "step", clipped: int = 0, skipped: int = 0, scaler_skips: int = 0, **layers: float) -> dict:
+def row(
+    step: int,
+    norm: float,
+    action: str = "step",
+    clipped: int = 0,
+    skipped: int = 0,
+    scaler_skips: int = 0,
+    **layers: float,
+) -> dict:
     """A line of health.jsonl."""
     counts = {"clipped": clipped, "skipped": skipped, "scaler_skips": scaler_skips}
     limits = {"clip": 2.0, "vanishing": 1e-7, "exploding": 100.0}
@@ -43,7 +57,9 @@ def test_norm_with_its_clip_line_and_marks():
     assert axes.get_yscale() == "log"
     assert share.get_xlabel() == "optimizer step"
     heights = {(int(x), round(float(y), 6)) for x, y in share.collections[0].get_paths()[0].vertices}
-    assert {(10, 0.4), (20, 0.4), (23, round(1 / 7, 6)), (30, round(1 / 7, 6))} <= heights, "4 of steps 11 to 20, 1 of steps 24 to 30"
+    assert {(10, 0.4), (20, 0.4), (23, round(1 / 7, 6)), (30, round(1 / 7, 6))} <= heights, (
+        "4 of steps 11 to 20, 1 of steps 24 to 30"
+    )
 
 
 def test_norm_of_a_run_that_does_not_clip_is_one_picture_without_a_clip_line():
@@ -90,10 +106,15 @@ def test_of_many_layers_those_that_are_ill_are_named():
     assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(boxes)), "no label lies on another"
 
 
-@pytest.mark.parametrize("rows", [ROWS, ROWS[2:3], [row(1, 0.0, a=0.0)], [row(1, math.inf)]], ids=["run", "only_bad", "zero", "no_layers"])
+@pytest.mark.parametrize(
+    "rows", [ROWS, ROWS[2:3], [row(1, 0.0, a=0.0)], [row(1, math.inf)]], ids=["run", "only_bad", "zero", "no_layers"]
+)
 def test_pictures_of_any_run_can_be_drawn(tmp_path, rows):
     text = {math.inf: "inf"}
-    lines = [json.dumps({k: text.get(v, v) if isinstance(v, float) else v for k, v in row.items()}).replace("NaN", '"nan"') for row in rows]
+    lines = [
+        json.dumps({k: text.get(v, v) if isinstance(v, float) else v for k, v in row.items()}).replace("NaN", '"nan"')
+        for row in rows
+    ]
     (tmp_path / "health.jsonl").write_text("\n".join(lines) + "\n")
     figures = health_figures(tmp_path)
     assert "gradient_norm" in figures

@@ -14,7 +14,16 @@ from tests.conftest import some
 from tests.report.html_page import Page
 from tests.report.run_folder import SUMMARY, write_run
 
-SECTIONS = ["Recall", "Retrieved examples", "Training", "Classification", "Features", "Layers", "Gradient health", "Tokens"]
+SECTIONS = [
+    "Recall",
+    "Retrieved examples",
+    "Training",
+    "Classification",
+    "Features",
+    "Layers",
+    "Gradient health",
+    "Tokens",
+]
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +74,25 @@ def test_the_heading_says_what_the_run_was(page):
     (heading,) = page.texts("h1")
     assert heading == "normsv5 · v534dim · scenes complete"
     facts = dict(zip(page.texts("dt"), page.texts("dd"), strict=False))
-    assert page.texts("pre", class_="command") == ["python train.py loss=normsv5 model.captions=2 'data.languages=[en,es]'"]
+    assert page.texts("pre", class_="command") == [
+        "python train.py loss=normsv5 model.captions=2 'data.languages=[en,es]'"
+    ]
     assert facts["test recall@1"] == "0.315"
     words = page.texts("header")[0]
-    for told in ("chance 0.005, ceiling 0.997", "39", "205 s", "248 ms a step", "743", "739,905", "seed7", "3: image, caption 1, decoded 2"):
+    for told in (
+        "chance 0.005, ceiling 0.997",
+        "39",
+        "205 s",
+        "248 ms a step",
+        "743",
+        "739,905",
+        "seed7",
+        "3: image, caption 1, decoded 2",
+    ):
         assert told in words
-    assert page.texts("div", class_="problems") == ["1 of 40 steps were left out because loss or gradient was not finite."]
+    assert page.texts("div", class_="problems") == [
+        "1 of 40 steps were left out because loss or gradient was not finite."
+    ]
     assert "python 3.11.7 · torch 2.13.0" in page.texts("footer")[0]
 
 
@@ -116,7 +138,11 @@ def test_right_hits_are_framed(page):
 
 def rows_of(page: Page, caption: str) -> list[list[str]]:
     """The cells of the table whose caption starts so."""
-    place = next(i for i, element in enumerate(page.elements) if element["tag"] == "caption" and element["text"].startswith(caption))
+    place = next(
+        i
+        for i, element in enumerate(page.elements)
+        if element["tag"] == "caption" and element["text"].startswith(caption)
+    )
     rows: list[list[str]] = []
     for element in page.elements[place:]:
         if element["tag"] == "caption" and element is not page.elements[place]:
@@ -207,7 +233,10 @@ def test_a_failed_run_says_why_before_anything_else(bare):
 def test_a_halted_run_names_the_layers(bare):
     halt = {"step": 5, "reason": "the gradient is not finite", "indices": [1], "layers": ["encoder.towers.text"]}
     page = page_of(bare(summary__json={"status": "failed", "reason": "TrainingHalted: step 5"}, halt__json=halt))
-    assert "Halted at step 5: the gradient is not finite. Layers: encoder.towers.text." in page.texts("div", class_="problems")[0]
+    assert (
+        "Halted at step 5: the gradient is not finite. Layers: encoder.towers.text."
+        in page.texts("div", class_="problems")[0]
+    )
 
 
 def test_an_evaluation_alone_has_a_page(bare):
@@ -219,7 +248,10 @@ def test_an_evaluation_alone_has_a_page(bare):
 
 def measured(**recalls: float) -> dict:
     """The summary of a run with this recall@1 of every split, in this order."""
-    return {"status": "complete", "metrics": {f"{split}/{name}": value for split, value in recalls.items() for name in ("recall@1", "swap_acc")}}
+    return {
+        "status": "complete",
+        "metrics": {f"{split}/{name}": value for split, value in recalls.items() for name in ("recall@1", "swap_acc")},
+    }
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -248,13 +280,21 @@ def test_examples_say_which_split_they_are_of(folder, tmp_path, split):
 
 
 def test_parts_that_failed_are_told(bare):
-    page = page_of(bare(summary__json=SUMMARY, analysis__json={"views": [], "notes": {"probes": "ValueError: one class"}}))
+    page = page_of(
+        bare(summary__json=SUMMARY, analysis__json={"views": [], "notes": {"probes": "ValueError: one class"}})
+    )
     assert "analysis.probes is missing: ValueError: one class" in page.texts("div", class_="problems")[0]
 
 
 @pytest.mark.parametrize(
     "metrics",
-    ["", "epoch,step\n", "epoch,step,train/loss\n0,10,nan\n", "epoch,step,val/recall@1\n0,10,0.0\n", "epoch,step,train/loss\n0,10,1.5\n0,20,"],
+    [
+        "",
+        "epoch,step\n",
+        "epoch,step,train/loss\n0,10,nan\n",
+        "epoch,step,val/recall@1\n0,10,0.0\n",
+        "epoch,step,train/loss\n0,10,1.5\n0,20,",
+    ],
     ids=["empty", "header", "nan", "one_zero", "cut"],
 )
 def test_a_run_of_hardly_any_rows_has_a_page(bare, metrics):
@@ -296,7 +336,8 @@ def test_a_picture_that_cannot_be_drawn_costs_no_other(folder, tmp_path, monkeyp
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
-    ("used", "shown"), [("16-mixed", "16-mixed"), ("bf16-mixed", "bf16-mixed (the device does not support trainer.precision=16-mixed)")]
+    ("used", "shown"),
+    [("16-mixed", "16-mixed"), ("bf16-mixed", "bf16-mixed (the device does not support trainer.precision=16-mixed)")],
 )
 def test_the_precision_is_that_of_the_run(bare, used, shown):
     """Of `16-mixed` a CPU makes bfloat16."""

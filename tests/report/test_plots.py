@@ -35,7 +35,9 @@ def named(figure) -> list[str]:
 def test_series_leave_out_what_is_not_finite():
     rows = [{"step": 1, "a": 2.0}, {"step": 2, "b": 1.0}, {"step": 3, "a": float("nan")}, {"step": 4, "a": 5.0}]
     assert series(rows, "a") == ([1, 4], [2.0, 5.0])
-    assert members([{"drift/image/norm": 1, "drift/caption_1/norm": 2, "drift/image/cosine": 3}], "drift/", "/norm") == ["image", "caption_1"]
+    assert members(
+        [{"drift/image/norm": 1, "drift/caption_1/norm": 2, "drift/image/cosine": 3}], "drift/", "/norm"
+    ) == ["image", "caption_1"]
 
 
 def test_loss_with_a_cross_where_a_step_was_left_out(run):
@@ -49,7 +51,11 @@ def test_loss_with_a_cross_where_a_step_was_left_out(run):
 
 def levels(figure, style: str) -> list[float]:
     """Heights of the level lines of a style."""
-    return sorted(float(line.get_ydata()[0]) for line in figure.axes[0].get_lines() if line.get_linestyle() == style and len(line.get_ydata()))
+    return sorted(
+        float(line.get_ydata()[0])
+        for line in figure.axes[0].get_lines()
+        if line.get_linestyle() == style and len(line.get_ydata())
+    )
 
 
 def test_recall_against_chance_and_a_ceiling_that_is_near(run):
@@ -76,26 +82,49 @@ def test_chance_of_any_caption_by_counting(right, total, k):
 
 def test_rankings_are_grouped_by_direction():
     names = [pair["name"] for pair in rankings(ANALYSIS["retrieval"]["test"])]
-    assert names == ["caption 1 → image", "decoded 2 → image", "image → caption 1", "image → decoded 2", "image → any of 2 captions"]
+    assert names == [
+        "caption 1 → image",
+        "decoded 2 → image",
+        "image → caption 1",
+        "image → decoded 2",
+        "image → any of 2 captions",
+    ]
 
 
 def test_recall_intervals_stand_where_they_were_measured():
-    figure = recall_intervals("test", ANALYSIS["retrieval"]["test"], {"recall@1": 0.9, "recall@5": 1.0, "recall@10": 1.0})
+    figure = recall_intervals(
+        "test", ANALYSIS["retrieval"]["test"], {"recall@1": 0.9, "recall@5": 1.0, "recall@10": 1.0}
+    )
     (axes,) = figure.axes
     points, _, (bars,) = axes.containers[0]
     np.testing.assert_allclose(points.get_xdata().astype(float), [0.31, 0.11, 0.32, 0.12, 0.4])
     np.testing.assert_allclose([segment[:, 0] for segment in bars.get_segments()][1], [0.09, 0.13])
     assert axes.get_yticklabels()[1].get_text() == "decoded 2 → image"
-    chance = next(line for line in axes.get_lines() if line.get_marker() == "|" and len(line.get_xdata()) == 5 and line.get_markersize() == 9)
+    chance = next(
+        line
+        for line in axes.get_lines()
+        if line.get_marker() == "|" and len(line.get_xdata()) == 5 and line.get_markersize() == 9
+    )
     np.testing.assert_allclose(chance.get_xdata(), [0.005] * 4 + [any_of(2, 400, 1)])
-    ceilings = [(float(x), float(y)) for line in axes.get_lines() if line.get_marker() == 9 for x, y in zip(*line.get_data(), strict=True)]
-    assert sorted(ceilings) == [(0.9, 0.0), (0.9, 2.0), (1.0, 0.0), (1.0, 0.0), (1.0, 2.0), (1.0, 2.0)], "at caption 1 only"
+    ceilings = [
+        (float(x), float(y))
+        for line in axes.get_lines()
+        if line.get_marker() == 9
+        for x, y in zip(*line.get_data(), strict=True)
+    ]
+    assert sorted(ceilings) == [(0.9, 0.0), (0.9, 2.0), (1.0, 0.0), (1.0, 0.0), (1.0, 2.0), (1.0, 2.0)], (
+        "at caption 1 only"
+    )
 
 
 def test_an_interval_whose_end_lies_on_the_wrong_side_by_rounding_is_drawn():
     """Such files exist; matplotlib refuses negative lengths."""
     figures = {"value": 0.1, "low": 0.1 + 1e-16, "high": 0.1 - 1e-16}
-    found = {"samples": 20, "captions": 1, "pairs": [{"view": "caption_1", "direction": "image_to_text", "recall": {"1": figures}}]}
+    found = {
+        "samples": 20,
+        "captions": 1,
+        "pairs": [{"view": "caption_1", "direction": "image_to_text", "recall": {"1": figures}}],
+    }
     assert recall_intervals("test", found, {}) is not None
 
 
@@ -115,7 +144,9 @@ def test_views_keep_their_colour_where_the_image_is_missing(run):
     pictures = {name: picture() for name, picture in feature_pictures(run).items()}
     shown = {name: pictures[name].axes[0].get_lines() for name in ("uniformity", "modality_gap", "drift_norm")}
     colours = {name: {line.get_label(): line.get_color() for line in lines} for name, lines in shown.items()}
-    assert colours["modality_gap"]["caption 1"] == colours["uniformity"]["caption 1"] == colours["drift_norm"]["caption 1"]
+    assert (
+        colours["modality_gap"]["caption 1"] == colours["uniformity"]["caption 1"] == colours["drift_norm"]["caption 1"]
+    )
     assert set(colours["modality_gap"]) == {"caption 1", "decoded 2"}
     assert drawn(pictures["drift_cosine"], "image") == [(40, 0.8)], "nothing to compare with at the first"
 
@@ -146,7 +177,10 @@ def test_examples_frame_the_right_pictures(run):
     assert [text.get_text() for text in axes.texts] == ["<script>alert('x')</script> costs $5 & $6", "一个红色的圆"]
     (frame,) = axes.patches
     sheet = axes.get_images()[0].get_array()
-    row, column = (round(place + side / 2) for place, side in ((frame.get_y(), frame.get_height()), (frame.get_x(), frame.get_width())))
+    row, column = (
+        round(place + side / 2)
+        for place, side in ((frame.get_y(), frame.get_height()), (frame.get_x(), frame.get_width()))
+    )
     assert tuple(sheet[row, column]) == (0, 90, 200)
 
 
@@ -162,10 +196,17 @@ def test_pictures_of_other_shapes_keep_their_proportion(tmp_path):
 def test_gradient_norms_are_logarithmic_where_they_can_be(run):
     rows = [{"step": 1, "grad_tower/image/norm": 0.5, "grad_tower/text/norm": 5.0}]
     assert gradient_norms(Run(run.folder, metrics=rows), "tower").axes[0].get_yscale() == "log"
-    assert gradient_norms(Run(run.folder, metrics=[{**rows[0], "grad_tower/text/norm": 0.0}]), "tower").axes[0].get_yscale() == "linear"
+    assert (
+        gradient_norms(Run(run.folder, metrics=[{**rows[0], "grad_tower/text/norm": 0.0}]), "tower")
+        .axes[0]
+        .get_yscale()
+        == "linear"
+    )
 
 
 def test_a_run_with_nothing_to_show_has_no_pictures(tmp_path):
     empty = Run(tmp_path)
-    pictures = training_pictures(empty) | feature_pictures(empty) | retrieval_pictures(empty) | health_pictures(tmp_path)
+    pictures = (
+        training_pictures(empty) | feature_pictures(empty) | retrieval_pictures(empty) | health_pictures(tmp_path)
+    )
     assert not any(picture() for picture in pictures.values())

@@ -34,7 +34,11 @@ def test_a_run_gets_its_page_in_a_process_of_its_own(tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps({"status": "failed", "reason": "it broke"}))
     command = [sys.executable, "-m", "model.report", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, [str(tmp_path / "report" / "index.html")], "")
+    assert (done.returncode, done.stdout.splitlines(), done.stderr) == (
+        0,
+        [str(tmp_path / "report" / "index.html")],
+        "",
+    )
     assert "it broke" in (tmp_path / "report" / "index.html").read_text()
 
 

@@ -54,7 +54,9 @@ def test_settings_are_named_best_first_and_failures_last(three):
 
 
 def test_chance_is_drawn_at_the_settings_that_it_holds_for(three):
-    lines = {line.get_xdata()[0]: tuple(line.get_ydata()) for line in three.axes[0].lines if line.get_linestyle() == ":"}
+    lines = {
+        line.get_xdata()[0]: tuple(line.get_ydata()) for line in three.axes[0].lines if line.get_linestyle() == ":"
+    }
     assert lines == {1 / 20: (-0.5, 0.5), 1 / 50: (0.5, 1.5)}
     assert three.axes[0].get_title() == "chance 0.02 to 0.05 (dotted), ceiling 0.9 (dashed)"
 
@@ -68,12 +70,26 @@ def test_an_axis_of_recall_does_not_leave_0_to_1(three):
 def test_nothing_is_cut_and_no_labels_overlap(tmp_path, count):
     for place in range(count):
         for seed in (1, 2):
-            write_job(tmp_path, f"{place}_{seed}", settings("normsv5", seed, lr=0.001 * (1 + place)), done(0.1 + 0.01 * place + 0.01 * seed))
+            write_job(
+                tmp_path,
+                f"{place}_{seed}",
+                settings("normsv5", seed, lr=0.001 * (1 + place)),
+                done(0.1 + 0.01 * place + 0.01 * seed),
+            )
     figure = figure_of(tmp_path)
     renderer, canvas = figure.canvas.get_renderer(), figure.bbox
-    texts = [text for axes in figure.axes for text in (*axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label, axes.title) if text.get_text()]
-    boxes = [text.get_window_extent(renderer) for text in texts] + [legend.get_window_extent(renderer) for legend in figure.legends]
-    assert [box for box in boxes if box.x0 < canvas.x0 or box.x1 > canvas.x1 or box.y0 < canvas.y0 or box.y1 > canvas.y1] == []
+    texts = [
+        text
+        for axes in figure.axes
+        for text in (*axes.get_yticklabels(), axes.xaxis.label, axes.yaxis.label, axes.title)
+        if text.get_text()
+    ]
+    boxes = [text.get_window_extent(renderer) for text in texts] + [
+        legend.get_window_extent(renderer) for legend in figure.legends
+    ]
+    assert [
+        box for box in boxes if box.x0 < canvas.x0 or box.x1 > canvas.x1 or box.y0 < canvas.y0 or box.y1 > canvas.y1
+    ] == []
     labels = [label.get_window_extent(renderer) for label in figure.axes[0].get_yticklabels()]
     assert all(above.y0 >= below.y1 for above, below in pairwise(labels))
     assert len(points(figure.axes[0], "D")) == count

@@ -1,4 +1,6 @@
-"""A sweep's comparison: what is pooled, what is a column, what is ranked, what is told of failures. The jobs are files written here."""
+"""A sweep's comparison: what is pooled, what is a column, what is ranked, what is told of failures. The jobs are files
+written here.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,13 @@ from model.report.sweep_text import markdown
 T1, T2 = math.tan(0.475 * math.pi), 0.95 / math.sqrt(2 * 0.975 * 0.025)
 
 
-def write_job(sweep: Path, name: str, config: dict[str, Any], summary: dict[str, Any] | str | None, overrides: tuple[str, ...] = ()) -> None:
+def write_job(
+    sweep: Path,
+    name: str,
+    config: dict[str, Any],
+    summary: dict[str, Any] | str | None,
+    overrides: tuple[str, ...] = (),
+) -> None:
     """A job's folder as a run leaves it; a summary that is a string is written as it stands."""
     hydra = sweep / name / ".hydra"
     hydra.mkdir(parents=True)
@@ -37,7 +45,14 @@ def write_job(sweep: Path, name: str, config: dict[str, Any], summary: dict[str,
 
 def settings(loss: str = "stock", seed: int = 1, lr: float | str = 0.001, **more: Any) -> dict[str, Any]:
     """A configuration."""
-    return {"loss": {"name": loss, "eps": 1e-8}, "optimizer": {"lr": lr}, "backbone": {"lr": 0.001}, "seed": seed, "evaluate": ["test"], **more}
+    return {
+        "loss": {"name": loss, "eps": 1e-8},
+        "optimizer": {"lr": lr},
+        "backbone": {"lr": 0.001},
+        "seed": seed,
+        "evaluate": ["test"],
+        **more,
+    }
 
 
 def done(recall: float | None, **more: Any) -> dict[str, Any]:
@@ -92,11 +107,29 @@ def test_seeds_are_pooled_and_settings_ranked(tmp_path):
     ]
     stock = rows[1]
     half = T2 * 0.07**0.5 / 3**0.5  # variance of 0.1, 0.2, 0.6: 0.07
-    found = [float(stock[key]) for key in ("val/recall@1", "val/recall@1 low", "val/recall@1 high", "val/recall@1 chance", "val/recall@1 ceiling")]
+    found = [
+        float(stock[key])
+        for key in (
+            "val/recall@1",
+            "val/recall@1 low",
+            "val/recall@1 high",
+            "val/recall@1 chance",
+            "val/recall@1 ceiling",
+        )
+    ]
     assert found == pytest.approx([0.3, 0.3 - half, 0.3 + half, 1 / 50, 0.9], rel=1e-12)
     assert stock["val/recall@1 by seed"] == "0.1 0.2 0.6"
-    costs = {name: float(stock[name]) for name in ("step_seconds", "applied_steps", "clipped_steps", "skipped_steps", "peak_memory_mib")}
-    assert costs == {"step_seconds": 0.25, "applied_steps": 9, "clipped_steps": 4, "skipped_steps": 1, "peak_memory_mib": 700}
+    costs = {
+        name: float(stock[name])
+        for name in ("step_seconds", "applied_steps", "clipped_steps", "skipped_steps", "peak_memory_mib")
+    }
+    assert costs == {
+        "step_seconds": 0.25,
+        "applied_steps": 9,
+        "clipped_steps": 4,
+        "skipped_steps": 1,
+        "peak_memory_mib": 700,
+    }
 
 
 def test_equal_means_share_a_rank(tmp_path):
@@ -123,7 +156,11 @@ def test_settings_are_ranked_by_the_objective_that_all_jobs_have(tmp_path):
 
 def joint_job(recall: float, joint: float) -> dict[str, Any]:
     """A job with both kinds of recall, of 100 samples."""
-    return {"status": "complete", "metrics": {"val/recall@1": recall, "val/joint_recall@1": joint}, "samples": {"val": 100}}
+    return {
+        "status": "complete",
+        "metrics": {"val/recall@1": recall, "val/joint_recall@1": joint},
+        "samples": {"val": 100},
+    }
 
 
 def test_only_what_varies_is_a_column(tmp_path):
@@ -151,46 +188,82 @@ def test_defaults_of_a_choice_are_no_columns(tmp_path):
     assert columns_of(tmp_path / "a", settings(**guard), settings(**watch)) == {"monitor"}
     cosine, constant = {"name": "cosine", "warmup": 0.1, "final": 0.0}, {"name": "constant", "warmup": 0.0}
     assert columns_of(tmp_path / "b", settings(schedule=cosine), settings(schedule=constant)) == {"schedule"}
-    adamw, lion = {"name": "adamw", "lr": "${backbone.lr}", "betas": [0.9, 0.98]}, {"name": "lion", "lr": 5e-4, "betas": [0.9, 0.99]}
+    adamw, lion = (
+        {"name": "adamw", "lr": "${backbone.lr}", "betas": [0.9, 0.98]},
+        {"name": "lion", "lr": 5e-4, "betas": [0.9, 0.99]},
+    )
     assert columns_of(tmp_path / "c", settings(optimizer=adamw), settings(optimizer=lion)) == {"optimizer"}
 
 
 def test_what_an_experiment_set_is_a_column_also_where_one_choice_only_has_it(tmp_path):
     """Nothing on the command line says it."""
-    assert columns_of(tmp_path / "a", with_loss("einsum", scale_init="auto"), with_loss("stock", scale_init="original")) == {
+    assert columns_of(
+        tmp_path / "a", with_loss("einsum", scale_init="auto"), with_loss("stock", scale_init="original")
+    ) == {
         "loss",
         "loss.scale_init",
     }
     final, constant = {"name": "cosine", "warmup": 0.1, "final": 0.5}, {"name": "constant", "warmup": 0.0}
-    assert columns_of(tmp_path / "b", settings(schedule=final), settings(schedule=constant)) == {"schedule", "schedule.final"}
+    assert columns_of(tmp_path / "b", settings(schedule=final), settings(schedule=constant)) == {
+        "schedule",
+        "schedule.final",
+    }
     adamw, lion = {"name": "adamw", "lr": 0.25}, {"name": "lion", "lr": 5e-4}
-    assert columns_of(tmp_path / "c", settings(optimizer=adamw), settings(optimizer=lion)) == {"optimizer", "optimizer.lr"}
+    assert columns_of(tmp_path / "c", settings(optimizer=adamw), settings(optimizer=lion)) == {
+        "optimizer",
+        "optimizer.lr",
+    }
 
 
 def test_a_default_that_changed_between_jobs_is_a_column(tmp_path):
     tiny, large = ({"name": name, "lr": lr} for name, lr in (("tiny", 0.004), ("vit_b_32", 1e-4)))
-    assert columns_of(tmp_path / "a", settings(backbone=tiny), settings(backbone={**tiny, "lr": 0.001})) == {"backbone.lr"}
-    assert columns_of(tmp_path / "b", settings(backbone={**tiny, "lr": 0.001}), settings(backbone=large)) == {"backbone", "backbone.lr"}
+    assert columns_of(tmp_path / "a", settings(backbone=tiny), settings(backbone={**tiny, "lr": 0.001})) == {
+        "backbone.lr"
+    }
+    assert columns_of(tmp_path / "b", settings(backbone={**tiny, "lr": 0.001}), settings(backbone=large)) == {
+        "backbone",
+        "backbone.lr",
+    }
 
 
 @pytest.mark.parametrize(("init", "columns"), [("marian", set()), ("fan_in", {"backbone.translator_init"})])
 def test_a_key_that_came_later_is_a_column_where_it_changes_what_was_done_before(tmp_path, init, columns):
-    older, newer = {"name": "tiny", "lr": 0.004}, {"name": "tiny", "lr": 0.004, "translator_init": init, "translator_norm": "post"}
-    assert columns_of(tmp_path, settings(seed=1, backbone=older), settings(seed=2, backbone=newer, objective="val/recall@1")) == columns
+    older, newer = (
+        {"name": "tiny", "lr": 0.004},
+        {"name": "tiny", "lr": 0.004, "translator_init": init, "translator_norm": "post"},
+    )
+    assert (
+        columns_of(
+            tmp_path, settings(seed=1, backbone=older), settings(seed=2, backbone=newer, objective="val/recall@1")
+        )
+        == columns
+    )
 
 
 def test_a_model_without_translator_has_no_setting_of_it(tmp_path):
-    older, newer = {"name": "tiny", "lr": 0.004}, {"name": "tiny", "lr": 0.004, "translator_init": "fan_in", "translator_norm": "pre"}
+    older, newer = (
+        {"name": "tiny", "lr": 0.004},
+        {"name": "tiny", "lr": 0.004, "translator_init": "fan_in", "translator_norm": "pre"},
+    )
     clip, decoded = {"name": "clip"}, {"name": "v534dim"}
-    assert columns_of(tmp_path / "a", settings(seed=1, backbone=older, model=clip), settings(seed=2, backbone=newer, model=clip)) == set()
-    assert columns_of(tmp_path / "b", settings(backbone=newer, model=clip), settings(backbone=newer, model=decoded)) == {"model"}
+    assert (
+        columns_of(
+            tmp_path / "a", settings(seed=1, backbone=older, model=clip), settings(seed=2, backbone=newer, model=clip)
+        )
+        == set()
+    )
+    assert columns_of(
+        tmp_path / "b", settings(backbone=newer, model=clip), settings(backbone=newer, model=decoded)
+    ) == {"model"}
 
 
 def test_whether_a_report_was_drawn_is_no_setting(tmp_path):
     assert columns_of(tmp_path, settings(seed=1, report=True), settings(seed=2, report=False)) == set()
 
 
-@pytest.mark.parametrize("chosen", ["loss=normsv5", "backbone=vit_b_32", "optimizer=adamw", "trainer=ddp", "data=emoji"])
+@pytest.mark.parametrize(
+    "chosen", ["loss=normsv5", "backbone=vit_b_32", "optimizer=adamw", "trainer=ddp", "data=emoji"]
+)
 def test_defaults_are_those_that_hydra_composes(composed, chosen):
     group, _, name = chosen.partition("=")
     composition, found = flat(as_dict(composed(chosen))[group]), flat(choice_defaults(group, name))
@@ -201,7 +274,13 @@ def test_defaults_are_those_that_hydra_composes(composed, chosen):
 def test_what_follows_from_an_unknown_choice_is_no_column_unless_it_was_given(tmp_path):
     for loss, eps in (("a", 0.1), ("b", 0.2)):
         write_job(tmp_path / "follows", loss, {**settings(loss), "loss": {"name": loss, "eps": eps}}, done(0.5))
-        write_job(tmp_path / "given", loss, {**settings(loss), "loss": {"name": loss, "eps": eps}}, done(0.5), (f"loss={loss}", f"loss.eps={eps}"))
+        write_job(
+            tmp_path / "given",
+            loss,
+            {**settings(loss), "loss": {"name": loss, "eps": eps}},
+            done(0.5),
+            (f"loss={loss}", f"loss.eps={eps}"),
+        )
     assert "loss.eps" not in rows_of(tmp_path / "follows")[0]
     assert [(row["loss"], row["loss.eps"]) for row in rows_of(tmp_path / "given")] == [("a", "0.1"), ("b", "0.2")]
 
@@ -254,7 +333,9 @@ def test_floats_keep_every_digit(tmp_path):
 
 def test_what_was_only_evaluated_is_compared_too(tmp_path):
     write_job(tmp_path, "a", settings(), None)
-    (tmp_path / "a" / "evaluation.json").write_text(json.dumps({"status": "complete", "metrics": {"test/recall@1": 0.125}}))
+    (tmp_path / "a" / "evaluation.json").write_text(
+        json.dumps({"status": "complete", "metrics": {"test/recall@1": 0.125}})
+    )
     row = rows_of(tmp_path)[0]
     assert (row["rank"], row["ok"], row["test/recall@1"]) == ("", "1", "0.125")
 

@@ -67,15 +67,34 @@ def step(job: Path, name: str) -> int:
 
 
 def differences(job: Path, other: Path) -> list[str]:
-    """What two runs do not have in common, to the last byte and bit. Without train/* figures, which a run continued from its end does not have."""
-    found = [name for name in ("metrics.csv", "health.jsonl") if (job / name).read_bytes() != (other / name).read_bytes()]
+    """What two runs do not have in common, to the last byte and bit. Without train/* figures, which a run continued
+    from its end does not have.
+    """
+    found = [
+        name for name in ("metrics.csv", "health.jsonl") if (job / name).read_bytes() != (other / name).read_bytes()
+    ]
     for name in ("last", "best"):
         one, two = (torch.load(checkpoint_path(folder, name), weights_only=True) for folder in (job, other))
-        found += [f"{name}: {key}" for key in one["state_dict"] if not torch.equal(one["state_dict"][key], two["state_dict"][key])]
-        moments = [tensor for checkpoint in (one, two) for state in checkpoint["optimizer_states"][0]["state"].values() for tensor in state.values()]
+        found += [
+            f"{name}: {key}"
+            for key in one["state_dict"]
+            if not torch.equal(one["state_dict"][key], two["state_dict"][key])
+        ]
+        moments = [
+            tensor
+            for checkpoint in (one, two)
+            for state in checkpoint["optimizer_states"][0]["state"].values()
+            for tensor in state.values()
+        ]
         half = len(moments) // 2
-        found += [f"{name}: optimizer" for a, b in zip(moments[:half], moments[half:], strict=True) if not torch.equal(a, b)]
-    found += [key for key, value in summary(other)["metrics"].items() if key[:5] != "train" and summary(job)["metrics"].get(key) != value]
+        found += [
+            f"{name}: optimizer" for a, b in zip(moments[:half], moments[half:], strict=True) if not torch.equal(a, b)
+        ]
+    found += [
+        key
+        for key, value in summary(other)["metrics"].items()
+        if key[:5] != "train" and summary(job)["metrics"].get(key) != value
+    ]
     return found
 
 

@@ -24,12 +24,16 @@ FULL = os.strerror(errno.ENOSPC)
 
 @pytest.fixture
 def command(capfd, monkeypatch, tmp_path) -> Callable[..., tuple[int, list[str]]]:
-    """`command("seed=1", folder=…)` -> exit code, lines on stderr: the smallest run (with `-m` first, the smallest sweep) in this process."""
+    """`command("seed=1", folder=…)` -> exit code, lines on stderr: the smallest run (with `-m` first, the smallest
+    sweep) in this process.
+    """
 
     def command(*arguments: str, folder: Path) -> tuple[int, list[str]]:
         sweeps = arguments[:1] == ("-m",)
         place = f"hydra.{'sweep' if sweeps else 'run'}.dir={folder}"
-        monkeypatch.setattr(sys, "argv", ["train.py", *arguments[: int(sweeps)], *SMALL, *QUIET, place, *arguments[int(sweeps) :]])
+        monkeypatch.setattr(
+            sys, "argv", ["train.py", *arguments[: int(sweeps)], *SMALL, *QUIET, place, *arguments[int(sweeps) :]]
+        )
         capfd.readouterr()
         code = command_line()
         return code, capfd.readouterr().err.splitlines()
@@ -40,7 +44,9 @@ def command(capfd, monkeypatch, tmp_path) -> Callable[..., tuple[int, list[str]]
 
 @contextmanager
 def no_room_for(*parts: str) -> Iterator[None]:
-    """The disk is full for every file with all `parts` in its path: the system's device that is always full stands in for it."""
+    """The disk is full for every file with all `parts` in its path: the system's device that is always full stands in
+    for it.
+    """
     real = builtins.open
 
     def opened(file: object, mode: str = "r", *rest: object, **keywords: object) -> object:
@@ -61,7 +67,9 @@ def disk(tmp_path) -> Iterator[Callable[[str], Path]]:
 
     def mounted(options: str) -> Path:
         again = "remount," if place.is_mount() else ""
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", again + options, "none", place], capture_output=True, check=False).returncode:
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", again + options, "none", place], capture_output=True, check=False
+        ).returncode:
             pytest.skip("file systems cannot be mounted here")
         return place
 

@@ -1,4 +1,6 @@
-"""What the tests of signals share: the moments of a run, the command that gets a signal at one of them, and what two equal runs have in common."""
+"""What the tests of signals share: the moments of a run, the command that gets a signal at one of them, and what two
+equal runs have in common.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from tests.run.test_run import NOISY
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 QUIET = ("hydra/job_logging=none", "hydra/hydra_logging=none")
-# Three epochs of three steps with noise, every step in health.jsonl. No checkpoint between two epochs unless a signal asks for one.
+# Three epochs of three steps with noise, every step in health.jsonl. No checkpoint between two epochs unless a signal
+# asks for one.
 RUN = (*SMALL, *NOISY, "trainer.checkpoint_every_n_steps=100", "monitor.every_n_steps=1", *QUIET)
 # Keys of summary.json that a clock or the system's memory decides.
 MEASURED = ("seconds", "step_seconds", "peak_memory_mib")
@@ -41,7 +44,11 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
     "preparation": ("model.run", "make_data", lambda *_: True),
     "training": (NWayClip, "training_step", lambda module, batch, index: module.global_step == 4),
     "validation": (NWayClip, "validation_step", lambda module, batch, index: (module.current_epoch, index) == (1, 1)),
-    "last validation": (NWayClip, "validation_step", lambda module, batch, index: (module.current_epoch, index) == (2, 1)),
+    "last validation": (
+        NWayClip,
+        "validation_step",
+        lambda module, batch, index: (module.current_epoch, index) == (2, 1),
+    ),
     "saving": (torch, "save", is_last_checkpoint),
     "evaluation": (NWayClip, "test_step", lambda module, batch, index: index == 1),
     "analysis": ("model.analysis.parts", "split_retrieval", lambda *_: True),
@@ -52,7 +59,9 @@ EXTRA = {"analysis": ("analysis=standard",), "report": ("report=true",)}
 
 
 def at(moment: str, act: Callable[[], object], job: str = "") -> None:
-    """`act` is called once, in the middle of `moment`, in this process; of a sweep, in the job whose folder has `job` in its name."""
+    """`act` is called once, in the middle of `moment`, in this process; of a sweep, in the job whose folder has `job`
+    in its name.
+    """
     owner, name, due = MOMENTS[moment]
     owner = import_module(owner) if isinstance(owner, str) else owner
     real, done = getattr(owner, name), []
@@ -67,8 +76,9 @@ def at(moment: str, act: Callable[[], object], job: str = "") -> None:
 
 
 def begin(prepare: Callable[[], object], output: Path, *arguments: str) -> int:
-    """Starts `prepare` and then `python train.py <arguments>` in a copy of this process. Its stderr goes to `output`, what it prints beside that.
-    Returns the number of the process."""
+    """Starts `prepare` and then `python train.py <arguments>` in a copy of this process. Its stderr goes to `output`,
+    what it prints beside that. Returns the number of the process.
+    """
 
     def task() -> None:
         sys.stderr = open(output, "w")  # noqa: SIM115 - open until the process ends
@@ -100,7 +110,9 @@ def here(*arguments: str) -> int:
 
 
 def go_on(folder: Path, *arguments: str) -> int:
-    """The exit code of the command that the message asks for: with ckpt_path=last where there is such a checkpoint, else the same one."""
+    """The exit code of the command that the message asks for: with ckpt_path=last where there is such a checkpoint,
+    else the same one.
+    """
     goes_on = checkpoint_path(folder, "last").is_file()
     return here(*arguments, f"hydra.run.dir={folder}", *(["ckpt_path=last"] if goes_on else []))
 
@@ -115,7 +127,9 @@ def assert_equal_runs(one: Path, other: Path) -> None:
             assert differences(first[part], second[part], f"{name}.{part}") == []
     first, second = read_summary(one), read_summary(other)
     assert first.keys() == second.keys()
-    assert {key: first[key] for key in first if key not in MEASURED} == {key: second[key] for key in first if key not in MEASURED}
+    assert {key: first[key] for key in first if key not in MEASURED} == {
+        key: second[key] for key in first if key not in MEASURED
+    }
     assert [(folder / "analysis.json").is_file() for folder in (one, other)] in ([True] * 2, [False] * 2)
     if (one / "analysis.json").is_file():
         assert json.loads((one / "analysis.json").read_text()) == json.loads((other / "analysis.json").read_text())
@@ -127,10 +141,18 @@ def differences(one: Any, other: Any, place: str) -> list[str]:
     if isinstance(one, torch.Tensor):
         return [] if isinstance(other, torch.Tensor) and torch.equal(one, other) else [place]
     if isinstance(one, Mapping):
-        return [place] if one.keys() != other.keys() else [found for key in one for found in differences(one[key], other[key], f"{place}.{key}")]
+        return (
+            [place]
+            if one.keys() != other.keys()
+            else [found for key in one for found in differences(one[key], other[key], f"{place}.{key}")]
+        )
     if isinstance(one, (list, tuple)):
         pairs = list(zip(one, other, strict=False))
-        return [place] if len(one) != len(other) else [found for n, pair in enumerate(pairs) for found in differences(*pair, f"{place}.{n}")]
+        return (
+            [place]
+            if len(one) != len(other)
+            else [found for n, pair in enumerate(pairs) for found in differences(*pair, f"{place}.{n}")]
+        )
     return [] if one == other else [place]
 
 

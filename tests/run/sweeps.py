@@ -29,14 +29,19 @@ def sweep(tmp_path) -> Sweep:
 
 
 def sweep_here(place: Path, folder: str, *arguments: str, options: Sequence[str] = ()) -> int:
-    """Runs the smallest sweep in this process, because a new process would import torch again, and returns its exit code.
+    """Runs the smallest sweep in this process, because a new process would import torch again, and returns its exit
+    code.
 
     The sweep writes to `folder` in `place`. The options stand before the arguments on the command line.
     """
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        patch.setattr(sys, "argv", command := ["train.py", "-m", *options, *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments])
+        patch.setattr(
+            sys,
+            "argv",
+            command := ["train.py", "-m", *options, *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments],
+        )
         code = command_line()
         TOLD[:] = command[-1:]
     return code
@@ -46,7 +51,9 @@ def sweep_apart(folder: Path, *arguments: str, **environment: str) -> subprocess
     """The same in a process of its own."""
     command = [sys.executable, str(ROOT / "train.py"), "-m", *SMALL, f"hydra.sweep.dir={folder}", *arguments]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run(command, cwd=folder.parent, env=variables, capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(
+        command, cwd=folder.parent, env=variables, capture_output=True, text=True, timeout=200, check=False
+    )
 
 
 def compared(folder: Path) -> list[dict[str, str]]:
@@ -63,5 +70,9 @@ def job_folder(folder: Path, start: str) -> Path:
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     """Bytes and time of change of every file that a run, not Hydra, has written."""
-    kept = [path for path in folder.rglob("*") if path.is_file() and ".hydra" not in path.parts and path.suffix != ".log" and path.name != ".lock"]
+    kept = [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and ".hydra" not in path.parts and path.suffix != ".log" and path.name != ".lock"
+    ]
     return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in kept}

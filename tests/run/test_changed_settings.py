@@ -1,4 +1,6 @@
-"""A run that goes on with other settings: what it applies it lists, what it cannot apply it refuses before anything is changed."""
+"""A run that goes on with other settings: what it applies it lists, what it cannot apply it refuses before anything is
+changed.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ from tests.forked import together
 FINISHED = ("trainer.checkpoint_every_n_steps=2", "evaluate=[val]")
 PEAK = 2e-3
 # Of choices that differ in more than their name.
-LION = "optimizer=lion (in the checkpoint: adamw; with it weight_decay=0.5 instead of 0.1, betas=[0.9,0.99] instead of [0.9,0.98])"
+LION = (
+    "optimizer=lion (in the checkpoint: adamw; with it weight_decay=0.5 instead of 0.1, betas=[0.9,0.99] instead "
+    "of [0.9,0.98])"
+)
 NORMS = "loss=norms (in the checkpoint: normsv5; with it eps=0.001 instead of 1e-08, scale_cap=null instead of 10.0)"
 
 
@@ -51,14 +56,18 @@ def again(done, small, tmp_path):
     shutil.copytree(done, folder)
 
     def go_on(*overrides: str):
-        return run(small(*FINISHED, "optimizer.lr=2e-3", "schedule.warmup=0", "ckpt_path=last", *overrides), folder), folder
+        return run(
+            small(*FINISHED, "optimizer.lr=2e-3", "schedule.warmup=0", "ckpt_path=last", *overrides), folder
+        ), folder
 
     return go_on
 
 
 def past(made_with, **known) -> Past:
     """Of a run that has made three steps with the configuration `made_with`."""
-    return Past(**{"config": as_dict(made_with), "steps": 3, "epochs": 1, "seconds": 0.0, "processes": 1, "best": None, **known})
+    return Past(
+        **{"config": as_dict(made_with), "steps": 3, "epochs": 1, "seconds": 0.0, "processes": 1, "best": None, **known}
+    )
 
 
 def test_every_key_is_decided_once():
@@ -68,7 +77,10 @@ def test_every_key_is_decided_once():
 
 CANNOT_BE_APPLIED = [
     (("optimizer.lr=1e-5",), ["optimizer.lr=1e-05 (in the checkpoint: 0.002)"]),
-    (("optimizer.weight_decay=0.5", "seed=3"), ["optimizer.weight_decay=0.5 (in the checkpoint: 0.1)", "seed=3 (in the checkpoint: 0)"]),
+    (
+        ("optimizer.weight_decay=0.5", "seed=3"),
+        ["optimizer.weight_decay=0.5 (in the checkpoint: 0.1)", "seed=3 (in the checkpoint: 0)"],
+    ),
     (("optimizer=lion",), [LION]),
     (("loss=norms", "loss.eps=1e-3"), [NORMS]),
     (("loss.scale_cap=50",), ["loss.scale_cap=50.0 (in the checkpoint: 10.0)"]),
@@ -85,7 +97,10 @@ CANNOT_BE_APPLIED = [
 
 @pytest.mark.parametrize(
     ("overrides", "told"),
-    [pytest.param(*case, marks=[pytest.mark.slow] if number % 2 else []) for number, case in enumerate(CANNOT_BE_APPLIED)],
+    [
+        pytest.param(*case, marks=[pytest.mark.slow] if number % 2 else [])
+        for number, case in enumerate(CANNOT_BE_APPLIED)
+    ],
 )
 def test_what_cannot_be_applied_is_refused_by_name_and_nothing_is_changed(again, done, tmp_path, overrides, told):
     with pytest.raises(ConfigError) as caught:
@@ -99,7 +114,9 @@ def test_what_cannot_be_applied_is_refused_by_name_and_nothing_is_changed(again,
 def test_the_command_line_says_it_with_exit_code_2(again, done, tmp_path, monkeypatch, capsys):
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null")
     folder = f"hydra.run.dir={tmp_path / 'run'}"
-    monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, "seed=7", "backbone.lr=1e-3", folder, "ckpt_path=last", *quiet])
+    monkeypatch.setattr(
+        sys, "argv", ["train.py", *SMALL, "seed=7", "backbone.lr=1e-3", folder, "ckpt_path=last", *quiet]
+    )
     assert command_line() == 2
     told = capsys.readouterr().err.splitlines()
     assert [line.partition("=")[0] for line in told[1:]] == ["backbone.lr", "optimizer.lr", "schedule.warmup", "seed"]
@@ -108,18 +125,32 @@ def test_the_command_line_says_it_with_exit_code_2(again, done, tmp_path, monkey
 
 def test_a_checkpoint_of_another_folder_is_no_exception(done, small, tmp_path):
     with pytest.raises(ConfigError, match=r"\noptimizer\.lr=0\.01 \(in the checkpoint: 0\.002\)"):
-        run(small(*FINISHED, "optimizer.lr=1e-2", "schedule.warmup=0", f"ckpt_path={checkpoint_path(done, 'best')}"), tmp_path / "new")
+        run(
+            small(*FINISHED, "optimizer.lr=1e-2", "schedule.warmup=0", f"ckpt_path={checkpoint_path(done, 'best')}"),
+            tmp_path / "new",
+        )
     assert not (tmp_path / "new").exists()
 
 
 def test_what_is_applied_is_listed_in_one_message(again, caplog):
     with caplog.at_level(logging.INFO, logger="model.checkpoint.past"):
-        again("trainer.max_epochs=3", "monitor=guard", "data.num_workers=1", "evaluate=[val,test]", "trainer.early_stopping_patience=5")
+        again(
+            "trainer.max_epochs=3",
+            "monitor=guard",
+            "data.num_workers=1",
+            "evaluate=[val,test]",
+            "trainer.early_stopping_patience=5",
+        )
     (told,) = [record.getMessage() for record in caplog.records if record.name == "model.checkpoint.past"]
     start, _, named = told.partition(": ")
     assert start == "going on from step 6 with changed settings"
     assert "monitor=guard (was watch; with it clip=1.0 instead of null)" in named
-    for text in ("trainer.max_epochs=3 (was 2)", "data.num_workers=1 (was 0)", "evaluate=[val,test] (was [val])", "patience=5 (was null)"):
+    for text in (
+        "trainer.max_epochs=3 (was 2)",
+        "data.num_workers=1 (was 0)",
+        "evaluate=[val,test] (was [val])",
+        "patience=5 (was null)",
+    ):
         assert text in named
 
 
@@ -149,13 +180,18 @@ def test_processes_may_change_where_all_together_keep_their_batch(small):
     with pytest.raises(ConfigError, match=r"\ntrainer\.devices=2 \(in the checkpoint: 1\)$"):
         check_changes(small("trainer.devices=2"), past(small()), 2)
     automatic = small("trainer.devices=auto")
-    with pytest.raises(ConfigError, match=r"\ndata\.batch_size=8 in each of 1 processes \(in the checkpoint: 8 in each of 4 processes\)$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"\ndata\.batch_size=8 in each of 1 processes \(in the checkpoint: 8 in each of 4 processes\)$",
+    ):
         check_changes(automatic, past(automatic, processes=4), 1)
 
 
 def test_devices_that_lightning_chooses_are_counted_as_it_does(small, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    counts = {chosen: processes(small(f"trainer.accelerator={chosen}", "trainer.devices=auto")) for chosen in ("cpu", "gpu")}
+    counts = {
+        chosen: processes(small(f"trainer.accelerator={chosen}", "trainer.devices=auto")) for chosen in ("cpu", "gpu")
+    }
     assert counts == {"cpu": 1, "gpu": 4}
     assert processes(small("trainer.accelerator=gpu", "trainer.devices=-1")) == 4
 
@@ -192,7 +228,10 @@ def test_a_checkpoint_without_a_configuration_goes_on_with_a_warning(again, capl
 @pytest.mark.parametrize(
     ("override", "told"),
     [
-        ("trainer.max_epochs=1", "trainer.max_epochs=1 is below the 2 epochs begun by the checkpoint; allowed: 2 or more"),
+        (
+            "trainer.max_epochs=1",
+            "trainer.max_epochs=1 is below the 2 epochs begun by the checkpoint; allowed: 2 or more",
+        ),
         ("trainer.max_steps=5", "trainer.max_steps=5 is below the 6 steps made by the checkpoint; allowed: 6 or more"),
     ],
 )
@@ -205,21 +244,36 @@ def test_a_run_cannot_end_before_its_checkpoint(again, done, tmp_path, override,
 
 def test_a_limit_of_time_that_is_over_is_refused(small):
     config = small("trainer.max_time=00:00:01:00")
-    with pytest.raises(ConfigError, match=r"^trainer\.max_time=00:00:01:00 is over: the run has trained for 61 s, .*; allowed: a longer time$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^trainer\.max_time=00:00:01:00 is over: the run has trained for 61 s, .*; allowed: a longer time$",
+    ):
         check_changes(config, past(small(), seconds=61.0), 1)
-    assert check_changes(config, past(config, seconds=61.0), 1) == [], "its own limit: the run has ended, and is measured"
+    assert check_changes(config, past(config, seconds=61.0), 1) == [], (
+        "its own limit: the run has ended, and is measured"
+    )
 
 
 def test_the_checkpoint_has_what_the_run_was_made_with(done):
     found = read_past(checkpoint_path(done, "last"))
     assert (found.steps, found.epochs, found.processes) == (6, 2, 1)
     assert (found.config["optimizer"]["lr"], found.config["schedule"]["warmup"]) == (PEAK, 0.0)
-    assert found.best == pytest.approx(max(json.loads((done / "summary.json").read_text())["metrics"]["val/recall@1"], found.best))
+    assert found.best == pytest.approx(
+        max(json.loads((done / "summary.json").read_text())["metrics"]["val/recall@1"], found.best)
+    )
 
 
 def test_values_are_written_as_they_are_typed():
-    changes = [Change("data.languages", ["en"], ["en", "de"]), Change("report", True, False), Change("trainer.max_time", None, "00:00:01:00")]
-    assert lines(changes, "was ") == ["data.languages=[en,de] (was [en])", "report=false (was true)", "trainer.max_time=00:00:01:00 (was null)"]
+    changes = [
+        Change("data.languages", ["en"], ["en", "de"]),
+        Change("report", True, False),
+        Change("trainer.max_time", None, "00:00:01:00"),
+    ]
+    assert lines(changes, "was ") == [
+        "data.languages=[en,de] (was [en])",
+        "report=false (was true)",
+        "trainer.max_time=00:00:01:00 (was null)",
+    ]
 
 
 @pytest.mark.slow
@@ -234,4 +288,6 @@ def test_a_run_of_two_processes_goes_on_in_one_with_the_same_batches(small, tmp_
     one, other = (read_rows(tmp_path / name / "metrics.csv") for name in ("one", "two"))
     assert [row["step"] for row in other] == [row["step"] for row in one]
     for key in ("train/loss", "val/loss", "val/recall@10"):
-        assert [float(row[key]) for row in other if key in row] == pytest.approx([float(row[key]) for row in one if key in row], rel=1e-6), key
+        assert [float(row[key]) for row in other if key in row] == pytest.approx(
+            [float(row[key]) for row in one if key in row], rel=1e-6
+        ), key

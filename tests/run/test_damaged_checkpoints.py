@@ -1,4 +1,6 @@
-"""Checkpoints: two stay, every changed byte is noticed, and what a damaged one means for a single run and for a sweep."""
+"""Checkpoints: two stay, every changed byte is noticed, and what a damaged one means for a single run and for a
+sweep.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def test_the_checkpoint_before_the_last_one_stays(ran):
 
 @pytest.mark.parametrize("links", [True, False])
 def test_at_every_moment_of_saving_last_is_whole(tmp_path, monkeypatch, links):
-    """Looked at before every call that changes a name; also where a second name of the same file was the previous one."""
+    """Looked at before every call that changes a name; also where a second name of the same file was the previous
+    one.
+    """
     path = tmp_path / "last.ckpt"
     WholeFileIO().save_checkpoint({"number": 1}, path)
     os.link(path, tmp_path / "previous.ckpt")
@@ -75,7 +79,10 @@ def test_a_changed_byte_of_any_tensor_is_noticed(folder, place):
     path = checkpoint_path(folder, "last")
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
-        tensors = sorted((record for record in archive.infolist() if "/data/" in record.filename), key=lambda record: record.header_offset)
+        tensors = sorted(
+            (record for record in archive.infolist() if "/data/" in record.filename),
+            key=lambda record: record.header_offset,
+        )
         record = tensors[int(place * len(tensors))]
         values = archive.read(record)
     content[content.index(values, record.header_offset) + len(values) // 2] ^= 16
@@ -85,8 +92,13 @@ def test_a_changed_byte_of_any_tensor_is_noticed(folder, place):
     assert damage(path) == f"the checksum of {record.filename} is wrong"
 
 
-@pytest.mark.parametrize("how", some(["flipped bit", "half", "zeros", "cut tail", "text", "empty", "folder", "pickle"], 3))
-@pytest.mark.parametrize("asked", [("train=false", "ckpt_path=best"), pytest.param(("train=false", "ckpt_path=last"), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "how", some(["flipped bit", "half", "zeros", "cut tail", "text", "empty", "folder", "pickle"], 3)
+)
+@pytest.mark.parametrize(
+    "asked",
+    [("train=false", "ckpt_path=best"), pytest.param(("train=false", "ckpt_path=last"), marks=pytest.mark.slow)],
+)
 def test_an_evaluation_names_a_damaged_checkpoint_and_those_that_are_whole(small, folder, asked, how):
     name = asked[1].removeprefix("ckpt_path=")
     DAMAGE[how](path := checkpoint_path(folder, name))
@@ -103,7 +115,9 @@ def test_an_evaluation_names_a_damaged_checkpoint_and_those_that_are_whole(small
 def test_a_damaged_file_that_is_named_by_its_path_is_left_alone(small, folder, tmp_path):
     flip(path := checkpoint_path(folder, "last"))
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match=r"last\.ckpt is no checkpoint of this program \(the checksum of .* is wrong\); allowed: "):
+    with pytest.raises(
+        ConfigError, match=r"last\.ckpt is no checkpoint of this program \(the checksum of .* is wrong\); allowed: "
+    ):
         run(small(*CLIP, f"ckpt_path={path}"), tmp_path / "other")
     assert path.read_bytes() == before
     assert not (tmp_path / "other").exists()
@@ -139,7 +153,10 @@ def test_a_sweeps_job_with_two_damaged_checkpoints_starts_from_the_beginning(tmp
     assert go_on(job) == 0
     assert differences(job, whole) == []
     assert [repair.endswith("the run starts from the beginning") for repair in summary(job)["repairs"]] == [True, True]
-    assert {path.name for path in (job / "checkpoints").glob("*.damaged")} == {"last.ckpt.damaged", "previous.ckpt.damaged"}
+    assert {path.name for path in (job / "checkpoints").glob("*.damaged")} == {
+        "last.ckpt.damaged",
+        "previous.ckpt.damaged",
+    }
 
 
 @pytest.mark.slow
@@ -159,12 +176,28 @@ def test_damaged_files_are_numbered(tmp_path):
     for _ in range(3):
         (tmp_path / "last.ckpt").touch()
         set_aside(tmp_path / "last.ckpt")
-    assert {path.name for path in tmp_path.iterdir()} == {"last.ckpt.damaged", "last.ckpt.damaged2", "last.ckpt.damaged3"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "last.ckpt.damaged",
+        "last.ckpt.damaged2",
+        "last.ckpt.damaged3",
+    }
 
 
 def test_only_what_this_program_was_writing_is_removed(tmp_path):
-    begun = [".metrics.csv.1.unfinished", "checkpoints/.last.ckpt.12", "checkpoints/.best.ckpt.7.unfinished", "report/.index.html.30.unfinished"]
-    others = [".hidden", ".metrics.csv.1", "notes.1.unfinished", ".a.b.unfinished", ".b.3.unfinished.txt", "mine/.c.4.unfinished"]
+    begun = [
+        ".metrics.csv.1.unfinished",
+        "checkpoints/.last.ckpt.12",
+        "checkpoints/.best.ckpt.7.unfinished",
+        "report/.index.html.30.unfinished",
+    ]
+    others = [
+        ".hidden",
+        ".metrics.csv.1",
+        "notes.1.unfinished",
+        ".a.b.unfinished",
+        ".b.3.unfinished.txt",
+        "mine/.c.4.unfinished",
+    ]
     for name in (*begun, *others):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -1,4 +1,6 @@
-"""One damaged file in the folder of a sweep's job: the next run of the same command mends it or names it, and ends as if nothing had been."""
+"""One damaged file in the folder of a sweep's job: the next run of the same command mends it or names it, and ends as
+if nothing had been.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +13,49 @@ from tests.run.damaged import DAMAGE, copied, differences, go_on, make_cut, make
 
 # Of a killed job. The run repeats what came after its checkpoint, so that nothing is lost.
 MENDED = [
-    *(("checkpoints/last.ckpt", how) for how in ("flipped bit", "half", "zeros", "cut tail", "text", "empty", "folder", "pickle", "missing")),
+    *(
+        ("checkpoints/last.ckpt", how)
+        for how in ("flipped bit", "half", "zeros", "cut tail", "text", "empty", "folder", "pickle", "missing")
+    ),
     *(("tokenizer/tokenizer.json", how) for how in ("half", "empty", "binary")),
     ("tokenizer", "empty folder"),
 ]
 BEST = [("checkpoints/best.ckpt", how) for how in ("flipped bit", "missing", "half", "folder", "empty")]
 # Of a killed job. Rows that only these files had are lost.
 ROWS = [
-    *(("metrics.csv", how) for how in ("binary", "no header", "cut line", "zero bytes", "not UTF-8", "missing", "half", "line missing", "folder")),
-    *(("health.jsonl", how) for how in ("cut line", "binary", "zero bytes", "not UTF-8", "missing", "line missing", "empty")),
+    *(
+        ("metrics.csv", how)
+        for how in (
+            "binary",
+            "no header",
+            "cut line",
+            "zero bytes",
+            "not UTF-8",
+            "missing",
+            "half",
+            "line missing",
+            "folder",
+        )
+    ),
+    *(
+        ("health.jsonl", how)
+        for how in ("cut line", "binary", "zero bytes", "not UTF-8", "missing", "line missing", "empty")
+    ),
 ]
 # Written at a run's end: those of an earlier attempt are replaced.
 REPLACED = [
     *(("summary.json", how) for how in ("list", "null", "binary", "no metrics", "half")),
-    *((name, "binary") for name in ("analysis.json", "evaluation.json", "halt.json", "cka.npz", "examples/examples.json", "repairs.txt")),
+    *(
+        (name, "binary")
+        for name in (
+            "analysis.json",
+            "evaluation.json",
+            "halt.json",
+            "cka.npz",
+            "examples/examples.json",
+            "repairs.txt",
+        )
+    ),
 ]
 
 
@@ -73,7 +104,10 @@ def test_lost_rows_are_named_and_the_others_written(whole, killed, tmp_path, cas
     assert set(kept) < set(wanted), "no row twice, none that the other run does not have"
     assert kept == [line for line in wanted if line in kept]
     assert wanted[-5:] == kept[-5:]
-    assert any(f"{name} has" in repair and "rows that were written before the checkpoint" in repair for repair in summary(job)["repairs"])
+    assert any(
+        f"{name} has" in repair and "rows that were written before the checkpoint" in repair
+        for repair in summary(job)["repairs"]
+    )
 
 
 @pytest.mark.parametrize("case", some(REPLACED, 12))
@@ -97,6 +131,12 @@ def test_an_ended_job_without_its_summary_is_measured_again(whole, tmp_path, cas
     body = summary(job)
     assert body["status"] == "complete"
     assert body["evaluated"] == ("last" if name.startswith("checkpoints/best") else "best")
-    figures = [key for key in summary(whole)["metrics"] if key.startswith("val/" if body["evaluated"] == "last" else ("val/", "test/"))]
-    assert {key: body["metrics"].get(key) for key in figures} == {key: summary(whole)["metrics"][key] for key in figures}
+    figures = [
+        key
+        for key in summary(whole)["metrics"]
+        if key.startswith("val/" if body["evaluated"] == "last" else ("val/", "test/"))
+    ]
+    assert {key: body["metrics"].get(key) for key in figures} == {
+        key: summary(whole)["metrics"][key] for key in figures
+    }
     assert body["repairs"]

@@ -1,4 +1,6 @@
-"""The figures of an evaluation do not depend on the number of processes, as long as all of them together have the same batch."""
+"""The figures of an evaluation do not depend on the number of processes, as long as all of them together have the same
+batch.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,17 @@ SIX = ("normsv5", "einsum", "stock", "siglip", "symile", "gram")
 
 
 def figures_of(processes: int, size: int, losses: Sequence[str], folder: Path) -> dict[str, dict[str, float]]:
-    """Loss -> figures of two splits of `size` rows, of models as they are before training; batches of 16 over all processes."""
-    shared = [*SMALL, "model.captions=2", "evaluate=[val,test]", f"data.batch_size={16 // processes}", "monitor=off", "trainer.precision=64-true"]
+    """Loss -> figures of two splits of `size` rows, of models as they are before training; batches of 16 over all
+    processes.
+    """
+    shared = [
+        *SMALL,
+        "model.captions=2",
+        "evaluate=[val,test]",
+        f"data.batch_size={16 // processes}",
+        "monitor=off",
+        "trainer.precision=64-true",
+    ]
     shared += [f"data.val_size={size}", f"data.test_size={size}"]
     shared += ["trainer.strategy=ddp", f"trainer.devices={processes}"] if processes > 1 else []
 
@@ -46,7 +57,8 @@ def figures_of(processes: int, size: int, losses: Sequence[str], folder: Path) -
 
 
 @pytest.mark.parametrize(
-    ("size", "losses"), [(129, ("normsv5", "stock")), *(pytest.param(size, SIX, marks=pytest.mark.slow) for size in (3, 129, 997))]
+    ("size", "losses"),
+    [(129, ("normsv5", "stock")), *(pytest.param(size, SIX, marks=pytest.mark.slow) for size in (3, 129, 997))],
 )
 def test_one_process_and_two(tmp_path, size, losses):
     """Batches of 16, and two of 8. 3 rows are a batch of 3, in one process as in two."""

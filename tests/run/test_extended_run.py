@@ -62,7 +62,8 @@ def test_the_rate_of_an_extended_run_has_no_jump(small, copy):
     assert 0 < first < 0.1 * PEAK
     assert abs(first - before) < 0.1 * PEAK
     assert all(abs(made[step + 1] - made[step]) < 0.13 * PEAK for step in range(6, 24))
-    # The new schedule's cosine from the tenth of the steps on, with the warm-up of the first one, which is over after one step.
+    # The new schedule's cosine from the tenth of the steps on, with the warm-up of the first one, which is over after
+    # one step.
     curve = {step: PEAK * (1 + math.cos(math.pi * (step - 2) / 23)) / 2 for step in range(16, 25)}
     assert [made[step] for step in curve] == pytest.approx(list(curve.values()), rel=1e-9)
 
@@ -76,15 +77,28 @@ def test_an_extended_run_that_is_killed_goes_on_as_if_nothing_had_been(small, co
     run(small(*longer, "ckpt_path=last"), cut)
     assert (cut / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
     one, other = whole(tmp_path / "whole"), whole(cut)
-    assert [name for name, tensor in one["state_dict"].items() if not torch.equal(tensor, other["state_dict"][name])] == []
+    assert [
+        name for name, tensor in one["state_dict"].items() if not torch.equal(tensor, other["state_dict"][name])
+    ] == []
     assert one["rate"] == other["rate"]
-    assert one["rate"]["approach"] == {"start": 6, "factor": 0.0, "length": 9}, "the way is as long as the run that is left"
+    assert one["rate"]["approach"] == {"start": 6, "factor": 0.0, "length": 9}, (
+        "the way is as long as the run that is left"
+    )
 
 
 @pytest.mark.slow
 def test_a_run_that_is_extended_or_shortened_halfway_has_no_jump(small, tmp_path):
     shared = (*SHARED, "trainer.max_epochs=8")
-    assert train_until(lambda module: module.global_step == 12, tmp_path / "said", *SMALL, *shared, f"hydra.run.dir={tmp_path / 'cut'}") < 0
+    assert (
+        train_until(
+            lambda module: module.global_step == 12,
+            tmp_path / "said",
+            *SMALL,
+            *shared,
+            f"hydra.run.dir={tmp_path / 'cut'}",
+        )
+        < 0
+    )
     for epochs in (5, 16):
         folder = Path(shutil.copytree(tmp_path / "cut", tmp_path / str(epochs)))
         run(small(*shared, f"trainer.max_epochs={epochs}", "ckpt_path=last"), folder)
@@ -119,13 +133,21 @@ def test_a_run_that_early_stopping_has_ended_trains_no_further_epoch_until_its_p
 
 
 def test_the_way_to_the_new_curve():
-    """From the old rate, a straight way of the warm-up's share of the steps that are left, to a curve that keeps the old warm-up."""
+    """From the old rate, a straight way of the warm-up's share of the steps that are left, to a curve that keeps the
+    old warm-up.
+    """
     old, new = Rate(COSINE, 100, None), Rate(COSINE, 400, None)
     assert new.go_on(old.state_dict(), 100, 0.0)
     reached = Rate(CosineConfig("cosine", 0.0, 0.0), 390, None)
     assert new.approach.length == 30
     assert [new.factor(step) for step in (100, 114, 129, 200, 399)] == pytest.approx(
-        [reached.factor(90) / 30, reached.factor(104) / 2, reached.factor(119), reached.factor(190), reached.factor(389)]
+        [
+            reached.factor(90) / 30,
+            reached.factor(104) / 2,
+            reached.factor(119),
+            reached.factor(190),
+            reached.factor(389),
+        ]
     )
     short = Rate(COSINE, 150, None)
     short.go_on(old.state_dict(), 100, 0.0)

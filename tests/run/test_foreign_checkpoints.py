@@ -1,4 +1,6 @@
-"""Files that are no checkpoint of this program are refused in one line, and never executed; weights out of range are brought back."""
+"""Files that are no checkpoint of this program are refused in one line, and never executed; weights out of range are
+brought back.
+"""
 
 from __future__ import annotations
 
@@ -65,15 +67,31 @@ def write(path: Path, kind: str, whole: dict, planted: Path) -> None:
         torch.save(values[kind], path)
 
 
-KINDS = ["bomb", "bomb_old_format", "bare_pickle", "cut", "empty", "text", "zip", "list", "weights_alone", "no_weights", "no_callbacks"]
+KINDS = [
+    "bomb",
+    "bomb_old_format",
+    "bare_pickle",
+    "cut",
+    "empty",
+    "text",
+    "zip",
+    "list",
+    "weights_alone",
+    "no_weights",
+    "no_callbacks",
+]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "numbers_as_weights"])
-@pytest.mark.parametrize("asked", [("train=true",), pytest.param(("train=false", "evaluate=[test]"), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "asked", [("train=true",), pytest.param(("train=false", "evaluate=[test]"), marks=pytest.mark.slow)]
+)
 def test_what_is_no_checkpoint_is_refused(whole, small, tmp_path, kind, asked):
     path, planted = tmp_path / "file.ckpt", tmp_path / "executed"
     write(path, kind, whole, planted)
-    with pytest.raises(ConfigError, match=r"ckpt_path=.*file\.ckpt is no checkpoint of this program \(.+\); allowed: ") as caught:
+    with pytest.raises(
+        ConfigError, match=r"ckpt_path=.*file\.ckpt is no checkpoint of this program \(.+\); allowed: "
+    ) as caught:
         run(small("model=clip", "analysis=off", f"ckpt_path={path}", *asked), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not planted.exists()

@@ -1,4 +1,6 @@
-"""A disk that is full, or a folder that cannot be written to: two lines with the file and the bytes, nothing incomplete, and the run goes on."""
+"""A disk that is full, or a folder that cannot be written to: two lines with the file and the bytes, nothing
+incomplete, and the run goes on.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,10 @@ def test_a_run_that_fills_the_disk_goes_on_when_there_is_room(command, disk, tmp
     kept = {path.name: path.read_bytes() for path in (cut / "checkpoints").iterdir()}
     assert code == 1
     assert_told(lines, str(cut / "checkpoints"), FULL, "make room", "ckpt_path=last")
-    wanted, free = (int(figure.replace(",", "")) for figure in re.search(r"([\d,]+) bytes were to be written, ([\d,]+) bytes", lines[0]).groups())
+    wanted, free = (
+        int(figure.replace(",", ""))
+        for figure in re.search(r"([\d,]+) bytes were to be written, ([\d,]+) bytes", lines[0]).groups()
+    )
     assert wanted == pytest.approx(size, rel=0.01)
     assert free == pytest.approx(shutil.disk_usage(cut).free, abs=16384), "summary.json has been written since"
     assert sorted(kept) == ["best.ckpt", "last.ckpt"]
@@ -68,11 +73,15 @@ def test_whatever_file_does_not_fit_is_named(command, tmp_path, case):
     with no_room_for(part):
         code, lines = command(*extra, folder=tmp_path / "run")
     assert code == 1
-    named = ("a file in",) if part == "tensorboard" else (part.strip("./"), "bytes were to be written")  # that package tells no file
+    named = (
+        ("a file in",) if part == "tensorboard" else (part.strip("./"), "bytes were to be written")
+    )  # that package tells no file
     assert_told(lines, *named, FULL, "bytes are free", "make room")
     assert incomplete(tmp_path / "run") == []
     after = FILES.index(case) > FILES.index((".summary.json", ()))
-    assert read_summary(tmp_path / "run").get("status") == (None if part == ".summary.json" else "complete" if after else "failed")
+    assert read_summary(tmp_path / "run").get("status") == (
+        None if part == ".summary.json" else "complete" if after else "failed"
+    )
     begun = checkpoint_path(tmp_path / "run", "last").is_file()
     assert ("ckpt_path=last" in lines[1]) == begun
     assert command(*extra, *(["ckpt_path=last"] if begun else []), folder=tmp_path / "run") == (0, [])
@@ -103,12 +112,21 @@ def test_a_disk_without_any_room_brings_no_further_errors(command, tmp_path):
 @pytest.mark.parametrize("sweeps", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_folder_that_cannot_be_made_is_a_mistake(command, disk, tmp_path, kind, sweeps):
     (tmp_path / "file").write_text("")
-    folders = {"below a file": tmp_path / "file" / "run", "in proc": Path("/proc/run"), "name too long": tmp_path / ("x" * 300)}
+    folders = {
+        "below a file": tmp_path / "file" / "run",
+        "in proc": Path("/proc/run"),
+        "name too long": tmp_path / ("x" * 300),
+    }
     if kind not in folders:
         folders[kind] = disk("ro" if kind == "read only" else "size=4k") / "run"
     code, lines = command(*(["-m", "seed=1"] if sweeps else []), folder=folders[kind])
     assert code == 2
-    reasons = {"below a file": errno.ENOTDIR, "in proc": errno.ENOENT, "name too long": errno.ENAMETOOLONG, "read only": errno.EROFS}
+    reasons = {
+        "below a file": errno.ENOTDIR,
+        "in proc": errno.ENOENT,
+        "name too long": errno.ENAMETOOLONG,
+        "read only": errno.EROFS,
+    }
     assert_told(lines, str(folders[kind]), os.strerror(reasons.get(kind, errno.ENOSPC)), "bytes are free")
 
 
@@ -143,10 +161,17 @@ def test_an_older_file_stays_whole_where_a_new_one_or_an_addition_does_not_fit(t
 
 
 def test_errors_of_other_kinds_are_not_taken_for_the_disk(tmp_path):
-    """A file that is missing, one of the data that may not be read, a mistake in the configuration that an error of the disk is behind."""
+    """A file that is missing, one of the data that may not be read, a mistake in the configuration that an error of the
+    disk is behind.
+    """
     mistake = ConfigError("data.root")
     mistake.__cause__ = OSError(errno.ENOSPC, FULL)
-    others = [FileNotFoundError(errno.ENOENT, "", str(tmp_path / "x")), PermissionError(errno.EACCES, "", "/data/1.png"), mistake, ValueError("x")]
+    others = [
+        FileNotFoundError(errno.ENOENT, "", str(tmp_path / "x")),
+        PermissionError(errno.EACCES, "", "/data/1.png"),
+        mistake,
+        ValueError("x"),
+    ]
     assert [write_failure(error, tmp_path) for error in others] == [None] * 4
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
         assert isinstance(write_failure(OSError(number, os.strerror(number)), tmp_path), RunFailed)

@@ -18,7 +18,11 @@ def test_a_sweep_goes_on_beside_a_job_that_does_not_fit(command, tmp_path):
         assert command(*arguments, folder=folder) == (1, [])
     (row,) = compared(folder)
     assert (row["seeds"], row["ok"]) == ("1", "1")
-    assert [word for word in (str(job_folder(folder, "stock_seed2") / "checkpoints"), FULL, "bytes") if word not in row["failures"]] == []
+    assert [
+        word
+        for word in (str(job_folder(folder, "stock_seed2") / "checkpoints"), FULL, "bytes")
+        if word not in row["failures"]
+    ] == []
     assert command(*arguments, folder=folder) == (0, [])
     assert (compared(folder)[0]["seeds"], compared(folder)[0]["failures"]) == ("1 2", "")
 

@@ -1,4 +1,6 @@
-"""Signals: at any moment a run ends in order, says how to go on, and then reaches what it would have reached without a signal."""
+"""Signals: at any moment a run ends in order, says how to go on, and then reaches what it would have reached without a
+signal.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,10 @@ def whole(tmp_path_factory) -> Callable[..., Path]:
 
 @pytest.mark.parametrize(
     ("moment", "number"),
-    [pytest.param(*case, marks=[] if case in BY_DEFAULT else pytest.mark.slow, id=f"{case[0]}-{NAMES[case[1]]}") for case in CASES],
+    [
+        pytest.param(*case, marks=[] if case in BY_DEFAULT else pytest.mark.slow, id=f"{case[0]}-{NAMES[case[1]]}")
+        for case in CASES
+    ],
 )
 def test_a_run_ends_in_order_and_goes_on_as_if_no_signal_had_come(whole, tmp_path, moment, number):
     extra, cut = EXTRA.get(moment, ()), tmp_path / "cut"
@@ -82,7 +87,9 @@ def test_a_run_ends_in_order_and_goes_on_as_if_no_signal_had_come(whole, tmp_pat
     assert moment == "preparation" or torch.load(last, weights_only=True)["global_step"] == STEPS[moment]
     assert ("ckpt_path=last" in lines[1]) == (moment != "preparation")
     assert read_summary(cut)["status"] == ("complete" if moment in AFTER_THE_RUN else "interrupted")
-    assert [path for path in cut.rglob(".*") if path.name not in (".hydra", ".lock", UNFINISHED)] == [], "nothing is left that was begun"
+    assert [path for path in cut.rglob(".*") if path.name not in (".hydra", ".lock", UNFINISHED)] == [], (
+        "nothing is left that was begun"
+    )
     assert go_on(cut, *arguments) == 0
     assert_equal_runs(whole(*extra), cut)
     assert not (cut / UNFINISHED).exists()
@@ -147,8 +154,20 @@ def test_a_hangup_that_was_ignored_before_the_start_is_ignored(whole, tmp_path):
     assert_equal_runs(whole(), cut)
 
 
-SWEEP = ("-m", *SMALL, *QUIET, "monitor.every_n_steps=1", "trainer.checkpoint_every_n_steps=100", "model=clip", "loss=stock", "seed=1,2,3")
-CUT_SWEEPS = [*(("training", number) for number in SIGNALS), *((moment, signal.SIGTERM) for moment in ("preparation", "evaluation", "report"))]
+SWEEP = (
+    "-m",
+    *SMALL,
+    *QUIET,
+    "monitor.every_n_steps=1",
+    "trainer.checkpoint_every_n_steps=100",
+    "model=clip",
+    "loss=stock",
+    "seed=1,2,3",
+)
+CUT_SWEEPS = [
+    *(("training", number) for number in SIGNALS),
+    *((moment, signal.SIGTERM) for moment in ("preparation", "evaluation", "report")),
+]
 
 
 @pytest.mark.slow

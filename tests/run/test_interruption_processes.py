@@ -1,4 +1,6 @@
-"""Signals in a run of two processes: whichever gets one, both end after the same step, and the run goes on as if no signal had come."""
+"""Signals in a run of two processes: whichever gets one, both end after the same step, and the run goes on as if no
+signal had come.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,25 @@ from tests.forked import together
 from tests.run.interrupting import QUIET, assert_equal_runs, at
 from tests.run.test_run import NOISY
 
-TWO = (*SMALL, *NOISY, *QUIET, "data.train_size=48", "trainer.strategy=ddp", "trainer.devices=2", "trainer.checkpoint_every_n_steps=100")
+TWO = (
+    *SMALL,
+    *NOISY,
+    *QUIET,
+    "data.train_size=48",
+    "trainer.strategy=ddp",
+    "trainer.devices=2",
+    "trainer.checkpoint_every_n_steps=100",
+)
 WHO = {"the first": (0,), "the second": (1,), "both": (0, 1)}
 CASES = list(product(("training", "last validation", "evaluation"), (signal.SIGTERM, signal.SIGINT), WHO))
 
 
-def train_together(folder: Path, code: int, *arguments: str, moment: str = "", number: int = 0, ranks: tuple[int, ...] = ()) -> None:
-    """Two processes that run the command, of which those of `ranks` get the signal; raises AssertionError unless both end with `code`."""
+def train_together(
+    folder: Path, code: int, *arguments: str, moment: str = "", number: int = 0, ranks: tuple[int, ...] = ()
+) -> None:
+    """Two processes that run the command, of which those of `ranks` get the signal; raises AssertionError unless both
+    end with `code`.
+    """
 
     def task() -> None:
         if int(os.environ["LOCAL_RANK"]) in ranks:
@@ -45,7 +59,10 @@ def whole(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(
     ("moment", "number", "who"),
-    [pytest.param(*case, marks=[] if case == ("training", signal.SIGTERM, "the second") else pytest.mark.slow) for case in CASES],
+    [
+        pytest.param(*case, marks=[] if case == ("training", signal.SIGTERM, "the second") else pytest.mark.slow)
+        for case in CASES
+    ],
 )
 def test_both_processes_end_in_order_and_go_on(whole, tmp_path, moment, number, who):
     cut = tmp_path / "cut"

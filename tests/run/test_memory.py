@@ -32,7 +32,9 @@ print(json.dumps(figures))
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can forget a peak")
 def test_a_peak_is_forgotten_with_what_made_it():
     """400 MiB held, then 100: the second figure is of the second only."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
     before, with_large, after, with_small = json.loads(done.stdout)
     assert with_large - before == pytest.approx(400, abs=20)
     assert after - before == pytest.approx(0, abs=20)

@@ -1,4 +1,6 @@
-"""Results of version 0.1's commit b09aa08 keep their place: its sweeps are found done, its checkpoints give their figures or are refused."""
+"""Results of version 0.1's commit b09aa08 keep their place: its sweeps are found done, its checkpoints give their
+figures or are refused.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def old(tmp_path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("model", "more"), [
+@pytest.mark.parametrize(
+    ("model", "more"),
+    [
         pytest.param("clip", (), marks=pytest.mark.slow),
         ("v534dim", THEN),
         pytest.param("clip", ("backbone.translator_norm=post",), marks=pytest.mark.slow),
@@ -75,7 +79,10 @@ def as_then(loss, views, scale, batch_size) -> tuple[float, float]:
     """Loss and won lines of 20 rows as that version contrasted them: in batches of 7, 7 and 6."""
     batches = views.split([7, 7, 6], dim=1)
     losses = [float(loss(batch, scale)) * batch.shape[1] / 20 for batch in batches]
-    wins = [(loss.lines(batch).argmax(2) == torch.arange(batch.shape[1])).double().mean().item() * batch.shape[1] / 20 for batch in batches]
+    wins = [
+        (loss.lines(batch).argmax(2) == torch.arange(batch.shape[1])).double().mean().item() * batch.shape[1] / 20
+        for batch in batches
+    ]
     return sum(losses), sum(wins)
 
 
@@ -103,6 +110,10 @@ def test_a_checkpoint_gives_the_figures_that_it_gave(old, small, tmp_path, monke
 @pytest.mark.parametrize("more", [("train=false", "evaluate=[test]"), ()])
 def test_a_checkpoint_with_another_norm_is_refused(old, small, tmp_path, more):
     """The message names the key and the value that fits."""
-    config = small("loss=norms", "model=v534dim", *ARGUMENTS, f"ckpt_path={checkpoint_path(old / V534DIM, 'best')}", *more)
-    with pytest.raises(ConfigError, match=r"translator_norm=post, here it is pre; allowed: backbone\.translator_norm=post"):
+    config = small(
+        "loss=norms", "model=v534dim", *ARGUMENTS, f"ckpt_path={checkpoint_path(old / V534DIM, 'best')}", *more
+    )
+    with pytest.raises(
+        ConfigError, match=r"translator_norm=post, here it is pre; allowed: backbone\.translator_norm=post"
+    ):
         run(config, tmp_path)

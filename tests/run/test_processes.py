@@ -1,4 +1,6 @@
-"""Two processes train as one with the whole batch: every sample is the negative of all others, the metrics are written once."""
+"""Two processes train as one with the whole batch: every sample is the negative of all others, the metrics are written
+once.
+"""
 
 from __future__ import annotations
 
@@ -35,8 +37,9 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
 
 
 def test_two_processes_of_8_equal_one_of_16(small, tmp_path):
-    """Losses, gradient norms and recall of every row; float32 sums are taken in another order. 21 test samples cannot be shared evenly;
-    the first process analyses all of them alone, and the other ends without waiting."""
+    """Losses, gradient norms and recall of every row; float32 sums are taken in another order. 21 test samples cannot
+    be shared evenly; the first process analyses all of them alone, and the other ends without waiting.
+    """
     two = [*SMALL, *OVERRIDES, *TWO, f"hydra.run.dir={tmp_path / 'two'}"]
     together(lambda: train_here(*two), tmp_path)
     run(small(*OVERRIDES, "data.batch_size=16"), tmp_path / "one")
@@ -46,8 +49,12 @@ def test_two_processes_of_8_equal_one_of_16(small, tmp_path):
         *("train/loss", "train/logit_scale", "grad/global_norm", "val/recall@5", "val/loss", "val/swap_acc"),
         *("geometry/uniformity/image", "drift/image/cosine_to_previous"),
     ):
-        assert [float(row[key]) for row in two if row[key]] == pytest.approx([float(row[key]) for row in one if row[key]], rel=1e-3), key
-    tested = [json.loads((tmp_path / name / "summary.json").read_text())["metrics"]["test/loss"] for name in ("two", "one")]
+        assert [float(row[key]) for row in two if row[key]] == pytest.approx(
+            [float(row[key]) for row in one if row[key]], rel=1e-3
+        ), key
+    tested = [
+        json.loads((tmp_path / name / "summary.json").read_text())["metrics"]["test/loss"] for name in ("two", "one")
+    ]
     assert tested[0] == pytest.approx(tested[1], rel=1e-3)
     assert_same_analysis(*(json.loads((tmp_path / name / "analysis.json").read_text()) for name in ("two", "one")))
 

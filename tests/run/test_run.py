@@ -19,7 +19,12 @@ from model.run import run
 from tests.conftest import SMALL
 from tests.forked import train_until
 
-NOISY = ("model.eot_select=gumbel", "backbone.translator_dropout=0.1", "trainer.checkpoint_every_n_steps=2", "trainer.max_epochs=3")
+NOISY = (
+    "model.eot_select=gumbel",
+    "backbone.translator_dropout=0.1",
+    "trainer.checkpoint_every_n_steps=2",
+    "trainer.max_epochs=3",
+)
 
 
 def read_csv(folder: Path) -> list[dict[str, str]]:
@@ -41,24 +46,37 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-@pytest.mark.parametrize(
-    ("model", "loss"), [("v534dim", "normsv5"), ("v5335dim", "normsv5"), ("v534dim", "stock")]
-)
+@pytest.mark.parametrize(("model", "loss"), [("v534dim", "normsv5"), ("v5335dim", "normsv5"), ("v534dim", "stock")])
 def test_a_run_leaves_what_the_documentation_says(small, tmp_path, model, loss):
     summary = run(small(f"model={model}", f"loss={loss}", "evaluate=[val,test]"), tmp_path)
     rows = read_csv(tmp_path)
     body = json.loads((tmp_path / "summary.json").read_text())
     assert body["status"] == "complete"
     assert body["steps"] == {"attempted": 6, "applied": 6, "skipped": 0, "clipped": 0}
-    assert {"train/loss", "train/logit_scale", "val/loss", "val/recall@1", "val/recall@5", "val/recall@10", "val/swap_acc"} <= rows[0].keys()
+    assert {
+        "train/loss",
+        "train/logit_scale",
+        "val/loss",
+        "val/recall@1",
+        "val/recall@5",
+        "val/recall@10",
+        "val/swap_acc",
+    } <= rows[0].keys()
     assert [row["step"] for row in rows if row["val/loss"]] == ["3", "6"]
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt", "previous.ckpt"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "best.ckpt",
+        "last.ckpt",
+        "previous.ckpt",
+    ]
     assert {"test/recall@1", "val/recall@10"} <= summary.metrics.keys()
     assert summary.objective == body["metrics"]["val/recall@1"]
     assert len(body["views"]) == (2 if loss == "stock" else {"v534dim": 6, "v5335dim": 4, "clip": 2}[model])
 
 
-@pytest.mark.parametrize("schedule", [pytest.param("cosine", marks=pytest.mark.slow), "plateau", pytest.param("constant", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "schedule",
+    [pytest.param("cosine", marks=pytest.mark.slow), "plateau", pytest.param("constant", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("optimizer", ["adamw", pytest.param("lion", marks=pytest.mark.slow)])
 def test_the_same_seed_gives_the_same_run(small, tmp_path, schedule, optimizer):
     chosen = (f"schedule={schedule}", f"optimizer={optimizer}")
@@ -84,7 +102,10 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(small, tmp_path, kill_at, e
     overrides = [*SMALL, *NOISY, *extra]
     run(small(*NOISY, *extra), tmp_path / "whole")
     cut = tmp_path / "cut"
-    assert train_until(lambda module: module.global_step == kill_at, tmp_path / "said", *overrides, f"hydra.run.dir={cut}") == -signal.SIGKILL
+    assert (
+        train_until(lambda module: module.global_step == kill_at, tmp_path / "said", *overrides, f"hydra.run.dir={cut}")
+        == -signal.SIGKILL
+    )
     summary = run(small(*NOISY, *extra, "ckpt_path=last"), cut)
     assert summary.status == "complete"
     assert_same_run(tmp_path / "whole", cut)
@@ -112,7 +133,9 @@ def test_a_failed_evaluation_leaves_the_runs_summary_alone(small, tmp_path, monk
 
 def test_an_epoch_whose_every_step_is_left_out_ends_no_run(small, tmp_path, monkeypatch):
     step = NWayClip.training_step
-    monkeypatch.setattr(NWayClip, "training_step", lambda self, *batch: step(self, *batch) * (torch.nan if self.global_step < 3 else 1))
+    monkeypatch.setattr(
+        NWayClip, "training_step", lambda self, *batch: step(self, *batch) * (torch.nan if self.global_step < 3 else 1)
+    )
     summary = run(small("trainer.early_stopping_patience=2"), tmp_path)
     assert summary.status == "complete"
     assert summary.steps == {"attempted": 6, "applied": 3, "skipped": 3, "clipped": 0}
@@ -125,7 +148,14 @@ def test_validation_takes_the_permuted_captions_for_strangers(small, tmp_path):
     from model.build import make_data, make_module
     from model.views.backbone_sizes import resolved_sizes
 
-    config = small("model=clip", "loss=stock", "data.train_size=64", "data.batch_size=64", "trainer.max_epochs=80", "optimizer.lr=1e-2")
+    config = small(
+        "model=clip",
+        "loss=stock",
+        "data.train_size=64",
+        "data.batch_size=64",
+        "trainer.max_epochs=80",
+        "optimizer.lr=1e-2",
+    )
     config.backbone.text_width = config.backbone.vision_width = 32
     config.trainer.check_val_every_n_epoch = config.trainer.log_every_n_steps = 80
     run(config, tmp_path)
@@ -147,7 +177,9 @@ def test_train_false_evaluates_a_checkpoint_and_leaves_the_run_alone(small, tmp_
     summary = run(small("train=false", "ckpt_path=best", "evaluate=[val,test]"), tmp_path)
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
     evaluated = json.loads((tmp_path / "evaluation.json").read_text())["metrics"]
-    assert evaluated["val/recall@1"] == pytest.approx(max(float(row["val/recall@1"]) for row in read_csv(tmp_path) if row["val/recall@1"]))
+    assert evaluated["val/recall@1"] == pytest.approx(
+        max(float(row["val/recall@1"]) for row in read_csv(tmp_path) if row["val/recall@1"])
+    )
     assert summary.steps["attempted"] == 0
 
 
@@ -158,10 +190,16 @@ def test_a_folder_is_not_trained_into_twice(small, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("clip", "v534dim"), *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("v534dim", "clip"), ("v5335dim", "v534dim")))]
+    ("one", "other"),
+    [
+        ("clip", "v534dim"),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in (("v534dim", "clip"), ("v5335dim", "v534dim"))),
+    ],
 )
 def test_a_checkpoint_of_another_model_is_refused(small, tmp_path, one, other):
-    run(small(f"model={one}", "backbone.translator_norm=post", "analysis=off", "trainer.max_epochs=1"), tmp_path / "one")
+    run(
+        small(f"model={one}", "backbone.translator_norm=post", "analysis=off", "trainer.max_epochs=1"), tmp_path / "one"
+    )
     checkpoint = checkpoint_path(tmp_path / "one", "last")
     with pytest.raises(ConfigError, match="belongs to another model"):
         run(small(f"model={other}", f"ckpt_path={checkpoint}", "train=false"), tmp_path / "other")

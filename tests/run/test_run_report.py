@@ -27,7 +27,10 @@ def test_a_page_that_cannot_be_drawn_is_a_warning(small, tmp_path, monkeypatch):
         raise OSError("no space left")
 
     monkeypatch.setattr("model.report.page.write_report", breaks)
-    with pytest.warns(RuntimeWarning, match=r"the report was not drawn \(OSError: no space left\); to try again: python -m model.report"):
+    with pytest.warns(
+        RuntimeWarning,
+        match=r"the report was not drawn \(OSError: no space left\); to try again: python -m model.report",
+    ):
         run(small("report=true"), tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "complete"
 

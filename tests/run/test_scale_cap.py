@@ -1,4 +1,6 @@
-"""`loss.scale_cap` bounds what scores are multiplied by: at the start, after every step, and with `loss.scale_init=auto`."""
+"""`loss.scale_cap` bounds what scores are multiplied by: at the start, after every step, and with
+`loss.scale_init=auto`.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,12 @@ def test_training_never_goes_above_the_cap(small, tmp_path, monkeypatch, cap, re
 def test_auto_stays_below_the_cap_as_well(small, tmp_path):
     """Products of six views have to be multiplied by far more than 2 before they differ by 1."""
     for cap in ("null", "2"):
-        run(small("loss=einsum", "loss.scale_init=auto", f"loss.scale_cap={cap}", "analysis=off", "trainer.max_epochs=1"), tmp_path / cap)
+        run(
+            small(
+                "loss=einsum", "loss.scale_init=auto", f"loss.scale_cap={cap}", "analysis=off", "trainer.max_epochs=1"
+            ),
+            tmp_path / cap,
+        )
     assert min(multipliers(tmp_path / "null")) > 100
     assert max(multipliers(tmp_path / "2")) <= 2 * (1 + 1e-5)
 

@@ -24,7 +24,15 @@ def requeued(tmp_path, monkeypatch) -> Path:
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
-    variables = {"JOB_ID": "123", "JOB_NAME": "train.sh", "NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "NODELIST": "localhost"}
+    variables = {
+        "JOB_ID": "123",
+        "JOB_NAME": "train.sh",
+        "NTASKS": "1",
+        "PROCID": "0",
+        "LOCALID": "0",
+        "NODEID": "0",
+        "NODELIST": "localhost",
+    }
     for name, value in variables.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     return said
@@ -49,7 +57,10 @@ def test_a_task_of_an_array_is_requeued_before_it_has_begun(requeued, tmp_path, 
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "9")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "4")
     cut = tmp_path / "cut"
-    assert interrupted("preparation", signal.SIGUSR1, tmp_path / "said", *RUN, f"hydra.run.dir={cut}")[0] == 128 + signal.SIGUSR1
+    assert (
+        interrupted("preparation", signal.SIGUSR1, tmp_path / "said", *RUN, f"hydra.run.dir={cut}")[0]
+        == 128 + signal.SIGUSR1
+    )
     assert requeued.read_text() == "requeue 9_4\n"
     (cut / "slurm-9.out").write_text("written by Slurm")
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
@@ -62,7 +73,9 @@ def test_a_task_of_an_array_is_requeued_before_it_has_begun(requeued, tmp_path, 
 def test_other_signals_and_shells_are_not_requeued(requeued, tmp_path, monkeypatch, number):
     if number == signal.SIGUSR1:
         monkeypatch.setenv("SLURM_JOB_NAME", "bash")
-    assert interrupted("training", number, tmp_path / "said", *RUN, f"hydra.run.dir={tmp_path / 'cut'}")[0] == 128 + number
+    assert (
+        interrupted("training", number, tmp_path / "said", *RUN, f"hydra.run.dir={tmp_path / 'cut'}")[0] == 128 + number
+    )
     assert not requeued.exists()
 
 

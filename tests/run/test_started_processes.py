@@ -21,7 +21,17 @@ from tests.run.sweeps import compared, contents
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO = (*SMALL, "data.train_size=48", "trainer=ddp", "model=clip", "model.captions=1", "loss=stock")
-VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "TORCHELASTIC_RUN_ID", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_JOB_NAME", launch.STORE)
+VARIABLES = (
+    "RANK",
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "WORLD_SIZE",
+    "TORCHELASTIC_RUN_ID",
+    "SLURM_NTASKS",
+    "SLURM_PROCID",
+    "SLURM_JOB_NAME",
+    launch.STORE,
+)
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "LOCAL_RANK": "0"}
 SRUN = {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train.sh"}
 
@@ -54,7 +64,13 @@ def test_which_process_is_the_first(monkeypatch, variables, rank):
 
 @pytest.mark.parametrize(
     ("nodes", "first"),
-    [("node[3-5,8]", "node3"), ("gpu-[001-004]", "gpu-001"), ("one two", "one"), ("one,two", "one"), ("rack1-n[02,05-07],rack2", "rack1-n02")],
+    [
+        ("node[3-5,8]", "node3"),
+        ("gpu-[001-004]", "gpu-001"),
+        ("one two", "one"),
+        ("one,two", "one"),
+        ("rack1-n[02,05-07],rack2", "rack1-n02"),
+    ],
 )
 def test_the_first_node_of_a_list_of_slurm(monkeypatch, nodes, first):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
@@ -94,16 +110,31 @@ def test_the_reason_of_another_process_replaces_a_lost_connection(monkeypatch, t
 
 
 def started(kind: str, place: Path, *arguments: str) -> tuple[list[int], str]:
-    """Exit codes and output of `train.py <arguments>`, started in `place` as torchrun (one code) or srun (one of each task) would."""
+    """Exit codes and output of `train.py <arguments>`, started in `place` as torchrun (one code) or srun (one of each
+    task) would.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [str(ROOT / "train.py"), *arguments]
     if kind == "torchrun":
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}", *command]
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc_per_node=2",
+            f"--master_port={port}",
+            *command,
+        ]
         processes = [start(command, place, {})]
     else:
-        shared = {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_NODEID": "0", "SLURM_JOB_ID": str(port), "SLURM_NODELIST": "127.0.0.1"}
+        shared = {
+            "SLURM_NTASKS": "2",
+            "SLURM_NTASKS_PER_NODE": "2",
+            "SLURM_NODEID": "0",
+            "SLURM_JOB_ID": str(port),
+            "SLURM_NODELIST": "127.0.0.1",
+        }
         ranks = [{"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)} for rank in (0, 1)]
         processes = [start([sys.executable, *command], place, shared | rank) for rank in ranks]
     said = [process.communicate(timeout=200)[0] for process in processes]
@@ -112,7 +143,9 @@ def started(kind: str, place: Path, *arguments: str) -> tuple[list[int], str]:
 
 def start(command: list[str], place: Path, variables: Mapping[str, str]) -> subprocess.Popen:
     """A process whose output can be read."""
-    return subprocess.Popen(command, cwd=place, env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=place, env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 @pytest.mark.slow

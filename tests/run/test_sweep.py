@@ -46,7 +46,11 @@ def test_a_sweep_ends_with_a_comparison(sweep, tmp_path):
     assert sweep("loss=stock,norms", "seed=1,2", "model.captions=2") == 0
     rows = compared(tmp_path / "sweep")
     assert sorted((row["loss"], row["seeds"]) for row in rows) == [("norms", "1 2"), ("stock", "1 2")]
-    assert {path.name for path in (tmp_path / "sweep").glob("comparison.*")} == {"comparison.csv", "comparison.md", "comparison.png"}
+    assert {path.name for path in (tmp_path / "sweep").glob("comparison.*")} == {
+        "comparison.csv",
+        "comparison.md",
+        "comparison.png",
+    }
     best = json.loads((job_folder(tmp_path / "sweep", f"{rows[0]['loss']}_seed1") / "summary.json").read_text())
     assert float(rows[0]["val/recall@1 by seed"].split()[0]) == best["metrics"]["val/recall@1"]
 
@@ -80,7 +84,9 @@ def test_a_killed_sweep_goes_on_and_its_comparison_is_that_of_one_never_killed(s
     assert contents(finished) == before
     assert started_at == [3, 0], "the second job goes on after its first epoch, the third starts"
     assert compared(cut) == compared(tmp_path / "whole")
-    assert (half_done / "metrics.csv").read_bytes() == (job_folder(tmp_path / "whole", "stock_seed2") / "metrics.csv").read_bytes()
+    assert (half_done / "metrics.csv").read_bytes() == (
+        job_folder(tmp_path / "whole", "stock_seed2") / "metrics.csv"
+    ).read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -150,19 +156,28 @@ def test_another_split_to_evaluate_needs_no_training(sweep, job):
     after = json.loads((job / "summary.json").read_text())["metrics"]
     assert started_at == []
     assert after["train/recall@10"] > 0
-    assert {key: after[key] for key in before if not key.startswith("train/")} == {key: before[key] for key in before if not key.startswith("train/")}
+    assert {key: after[key] for key in before if not key.startswith("train/")} == {
+        key: before[key] for key in before if not key.startswith("train/")
+    }
 
 
 def test_checkpoints_can_be_compared_without_training(sweep, job, tmp_path):
     checkpoints = [str(checkpoint_path(job, name)) for name in ("last", "best")]
-    assert sweep(*CLIP, "seed=1", "train=false", f"ckpt_path={','.join(checkpoints)}", "evaluate=[val]", folder="evaluated") == 0
+    assert (
+        sweep(
+            *CLIP, "seed=1", "train=false", f"ckpt_path={','.join(checkpoints)}", "evaluate=[val]", folder="evaluated"
+        )
+        == 0
+    )
     rows = compared(tmp_path / "evaluated")
     assert {row["ckpt_path"] for row in rows} == set(checkpoints)
     assert all(row["val/recall@1"] for row in rows)
 
 
 def test_a_failed_job_is_told_and_run_again(sweep, tmp_path):
-    """A value out of range and an error in the middle; the others run, the command exits with 1, and with 0 when they are mended."""
+    """A value out of range and an error in the middle; the others run, the command exits with 1, and with 0 when they
+    are mended.
+    """
 
     def breaks(self, batch, index):
         if self.global_step == 1:
@@ -173,11 +188,17 @@ def test_a_failed_job_is_told_and_run_again(sweep, tmp_path):
     NWayClip.training_step = breaks
     assert sweep(*CLIP, "seed=1", "optimizer.lr=-1.0,0.001") == 1
     rows = compared(tmp_path / "sweep")
-    reasons = ["seed 1: optimizer.lr=-1.0 is not positive; allowed: a number above 0", "seed 1: RuntimeError: out of memory"]
+    reasons = [
+        "seed 1: optimizer.lr=-1.0 is not positive; allowed: a number above 0",
+        "seed 1: RuntimeError: out of memory",
+    ]
     assert [row["failures"] for row in rows] == reasons
     NWayClip.training_step = step
     assert sweep(*CLIP, "seed=1", "optimizer.lr=0.001") == 1, "the impossible job is still in the folder"
-    assert sorted((row["ok"], row["failures"]) for row in compared(tmp_path / "sweep")) == [("0", reasons[0]), ("1", "")]
+    assert sorted((row["ok"], row["failures"]) for row in compared(tmp_path / "sweep")) == [
+        ("0", reasons[0]),
+        ("1", ""),
+    ]
 
 
 def test_results_of_another_configuration_are_refused_and_left_alone(sweep, job, capsys):
@@ -230,18 +251,30 @@ def test_a_job_waits_while_another_process_runs_it(tmp_path):
 
 def test_the_name_of_a_folder_is_the_job_and_nothing_else():
     def name(**values: object) -> str:
-        return job_hash(_root_=OmegaConf.create({"seed": 1, "lr": "${base}", "base": 0.1, "ckpt_path": None, "evaluate": [], "hydra": {}, **values}))
+        return job_hash(
+            _root_=OmegaConf.create(
+                {"seed": 1, "lr": "${base}", "base": 0.1, "ckpt_path": None, "evaluate": [], "hydra": {}, **values}
+            )
+        )
 
     assert name() == name(evaluate=["test"]) == name(hydra={"job": {"num": 3}}) == name(lr=0.1)
     assert len({name(), name(seed=2), name(base=0.2), name(ckpt_path="a.ckpt"), name(ckpt_path="b.ckpt")}) == 5
 
 
 def test_an_objective_that_is_not_there_is_the_worst(tmp_path):
-    assert [finite_objective(value, tmp_path) for value in (0.25, None, float("nan"), float("inf"))] == [0.25, WORST, WORST, WORST]
+    assert [finite_objective(value, tmp_path) for value in (0.25, None, float("nan"), float("inf"))] == [
+        0.25,
+        WORST,
+        WORST,
+        WORST,
+    ]
 
 
 def test_the_hash_in_a_checkpoint_is_read_without_its_tensors(job, tmp_path):
-    assert hash_in_checkpoint(checkpoint_path(job, "last")) == json.loads((job / "summary.json").read_text())["config_hash"]
+    assert (
+        hash_in_checkpoint(checkpoint_path(job, "last"))
+        == json.loads((job / "summary.json").read_text())["config_hash"]
+    )
     other = torch.load(checkpoint_path(job, "last"), weights_only=True) | {"callbacks": {}}
     torch.save(other, tmp_path / "other.ckpt")
     assert hash_in_checkpoint(tmp_path / "other.ckpt") is None

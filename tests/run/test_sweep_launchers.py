@@ -41,7 +41,12 @@ def test_a_search_survives_jobs_that_fail_or_measure_nothing(sweep, tmp_path):
 @pytest.mark.slow
 def test_a_search_goes_on_with_the_trials_that_it_has(sweep, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
-    arguments = ("experiment=search", "hydra.sweeper.params={backbone.lr: 'interval(1e-4, 1e-2)'}", *CLIP, "evaluate=[]")
+    arguments = (
+        "experiment=search",
+        "hydra.sweeper.params={backbone.lr: 'interval(1e-4, 1e-2)'}",
+        *CLIP,
+        "evaluate=[]",
+    )
     assert sweep(*arguments, "hydra.sweeper.n_trials=2") == 0
     jobs = sorted((tmp_path / "sweep").glob("stock_*"))
     before = [contents(job) for job in jobs]
@@ -57,7 +62,10 @@ def test_jobs_side_by_side(tmp_path):
     done = sweep_apart(tmp_path / "sweep", "experiment=parallel", *CLIP, "optimizer.lr=0.001,-1.0")
     assert done.returncode == 1, done.stdout + done.stderr
     rows = compared(tmp_path / "sweep")
-    assert [(row["optimizer.lr"], row["seeds"], row["failed"]) for row in rows] == [("0.001", "0", "0"), ("-1.0", "", "1")]
+    assert [(row["optimizer.lr"], row["seeds"], row["failed"]) for row in rows] == [
+        ("0.001", "0", "0"),
+        ("-1.0", "", "1"),
+    ]
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
-"""Picture files that disappear while a run uses them: training takes the next readable row, evaluation stops, a continued run has the same rows."""
+"""Picture files that disappear while a run uses them: training takes the next readable row, evaluation stops, a
+continued run has the same rows.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,16 @@ def root(tmp_path) -> Path:
 
 def arguments(root: Path, *more: str) -> list[str]:
     """The arguments of the smallest run on that folder."""
-    return [*SMALL, "data=coco", f"data.root={root}", "model=clip", "model.captions=1", "loss=stock", "data.vocab_size=300", *more]
+    return [
+        *SMALL,
+        "data=coco",
+        f"data.root={root}",
+        "model=clip",
+        "model.captions=1",
+        "loss=stock",
+        "data.vocab_size=300",
+        *more,
+    ]
 
 
 def source(root: Path) -> Coco:
@@ -91,7 +102,9 @@ def test_where_no_row_can_take_the_place_the_two_lines_name_the_file(root, split
     with pytest.raises(RunFailed) as error:
         list(prepared(data.dataset(split, training=training), ordered_batches(20, 4), workers))
     reason = (
-        "no picture of the split can be read" if training else f"{root / f'{split}2017' / '0002.png'} cannot be opened (No such file or directory)"
+        "no picture of the split can be read"
+        if training
+        else f"{root / f'{split}2017' / '0002.png'} cannot be opened (No such file or directory)"
     )
     assert str(error.value).splitlines()[0].startswith(f"{split}: {reason}")
     assert len(str(error.value).splitlines()) == 2
@@ -125,7 +138,9 @@ def test_a_validation_picture_that_disappears_stops_the_run_until_it_is_back(tmp
     file = root / "val2017" / "0007.png"
     content = file.read_bytes()
     vanish_after_start(monkeypatch, root, "val2017", 7)
-    command = arguments(root, f"hydra.run.dir={folder}", "trainer.checkpoint_every_n_steps=1", "trainer.num_sanity_val_steps=0")
+    command = arguments(
+        root, f"hydra.run.dir={folder}", "trainer.checkpoint_every_n_steps=1", "trainer.num_sanity_val_steps=0"
+    )
     assert train(monkeypatch, *command) == 1
     said = capsys.readouterr().err.strip().splitlines()
     assert said[-2:] == [
@@ -149,11 +164,14 @@ def train(monkeypatch, *arguments: str) -> int:
 def test_a_run_cannot_be_continued_with_data_of_another_size(small, tmp_path, root):
     config = arguments(root, "data.train_size=null")[len(SMALL) :]
     run(small(*config), tmp_path / "run")
-    write_captions(root, "train2017", {f"{number:04}.png": [f"caption {k}" for k in range(5)] for number in range(TRAIN - 1)})
+    write_captions(
+        root, "train2017", {f"{number:04}.png": [f"caption {k}" for k in range(5)] for number in range(TRAIN - 1)}
+    )
     with pytest.raises(ConfigError) as error:
         run(small(*config, "ckpt_path=last", "trainer.max_epochs=3"), tmp_path / "run")
     assert str(error.value) == (
-        "the data have 23 train, 20 val, 20 test samples now; allowed: those with which the run began, 24 train, 20 val, 20 test"
+        "the data have 23 train, 20 val, 20 test samples now; allowed: those with which the run began, 24 train, 20 "
+        "val, 20 test"
     )
 
 
@@ -177,7 +195,14 @@ def test_two_processes_replace_the_same_rows(tmp_path, monkeypatch, root):
     """The rows are those that one process with the whole batch replaces."""
     rows = "data.train_size=24"
     vanish_after_start(monkeypatch, root, "train2017", 5, 6)
-    two = arguments(root, rows, "trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=4", f"hydra.run.dir={tmp_path / 'two'}")
+    two = arguments(
+        root,
+        rows,
+        "trainer.strategy=ddp",
+        "trainer.devices=2",
+        "data.batch_size=4",
+        f"hydra.run.dir={tmp_path / 'two'}",
+    )
 
     together(lambda: sys.exit(train(monkeypatch, *two)), tmp_path)
     found = json.loads((tmp_path / "two" / "summary.json").read_text())

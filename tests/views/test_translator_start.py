@@ -23,14 +23,18 @@ def captions_of_one_length(context_length: int) -> torch.Tensor:
 
 
 def similarities(composed, model: str, backbone: str, seed: int, *overrides: str) -> dict[str, float]:
-    """View -> mean cosine between two different samples, at the start of a run. The image tower, which is not meant, is kept small."""
+    """View -> mean cosine between two different samples, at the start of a run. The image tower, which is not meant, is
+    kept small.
+    """
     small_images = ("backbone.vision_layers=1", "backbone.image_size=32", "backbone.patch_size=16")
     sizes = resolved_sizes(composed(f"model={model}", f"backbone={backbone}", *small_images, *overrides).backbone)
     torch.manual_seed(seed)
     plan = plan_views(model, 2)
     encoder = ViewEncoder(plan, sizes, TOKENS, projection="none", token_select="softmax", eot_select="argmax").eval()
     with torch.no_grad():
-        rows = F.normalize(encoder(torch.zeros(SAMPLES, 3, 32, 32), captions_of_one_length(sizes.context_length)).double(), dim=-1)
+        rows = F.normalize(
+            encoder(torch.zeros(SAMPLES, 3, 32, 32), captions_of_one_length(sizes.context_length)).double(), dim=-1
+        )
     cosines = rows @ rows.transpose(1, 2)
     means = (cosines.sum(dim=(1, 2)) - cosines.diagonal(dim1=1, dim2=2).sum(dim=1)) / (SAMPLES * (SAMPLES - 1))
     return dict(zip(plan.names, means.tolist(), strict=True))
@@ -55,7 +59,12 @@ def test_at_the_original_size_they_differ_as_caption_1_does(composed, seed):
 
 
 @pytest.mark.parametrize(
-    "changes", [("backbone.translator_layers=3",), ("backbone.text_width=192", "backbone.translator_ffn=768"), ("backbone.text_width=48",)]
+    "changes",
+    [
+        ("backbone.translator_layers=3",),
+        ("backbone.text_width=192", "backbone.translator_ffn=768"),
+        ("backbone.text_width=48",),
+    ],
 )
 def test_other_widths_and_depths_too(composed, changes):
     found = similarities(composed, "v534dim", "tiny", 0, *changes)
@@ -64,5 +73,7 @@ def test_other_widths_and_depths_too(composed, changes):
 
 def test_marians_own_weights_give_equal_views(composed):
     """What the rule is for."""
-    found = similarities(composed, "v534dim", "tiny", 0, "backbone.translator_norm=post", "backbone.translator_init=marian")
+    found = similarities(
+        composed, "v534dim", "tiny", 0, "backbone.translator_norm=post", "backbone.translator_init=marian"
+    )
     assert min(found["decoded_2"], found["encoded_2"]) > 0.99

@@ -18,7 +18,9 @@ from model.views.towers import SpecialTokens, build_towers, end_positions, load_
 from model.views.translate import END_CHOICES, TOKEN_CHOICES
 from tests.conftest import some_of_all
 
-TOKENS = SpecialTokens(begin=1, end=3, pad=0, vocabulary=50)  # an end of 2 would make transformers pool by its oldest rule
+TOKENS = SpecialTokens(
+    begin=1, end=3, pad=0, vocabulary=50
+)  # an end of 2 would make transformers pool by its oldest rule
 SIZES = SimpleNamespace(
     pretrained=None,
     image_size=16,
@@ -55,7 +57,15 @@ def make_batch(rows: int = 4, captions: int = 5, seed: int = 0) -> tuple[torch.T
     return images, tokens
 
 
-def make_encoder(model: str, captions: int, *, projection: str = "none", token_select: str = "softmax", eot_select: str = "argmax", reads=None):
+def make_encoder(
+    model: str,
+    captions: int,
+    *,
+    projection: str = "none",
+    token_select: str = "softmax",
+    eot_select: str = "argmax",
+    reads=None,
+):
     """Seeded."""
     torch.manual_seed(0)
     plan = plan_views(model, captions, reads)
@@ -91,11 +101,15 @@ def test_views_that_are_not_read_are_neither_made_nor_built(model):
 
 
 def test_the_image_and_caption_1_are_those_of_clip_itself():
-    """Against transformers' own get_image_features and get_text_features, whose pooling finds the end token by itself."""
+    """Against transformers' own get_image_features and get_text_features, whose pooling finds the end token by
+    itself.
+    """
     from transformers import CLIPConfig
 
     towers = build_towers(SIZES, TOKENS).eval()
-    config = CLIPConfig(text_config=towers.text.config.to_dict(), vision_config=towers.vision.config.to_dict(), projection_dim=16)
+    config = CLIPConfig(
+        text_config=towers.text.config.to_dict(), vision_config=towers.vision.config.to_dict(), projection_dim=16
+    )
     clip = CLIPModel(config).eval()
     for ours, theirs in ((towers.vision, clip.vision_model), (towers.text, clip.text_model)):
         theirs.load_state_dict(ours.state_dict())
@@ -105,7 +119,9 @@ def test_the_image_and_caption_1_are_those_of_clip_itself():
     with torch.no_grad():
         torch.testing.assert_close(towers.image(images), clip.get_image_features(pixel_values=images).pooler_output)
         caption = towers.caption(tokens[:, 0], end_positions(tokens[:, 0], TOKENS.end))
-        torch.testing.assert_close(caption, clip.get_text_features(input_ids=tokens[:, 0]).pooler_output, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(
+            caption, clip.get_text_features(input_ids=tokens[:, 0]).pooler_output, rtol=1e-5, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -152,13 +168,17 @@ def test_after_one_step_every_part_has_a_gradient(model, projection, token_selec
     encoder = make_encoder(model, 3, projection=projection, token_select=token_select, eot_select=eot_select)
     views = encoder(*make_batch())
     (views * torch.randn(views.shape, generator=torch.Generator().manual_seed(1))).sum().backward()
-    untouched = [name for name, p in encoder.named_parameters() if p.requires_grad and (p.grad is None or not bool(p.grad.any()))]
+    untouched = [
+        name for name, p in encoder.named_parameters() if p.requires_grad and (p.grad is None or not bool(p.grad.any()))
+    ]
     assert untouched == []
 
 
 @pytest.mark.parametrize("model", ["v534dim", "v5335dim"])
 def test_each_further_view_alone_reaches_the_translator_and_the_embeddings(model):
-    """A hard choice must not cut the gradient: each translated, decoded or encoded view by itself moves the encoder-decoder."""
+    """A hard choice must not cut the gradient: each translated, decoded or encoded view by itself moves the
+    encoder-decoder.
+    """
     for view in range(2, len(plan_views(model, 2).names)):
         encoder = make_encoder(model, 2, token_select="gumbel", eot_select="gumbel")
         encoder(*make_batch())[view].square().sum().backward()
@@ -216,7 +236,16 @@ def test_weights_of_another_precision_become_float32(tmp_path, dtype):
         assert torch.equal(loaded.text.state_dict()[name], weight.float()), name
 
 
-DAMAGE = ["weights_cut", "weights_text", "weights_missing", "weight_missing", "pickled", "config_text", "config_other", "resized"]
+DAMAGE = [
+    "weights_cut",
+    "weights_text",
+    "weights_missing",
+    "weight_missing",
+    "pickled",
+    "config_text",
+    "config_other",
+    "resized",
+]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -242,9 +271,13 @@ def test_what_is_no_clip_model_is_refused_in_one_line(tmp_path, damage):
     elif damage == "config_other":
         config.write_text(json.dumps({"model_type": "bert", "architectures": ["BertModel"], "hidden_size": 16}))
     else:
-        settings["projection_dim"] = settings["text_config"]["projection_dim"] = settings["vision_config"]["projection_dim"] = 24
+        settings["projection_dim"] = settings["text_config"]["projection_dim"] = settings["vision_config"][
+            "projection_dim"
+        ] = 24
         config.write_text(json.dumps(settings))
-    with pytest.raises(ConfigError, match=r"backbone\.pretrained=.*; allowed: a hub id or folder of a CLIP model") as caught:
+    with pytest.raises(
+        ConfigError, match=r"backbone\.pretrained=.*; allowed: a hub id or folder of a CLIP model"
+    ) as caught:
         load_towers(str(tmp_path), TOKENS)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "executed").exists()
@@ -263,7 +296,11 @@ class Planted:
 def saved_clip(folder: Path, dtype: torch.dtype) -> CLIPModel:
     """A small model of SIZES, saved in `folder`."""
     towers = build_towers(SIZES, TOKENS)
-    clip = CLIPModel(CLIPConfig(text_config=towers.text.config.to_dict(), vision_config=towers.vision.config.to_dict(), projection_dim=16)).to(dtype)
+    clip = CLIPModel(
+        CLIPConfig(
+            text_config=towers.text.config.to_dict(), vision_config=towers.vision.config.to_dict(), projection_dim=16
+        )
+    ).to(dtype)
     clip.save_pretrained(folder)
     return clip
 

@@ -22,7 +22,8 @@ Tensors = Sequence[Tensor]
 
 
 class FeatureKernel:
-    """The compiled loops of one integrand of so many numbers of a row and of a candidate. All tensors are contiguous and of one dtype.
+    """The compiled loops of one integrand of so many numbers of a row and of a candidate. All tensors are contiguous
+    and of one dtype.
 
     Its methods raise ValueError where a tensor has another shape, dtype or layout than they say.
     """
@@ -45,7 +46,9 @@ class FeatureKernel:
         """Adds to d_rows (T, F) and d_cols (B, F) what the gradient (T, B) of `cells` means for rows and cols."""
         features = cols[0].shape[1]
         if features % LANES:
-            padded = [[pad(x, (0, -features % LANES), value=1) for x in group] for group in (rows, cols, d_rows, d_cols)]
+            padded = [
+                [pad(x, (0, -features % LANES), value=1) for x in group] for group in (rows, cols, d_rows, d_cols)
+            ]
             self.pull(*padded[:2], grad, *padded[2:])
             for sums, made in zip((*d_rows, *d_cols), (*padded[2], *padded[3]), strict=True):
                 sums.copy_(made[:, :features])
@@ -53,16 +56,22 @@ class FeatureKernel:
         shape = len(rows[0]), len(cols[0])
         given = ctypes.c_void_p(address(grad, shape, cols[0].dtype))
         sizes = _sizes(*shape, features, torch.get_num_threads())
-        entry(self._pull, grad.dtype)(*self._both(rows, cols, *shape), given, *sizes, *self._both(d_rows, d_cols, *shape, like=cols[0]))
+        entry(self._pull, grad.dtype)(
+            *self._both(rows, cols, *shape), given, *sizes, *self._both(d_rows, d_cols, *shape, like=cols[0])
+        )
 
-    def _both(self, rows: Tensors, cols: Tensors, row_count: int, col_count: int, like: Tensor | None = None) -> list[ctypes.Array]:
+    def _both(
+        self, rows: Tensors, cols: Tensors, row_count: int, col_count: int, like: Tensor | None = None
+    ) -> list[ctypes.Array]:
         like = cols[0] if like is None else like
         groups = zip((rows, cols), self._counts, (row_count, col_count), strict=True)
         return [addresses(group, count, (size, like.shape[1]), like.dtype) for group, count, size in groups]
 
 
 def _whole_vectors(tensors: Tensors, features: int) -> Tensors:
-    """Features filled up to whole vectors. What they add to a sum is taken off with the match; with ones, every integrand is smooth."""
+    """Features filled up to whole vectors. What they add to a sum is taken off with the match; with ones, every
+    integrand is smooth.
+    """
     missing = -features % LANES
     return [pad(tensor, (0, missing), value=1) for tensor in tensors] if missing else tensors
 

@@ -13,10 +13,10 @@ from model.losses.integrands import Integrand
 from model.losses.symbols import Symbol, named
 
 # Blocks of TALL rows by WIDE candidates: what is loaded for one feature serves all their cells, so that the loops are
-# bound by arithmetic. Threads share the rows; backward they also take turns at the candidates, so that no two write to one
-# number. CLOSE candidates stay in the second cache while all rows of a thread pass.
-# An integrand sqrt(x) or sqrt(x) + plain is summed as head + plain + tail: head = x * near, near about 1 / sqrt(x), is
-# exact less that at the match, and tail, the rest of a Newton step, is small: no root is rounded to its own digits.
+# bound by arithmetic. Threads share the rows; backward they also take turns at the candidates, so that no two write to
+# one number. CLOSE candidates stay in the second cache while all rows of a thread pass. An integrand sqrt(x) or sqrt(x)
+# + plain is summed as head + plain + tail: head = x * near, near about 1 / sqrt(x), is exact less that at the match,
+# and tail, the rest of a Newton step, is small: no root is rounded to its own digits.
 SOURCE = """
 %(vectors)s
 %(helpers)s
@@ -234,7 +234,9 @@ EXPORT(double)
 
 def source(integrand: Integrand, row_count: int, col_count: int) -> str:
     """C++ of both loops for an integrand of so many numbers of a row and of a candidate."""
-    rows, cols = ([named(f"{letter}{j}") for j in range(count)] for letter, count in (("r", row_count), ("c", col_count)))
+    rows, cols = (
+        [named(f"{letter}{j}") for j in range(count)] for letter, count in (("r", row_count), ("c", col_count))
+    )
     result = integrand(*rows, *cols)
     radicand, plain = _parts(result)
     program = Program(result, [*rows, *cols])
@@ -276,7 +278,9 @@ def _inputs(side: str, symbols: Sequence[Symbol]) -> str:
 
 
 def _outputs(side: str, symbols: Sequence[Symbol], factors: dict[Symbol, float], scale: float) -> str:
-    return "".join(_output(f"d_{side}[{j}]", f"d_{symbol.data[0]}", factors[symbol] / scale) for j, symbol in enumerate(symbols))
+    return "".join(
+        _output(f"d_{side}[{j}]", f"d_{symbol.data[0]}", factors[symbol] / scale) for j, symbol in enumerate(symbols)
+    )
 
 
 def _output(total: str, term: str, ratio: float) -> str:

@@ -1,4 +1,5 @@
-"""One pass over a tile of a line: formula, cross-entropy against the match, and the derivatives of both, in float64 registers.
+"""One pass over a tile of a line: formula, cross-entropy against the match, and the derivatives of both, in float64
+registers.
 
 The formula is the score's own `line`, called with symbols. Shapes: T rows of a tile, B candidates.
 """
@@ -224,8 +225,12 @@ Formula = Callable[[Sequence[Symbol], Sequence[Symbol], Sequence[Symbol], Symbol
 
 
 def source(formula: Formula, cells: int, rows: int, cols: int) -> str:
-    """C++ of the kernel for a formula of so many cells, row statistics and column statistics, and the number of features."""
-    g, r, c = ([named(f"{letter}{k}") for k in range(count)] for letter, count in (("g", cells), ("r", rows), ("c", cols)))
+    """C++ of the kernel for a formula of so many cells, row statistics and column statistics, and the number of
+    features.
+    """
+    g, r, c = (
+        [named(f"{letter}{k}") for k in range(count)] for letter, count in (("g", cells), ("r", rows), ("c", cols))
+    )
     features = named("features")
     program = Program(formula(g, r, c, features), [*g, *r, *c, features])
     used = [[(k, symbol.data[0]) for k, symbol in enumerate(group) if program.uses(symbol)] for group in (g, r, c)]
@@ -257,7 +262,9 @@ def _plumbing(g: Inputs, r: Inputs, c: Inputs) -> dict[str, str]:
     """How inputs get from the arrays into scalars, and derivatives back."""
     cells = [f"const T {name} = p_{name}[c];" for _, name in g]
     return {
-        "cell_pointers": " ".join(f"const C* p_{name} = from[{k}] + here; C* q_{name} = to[{k}] + here;" for k, name in g),
+        "cell_pointers": " ".join(
+            f"const C* p_{name} = from[{k}] + here; C* q_{name} = to[{k}] + here;" for k, name in g
+        ),
         "share_pointers": " ".join(f"T* s_{name} = shares.data() + {k} * size;" for k, name in c),
         "row_inputs": " ".join(f"const T {name} = row[{k} * rows + i];" for k, name in r),
         "cell_inputs": " ".join([*cells, *(f"const T {name} = col[{k} * size + c];" for k, name in c)]),
@@ -292,28 +299,42 @@ class LineKernel:
         self._counts = cells, rows, cols
 
     def __call__(
-        self, tile: Sequence[Cells], first: int, stats: Sequence[Tensor], factors: Sequence[float], want: bool, sums: Sequence[Tensor]
+        self,
+        tile: Sequence[Cells],
+        first: int,
+        stats: Sequence[Tensor],
+        factors: Sequence[float],
+        want: bool,
+        sums: Sequence[Tensor],
     ) -> None:
         """tile: contiguous cells; stats: matched (T,), rows (r, T), cols (q, B); factors: off, diagonal, weight, F;
-        sums: (3,) of loss and derivatives by off and diagonal, then the gradients of the stats. Stats and sums are float64.
+        sums: (3,) of loss and derivatives by off and diagonal, then the gradients of the stats. Stats and sums are
+        float64.
 
         Raises ValueError where a tensor has another shape, dtype or layout than that."""
         count, r, q = self._counts
         rows, size, dtype = len(stats[0]), stats[2].shape[-1], tile[0].values.dtype
         values, grads = (
-            (ctypes.c_void_p * count)(*(address(part(cells), (size, rows) if cells.flipped else (rows, size), dtype) for cells in tile))
+            (ctypes.c_void_p * count)(
+                *(address(part(cells), (size, rows) if cells.flipped else (rows, size), dtype) for cells in tile)
+            )
             for part in (lambda cells: cells.values, lambda cells: cells.grad)
         )
         flipped = (ctypes.c_int64 * count)(*(cells.flipped for cells in tile))
         sizes = rows, size, match_range(first, rows, size), want, torch.get_num_threads()
         shapes = (rows,), (r, rows), (q, size)
-        places = [address(tensor, shape, torch.float64) for tensor, shape in zip((*stats, *sums), (*shapes, (3,), *shapes), strict=True)]
+        places = [
+            address(tensor, shape, torch.float64)
+            for tensor, shape in zip((*stats, *sums), (*shapes, (3,), *shapes), strict=True)
+        ]
         call = _Tile(*(ctypes.addressof(array) for array in (values, grads, flipped)), *sizes, *factors, *places)
         entry(self._calls, dtype)(ctypes.byref(call))
 
 
 @cached_with_owner
 def line_kernel(score: Score, n: int, cells: int, rows: int, cols: int) -> LineKernel | None:
-    """The kernel of a score of n views, whose lines have so many cells and statistics; None where nothing can compile it."""
+    """The kernel of a score of n views, whose lines have so many cells and statistics; None where nothing can compile
+    it.
+    """
     made = library(source(lambda g, r, c, features: score.line(g, r, c, n, features), cells, rows, cols))
     return LineKernel(made, cells, rows, cols) if made is not None else None

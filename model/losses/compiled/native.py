@@ -1,4 +1,5 @@
-"""C++ made at run time: compiled once, kept in the user's cache, loaded with ctypes. Without a compiler there is none of it.
+"""C++ made at run time: compiled once, kept in the user's cache, loaded with ctypes. Without a compiler there is none
+of it.
 
 The cache is trusted only where it is this user's alone, and a file in it only with the checksum that stands beside it.
 """
@@ -69,7 +70,8 @@ def _compile(source: str, flags: tuple[str, ...], path: Path) -> None:
         checksum.write_bytes(_checksum(made))
         for file in (made, checksum):
             file.chmod(0o700)
-        # Whole or not at all, whoever else is compiling it; a checksum of another build makes the next process build it again.
+        # Whole or not at all, whoever else is compiling it; a checksum of another build makes the next process build it
+        # again.
         checksum.replace(_checksum_file(path))
         made.replace(path)
 
@@ -85,7 +87,13 @@ def _checksum(path: Path) -> bytes:
 def _intact(path: Path) -> bool:
     """Whether a file is there, is this user's alone, and is what was written."""
     checksum = _checksum_file(path)
-    return path.is_file() and checksum.is_file() and is_private(path) and is_private(checksum) and checksum.read_bytes() == _checksum(path)
+    return (
+        path.is_file()
+        and checksum.is_file()
+        and is_private(path)
+        and is_private(checksum)
+        and checksum.read_bytes() == _checksum(path)
+    )
 
 
 def _call(*arguments: object) -> None:
@@ -96,5 +104,9 @@ def _call(*arguments: object) -> None:
 def _processor() -> str:
     """What -march=native depends on."""
     info = Path("/proc/cpuinfo")
-    flags = [line for line in info.read_text().splitlines() if line.startswith(("flags", "Features", "model name"))][:2] if info.exists() else []
+    flags = (
+        [line for line in info.read_text().splitlines() if line.startswith(("flags", "Features", "model name"))][:2]
+        if info.exists()
+        else []
+    )
     return "|".join([platform.machine(), platform.processor(), *flags])

@@ -57,7 +57,8 @@ SHARES = {
 
 
 class Program:
-    """C++ statements for one symbol: `value` declares its value as `result`; `derivatives` declares d_<input> from `seed`.
+    """C++ statements for one symbol: `value` declares its value as `result`; `derivatives` declares d_<input> from
+    `seed`.
 
     Of several symbols the values are `result0`, `result1`, … and the seeds `seed0`, `seed1`, ….
     """
@@ -69,7 +70,10 @@ class Program:
         seen: set[int] = set()
         for result in self.results.values():
             self._visit(result, seen)
-        self.names = {id(symbol): str(symbol.data[0]) if symbol.operation == "input" else f"t{k}" for k, symbol in enumerate(self.order)}
+        self.names = {
+            id(symbol): str(symbol.data[0]) if symbol.operation == "input" else f"t{k}"
+            for k, symbol in enumerate(self.order)
+        }
         self.inputs = inputs
 
     def _visit(self, symbol: Symbol, seen: set[int]) -> None:
@@ -81,7 +85,10 @@ class Program:
 
     def _fill(self, template: str, symbol: Symbol) -> str:
         words = {name: self.names[id(argument)] for name, argument in zip("ab", symbol.arguments, strict=False)}
-        words |= {name: str(value) if symbol.operation == "raise" else _literal(value) for name, value in zip("pq", symbol.data, strict=False)}
+        words |= {
+            name: str(value) if symbol.operation == "raise" else _literal(value)
+            for name, value in zip("pq", symbol.data, strict=False)
+        }
         own = self.names[id(symbol)]
         words |= {"t": own, "i": f"i_{own}", "d": f"d_{own}"}
         return "".join(words.get(word, word) for word in _words(template))
@@ -105,8 +112,12 @@ class Program:
         return "\n".join(lines)
 
     def derivatives(self) -> str:
-        """After `value`: declares d_<name> for every input, the derivative of the results times their seeds, added up."""
-        return self._back(lambda factor, code: (1.0, f"{code} * {_literal(factor)}") if factor != 1 else (factor, code))[0]
+        """After `value`: declares d_<name> for every input, the derivative of the results times their seeds, added
+        up.
+        """
+        return self._back(
+            lambda factor, code: (1.0, f"{code} * {_literal(factor)}") if factor != 1 else (factor, code)
+        )[0]
 
     def unscaled_derivatives(self) -> tuple[str, dict[Symbol, float]]:
         """The same but for a constant factor of each, which the caller applies where that costs nothing."""

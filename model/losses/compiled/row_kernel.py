@@ -1,8 +1,8 @@
 """The row-wise part of a loss in two passes over the views: forward to normalised operands and sums, and the way back.
 
-What is computed is the score's own `row_sums` and `crosses`, called with symbols. A sample's rows of all views are worked on
-together, in float64 registers: n views are read once and nothing of float64 and their size is held.
-Shapes: n views, B rows, F features.
+What is computed is the score's own `row_sums` and `crosses`, called with symbols. A sample's rows of all views are
+worked on together, in float64 registers: n views are read once and nothing of float64 and their size is held. Shapes: n
+views, B rows, F features.
 """
 
 from __future__ import annotations
@@ -149,7 +149,9 @@ def source(views: int, sums: Sequence[Symbol], operands: Sequence[Symbol], input
 
 
 class RowKernel:
-    """The compiled passes of a score, and which of its operands each of its products joins: `products` [direction][cross] -> (rows, cols)."""
+    """The compiled passes of a score, and which of its operands each of its products joins: `products`
+    [direction][cross] -> (rows, cols).
+    """
 
     def __init__(self, made: ctypes.CDLL, views: int, sums: int, operands: int, products: list[list[tuple[int, int]]]):
         self._forward = {torch.float32: made.forward_float, torch.float64: made.forward_double}
@@ -157,27 +159,37 @@ class RowKernel:
         self.views, self.sums, self.operands, self.products = views, sums, operands, products
 
     def forward(self, views: Sequence[Tensor], eps: float, normalised: bool, operands: Tensor) -> tuple[Tensor, Tensor]:
-        """n views (B, F), float32 and contiguous -> lengths (n, B) and sums (s, B), float64; writes the operands (m, B, F).
+        """n views (B, F), float32 and contiguous -> lengths (n, B) and sums (s, B), float64; writes the operands (m, B,
+        F).
 
         Raises ValueError where a tensor has another shape, dtype or layout than that, as `backward` does."""
         shape = views[0].shape
-        norms, sums = (torch.empty(count, shape[0], dtype=torch.float64, device="cpu") for count in (self.views, self.sums))
+        norms, sums = (
+            torch.empty(count, shape[0], dtype=torch.float64, device="cpu") for count in (self.views, self.sums)
+        )
         written = addresses(operands, self.operands, shape, operands.dtype)
         statistics = (ctypes.c_void_p(part.data_ptr()) for part in (norms, sums))
         entry(self._forward, operands.dtype)(*self._shared(views, eps, normalised), *statistics, written)
         return norms, sums
 
-    def backward(self, views: Sequence[Tensor], eps: float, normalised: bool, parts: Sequence[Tensor], factor: float) -> Tensor:
-        """The gradient of the views, (n, B, F) float32, times `factor`. parts: lengths, and the gradients of sums and operands."""
+    def backward(
+        self, views: Sequence[Tensor], eps: float, normalised: bool, parts: Sequence[Tensor], factor: float
+    ) -> Tensor:
+        """The gradient of the views, (n, B, F) float32, times `factor`. parts: lengths, and the gradients of sums and
+        operands.
+        """
         norms, d_sums, *d_operands = parts
         shape, dtype = views[0].shape, d_operands[0].dtype
         out = torch.empty(self.views, *shape, dtype=torch.float32, device="cpu")
         statistics = (
-            ctypes.c_void_p(address(part, (count, shape[0]), torch.float64)) for part, count in ((norms, self.views), (d_sums, self.sums))
+            ctypes.c_void_p(address(part, (count, shape[0]), torch.float64))
+            for part, count in ((norms, self.views), (d_sums, self.sums))
         )
         shared = self._shared(views, eps, normalised)
         read = addresses(d_operands, self.operands, shape, dtype)
-        entry(self._backward, dtype)(*shared, ctypes.c_double(factor), *statistics, read, ctypes.c_void_p(out.data_ptr()))
+        entry(self._backward, dtype)(
+            *shared, ctypes.c_double(factor), *statistics, read, ctypes.c_void_p(out.data_ptr())
+        )
         return out
 
     def _shared(self, views: Sequence[Tensor], eps: float, normalised: bool) -> list[object]:
@@ -189,13 +201,17 @@ class RowKernel:
 
 @cached_with_owner
 def row_kernel(score: Score, n: int) -> RowKernel | None:
-    """The passes of a score of n views; None where its rows need more than sums over features, or nothing can compile them."""
+    """The passes of a score of n views; None where its rows need more than sums over features, or nothing can compile
+    them.
+    """
     inputs = [named(f"x{k}") for k in range(n)]
     sums = score.row_sums(inputs)
     if sums is None:
         return None
     crosses: list[list[Product]] = [list(direction) for direction in score.crosses(inputs)]
-    operands = list(dict.fromkeys(side for direction in crosses for cross in direction for side in (cross.rows, cross.cols)))
+    operands = list(
+        dict.fromkeys(side for direction in crosses for cross in direction for side in (cross.rows, cross.cols))
+    )
     place = {operand: k for k, operand in enumerate(operands)}
     made = library(source(n, sums, operands, inputs))
     products = [[(place[cross.rows], place[cross.cols]) for cross in direction] for direction in crosses]

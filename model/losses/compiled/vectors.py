@@ -1,4 +1,6 @@
-"""C++ of vectors as wide as the processor's registers, with what a program of symbols calls on them beside `program.HELPERS`."""
+"""C++ of vectors as wide as the processor's registers, with what a program of symbols calls on them beside
+`program.HELPERS`.
+"""
 
 from __future__ import annotations
 

@@ -9,7 +9,9 @@ from weakref import WeakKeyDictionary
 
 
 def cached_with_owner(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Caches the results of `make` as functools.cache does, but holds the first argument weakly: its results are deleted together with it."""
+    """Caches the results of `make` as functools.cache does, but holds the first argument weakly: its results are
+    deleted together with it.
+    """
     made: WeakKeyDictionary[Any, dict[tuple, Any]] = WeakKeyDictionary()
 
     @wraps(make)

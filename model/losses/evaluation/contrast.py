@@ -1,4 +1,5 @@
-"""Cross-entropy of a line against its matching candidate, in the form that stays accurate when the batch is nearly solved.
+"""Cross-entropy of a line against its matching candidate, in the form that stays accurate when the batch is nearly
+solved.
 
 Shapes: T rows of a tile, B candidates.
 """
@@ -22,9 +23,10 @@ class Contrast(NamedTuple):
 def contrast(scores: Tensor, matched: Tensor, first: int, off: Tensor, diagonal: Tensor) -> Contrast:
     """softplus(lse), lse = logsumexp over c != i of off * scores[i, c] - diagonal * matched[i].
 
-    scores (T, B), whose row r belongs to sample first + r; matched (T,); off and diagonal: multipliers, scalars. It equals
-    logsumexp over all c minus the matching logit. log_softmax minus one-hot would lose up to 0.3 of a gradient that is
-    nearly zero, because it subtracts two numbers close to 1. A row without other candidates has loss and derivatives 0.
+    scores (T, B), whose row r belongs to sample first + r; matched (T,); off and diagonal: multipliers, scalars. It
+    equals logsumexp over all c minus the matching logit. log_softmax minus one-hot would lose up to 0.3 of a gradient
+    that is nearly zero, because it subtracts two numbers close to 1. A row without other candidates has loss and
+    derivatives 0.
     """
     logits = torch.sub(scores * off, (matched * diagonal).unsqueeze(1))
     logits.diagonal(first).fill_(-torch.inf)

@@ -20,7 +20,11 @@ def tiles(n: int, size: int, cells: int) -> Iterator[tuple[slice, ...]]:
     step = max(1, min(size, cells // size ** (n - 1 - fixed)))
     for lead in product(range(size), repeat=fixed):
         for start in range(0, size, step):
-            yield (*(slice(i, i + 1) for i in lead), slice(start, min(start + step, size)), *[slice(None)] * (n - 1 - fixed))
+            yield (
+                *(slice(i, i + 1) for i in lead),
+                slice(start, min(start + step, size)),
+                *[slice(None)] * (n - 1 - fixed),
+            )
 
 
 class _Dense(torch.autograd.Function):
@@ -52,7 +56,9 @@ class _Dense(torch.autograd.Function):
 
 
 def dense_scores(score: TupleScore, views: Tensor, dtype: torch.dtype, budget: int) -> Tensor:
-    """(n, B, F) normalised float64 rows -> scores (B,)*n in `dtype`, differentiable; a tile takes about `budget` bytes."""
+    """(n, B, F) normalised float64 rows -> scores (B,)*n in `dtype`, differentiable; a tile takes about `budget`
+    bytes.
+    """
     n, _, features = views.shape
     cells = max(1, budget // (8 * score.dense_width(n, features)))
     return _Dense.apply(score, cells, dtype, views)

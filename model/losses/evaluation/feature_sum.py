@@ -23,7 +23,8 @@ NATIVE_ROWS = 32
 
 @dataclass(frozen=True)
 class FeatureSum(Cross):
-    """sum_z integrand(numbers of row i, numbers of candidate c) minus its value at c = i; rows and cols are (B, F) each.
+    """sum_z integrand(numbers of row i, numbers of candidate c) minus its value at c = i; rows and cols are (B, F)
+    each.
 
     The value at c = i is taken off feature by feature, so that a sum of hundreds of numbers keeps the digits of its
     differences. It is a constant here: the caller adds the exact one.

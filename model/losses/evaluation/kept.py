@@ -1,4 +1,5 @@
-"""Inner products of two views that both of their directions need, made once and pulled once: 3 products a pair instead of 6.
+"""Inner products of two views that both of their directions need, made once and pulled once: 3 products a pair instead
+of 6.
 
 Shapes: n views, B rows.
 """

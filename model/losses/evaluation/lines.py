@@ -24,7 +24,8 @@ from model.losses.inputs import Views
 from model.losses.numerics import result_dtype, saturate
 from model.losses.score import Prepared
 
-# Cells of a block that stays in a core's cache through the passes of a formula (float64), and the bytes that each takes in them.
+# Cells of a block that stays in a core's cache through the passes of a formula (float64), and the bytes that each takes
+# in them.
 CACHED_CELLS = 1 << 16
 CELL_BYTES = 512
 # Rows of a tile at the most: its products are still large enough to be fast.
@@ -62,7 +63,9 @@ def line_tiles(lines: Lines, views: Tensor) -> Iterator[LineTile]:
     for d, crosses in enumerate(made.crosses()):
         for rows in row_blocks(size, max(1, lines.budget // (16 * 8 * (len(crosses) + 1) * size))):
             cells = [cross.cells(rows).double() for cross in crosses]
-            scores = lines.score.line(cells, made.prepared.rows[d][:, rows].unsqueeze(2), made.prepared.cols[d].unsqueeze(1), n, features)
+            scores = lines.score.line(
+                cells, made.prepared.rows[d][:, rows].unsqueeze(2), made.prepared.cols[d].unsqueeze(1), n, features
+            )
             yield LineTile(d, rows, scores, made.prepared.matched[d, rows])
 
 
@@ -76,7 +79,9 @@ class RowFigures(NamedTuple):
 
 
 def row_figures(lines: Lines, views: Tensor, off: Tensor, diagonal: Tensor, weights: Sequence[float]) -> RowFigures:
-    """The terms of the sum over rows in `line_loss`, without gradient. views: (n, B, F) float64; off, diagonal and weights: as for `line_loss`."""
+    """The terms of the sum over rows in `line_loss`, without gradient. views: (n, B, F) float64; off, diagonal and
+    weights: as for `line_loss`.
+    """
     size, directions = views.shape[1], len(weights)
     losses, wins = (torch.zeros(size, dtype=torch.float64, device=views.device) for _ in range(2))
     for d, rows, scores, matched in line_tiles(lines, views):
@@ -89,7 +94,9 @@ def row_figures(lines: Lines, views: Tensor, off: Tensor, diagonal: Tensor, weig
 
 class _LineLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, lines: Lines, weights: Sequence[float], want: bool, off: Tensor, diagonal: Tensor, *views: Tensor) -> Tensor:
+    def forward(
+        ctx, lines: Lines, weights: Sequence[float], want: bool, off: Tensor, diagonal: Tensor, *views: Tensor
+    ) -> Tensor:
         run = _Run(lines, views[0] if views[0].dim() == 3 else views, off, diagonal, want)
         run.all(weights)
         if want:
@@ -113,8 +120,9 @@ class _LineLoss(torch.autograd.Function):
 def line_loss(lines: Lines, views: Views, off: Tensor, diagonal: Tensor, weights: Sequence[float]) -> Tensor:
     """sum over directions d of weights[d] * sum over rows of the cross-entropy against the matching candidate.
 
-    views: n tensors (B, F) or one (n, B, F), any floating dtype; off and diagonal: multipliers of the other and of the matching
-    scores, scalars. Differentiable once by views, off and diagonal. The result is float64 for float64 views, else float32.
+    views: n tensors (B, F) or one (n, B, F), any floating dtype; off and diagonal: multipliers of the other and of the
+    matching scores, scalars. Differentiable once by views, off and diagonal. The result is float64 for float64 views,
+    else float32.
     """
     parts = (views,) if isinstance(views, Tensor) else tuple(views)
     want = torch.is_grad_enabled() and any(x.requires_grad for x in (*parts, off, diagonal))
@@ -139,7 +147,10 @@ class _Run:
         """Whether the blocks of all pairs of views, beside three copies of the views, fit the budget."""
         n, size, features = self.shape
         element = self.rows.dtype.itemsize
-        return self.lines.score.pairs_both_ways and kept_bytes(n, size, element) + 3 * n * size * features * element <= self.lines.budget
+        return (
+            self.lines.score.pairs_both_ways
+            and kept_bytes(n, size, element) + 3 * n * size * features * element <= self.lines.budget
+        )
 
     def all(self, weights: Sequence[float]) -> None:
         """Adds every direction."""
@@ -162,7 +173,9 @@ class _Run:
         step = max(1, min(TILE_ROWS, self.lines.budget // (8 * width * size)))
         memory = [self.lines.scratch.take((min(step, size), size), self.rows.dtype, self.loss.device) for _ in crosses]
         for rows in row_blocks(size, step):
-            tile = [cross.cells(rows, part[: rows.stop - rows.start]) for cross, part in zip(crosses, memory, strict=True)]
+            tile = [
+                cross.cells(rows, part[: rows.stop - rows.start]) for cross, part in zip(crosses, memory, strict=True)
+            ]
             self.tile(d, weight, rows, [Cells(values, values) for values in tile])
             if self.want:
                 for cross, values in zip(crosses, tile, strict=True):
@@ -170,7 +183,9 @@ class _Run:
         self.lines.scratch.give(memory)
 
     def tile(self, d: int, weight: float, rows: slice, tile: list[Cells]) -> None:
-        """Adds the loss and the small gradients of `rows`, and puts the gradients of the tile's cells into their places."""
+        """Adds the loss and the small gradients of `rows`, and puts the gradients of the tile's cells into their
+        places.
+        """
         kernel = self.kernel(len(tile), self.prepared.rows.shape[1], self.prepared.cols.shape[1])
         if kernel is None:
             for part in row_blocks(rows.stop - rows.start, self.block_rows()):
@@ -192,10 +207,16 @@ class _Run:
     def kernel(self, *counts: int) -> LineKernel | None:
         """The compiled pass, on CPUs and for batches that are worth it."""
         n, size, _ = self.shape
-        return line_kernel(self.lines.score, n, *counts) if self.loss.device.type == "cpu" and size >= NATIVE_ROWS else None
+        return (
+            line_kernel(self.lines.score, n, *counts)
+            if self.loss.device.type == "cpu" and size >= NATIVE_ROWS
+            else None
+        )
 
     def block_rows(self) -> int:
-        """Rows of a block: on a CPU as many as its cache holds, elsewhere, where every operation costs a start, as the budget does."""
+        """Rows of a block: on a CPU as many as its cache holds, elsewhere, where every operation costs a start, as the
+        budget does.
+        """
         cells = CACHED_CELLS if self.loss.device.type == "cpu" else self.lines.budget // CELL_BYTES
         return max(1, cells // self.shape[1])
 
@@ -204,7 +225,11 @@ class _Run:
         n, _, features = self.shape
         first = start + part.start
         rows = slice(first, start + part.stop)
-        inputs = [*(cells.rows(part).double() for cells in tile), self.prepared.rows[d][:, rows].unsqueeze(2), self.prepared.cols[d].unsqueeze(1)]
+        inputs = [
+            *(cells.rows(part).double() for cells in tile),
+            self.prepared.rows[d][:, rows].unsqueeze(2),
+            self.prepared.cols[d].unsqueeze(1),
+        ]
         inputs = [x.detach().requires_grad_(self.want) for x in inputs]
         with torch.set_grad_enabled(self.want):
             scores = self.lines.score.line(inputs[:-2], *inputs[-2:], n, features)
@@ -216,7 +241,9 @@ class _Run:
         self.d_off += weight * (made.push * scores.detach()).sum()
         self.d_diagonal -= weight * (made.pull * matched).sum()
         self.d_prepared.matched[d, rows] -= weight * self.diagonal * made.pull
-        *d_cells, d_rows, d_cols = torch.autograd.grad(scores, inputs, made.push.mul_(weight * self.off), allow_unused=True)
+        *d_cells, d_rows, d_cols = torch.autograd.grad(
+            scores, inputs, made.push.mul_(weight * self.off), allow_unused=True
+        )
         for cells, grad in zip(tile, d_cells, strict=True):
             cells.put(part, grad)
         if d_rows is not None:

@@ -1,4 +1,5 @@
-"""From views to what lines are made of, normalised rows, operands of the crosses, row-wise statistics, and the way back.
+"""From views to what lines are made of, normalised rows, operands of the crosses, row-wise statistics, and the way
+back.
 
 Shapes: n views, B rows, F features, D directions.
 """
@@ -16,18 +17,29 @@ from model.losses.compiled.row_kernel import RowKernel, row_kernel
 from model.losses.crosses import Cross, Gradients, Product, row_blocks
 from model.losses.evaluation.scratch import Scratch
 from model.losses.inputs import Views, stacked
-from model.losses.numerics import normalise, ordinary_lengths, ordinary_rows, result_dtype, saturate, to_float32, to_float64
+from model.losses.numerics import (
+    normalise,
+    ordinary_lengths,
+    ordinary_rows,
+    result_dtype,
+    saturate,
+    to_float32,
+    to_float64,
+)
 from model.losses.score import Prepared, Score
 
 # Batches from this size on are worth compiling for.
 NATIVE_ROWS = 32
-# Samples whose row-wise statistics are made at once on a CPU, to stay in its caches: 6 views of 128 rows and 512 features are 3 MiB.
+# Samples whose row-wise statistics are made at once on a CPU, to stay in its caches: 6 views of 128 rows and 512
+# features are 3 MiB.
 PREPARED_ROWS = 128
 
 
 @dataclass(frozen=True)
 class Lines:
-    """How views become line scores: the score, whether rows are normalised and with which eps, the budget of a tile in bytes."""
+    """How views become line scores: the score, whether rows are normalised and with which eps, the budget of a tile in
+    bytes.
+    """
 
     score: Score
     normalised: bool
@@ -45,7 +57,9 @@ class Lines:
 
 
 class Rows(ABC):
-    """The row-wise part of one evaluation. `prepared`: the statistics, outside autograd; `dtype`: that of the crosses."""
+    """The row-wise part of one evaluation. `prepared`: the statistics, outside autograd; `dtype`: that of the
+    crosses.
+    """
 
     prepared: Prepared
     dtype: torch.dtype
@@ -59,7 +73,9 @@ class Rows(ABC):
         return Gradients()
 
     def carry(self, sums: Gradients) -> Gradients:
-        """After a direction: takes what must not be held until the end; returns the sums to add the next direction's to."""
+        """After a direction: takes what must not be held until the end; returns the sums to add the next direction's
+        to.
+        """
         return sums
 
     @abstractmethod
@@ -71,15 +87,25 @@ class Rows(ABC):
 
     @abstractmethod
     def pull(self, views: Views, parts: Sequence[Tensor], grad: Tensor) -> Tensor:
-        """The gradient of the views, (n, B, F), float64 for float64 and float32 otherwise, times `grad`, a scalar, within its range."""
+        """The gradient of the views, (n, B, F), float64 for float64 and float32 otherwise, times `grad`, a scalar,
+        within its range.
+        """
 
 
 def rows_of(lines: Lines, views: Views, want: bool) -> Rows:
-    """The row-wise part for n `views`, compiled where that is possible and worth it. want: whether gradients will be asked for."""
+    """The row-wise part for n `views`, compiled where that is possible and worth it. want: whether gradients will be
+    asked for.
+    """
     first = views[0]
-    worth_it = first.device.type == "cpu" and len(first) >= NATIVE_ROWS and all(view.dtype != torch.float64 for view in views)
+    worth_it = (
+        first.device.type == "cpu" and len(first) >= NATIVE_ROWS and all(view.dtype != torch.float64 for view in views)
+    )
     kernel = row_kernel(lines.score, len(views)) if worth_it else None
-    return NativeRows(lines, kernel, views, want) if kernel is not None else EagerRows(lines, stacked(views).detach(), want)
+    return (
+        NativeRows(lines, kernel, views, want)
+        if kernel is not None
+        else EagerRows(lines, stacked(views).detach(), want)
+    )
 
 
 class NativeRows(Rows):

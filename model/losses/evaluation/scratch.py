@@ -1,4 +1,6 @@
-"""Memory that a loss keeps from step to step: pages that the system hands out anew cost as much as what is written into them."""
+"""Memory that a loss keeps from step to step: pages that the system hands out anew cost as much as what is written into
+them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from torch import Tensor
 
 
 class Scratch:
-    """Tensors that are free to be written over. `limit`: bytes that are kept at the most; what is more goes back to the system."""
+    """Tensors that are free to be written over. `limit`: bytes that are kept at the most; what is more goes back to the
+    system.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -28,7 +32,8 @@ class Scratch:
 
     def give(self, tensors: Sequence[Tensor]) -> None:
         """Takes tensors back. The oldest are let go first: those of another batch size."""
-        # torch keeps the memory of other devices itself; what was made in inference mode cannot be written to outside it.
+        # torch keeps the memory of other devices itself; what was made in inference mode cannot be written to outside
+        # it.
         self._free.extend(tensor for tensor in tensors if tensor.device.type == "cpu" and not tensor.is_inference())
         while sum(tensor.nbytes for tensor in self._free) > self.limit:
             self._free.pop(0)

@@ -1,5 +1,6 @@
-"""The elementwise family: scores made of sums over features of functions of S = sum_k x_k, Q = sum_k x_k^2, m = sum_k |x_k| / n
-and V = Q - S^2 / n. Sums of S and m separate into rows and candidates; the others are a `FeatureSum` per direction.
+"""The elementwise family: scores made of sums over features of functions of S = sum_k x_k, Q = sum_k x_k^2, m = sum_k
+|x_k| / n and V = Q - S^2 / n. Sums of S and m separate into rows and candidates; the others are a `FeatureSum` per
+direction.
 """
 
 from __future__ import annotations
@@ -85,7 +86,12 @@ class FeatureScore(TupleScore):
     row_copies = 100
     shares_operands = False  # the operands of one direction are three times as large as a view
 
-    def __init__(self, formula: Callable[[FeatureStats], Tensor], crossed: Sequence[CrossedSum], separable: Sequence[SeparableSum] = ()):
+    def __init__(
+        self,
+        formula: Callable[[FeatureStats], Tensor],
+        crossed: Sequence[CrossedSum],
+        separable: Sequence[SeparableSum] = (),
+    ):
         self.formula, self.crossed, self.separable = formula, crossed, separable
 
     def prepare(self, views: Tensor) -> Prepared:
@@ -94,7 +100,9 @@ class FeatureScore(TupleScore):
         shares = {one: one.share(n, views) for one in self.separable}
         matched = self.formula(FeatureStats(sums | {one: share.sum(0) for one, share in shares.items()}, n, features))
         # A cross holds differences from the matched sum, which therefore is a constant of its row.
-        rows = [one.detach().expand(n, b) for one in sums.values()] + [share.sum(0) - share for share in shares.values()]
+        rows = [one.detach().expand(n, b) for one in sums.values()] + [
+            share.sum(0) - share for share in shares.values()
+        ]
         cols = torch.stack(list(shares.values()), dim=1) if shares else views.new_zeros(n, 0, b)
         return Prepared(matched.expand(n, b), torch.stack(rows, dim=1), cols)
 

@@ -56,7 +56,9 @@ def _spread(views: Tensors) -> Tensor:
 
 
 def _spread_operands(integrand: Integrand) -> Callable[[Tensors, int], Operands]:
-    """V = sum_{k != d} (x_k - mean)^2 + (1 - 1/n) (x_d - mean)^2, mean of the other views: no difference of large numbers."""
+    """V = sum_{k != d} (x_k - mean)^2 + (1 - 1/n) (x_d - mean)^2, mean of the other views: no difference of large
+    numbers.
+    """
 
     def operands(views: Tensors, d: int) -> Operands:
         rest, share = others(views, d), math.sqrt(1 - 1 / len(views))

@@ -1,8 +1,10 @@
-"""Gram scores that need the products of every two views, R_k = S - x_k: n - 1 products of (B, F) by (F, B) per direction.
+"""Gram scores that need the products of every two views, R_k = S - x_k: n - 1 products of (B, F) by (F, B) per
+direction.
 
 On line a, with candidate c in view a: x_k.R_k becomes x_k[i].(S - x_a - x_k)[i] + x_k[i].x_a[c], and |R_k|^2 becomes
-|(S - x_a - x_k)[i]|^2 + 2 (R_a[i].x_a[c] - x_k[i].x_a[c]) + |x_a[c]|^2; for k = a they are R_a[i].x_a[c] and |R_a[i]|^2.
-A length |R_k| below 1e-8 off the match, where views cancel, is rounding: sums of inner products do not resolve it.
+|(S - x_a - x_k)[i]|^2 + 2 (R_a[i].x_a[c] - x_k[i].x_a[c]) + |x_a[c]|^2; for k = a they are R_a[i].x_a[c] and
+|R_a[i]|^2. A length |R_k| below 1e-8 off the match, where views cancel, is rounding: sums of inner products do not
+resolve it.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def normsv5(s: PairStats) -> Tensor:
 
 
 def stable_norm(s: PairStats) -> Tensor:
-    """sum_k clamp(x_k.S / (|S| + eps), -1, 1) (old StableLossFunctions): `norms`, the clamp is never active on unit rows."""
+    """sum_k clamp(x_k.S / (|S| + eps), -1, 1) (old StableLossFunctions): `norms`, the clamp is never active on unit
+    rows.
+    """
     along = [cross + square for cross, square in zip(s.cross, s.square, strict=True)]
     length = safe_sqrt(reduce(add, along)) + s.eps
     return reduce(add, [(one / length).clamp(-1, 1) for one in along])
@@ -64,13 +68,18 @@ class PairScore(TupleScore):
         return self.from_parts((views * rest).sum(-1), rest.square().sum(-1), pair)
 
     def from_parts(self, cross: Tensor, rest_square: Tensor, pair: Tensor) -> Prepared:
-        """x_k.R_k and |R_k|^2, (n, b), and the inner products (n, n, b) of the views of a sample -> row-wise statistics."""
+        """x_k.R_k and |R_k|^2, (n, b), and the inner products (n, n, b) of the views of a sample -> row-wise
+        statistics.
+        """
         n, square = len(cross), pair.diagonal().T
         matched = self.formula(PairStats(cross, rest_square, square, self.eps))
         # [a, k]: x_k.(S - x_a - x_k), and |S - x_a - x_k|^2 by x_a.R_k = x_a.S - x_a.x_k
         without_cross = cross - pair
         without_square = rest_square - 2 * ((cross + square).unsqueeze(1) - pair) + square.unsqueeze(1)
-        rows = [[*others(without_cross[a], a), *others(without_square[a], a), rest_square[a], *others(square, a)] for a in range(n)]
+        rows = [
+            [*others(without_cross[a], a), *others(without_square[a], a), rest_square[a], *others(square, a)]
+            for a in range(n)
+        ]
         return Prepared(matched.expand(n, -1), torch.stack([torch.stack(row) for row in rows]), square.unsqueeze(1))
 
     def crosses(self, views: Sequence[Value]) -> Iterator[list[Cross]]:

@@ -29,8 +29,9 @@ class MatrixScore(Score):
 
     @abstractmethod
     def joined(self, views: Tensor, a: int, rows: slice) -> Tensor:
-        """(n, B, F) normalised rows -> (T, B): the score of the samples whose view a is row c and whose other views are row i of `rows`, as the
-        loss scores a match, summed over directions."""
+        """(n, B, F) normalised rows -> (T, B): the score of the samples whose view a is row c and whose other views are
+        row i of `rows`, as the loss scores a match, summed over directions.
+        """
 
 
 class InnerProducts(MatrixScore):
@@ -49,7 +50,9 @@ class InnerProducts(MatrixScore):
         return reduce(add, cells)
 
     def pair_weights(self, n: int) -> Tensor:
-        """(n, n): a sample's score is the sum over j and k of [j, k] x_j.x_k; read off the crosses of n views that are the axes of n features."""
+        """(n, n): a sample's score is the sum over j and k of [j, k] x_j.x_k; read off the crosses of n views that are
+        the axes of n features.
+        """
         axes = torch.eye(n, dtype=torch.float64, device="cpu").unsqueeze(1)
         return reduce(add, [cross.rows.T @ cross.cols for crosses in self.crosses(axes.unbind()) for cross in crosses])
 
@@ -93,7 +96,9 @@ class Stock(InnerProducts):
 
 
 class FirstAndRest(InnerProducts):
-    """`normsvc` (old calculate_lossNormsvc): sum_{k>=2} x_1 x_kᵀ / (2 (n-1)), and sum_{k>=2} sum_{j!=k} x_k x_jᵀ / (2 (n-1)^2)."""
+    """`normsvc` (old calculate_lossNormsvc): sum_{k>=2} x_1 x_kᵀ / (2 (n-1)), and sum_{k>=2} sum_{j!=k} x_k x_jᵀ / (2
+    (n-1)^2).
+    """
 
     def directions(self, n: int) -> int:
         return 2
@@ -121,7 +126,9 @@ class AllPairs(InnerProducts):
 
 
 class DistinctPairs(InnerProducts):
-    """`pairwise_clip`: the mean of CLIP (Radford et al. 2021) over all pairs of different views, both directions of each."""
+    """`pairwise_clip`: the mean of CLIP (Radford et al. 2021) over all pairs of different views, both directions of
+    each.
+    """
 
     def directions(self, n: int) -> int:
         return n * (n - 1)
@@ -172,7 +179,9 @@ class ToMean(MatrixScore):
         toward, free_square = total @ free.T, free.square().sum(-1)
         dots = [((x * total).sum(-1, keepdim=True) + x @ free.T) / n for x in rest] + [(toward + free_square) / n]
         mean_square = (total.square().sum(-1, keepdim=True) + 2 * toward + free_square) / n**2
-        return 2 * self.of_products(dots, [*(x.square().sum(-1, keepdim=True) for x in rest), free_square], mean_square.clamp(0))
+        return 2 * self.of_products(
+            dots, [*(x.square().sum(-1, keepdim=True) for x in rest), free_square], mean_square.clamp(0)
+        )
 
     def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
         centre = self.centre(views)
@@ -213,10 +222,14 @@ class DistanceToMean(ToMean):
         centre = self.centre(views.unbind())
         matched = stable_distance((views - centre).square().sum(-1), n, self.eps)
         square, centre_square = views.square().sum(-1), centre.square().sum(-1).expand(n, b)
-        return Prepared(matched.expand(2, b), torch.stack([square, centre_square]), torch.stack([centre_square, square]))
+        return Prepared(
+            matched.expand(2, b), torch.stack([square, centre_square]), torch.stack([centre_square, square])
+        )
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         return stable_distance([rows[k] + cols[k] - 2 * cell for k, cell in enumerate(cells)], n, self.eps)
 
     def of_products(self, dots: Sequence[Tensor], squares: Sequence[Tensor], mean_square: Tensor) -> Tensor:
-        return stable_distance([square - 2 * dot + mean_square for square, dot in zip(squares, dots, strict=True)], len(dots), self.eps)
+        return stable_distance(
+            [square - 2 * dot + mean_square for square, dot in zip(squares, dots, strict=True)], len(dots), self.eps
+        )

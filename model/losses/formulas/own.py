@@ -22,21 +22,30 @@ DenseFunction = Callable[[Sequence[Tensor]], Tensor]
 def scores_of(function: DenseFunction, views: Sequence[Tensor]) -> Tensor:
     """The scores of all tuples of n `views` (B_k, F), in the views' dtype.
 
-    Raises ValueError where the function gives anything but a real floating-point tensor (B_1, …, B_n) on the views' device, and where it writes to
-    the views.
+    Raises ValueError where the function gives anything but a real floating-point tensor (B_1, …, B_n) on the views'
+    device, and where it writes to the views.
     """
     name = name_of(function)
     expected = tuple(len(view) for view in views)
     before = _versions(views)
     scores = function(list(views))
     if not isinstance(scores, Tensor):
-        raise ValueError(f"loss function {name}: {type(scores).__name__} returned for views of {expected} rows; accepted: a tensor {expected}")
+        raise ValueError(
+            f"loss function {name}: {type(scores).__name__} returned for views of {expected} rows; accepted: a "
+            f"tensor {expected}"
+        )
     if scores.shape != expected:
-        raise ValueError(f"loss function {name}: shape {tuple(scores.shape)} returned for views of {expected} rows; accepted: {expected}")
+        raise ValueError(
+            f"loss function {name}: shape {tuple(scores.shape)} returned for views of {expected} rows; accepted: "
+            f"{expected}"
+        )
     if not scores.is_floating_point():
         raise ValueError(f"loss function {name}: dtype {scores.dtype} returned; accepted: {views[0].dtype}")
     if scores.device != views[0].device:
-        raise ValueError(f"loss function {name}: scores on {scores.device} returned; accepted: {views[0].device}, where the views are")
+        raise ValueError(
+            f"loss function {name}: scores on {scores.device} returned; accepted: {views[0].device}, where the views "
+            f"are"
+        )
     if _versions(views) != before:
         raise ValueError(f"loss function {name}: views changed in place; accepted: a function that only reads them")
     return scores.to(views[0].dtype)
@@ -44,12 +53,15 @@ def scores_of(function: DenseFunction, views: Sequence[Tensor]) -> Tensor:
 
 @torch.no_grad()
 def check_rows_apart(function: DenseFunction, views: Sequence[Tensor], score: Tensor) -> None:
-    """Raises ValueError unless the first tuple has this score whatever other rows are there: lines and all tuples would be two losses otherwise."""
+    """Raises ValueError unless the first tuple has this score whatever other rows are there: lines and all tuples would
+    be two losses otherwise.
+    """
     for d in range(len(views)):
         beside = scores_of(function, [view[: 1 + (k == d)] for k, view in enumerate(views)])[(0,) * len(views)]
         if not torch.isclose(beside, score, rtol=1e-4, atol=1e-4, equal_nan=True):
             raise ValueError(
-                f"loss function {name_of(function)}: scores {score:.6g} and {beside:.6g} of one tuple beside different rows; "
+                f"loss function {name_of(function)}: scores {score:.6g} and {beside:.6g} of one tuple beside "
+                f"different rows; "
                 "accepted: a function of a tuple's own rows, without random numbers"
             )
 

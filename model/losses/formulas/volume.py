@@ -1,4 +1,5 @@
-"""The Gram volume of a tuple: how much of space its n rows span. Gram family, n - 1 products of (B, F) by (F, B) per direction.
+"""The Gram volume of a tuple: how much of space its n rows span. Gram family, n - 1 products of (B, F) by (F, B) per
+direction.
 
 On line a the other rows are fixed, G their Gram matrix, and the candidate x adds a dimension of height^2
 |x|^2 - g' inverse(G) g with g_k = x_k.x (the Schur complement), so volume^2 = det(G) * height^2.
@@ -19,13 +20,15 @@ from model.losses.formulas.gram import block
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
 from model.losses.score import Prepared, TupleScore, on_axes, others
 
-# Added to the diagonal of a Gram matrix: where two views of a sample are equal the plain volume is 0 whatever the others
-# are, and its gradient is none; with this it is a thousandth of the volume of the others.
+# Added to the diagonal of a Gram matrix: where two views of a sample are equal the plain volume is 0 whatever the
+# others are, and its gradient is none; with this it is a thousandth of the volume of the others.
 RIDGE = 1e-6
 
 
 def gram(square_volume: Value) -> Value:
-    """-sqrt(det(G + 1e-6)), G the Gram matrix of the views (Cicchetti et al. 2025, there without the 1e-6). Least spread, highest score."""
+    """-sqrt(det(G + 1e-6)), G the Gram matrix of the views (Cicchetti et al. 2025, there without the 1e-6). Least
+    spread, highest score.
+    """
     return 0 - safe_sqrt(square_volume)
 
 
@@ -50,7 +53,9 @@ class VolumeScore(TupleScore):
         for d, own in enumerate(views):
             yield [Product(view, own) for view in others(views, d)]
 
-    def line(self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: int) -> Value:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: int
+    ) -> Value:
         pairs = [(j, k) for j in range(n - 1) for k in range(j, n - 1)]
         terms = [(1 if j == k else 2) * (rows[1 + at] * cells[j] * cells[k]) for at, (j, k) in enumerate(pairs)]
         return gram(rows[0] * (cols[0] - reduce(add, terms)))
@@ -60,7 +65,9 @@ class VolumeScore(TupleScore):
         shape = torch.broadcast_shapes(*(on_axes(view[:, 0], [k], n).shape for k, view in enumerate(views)))
         square = [on_axes(view.square().sum(-1) + RIDGE, [k], n) for k, view in enumerate(views)]
         entries = [square[j] if j == k else block(views, j, k) for j in range(n) for k in range(n)]
-        return gram(torch.linalg.det(torch.stack([entry.expand(shape) for entry in entries], dim=-1).unflatten(-1, (n, n))))
+        return gram(
+            torch.linalg.det(torch.stack([entry.expand(shape) for entry in entries], dim=-1).unflatten(-1, (n, n)))
+        )
 
     def dense_width(self, n: int, features: int) -> int:
         return 4 * n * n

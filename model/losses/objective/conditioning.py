@@ -25,8 +25,9 @@ NO_REACH = 0.1
 def initial_scale(loss: ContrastiveLoss, views: Views) -> tuple[float, float]:
     """`loss.scale_init=auto`: (natural logarithm of the first multiplier, largest multiplier allowed).
 
-    The multiplier gives the line logits of `views` (n tensors (B, F)) a standard deviation of 1 off the match; the cap is ten
-    times that, at least 100. Where the scores do not differ (one row, equal rows) they are the original's 1/0.07 and 100.
+    The multiplier gives the line logits of `views` (n tensors (B, F)) a standard deviation of 1 off the match; the cap
+    is ten times that, at least 100. Where the scores do not differ (one row, equal rows) they are the original's 1/0.07
+    and 100.
     """
     spread = _spread(loss, views)
     if spread == 0:
@@ -36,16 +37,23 @@ def initial_scale(loss: ContrastiveLoss, views: Views) -> tuple[float, float]:
 
 @torch.no_grad()
 def reach_warning(loss: ContrastiveLoss, views: Views, logit_scale: float | Tensor) -> str | None:
-    """Says so when logits at this n, F and multiplier cannot leave chance: neither those of `views`, nor those of views that agree."""
+    """Says so when logits at this n, F and multiplier cannot leave chance: neither those of `views`, nor those of views
+    that agree.
+    """
     scale, agreeing = float(logit_scale), [views[0]] * len(views)
     lines = _leading(loss, agreeing)
-    gap = (lines.diagonal(dim1=1, dim2=2) - _off_match(lines).mean(2)).abs().amax().item() if lines.shape[1] > 1 else math.inf
+    gap = (
+        (lines.diagonal(dim1=1, dim2=2) - _off_match(lines).mean(2)).abs().amax().item()
+        if lines.shape[1] > 1
+        else math.inf
+    )
     reach = scale * loss.off_weight(len(views), len(views[0])) * max(gap, _spread(loss, views))
     if reach >= NO_REACH or not loss.uses_scale:
         return None
     n, features = len(views), views[0].shape[1]
     return (
-        f"loss={loss.name} cannot leave chance: with {n} views of {features} features its logits differ by at most {reach:.1e} "
+        f"loss={loss.name} cannot leave chance: with {n} views of {features} features its logits differ by at most "
+        f"{reach:.1e} "
         f"at logit_scale={scale:.3g}, even where all views agree; loss.scale_init=auto starts where they differ by 1"
     )
 
@@ -63,7 +71,9 @@ def _off_match(lines: Tensor) -> Tensor:
 
 
 def _spread(loss: ContrastiveLoss, views: Views) -> float:
-    """Standard deviation of the line scores off the match, times the mask's weight there; 0 for one row, and for a spread that is rounding."""
+    """Standard deviation of the line scores off the match, times the mask's weight there; 0 for one row, and for a
+    spread that is rounding.
+    """
     scores = _off_match(_leading(loss, views))
     if not scores.numel() or (spread := scores.std(correction=0)) <= 1e-12 * scores.abs().amax():
         return 0.0

@@ -1,7 +1,8 @@
 """Arithmetic that no switch of the process changes: no autocast, and float32 products in float32.
 
-`torch.set_float32_matmul_precision`, the TF32 flags and their successors let matrix products of float32 round their inputs to 10 or 7 bits. These
-switches belong to the whole process: while a loss runs they say full precision, and afterwards what they said before.
+`torch.set_float32_matmul_precision`, the TF32 flags and their successors let matrix products of float32 round their
+inputs to 10 or 7 bits. These switches belong to the whole process: while a loss runs they say full precision, and
+afterwards what they said before.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def _attribute(owner: Any, full: str) -> Switch:
 
 def switches() -> list[Switch]:
     """Those of matrix products: by kind of device where torch has them (2.9 and newer), else the one for all."""
-    owners = [getattr(torch.backends.cuda, "matmul", None), getattr(getattr(torch.backends, "mkldnn", None), "matmul", None)]
+    owners = [
+        getattr(torch.backends.cuda, "matmul", None),
+        getattr(getattr(torch.backends, "mkldnn", None), "matmul", None),
+    ]
     if all(hasattr(owner, "fp32_precision") for owner in owners):
         return [_attribute(owner, "ieee") for owner in owners]
     return [Switch(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")]
@@ -67,7 +71,9 @@ _PRODUCTS = _FullProducts()
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """For the forward pass of a loss, on every kind of device that may hold the views. Backward passes make no float32 product."""
+    """For the forward pass of a loss, on every kind of device that may hold the views. Backward passes make no float32
+    product.
+    """
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         _PRODUCTS.enter()
         try:

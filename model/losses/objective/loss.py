@@ -39,7 +39,8 @@ class ContrastiveLoss(nn.Module, ABC):
         self.reads, self.notices = reads, notices
 
     def forward(self, views: Views, logit_scale: Tensor) -> Tensor:
-        """n tensors (B, F) or one (n, B, F), and the multiplier of the scores -> the loss, a scalar of float32 (float64 for float64).
+        """n tensors (B, F) or one (n, B, F), and the multiplier of the scores -> the loss, a scalar of float32 (float64
+        for float64).
 
         Raises ValueError or TypeError, see `check_views`.
         """
@@ -64,10 +65,12 @@ class ContrastiveLoss(nn.Module, ABC):
 
     @torch.no_grad()
     def row_figures(self, views: Views, logit_scale: Tensor) -> RowFigures:
-        """The loss of each row, whose mean over rows is what `forward` returns, and the share of its lines that each row wins.
+        """The loss of each row, whose mean over rows is what `forward` returns, and the share of its lines that each
+        row wins.
 
-        An evaluation leaves out the rows that are candidates only. A tuple off the lines counts for its row of the first view. Without gradient,
-        float64, in tiles of the memory budget. Arguments and errors are those of `forward`.
+        An evaluation leaves out the rows that are candidates only. A tuple off the lines counts for its row of the
+        first view. Without gradient, float64, in tiles of the memory budget. Arguments and errors are those of
+        `forward`.
         """
         with full_precision():
             views = widen(stacked(check_views(views, self.reads)))
@@ -77,8 +80,9 @@ class ContrastiveLoss(nn.Module, ABC):
 
     @torch.no_grad()
     def rest_tiles(self, views: Views) -> Iterator[tuple[int, slice, Tensor]]:
-        """View a, rows, and the scores (T, B), float64, of every row of a as the candidate beside the other views of those rows: what
-        finds a view from the n - 1 others. Without gradient, in tiles of the memory budget; the matching candidate of row i is i.
+        """View a, rows, and the scores (T, B), float64, of every row of a as the candidate beside the other views of
+        those rows: what finds a view from the n - 1 others. Without gradient, in tiles of the memory budget; the
+        matching candidate of row i is i.
 
         A loss of pairs scores a sample by the sum of its pair scores."""
         tiles = self._rest_tiles(stacked(check_views(views, self.reads)))
@@ -175,7 +179,10 @@ class TupleLoss(ContrastiveLoss):
     def _all(self, views: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
         n, size, _ = views.shape
         if size**n > DENSE_CELLS:
-            raise ValueError(f"views: {n} of {size} rows given, {size}^{n} tuples; accepted: up to {DENSE_CELLS} tuples, or evaluation along lines")
+            raise ValueError(
+                f"views: {n} of {size} rows given, {size}^{n} tuples; accepted: up to {DENSE_CELLS} tuples, or "
+                f"evaluation along lines"
+            )
         rows = normalise(widen(views), self._lines.eps) if self._lines.normalised else widen(views)
         return dense_scores(self._lines.score, rows, dtype, self._lines.budget)
 
@@ -197,7 +204,9 @@ class DenseLoss(TupleLoss):
         """(n, B, F) -> (B,) sums over the tuples of each row of the first view."""
         scores = self._all(views)
         weights = self.mask.cell_weights(*views.shape[:2], scores)
-        return cross_entropy(scale * scores * weights, self._targets(self._all, views) * weights, self._axes(len(views)))
+        return cross_entropy(
+            scale * scores * weights, self._targets(self._all, views) * weights, self._axes(len(views))
+        )
 
 
 class SigmoidLoss(DenseLoss):

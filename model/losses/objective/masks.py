@@ -53,7 +53,9 @@ class Mask(nn.Module):
 
 
 class ExtremesMask(Mask):
-    """`loss.mask=extremes`: 1 for the two lowest and the two highest classes, else 0. A line has only the two highest."""
+    """`loss.mask=extremes`: 1 for the two lowest and the two highest classes, else 0. A line has only the two
+    highest.
+    """
 
     def cell_weights(self, n: int, size: int, like: Tensor) -> Tensor:
         values = class_values(n, size)
@@ -91,7 +93,9 @@ class LearnedMask(Mask):
         if n != self.views:
             raise ValueError(f"views: {n} given; accepted: {self.views}, for which loss.mask=learned was made")
         if size > self.batch_size and class_values(n, size) != self.values:
-            raise ValueError(f"views: {size} rows given; accepted: {self.batch_size} or fewer, for which loss.mask=learned was made")
+            raise ValueError(
+                f"views: {size} rows given; accepted: {self.batch_size} or fewer, for which loss.mask=learned was made"
+            )
         alpha = self.alpha.double()
         norm = alpha.norm()
         return torch.where(norm > 0, alpha / torch.where(norm > 0, norm, 1), alpha).softmax(0)

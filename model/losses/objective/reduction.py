@@ -25,8 +25,9 @@ def cross_entropy(logits: Tensor, targets: Tensor, weights: Sequence[float]) -> 
 
 
 def sigmoid_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """(B,), by row of the first view. `loss.mask=sigmoid`: -sum log sigmoid(logits * targets), both min-max scaled to [-1, 1]. A factor of the
-    logits cancels."""
+    """(B,), by row of the first view. `loss.mask=sigmoid`: -sum log sigmoid(logits * targets), both min-max scaled to
+    [-1, 1]. A factor of the logits cancels.
+    """
     return -logsigmoid(min_max(logits) * min_max(targets)).flatten(1).sum(1)
 
 

@@ -14,9 +14,11 @@ from model.losses.objective.loss import PairLoss
 
 
 class SiglipLoss(PairLoss):
-    """`siglip` (Zhai et al. 2023): -sum over all cells of log sigmoid(z (scale x_1.x_2 + bias)), z = 1 at a match and -1 elsewhere.
+    """`siglip` (Zhai et al. 2023): -sum over all cells of log sigmoid(z (scale x_1.x_2 + bias)), z = 1 at a match and
+    -1 elsewhere.
 
-    `bias` is learned and starts at -10, as in the paper, so that the first loss is that of the B matches. The mean is over B rows.
+    `bias` is learned and starts at -10, as in the paper, so that the first loss is that of the B matches. The mean is
+    over B rows.
     """
 
     def __init__(self, lines: Lines, **rest):

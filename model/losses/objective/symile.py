@@ -50,8 +50,8 @@ class PairingScore(ProductScore):
 class SymileLoss(TupleLoss):
     """`symile` (Saporta et al. 2024): for each anchor view, row i against its own sample and B - 1 random tuples.
 
-    The permutations are a function of the seed and of `draws`, which counts the evaluations in training and is part of the
-    checkpoint: a resumed run draws the same tuples, and nothing changes between two steps.
+    The permutations are a function of the seed and of `draws`, which counts the evaluations in training and is part of
+    the checkpoint: a resumed run draws the same tuples, and nothing changes between two steps.
     """
 
     def __init__(self, lines: Lines, *, seed: int, **rest):

@@ -37,7 +37,10 @@ class SoftTargets:
         """score: (n, B, F) rows as they are given to the loss -> (B,)*n; views (n, B, F) -> targets (B,)*n float64."""
         n, size, features = views.shape
         if self.kept is None or len(self.kept) < size or self.kept.dim() != n:
-            shape, generator = (max(size, self.batch_size or 0), features), torch.Generator("cpu").manual_seed(self.seed)
+            shape, generator = (
+                (max(size, self.batch_size or 0), features),
+                torch.Generator("cpu").manual_seed(self.seed),
+            )
             drawn = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
             with torch.no_grad():
                 self.kept = score(drawn.to(views.device).expand(n, -1, -1)).softmax(1)
