@@ -49,7 +49,7 @@ ROOMS = {
     },
     "losses/ground": {
         f"model/losses/{name}.py"
-        for name in ("score", "crosses", "integrands", "numerics", "symbols", "inputs", "options")
+        for name in ("score", "cross_terms", "integrands", "numerics", "symbols", "inputs", "options")
     },
 }
 # Room -> the rooms that it may import. The rooms stand in the order of their floors: a room imports only rooms above it

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from model.losses.compiled import native
-from model.losses.evaluation.rows import Lines
+from model.losses.evaluation.view_pass import LineEvaluator
 from model.losses.formulas.elementwise import FeatureScore
 from model.losses.formulas.own import DenseFunction, DenseOnlyScore
-from model.losses.objective.loss import ContrastiveLoss, DenseLoss, PairLoss, SigmoidLoss, TupleLoss
+from model.losses.objective.loss import ContrastiveLoss, DenseLoss, MatrixLoss, SigmoidLoss, TupleLoss
 from model.losses.objective.masks import ExtremesMask, LearnedMask, Mask, RawMask
 from model.losses.objective.reduction import mean_of_axes, second_and_mean
 from model.losses.objective.targets import DiagonalTargets, SoftTargets
@@ -57,13 +57,13 @@ def make_loss(
     )  # fmt: skip
     entry = Entry(lambda eps: DenseOnlyScore(name)) if callable(name) else ENTRIES[name]
     score, name = entry.make(eps), getattr(name, "__name__", name)
-    lines = Lines(score, normalize, eps, memory_mib << 20)
+    lines = LineEvaluator(score, normalize, eps, memory_mib << 20)
     notices = notices_of(name, entry.reads, views, mask, isinstance(score, FeatureScore))
     shared = {"mean": reduction == "mean", "reads": entry.reads, "name": name, "notices": notices}
     if entry.loss is not None:
         return entry.loss(lines, seed, shared)
     if not isinstance(score, TupleScore):
-        return PairLoss(lines, **shared)
+        return MatrixLoss(lines, **shared)
     shared |= {"axes": AXES[axes], "mask": MASKS[mask](views, batch_size)}
     if evaluation != "dense" and not needs_dense(targets, mask):
         return TupleLoss(lines, **shared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from model.losses.evaluation.rows import Lines
+from model.losses.evaluation.view_pass import LineEvaluator
 from model.losses.formulas import elementwise, gram, gram_pairs, matrices, product
 from model.losses.formulas.elementwise import FeatureScore
 from model.losses.formulas.feature_sums import (
@@ -18,12 +18,12 @@ from model.losses.formulas.feature_sums import (
     TOTAL,
 )
 from model.losses.formulas.gram import GramScore
-from model.losses.formulas.gram_pairs import PairScore
+from model.losses.formulas.gram_pairs import AllPairsGramScore
 from model.losses.formulas.product import ProductScore
 from model.losses.formulas.volume import VolumeScore
 from model.losses.objective.loss import ContrastiveLoss
 from model.losses.objective.siglip import SiglipLoss
-from model.losses.objective.symile import PairingScore, SymileLoss
+from model.losses.objective.symile import RandomTupleScore, SymileLoss
 from model.losses.score import Score
 
 
@@ -34,7 +34,7 @@ class Entry:
     make: Callable[[float], Score]  # eps -> score
     reads: int | None = None  # leading views that it reads; None: all
     # (lines, seed, keywords of ContrastiveLoss) -> the loss, where it is more than a score.
-    loss: Callable[[Lines, int, dict], ContrastiveLoss] | None = None
+    loss: Callable[[LineEvaluator, int, dict], ContrastiveLoss] | None = None
 
 
 ENTRIES: dict[str, Entry] = {
@@ -51,7 +51,7 @@ ENTRIES: dict[str, Entry] = {
     "normsv2": Entry(lambda eps: GramScore(gram.normsv2, eps)),
     "normsv3": Entry(lambda eps: GramScore(gram.normsv3, eps)),
     "normsv4": Entry(lambda eps: GramScore(gram.normsv4, eps)),
-    "normsv5": Entry(lambda eps: PairScore(gram_pairs.normsv5, eps)),
+    "normsv5": Entry(lambda eps: AllPairsGramScore(gram_pairs.normsv5, eps)),
     "normsv6": Entry(lambda eps: FeatureScore(elementwise.normsv6, [ROOT_SQUARE], [MAGNITUDE])),
     "normsv7": Entry(lambda eps: FeatureScore(elementwise.normsv7, [ROOT_SQUARE], [MAGNITUDE])),
     "normsv8": Entry(lambda eps: FeatureScore(elementwise.normsv8, [POWER], [TOTAL])),
@@ -61,7 +61,7 @@ ENTRIES: dict[str, Entry] = {
     "normsvc": Entry(lambda eps: matrices.FirstAndRest()),
     "pairwise": Entry(lambda eps: matrices.AllPairs()),
     "stable_einsum": Entry(lambda eps: ProductScore(product.stable_einsum)),
-    "stable_norm": Entry(lambda eps: PairScore(gram_pairs.stable_norm, eps)),
+    "stable_norm": Entry(lambda eps: AllPairsGramScore(gram_pairs.stable_norm, eps)),
     "stable_cosine": Entry(lambda eps: matrices.CosineToMean(eps)),
     "stable_distance": Entry(lambda eps: matrices.DistanceToMean(eps)),
     "gram": Entry(lambda eps: VolumeScore()),
@@ -70,6 +70,6 @@ ENTRIES: dict[str, Entry] = {
         lambda eps: matrices.Stock(), reads=2, loss=lambda lines, seed, shared: SiglipLoss(lines, **shared)
     ),
     "symile": Entry(
-        lambda eps: PairingScore(), loss=lambda lines, seed, shared: SymileLoss(lines, seed=seed, **shared)
+        lambda eps: RandomTupleScore(), loss=lambda lines, seed, shared: SymileLoss(lines, seed=seed, **shared)
     ),
 }

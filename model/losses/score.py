@@ -13,11 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.crosses import Cross
+from model.losses.cross_terms import CrossTerm
 from model.losses.numerics import Value
 
 
-class Prepared(NamedTuple):
+class RowStats(NamedTuple):
     """Row-wise statistics of a block of b samples, float64."""
 
     matched: Tensor  # (D, b) score of each sample's own tuple
@@ -30,7 +30,7 @@ class Score(ABC):
 
     # Crosses of batches up to this size are float64: they cost little there, and no digit is lost.
     float64_rows = 128
-    # Whether the crosses are the products of every view with every other, one direction a view.
+    # Whether the cross_terms are the products of every view with every other, one direction a view.
     pairs_both_ways = False
     # Copies of the views, in float64, that the way back through `prepare` holds at the most.
     row_copies = 16
@@ -44,24 +44,24 @@ class Score(ABC):
     def row_sums(self, views: Sequence[Value]) -> list[Value] | None:
         """n values of one feature -> the functions of them whose sums over features are all that the statistics need.
 
-        None where the statistics need more than that, or `crosses` are other than products; then `prepare` stands
+        None where the statistics need more than that, or `cross_terms` are other than products; then `prepare` stands
         alone.
         """
         return None
 
-    def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
+    def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
         """(s, b) float64, `row_sums` summed over features -> row-wise statistics."""
         raise TypeError(
             f"{type(self).__name__} has row_sums and no from_sums; a score needs both, or a prepare of its own"
         )
 
-    def prepare(self, views: Tensor) -> Prepared:
+    def prepare(self, views: Tensor) -> RowStats:
         """(n, b, F) float64 -> row-wise statistics."""
         sums = torch.stack([value.sum(-1) for value in self.row_sums(views.unbind())])
         return self.from_sums(sums, len(views), views.shape[-1])
 
     @abstractmethod
-    def crosses(self, views: Sequence[Value]) -> Iterator[list[Cross]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[CrossTerm]]:
         """n tensors (B, F) -> for each direction, the sums over features that its cells need.
 
         The gradients of a direction's operands are carried on to `views` before the next direction's are made, unless
@@ -70,7 +70,7 @@ class Score(ABC):
 
     @abstractmethod
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        """The values of `crosses`, each (T, B); rows (r, T, 1); cols (q, 1, B) -> scores (T, B) of n views of F
+        """The values of `cross_terms`, each (T, B); rows (r, T, 1); cols (q, 1, B) -> scores (T, B) of n views of F
         features.
         """
 

@@ -18,8 +18,8 @@ from model.losses.compiled import native
 from model.losses.compiled.feature_kernel import feature_kernel
 from model.losses.compiled.line_kernel import line_kernel
 from model.losses.compiled.row_kernel import row_kernel
-from model.losses.crosses import Cells
-from model.losses.evaluation.rows import Lines
+from model.losses.cross_terms import Cells
+from model.losses.evaluation.view_pass import LineEvaluator
 from model.losses.formulas.elementwise import FeatureScore
 from model.losses.formulas.feature_sums import CrossedSum, Operands
 from model.losses.integrands import root_sum
@@ -240,7 +240,7 @@ def test_an_integrand_of_a_bare_sum_of_views(rows, normalised):
         lambda views: reduce(add, views).abs(),
         lambda views, d: Operands(sum_of_both, (reduce(add, others(views, d)),), (views[d],)),
     )
-    lines = Lines(FeatureScore(lambda s: s.sums[total] / s.n, [total]), normalised, 1e-8, 200 << 20)
+    lines = LineEvaluator(FeatureScore(lambda s: s.sums[total] / s.n, [total]), normalised, 1e-8, 200 << 20)
     loss = TupleLoss(lines, axes=mean_of_axes, mask=Mask(), name="taxicab", mean=True)
     views = [torch.randn(rows, 24, generator=torch.Generator().manual_seed(k), requires_grad=True) for k in range(4)]
     loss(views, torch.tensor(3.0)).backward()

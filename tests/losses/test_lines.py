@@ -1,5 +1,5 @@
-"""Lines and dense scores against the formulas by tuples (tests/oracles.py), finite differences, and small cases by
-hand.
+"""LineEvaluator and dense scores against the formulas by tuples (tests/oracles.py), finite differences, and small cases
+by hand.
 """
 
 import pytest
@@ -66,7 +66,7 @@ def test_dense_scores_of_five_views_tile_by_tile(name, monkeypatch):
 @pytest.mark.parametrize("name", some(NAMES, 2))
 def test_lines_are_differentiable(name):
     loss, x = make_loss(name), draw(3, 3, 4).requires_grad_()
-    # A line's matching cells are constants of the crosses and come from elsewhere: both parts must add up.
+    # A line's matching cells are constants of the cross_terms and come from elsewhere: both parts must add up.
     torch.autograd.gradcheck(loss.lines, (x,), rtol=1e-5, atol=1e-7)
 
 

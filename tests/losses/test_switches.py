@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from model.losses import make_loss
-from model.losses.crosses import Product
-from model.losses.objective.reduction import island
+from model.losses.cross_terms import Product
+from model.losses.objective import island
 from model.losses.registry import ENTRIES
 from tests.conftest import some_of_all
 

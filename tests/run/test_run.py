@@ -13,7 +13,7 @@ import torch
 from model.checkpoint.files import checkpoint_path
 from model.errors import ConfigError
 from model.losses.formulas.gram_pairs import PairScore
-from model.losses.objective.reduction import island
+from model.losses.objective import island
 from model.module import NWayClip
 from model.run import run
 from tests.conftest import SMALL

@@ -16,7 +16,7 @@ from model.losses.compiled.native import library
 from model.losses.compiled.native_arguments import address, entry, match_range
 from model.losses.compiled.program import HELPERS, Program
 from model.losses.compiled.weak_cache import cached_with_owner
-from model.losses.crosses import Cells
+from model.losses.cross_terms import Cells
 from model.losses.score import Score
 from model.losses.symbols import Symbol, named
 

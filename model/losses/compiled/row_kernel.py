@@ -1,6 +1,6 @@
 """The row-wise part of a loss in two passes over the views: forward to normalised operands and sums, and the way back.
 
-What is computed is the score's own `row_sums` and `crosses`, called with symbols. A sample's rows of all views are
+What is computed is the score's own `row_sums` and `cross_terms`, called with symbols. A sample's rows of all views are
 worked on together, in float64 registers: n views are read once and nothing of float64 and their size is held. Shapes: n
 views, B rows, F features.
 """
@@ -17,7 +17,7 @@ from model.losses.compiled.native import library
 from model.losses.compiled.native_arguments import address, addresses, entry
 from model.losses.compiled.program import HELPERS, Program
 from model.losses.compiled.weak_cache import cached_with_owner
-from model.losses.crosses import Product
+from model.losses.cross_terms import Product
 from model.losses.score import Score
 from model.losses.symbols import Symbol, named
 
@@ -208,11 +208,11 @@ def row_kernel(score: Score, n: int) -> RowKernel | None:
     sums = score.row_sums(inputs)
     if sums is None:
         return None
-    crosses: list[list[Product]] = [list(direction) for direction in score.crosses(inputs)]
+    cross_terms: list[list[Product]] = [list(direction) for direction in score.cross_terms(inputs)]
     operands = list(
-        dict.fromkeys(side for direction in crosses for cross in direction for side in (cross.rows, cross.cols))
+        dict.fromkeys(side for direction in cross_terms for cross in direction for side in (cross.rows, cross.cols))
     )
     place = {operand: k for k, operand in enumerate(operands)}
     made = library(source(n, sums, operands, inputs))
-    products = [[(place[cross.rows], place[cross.cols]) for cross in direction] for direction in crosses]
+    products = [[(place[cross.rows], place[cross.cols]) for cross in direction] for direction in cross_terms]
     return RowKernel(made, n, len(sums), len(operands), products) if made is not None else None

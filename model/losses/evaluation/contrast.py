@@ -1,4 +1,4 @@
-"""Cross-entropy of a line against its matching candidate, in the form that stays accurate when the batch is nearly
+"""CrossTerm-entropy of a line against its matching candidate, in the form that stays accurate when the batch is nearly
 solved.
 
 Shapes: T rows of a tile, B candidates.

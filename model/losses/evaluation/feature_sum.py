@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.losses.compiled.feature_kernel import FeatureKernel, feature_kernel
-from model.losses.crosses import Cross, Gradients, row_blocks
+from model.losses.cross_terms import CrossTerm, Gradients, row_blocks
 from model.losses.integrands import Integrand
 
 # Numbers of a (rows, candidates, F) tile of the eager evaluation: it stays in a core's cache.
@@ -22,7 +22,7 @@ NATIVE_ROWS = 32
 
 
 @dataclass(frozen=True)
-class FeatureSum(Cross):
+class FeatureSum(CrossTerm):
     """sum_z integrand(numbers of row i, numbers of candidate c) minus its value at c = i; rows and cols are (B, F)
     each.
 

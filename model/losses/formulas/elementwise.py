@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.crosses import Cross
+from model.losses.cross_terms import CrossTerm
 from model.losses.evaluation.feature_sum import FeatureSum
 from model.losses.formulas.feature_sums import (
     MAGNITUDE,
@@ -28,7 +28,7 @@ from model.losses.formulas.feature_sums import (
     SeparableSum,
 )
 from model.losses.numerics import safe_sqrt
-from model.losses.score import Prepared, TupleScore, on_axes
+from model.losses.score import RowStats, TupleScore, on_axes
 
 
 class FeatureStats(NamedTuple):
@@ -94,7 +94,7 @@ class FeatureScore(TupleScore):
     ):
         self.formula, self.crossed, self.separable = formula, crossed, separable
 
-    def prepare(self, views: Tensor) -> Prepared:
+    def prepare(self, views: Tensor) -> RowStats:
         n, b, features = views.shape
         sums = {one: one.values(views.unbind()).sum(-1) for one in self.crossed}
         shares = {one: one.share(n, views) for one in self.separable}
@@ -104,9 +104,9 @@ class FeatureScore(TupleScore):
             share.sum(0) - share for share in shares.values()
         ]
         cols = torch.stack(list(shares.values()), dim=1) if shares else views.new_zeros(n, 0, b)
-        return Prepared(matched.expand(n, b), torch.stack(rows, dim=1), cols)
+        return RowStats(matched.expand(n, b), torch.stack(rows, dim=1), cols)
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+    def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
         for d in range(len(views)):
             yield [FeatureSum(*one.operands(views, d)) for one in self.crossed]
 

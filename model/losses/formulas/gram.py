@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.crosses import Cross, Product
+from model.losses.cross_terms import CrossTerm, Product
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
-from model.losses.score import Prepared, TupleScore, on_axes
+from model.losses.score import RowStats, TupleScore, on_axes
 
 
 class GramStats(NamedTuple):
@@ -80,22 +80,22 @@ class GramScore(TupleScore):
     def row_sums(self, views: Sequence[Value]) -> list[Value]:
         return pair_products(views)
 
-    def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
+    def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
         return self.from_pairs(full_matrix(sums, n), features)
 
-    def prepare(self, views: Tensor) -> Prepared:
+    def prepare(self, views: Tensor) -> RowStats:
         return self.from_pairs(gram_matrix(views.transpose(0, 1)).permute(1, 2, 0), views.shape[-1])
 
-    def from_pairs(self, pair: Tensor, features: int) -> Prepared:
+    def from_pairs(self, pair: Tensor, features: int) -> RowStats:
         """(n, n, b) inner products of the views of a sample -> row-wise statistics."""
         n = len(pair)
         square, along = pair.diagonal().T, pair.sum(1)  # |x_k|^2, x_k.S
         sum_square = along.sum(0)
         matched = self.formula(GramStats(sum_square, square.sum(0) - sum_square / n, n, features, self.eps))
         rows = torch.stack([sum_square - 2 * along + square, square.sum(0) - square], dim=1)
-        return Prepared(matched.expand(n, -1), rows, square.unsqueeze(1))
+        return RowStats(matched.expand(n, -1), rows, square.unsqueeze(1))
 
-    def crosses(self, views: Sequence[Value]) -> Iterator[list[Cross]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[CrossTerm]]:
         total = reduce(add, views)
         for view in views:
             yield [Product(total - view, view)]

@@ -15,9 +15,9 @@ from operator import add, mul
 import torch
 from torch import Tensor
 
-from model.losses.crosses import Cross, Product
+from model.losses.cross_terms import CrossTerm, Product
 from model.losses.numerics import Value, row_norm, safe_power, safe_sqrt
-from model.losses.score import Prepared, Score, others
+from model.losses.score import RowStats, Score, others
 
 
 class MatrixScore(Score):
@@ -35,26 +35,28 @@ class MatrixScore(Score):
 
 
 class InnerProducts(MatrixScore):
-    """Scores that are sums of inner products: direction d sums rows[i].cols[c] over its crosses."""
+    """Scores that are sums of inner products: direction d sums rows[i].cols[c] over its cross_terms."""
 
     @abstractmethod
-    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]: ...
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]: ...
 
     def row_sums(self, views: Sequence[Value]) -> list[Value]:
-        return [reduce(add, [cross.rows * cross.cols for cross in crosses]) for crosses in self.crosses(views)]
+        return [reduce(add, [term.rows * term.cols for term in cross_terms]) for cross_terms in self.cross_terms(views)]
 
-    def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
-        return Prepared(sums, *[sums.new_zeros(len(sums), 0, sums.shape[1])] * 2)
+    def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
+        return RowStats(sums, *[sums.new_zeros(len(sums), 0, sums.shape[1])] * 2)
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         return reduce(add, cells)
 
     def pair_weights(self, n: int) -> Tensor:
-        """(n, n): a sample's score is the sum over j and k of [j, k] x_j.x_k; read off the crosses of n views that are
-        the axes of n features.
+        """(n, n): a sample's score is the sum over j and k of [j, k] x_j.x_k; read off the cross_terms of n views that
+        are the axes of n features.
         """
         axes = torch.eye(n, dtype=torch.float64, device="cpu").unsqueeze(1)
-        return reduce(add, [cross.rows.T @ cross.cols for crosses in self.crosses(axes.unbind()) for cross in crosses])
+        return reduce(
+            add, [cross.rows.T @ cross.cols for cross_terms in self.cross_terms(axes.unbind()) for term in cross_terms]
+        )
 
     def joined(self, views: Tensor, a: int, rows: slice) -> Tensor:
         weights = self.pair_weights(len(views)).to(views)
@@ -76,7 +78,7 @@ class Base(InnerProducts):
     def directions(self, n: int) -> int:
         return 1
 
-    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
         yield [Product(views[0], views[1])]
 
     def layout(self, lines: Tensor) -> Tensor:
@@ -90,7 +92,7 @@ class Stock(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
         yield [Product(views[0], views[1])]
         yield [Product(views[1], views[0])]
 
@@ -103,7 +105,7 @@ class FirstAndRest(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
         half = 0.5 / (len(views) - 1)
         yield [Product(views[0], reduce(add, views[1:]) * half)]
         total, share = reduce(add, views), half / (len(views) - 1)
@@ -116,7 +118,7 @@ class AllPairs(InnerProducts):
     def directions(self, n: int) -> int:
         return n * n
 
-    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
         for second, first in product(views, repeat=2):
             yield [Product(first, second)]
 
@@ -133,7 +135,7 @@ class DistinctPairs(InnerProducts):
     def directions(self, n: int) -> int:
         return n * (n - 1)
 
-    def crosses(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
         for first, second in permutations(views, 2):
             yield [Product(first, second)]
 
@@ -183,7 +185,7 @@ class ToMean(MatrixScore):
             dots, [*(x.square().sum(-1, keepdim=True) for x in rest), free_square], mean_square.clamp(0)
         )
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+    def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
         centre = self.centre(views)
         yield [Product(view, centre) for view in views]
         yield [Product(centre, view) for view in views]
@@ -198,10 +200,10 @@ class CosineToMean(ToMean):
         mean = reduce(add, views) / len(views)
         return mean / (row_norm(mean) + self.eps)
 
-    def prepare(self, views: Tensor) -> Prepared:
+    def prepare(self, views: Tensor) -> RowStats:
         n, b, _ = views.shape
         matched = stable_cosine((views * self.centre(views.unbind())).sum(-1).unbind(), n)
-        return Prepared(matched.expand(2, b), *[views.new_zeros(2, 0, b)] * 2)
+        return RowStats(matched.expand(2, b), *[views.new_zeros(2, 0, b)] * 2)
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
         return stable_cosine(cells, n)
@@ -217,12 +219,12 @@ class DistanceToMean(ToMean):
     def centre(self, views: Sequence[Tensor]) -> Tensor:
         return reduce(add, views) / len(views)
 
-    def prepare(self, views: Tensor) -> Prepared:
+    def prepare(self, views: Tensor) -> RowStats:
         n, b, _ = views.shape
         centre = self.centre(views.unbind())
         matched = stable_distance((views - centre).square().sum(-1), n, self.eps)
         square, centre_square = views.square().sum(-1), centre.square().sum(-1).expand(n, b)
-        return Prepared(
+        return RowStats(
             matched.expand(2, b), torch.stack([square, centre_square]), torch.stack([centre_square, square])
         )
 

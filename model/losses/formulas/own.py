@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.losses.crosses import Cross, Gradients
-from model.losses.score import Prepared, TupleScore
+from model.losses.cross_terms import CrossTerm, Gradients
+from model.losses.score import RowStats, TupleScore
 
 # n tensors (B_k, F) -> scores (B_1, …, B_n).
 DenseFunction = Callable[[Sequence[Tensor]], Tensor]
@@ -82,7 +82,7 @@ def _line(function: DenseFunction, views: Sequence[Tensor], d: int, i: int) -> T
 
 
 @dataclass(frozen=True)
-class DenseCross(Cross):
+class DenseCross(CrossTerm):
     """The scores of direction `d`, a row at a time."""
 
     function: DenseFunction
@@ -118,13 +118,13 @@ class DenseOnlyScore(TupleScore):
     def __init__(self, function: DenseFunction):
         self.function = function
 
-    def prepare(self, views: Tensor) -> Prepared:
+    def prepare(self, views: Tensor) -> RowStats:
         n, b, _ = views.shape
         matched = torch.stack([scores_of(self.function, views[:, i : i + 1].unbind()).reshape(()) for i in range(b)])
         check_rows_apart(self.function, views.unbind(), matched[0])
-        return Prepared(matched.expand(n, b), *[views.new_zeros(n, 0, b)] * 2)
+        return RowStats(matched.expand(n, b), *[views.new_zeros(n, 0, b)] * 2)
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+    def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
         for d in range(len(views)):
             yield [DenseCross(self.function, tuple(views), d)]
 

@@ -13,9 +13,9 @@ from operator import mul
 import torch
 from torch import Tensor
 
-from model.losses.crosses import Cross, Product
+from model.losses.cross_terms import CrossTerm, Product
 from model.losses.numerics import Value
-from model.losses.score import Prepared, TupleScore
+from model.losses.score import RowStats, TupleScore
 
 
 def einsum(product: Tensor) -> Tensor:
@@ -37,10 +37,10 @@ class ProductScore(TupleScore):
     def row_sums(self, views: Sequence[Value]) -> list[Value]:
         return [reduce(mul, views)]
 
-    def from_sums(self, sums: Tensor, n: int, features: int) -> Prepared:
-        return Prepared(self.formula(sums[0]).expand(n, -1), *[sums.new_zeros(n, 0, sums.shape[1])] * 2)
+    def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
+        return RowStats(self.formula(sums[0]).expand(n, -1), *[sums.new_zeros(n, 0, sums.shape[1])] * 2)
 
-    def crosses(self, views: Sequence[Value]) -> Iterator[list[Cross]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[CrossTerm]]:
         for product, view in zip(leave_one_out(views), views, strict=True):
             yield [Product(product, view)]
 

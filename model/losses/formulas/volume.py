@@ -15,10 +15,10 @@ from operator import add
 import torch
 from torch import Tensor
 
-from model.losses.crosses import Cross, Product
+from model.losses.cross_terms import CrossTerm, Product
 from model.losses.formulas.gram import block
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
-from model.losses.score import Prepared, TupleScore, on_axes, others
+from model.losses.score import RowStats, TupleScore, on_axes, others
 
 # Added to the diagonal of a Gram matrix: where two views of a sample are equal the plain volume is 0 whatever the
 # others are, and its gradient is none; with this it is a thousandth of the volume of the others.
@@ -38,7 +38,7 @@ class VolumeScore(TupleScore):
     float64_rows = sys.maxsize  # inverse(G) magnifies the error of a product up to 1 / RIDGE times
     pairs_both_ways = True
 
-    def prepare(self, views: Tensor) -> Prepared:
+    def prepare(self, views: Tensor) -> RowStats:
         n, b, _ = views.shape
         full = gram_matrix(views.transpose(0, 1)) + RIDGE * torch.eye(n, dtype=views.dtype, device=views.device)
         kept = torch.tensor([[k for k in range(n) if k != a] for a in range(n)], device=views.device)
@@ -47,9 +47,9 @@ class VolumeScore(TupleScore):
         upper = torch.triu_indices(n - 1, n - 1, device=views.device)
         rows = torch.cat([det.unsqueeze(1), inverse[:, :, upper[0], upper[1]].transpose(1, 2)], dim=1)
         cols = full.diagonal(dim1=1, dim2=2).T.unsqueeze(1)
-        return Prepared(gram(torch.linalg.det(full)).expand(n, b), rows, cols)
+        return RowStats(gram(torch.linalg.det(full)).expand(n, b), rows, cols)
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+    def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
         for d, own in enumerate(views):
             yield [Product(view, own) for view in others(views, d)]
 

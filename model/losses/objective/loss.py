@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from model.losses.crosses import row_blocks
+from model.losses.cross_terms import row_blocks
 from model.losses.evaluation.dense import dense_scores
-from model.losses.evaluation.lines import RowFigures, line_loss, line_scores, line_tiles, row_figures
-from model.losses.evaluation.rows import Lines
+from model.losses.evaluation.line_loss import RowFigures, line_loss, line_scores, line_tiles, row_figures
+from model.losses.evaluation.view_pass import LineEvaluator
 from model.losses.inputs import Views, check_views, stacked
 from model.losses.numerics import normalise, result_dtype, widen
 from model.losses.objective.island import full_precision
@@ -32,7 +32,9 @@ class ContrastiveLoss(nn.Module, ABC):
 
     uses_scale = True
 
-    def __init__(self, lines: Lines, *, name: str, mean: bool, reads: int | None = None, notices: tuple[str, ...] = ()):
+    def __init__(
+        self, lines: LineEvaluator, *, name: str, mean: bool, reads: int | None = None, notices: tuple[str, ...] = ()
+    ):
         super().__init__()
         self.name = name
         self._lines, self._mean = lines, mean
@@ -114,7 +116,7 @@ class ContrastiveLoss(nn.Module, ABC):
         return size
 
 
-class PairLoss(ContrastiveLoss):
+class MatrixLoss(ContrastiveLoss):
     """Scores (B, B) per direction: the mean over directions of the cross-entropy over rows."""
 
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
@@ -138,7 +140,7 @@ class PairLoss(ContrastiveLoss):
 class TupleLoss(ContrastiveLoss):
     """A score for every tuple of rows, contrasted along lines, which is exact for diagonal targets."""
 
-    def __init__(self, lines: Lines, *, axes: AxisWeights, mask: Mask, **rest):
+    def __init__(self, lines: LineEvaluator, *, axes: AxisWeights, mask: Mask, **rest):
         super().__init__(lines, **rest)
         self._axes, self.mask = axes, mask
 
@@ -160,14 +162,14 @@ class TupleLoss(ContrastiveLoss):
         return RowFigures(match * made.losses, made.wins)
 
     def _rows(self, n: int, size: int) -> float:
-        return self.mask.rows(n, size)
+        return self.mask.normaliser(n, size)
 
     def _rest_tiles(self, views: Tensor) -> Iterator[tuple[int, slice, Tensor]]:
         for view, rows, scores, _ in line_tiles(self._rest_lines(), views):
             yield view, rows, scores
 
-    def _rest_lines(self) -> Lines:
-        """Lines on which one view varies and the others stay."""
+    def _rest_lines(self) -> LineEvaluator:
+        """LineEvaluator on which one view varies and the others stay."""
         return self._lines
 
     def score(self, views: Views) -> Tensor:
@@ -190,7 +192,7 @@ class TupleLoss(ContrastiveLoss):
 class DenseLoss(TupleLoss):
     """The same by all B^n tuples: what soft targets need, and the readable check of the lines."""
 
-    def __init__(self, lines: Lines, *, targets: Targets, **rest):
+    def __init__(self, lines: LineEvaluator, *, targets: Targets, **rest):
         super().__init__(lines, **rest)
         self._targets = targets
 

@@ -47,7 +47,7 @@ class Mask(nn.Module):
         """Weights of all tuples, (size,)*n, or one number."""
         return 1.0
 
-    def rows(self, n: int, size: int) -> float:
+    def normaliser(self, n: int, size: int) -> float:
         """What `loss.reduction=mean` divides the sum by."""
         return size
 
@@ -72,7 +72,7 @@ class RawMask(Mask):
     def cell_weights(self, n: int, size: int, like: Tensor) -> Tensor:
         return class_of_cells(n, size, like.device).to(like.dtype)
 
-    def rows(self, n: int, size: int) -> float:
+    def normaliser(self, n: int, size: int) -> float:
         """The mask's own mean: B^(n-1)."""
         return float(size) ** (n - 1)
 

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from model.losses.evaluation.lines import RowFigures, line_scores
-from model.losses.evaluation.rows import Lines
+from model.losses.evaluation.line_loss import RowFigures, line_scores
+from model.losses.evaluation.view_pass import LineEvaluator
 from model.losses.inputs import Views, stacked
 from model.losses.numerics import widen
-from model.losses.objective.loss import PairLoss
+from model.losses.objective.loss import MatrixLoss
 
 
-class SiglipLoss(PairLoss):
+class SiglipLoss(MatrixLoss):
     """`siglip` (Zhai et al. 2023): -sum over all cells of log sigmoid(z (scale x_1.x_2 + bias)), z = 1 at a match and
     -1 elsewhere.
 
@@ -21,7 +21,7 @@ class SiglipLoss(PairLoss):
     over B rows.
     """
 
-    def __init__(self, lines: Lines, **rest):
+    def __init__(self, lines: LineEvaluator, **rest):
         super().__init__(lines, **rest)
         self.bias = nn.Parameter(torch.tensor(-10.0))
 

@@ -13,21 +13,21 @@ from operator import mul
 import torch
 from torch import Tensor
 
-from model.losses.crosses import Cross, Product
-from model.losses.evaluation.rows import Lines
+from model.losses.cross_terms import CrossTerm, Product
+from model.losses.evaluation.view_pass import LineEvaluator
 from model.losses.formulas.product import ProductScore, einsum
 from model.losses.inputs import Views
 from model.losses.numerics import Value
 from model.losses.objective.loss import TupleLoss
 from model.losses.objective.masks import Mask
 from model.losses.objective.reduction import mean_of_axes
-from model.losses.score import Prepared, others
+from model.losses.score import RowStats, others
 
 # (n, B) -> permutations of B rows for every anchor and every other view, (n, n - 1, B).
 Draw = Callable[[int, int], Tensor]
 
 
-class PairingScore(ProductScore):
+class RandomTupleScore(ProductScore):
     """The multilinear inner product; candidate c of anchor a joins independently drawn rows of the other views."""
 
     draw: Draw  # given by the loss, which knows seed and step
@@ -36,12 +36,12 @@ class PairingScore(ProductScore):
         super().__init__(einsum)
 
     def row_sums(self, views: Sequence[Value]) -> None:
-        """None: its crosses depend on the draw."""
+        """None: its cross_terms depend on the draw."""
 
-    def prepare(self, views: Tensor) -> Prepared:
+    def prepare(self, views: Tensor) -> RowStats:
         return self.from_sums(reduce(mul, views.unbind()).sum(-1).unsqueeze(0), len(views), views.shape[-1])
 
-    def crosses(self, views: Sequence[Tensor]) -> Iterator[list[Cross]]:
+    def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
         for a, orders in enumerate(self.draw(len(views), len(views[0]))):
             picked = [view[order.to(view.device)] for view, order in zip(others(views, a), orders, strict=True)]
             yield [Product(views[a], reduce(mul, picked))]
@@ -54,13 +54,13 @@ class SymileLoss(TupleLoss):
     the checkpoint: a resumed run draws the same tuples, and nothing changes between two steps.
     """
 
-    def __init__(self, lines: Lines, *, seed: int, **rest):
+    def __init__(self, lines: LineEvaluator, *, seed: int, **rest):
         super().__init__(lines, axes=mean_of_axes, mask=Mask(), **rest)
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
         self._seed = seed
         lines.score.draw = self._draw
 
-    def _rest_lines(self) -> Lines:
+    def _rest_lines(self) -> LineEvaluator:
         """Those of `einsum`: in training the rows beside a candidate are drawn anew."""
         return replace(self._lines, score=ProductScore(einsum))
 

@@ -1,4 +1,4 @@
-"""From views to what lines are made of, normalised rows, operands of the crosses, row-wise statistics, and the way
+"""From views to what lines are made of, normalised rows, operands of the cross_terms, row-wise statistics, and the way
 back.
 
 Shapes: n views, B rows, F features, D directions.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from model.losses.compiled.row_kernel import RowKernel, row_kernel
-from model.losses.crosses import Cross, Gradients, Product, row_blocks
+from model.losses.cross_terms import CrossTerm, Gradients, Product, row_blocks
 from model.losses.evaluation.scratch import Scratch
 from model.losses.inputs import Views, stacked
 from model.losses.numerics import (
@@ -26,7 +26,7 @@ from model.losses.numerics import (
     to_float32,
     to_float64,
 )
-from model.losses.score import Prepared, Score
+from model.losses.score import RowStats, Score
 
 # Batches from this size on are worth compiling for.
 NATIVE_ROWS = 32
@@ -36,7 +36,7 @@ PREPARED_ROWS = 128
 
 
 @dataclass(frozen=True)
-class Lines:
+class LineEvaluator:
     """How views become line scores: the score, whether rows are normalised and with which eps, the budget of a tile in
     bytes.
     """
@@ -50,22 +50,22 @@ class Lines:
     def __post_init__(self) -> None:
         object.__setattr__(self, "scratch", Scratch(self.budget))
 
-    def prepare(self, views: Tensor, narrow: bool = False) -> tuple[Tensor, Prepared]:
+    def prepare(self, views: Tensor, narrow: bool = False) -> tuple[Tensor, RowStats]:
         """(n, b, F) float64 -> normalised rows, and their statistics. narrow: whether they come from another dtype."""
         rows = normalise(views, self.eps, narrow) if self.normalised else views
         return rows, self.score.prepare(rows)
 
 
-class Rows(ABC):
+class ViewPass(ABC):
     """The row-wise part of one evaluation. `prepared`: the statistics, outside autograd; `dtype`: that of the
-    crosses.
+    cross_terms.
     """
 
-    prepared: Prepared
+    prepared: RowStats
     dtype: torch.dtype
 
     @abstractmethod
-    def crosses(self) -> Iterator[list[Cross]]:
+    def cross_terms(self) -> Iterator[list[CrossTerm]]:
         """For each direction the sums over features that its cells need."""
 
     def gradients(self) -> Gradients:
@@ -79,7 +79,7 @@ class Rows(ABC):
         return sums
 
     @abstractmethod
-    def finish(self, sums: Gradients, d_prepared: Prepared) -> list[Tensor]:
+    def finish(self, sums: Gradients, d_prepared: RowStats) -> list[Tensor]:
         """After the last direction: what `pull` needs of the gradients of operands and statistics."""
 
     def release(self) -> None:  # noqa: B027 - most have nothing
@@ -92,7 +92,7 @@ class Rows(ABC):
         """
 
 
-def rows_of(lines: Lines, views: Views, want: bool) -> Rows:
+def view_pass(lines: LineEvaluator, views: Views, want: bool) -> ViewPass:
     """The row-wise part for n `views`, compiled where that is possible and worth it. want: whether gradients will be
     asked for.
     """
@@ -102,16 +102,16 @@ def rows_of(lines: Lines, views: Views, want: bool) -> Rows:
     )
     kernel = row_kernel(lines.score, len(views)) if worth_it else None
     return (
-        NativeRows(lines, kernel, views, want)
+        CompiledPass(lines, kernel, views, want)
         if kernel is not None
-        else EagerRows(lines, stacked(views).detach(), want)
+        else EagerPass(lines, stacked(views).detach(), want)
     )
 
 
-class NativeRows(Rows):
+class CompiledPass(ViewPass):
     """All rows in two passes of compiled loops."""
 
-    def __init__(self, lines: Lines, kernel: RowKernel, views: Views, want: bool):
+    def __init__(self, lines: LineEvaluator, kernel: RowKernel, views: Views, want: bool):
         self.lines, self.kernel = lines, kernel
         size, features = views[0].shape
         plain = float32_rows(views)
@@ -126,9 +126,9 @@ class NativeRows(Rows):
         self.operands = list(self.block)
         with torch.set_grad_enabled(want):
             self.made = lines.score.from_sums(self.sums.requires_grad_(want), len(views), features)
-        self.prepared = Prepared(*(part.detach() for part in self.made))
+        self.prepared = RowStats(*(part.detach() for part in self.made))
 
-    def crosses(self) -> Iterator[list[Cross]]:
+    def cross_terms(self) -> Iterator[list[CrossTerm]]:
         for direction in self.kernel.products:
             yield [Product(self.operands[rows], self.operands[cols]) for rows, cols in direction]
 
@@ -140,7 +140,7 @@ class NativeRows(Rows):
         self.lines.scratch.give([self.block])
         del self.norms, self.sums, self.made, self.operands, self.block
 
-    def finish(self, sums: Gradients, d_prepared: Prepared) -> list[Tensor]:
+    def finish(self, sums: Gradients, d_prepared: RowStats) -> list[Tensor]:
         kept = [(part, grad) for part, grad in zip(self.made, d_prepared, strict=True) if part.requires_grad]
         (d_sums,) = torch.autograd.grad([part for part, _ in kept], self.sums, [grad for _, grad in kept])
         return [self.norms, d_sums.contiguous(), *(sums.of(operand) for operand in self.operands)]
@@ -154,10 +154,10 @@ def float32_rows(views: Views) -> list[Tensor]:
     return [to_float32(view.detach()).contiguous() for view in views]
 
 
-class EagerRows(Rows):
+class EagerPass(ViewPass):
     """By tensor operations in float64, a block of rows at a time."""
 
-    def __init__(self, lines: Lines, views: Tensor, want: bool):
+    def __init__(self, lines: LineEvaluator, views: Tensor, want: bool):
         self.lines, self.views, self.want = lines, views, want
         wide = views.dtype == torch.float64 or views.shape[1] <= lines.score.float64_rows
         self.dtype = torch.float32 if not wide and ordinary_rows(views, lines.normalised, lines.eps) else torch.float64
@@ -169,7 +169,7 @@ class EagerRows(Rows):
             for rows in row_blocks(views.shape[1], self.step):
                 own[:, rows], prepared = lines.prepare(self.sample_major(rows), self.narrow)
                 blocks.append(prepared)
-        self.prepared = Prepared(*(torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)))
+        self.prepared = RowStats(*(torch.cat(parts, dim=-1) for parts in zip(*blocks, strict=True)))
         self.leaves = [row.requires_grad_(want) for row in own.unbind()]
         self.d_own: list[Tensor | None] = [None] * len(self.leaves)
 
@@ -177,9 +177,9 @@ class EagerRows(Rows):
         """Some rows of the views, (n, b, F) float64, with the views of a sample side by side in memory."""
         return to_float64(self.views[:, rows].transpose(0, 1).contiguous()).transpose(0, 1)
 
-    def crosses(self) -> Iterator[list[Cross]]:
+    def cross_terms(self) -> Iterator[list[CrossTerm]]:
         with torch.set_grad_enabled(self.want):
-            made = self.lines.score.crosses(self.leaves)
+            made = self.lines.score.cross_terms(self.leaves)
             yield from list(made) if self.lines.score.shares_operands else made
 
     def gradients(self) -> Gradients:
@@ -197,7 +197,7 @@ class EagerRows(Rows):
                 self.d_own[k] = grad if self.d_own[k] is None else self.d_own[k] + grad
         return Gradients()
 
-    def finish(self, sums: Gradients, d_prepared: Prepared) -> list[Tensor]:
+    def finish(self, sums: Gradients, d_prepared: RowStats) -> list[Tensor]:
         if self.lines.score.shares_operands:
             self._add_own(sums)
         self.leaves = []  # no longer needed, and as large as what is made here

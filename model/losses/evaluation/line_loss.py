@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from model.losses.compiled.line_kernel import LineKernel, line_kernel
-from model.losses.crosses import Cells, Cross, Gradients, all_cells, row_blocks
+from model.losses.cross_terms import Cells, CrossTerm, Gradients, all_cells, row_blocks
 from model.losses.evaluation.contrast import contrast
-from model.losses.evaluation.kept import KeptProducts, kept_bytes
-from model.losses.evaluation.rows import NATIVE_ROWS, Lines, rows_of
+from model.losses.evaluation.pair_cache import PairCache, pair_cache_bytes
+from model.losses.evaluation.view_pass import NATIVE_ROWS, LineEvaluator, view_pass
 from model.losses.inputs import Views
 from model.losses.numerics import result_dtype, saturate
-from model.losses.score import Prepared
+from model.losses.score import RowStats
 
 # Cells of a block that stays in a core's cache through the passes of a formula (float64), and the bytes that each takes
 # in them.
@@ -32,13 +32,13 @@ CELL_BYTES = 512
 TILE_ROWS = 1024
 
 
-def line_scores(lines: Lines, views: Tensor) -> Tensor:
+def line_scores(lines: LineEvaluator, views: Tensor) -> Tensor:
     """(n, B, F) -> line scores (D, B, B), differentiable, all in float64."""
     n, _, features = views.shape
     rows, prepared = lines.prepare(views)
     scores = []
-    for d, crosses in enumerate(lines.score.crosses(rows.unbind())):
-        cells = [all_cells(cross) for cross in crosses]
+    for d, cross_terms in enumerate(lines.score.cross_terms(rows.unbind())):
+        cells = [all_cells(cross) for cross in cross_terms]
         line = lines.score.line(cells, prepared.rows[d].unsqueeze(2), prepared.cols[d].unsqueeze(1), n, features)
         scores.append(torch.diagonal_scatter(line, prepared.matched[d]))
     return torch.stack(scores)
@@ -56,13 +56,13 @@ class LineTile(NamedTuple):
 
 
 @torch.no_grad()
-def line_tiles(lines: Lines, views: Tensor) -> Iterator[LineTile]:
+def line_tiles(lines: LineEvaluator, views: Tensor) -> Iterator[LineTile]:
     """(n, B, F) -> line scores tile by tile: for batches whose lines are too many to hold."""
     n, size, features = views.shape
-    made = rows_of(lines, views, want=False)
-    for d, crosses in enumerate(made.crosses()):
-        for rows in row_blocks(size, max(1, lines.budget // (16 * 8 * (len(crosses) + 1) * size))):
-            cells = [cross.cells(rows).double() for cross in crosses]
+    made = view_pass(lines, views, want=False)
+    for d, cross_terms in enumerate(made.cross_terms()):
+        for rows in row_blocks(size, max(1, lines.budget // (16 * 8 * (len(cross_terms) + 1) * size))):
+            cells = [cross.cells(rows).double() for cross in cross_terms]
             scores = lines.score.line(
                 cells, made.prepared.rows[d][:, rows].unsqueeze(2), made.prepared.cols[d].unsqueeze(1), n, features
             )
@@ -78,7 +78,9 @@ class RowFigures(NamedTuple):
     """(B,) the share of each row's lines, 0 to 1, whose highest score is the match's; a tie counts as lost."""
 
 
-def row_figures(lines: Lines, views: Tensor, off: Tensor, diagonal: Tensor, weights: Sequence[float]) -> RowFigures:
+def row_figures(
+    lines: LineEvaluator, views: Tensor, off: Tensor, diagonal: Tensor, weights: Sequence[float]
+) -> RowFigures:
     """The terms of the sum over rows in `line_loss`, without gradient. views: (n, B, F) float64; off, diagonal and
     weights: as for `line_loss`.
     """
@@ -95,7 +97,7 @@ def row_figures(lines: Lines, views: Tensor, off: Tensor, diagonal: Tensor, weig
 class _LineLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx, lines: Lines, weights: Sequence[float], want: bool, off: Tensor, diagonal: Tensor, *views: Tensor
+        ctx, lines: LineEvaluator, weights: Sequence[float], want: bool, off: Tensor, diagonal: Tensor, *views: Tensor
     ) -> Tensor:
         run = _Run(lines, views[0] if views[0].dim() == 3 else views, off, diagonal, want)
         run.all(weights)
@@ -117,7 +119,7 @@ class _LineLoss(torch.autograd.Function):
         return None, None, None, d_off * grad, d_diagonal * grad, *((d_views,) if ctx.stacked else d_views)
 
 
-def line_loss(lines: Lines, views: Views, off: Tensor, diagonal: Tensor, weights: Sequence[float]) -> Tensor:
+def line_loss(lines: LineEvaluator, views: Views, off: Tensor, diagonal: Tensor, weights: Sequence[float]) -> Tensor:
     """sum over directions d of weights[d] * sum over rows of the cross-entropy against the matching candidate.
 
     views: n tensors (B, F) or one (n, B, F), any floating dtype; off and diagonal: multipliers of the other and of the
@@ -132,14 +134,14 @@ def line_loss(lines: Lines, views: Views, off: Tensor, diagonal: Tensor, weights
 class _Run:
     """One evaluation: rows, and the sums of loss and gradients."""
 
-    def __init__(self, lines: Lines, views: Views, off: Tensor, diagonal: Tensor, want: bool):
+    def __init__(self, lines: LineEvaluator, views: Views, off: Tensor, diagonal: Tensor, want: bool):
         self.lines, self.want = lines, want
         self.shape = len(views), *views[0].shape
         self.off, self.diagonal = off.detach().double(), diagonal.detach().double()
-        self.rows = rows_of(lines, views, want)
+        self.rows = view_pass(lines, views, want)
         self.prepared = self.rows.prepared
-        self.d_prepared = Prepared(*map(torch.zeros_like, self.prepared))
-        self.kept = KeptProducts(lines.scratch) if self.keeps() else None
+        self.d_prepared = RowStats(*map(torch.zeros_like, self.prepared))
+        self.kept = PairCache(lines.scratch) if self.keeps() else None
         self.loss, self.d_off, self.d_diagonal = (self.off.new_zeros(()) for _ in range(3))
         self.sums = self.rows.gradients() if want else Gradients()
 
@@ -149,36 +151,39 @@ class _Run:
         element = self.rows.dtype.itemsize
         return (
             self.lines.score.pairs_both_ways
-            and kept_bytes(n, size, element) + 3 * n * size * features * element <= self.lines.budget
+            and pair_cache_bytes(n, size, element) + 3 * n * size * features * element <= self.lines.budget
         )
 
     def all(self, weights: Sequence[float]) -> None:
         """Adds every direction."""
-        for d, (weight, crosses) in enumerate(zip(weights, self.rows.crosses(), strict=True)):
+        for d, (weight, cross_terms) in enumerate(zip(weights, self.rows.cross_terms(), strict=True)):
             with torch.no_grad():
-                self.direction(d, weight, crosses)
+                self.direction(d, weight, cross_terms)
             if self.want:
                 self.sums = self.rows.carry(self.sums)
 
-    def direction(self, d: int, weight: float, crosses: Sequence[Cross]) -> None:
-        """Adds direction `d`, tile by tile, and the gradients of the operands of its crosses."""
+    def direction(self, d: int, weight: float, cross_terms: Sequence[CrossTerm]) -> None:
+        """Adds direction `d`, tile by tile, and the gradients of the operands of its cross_terms."""
         size = self.shape[1]
         if self.kept is not None:
-            tile = [self.kept.open(cross) for cross in crosses]
+            tile = [self.kept.open(cross) for cross in cross_terms]
             self.tile(d, weight, slice(0, size), tile)
-            for cross, cells in zip(crosses, tile, strict=True):
+            for cross, cells in zip(cross_terms, tile, strict=True):
                 self.kept.close(cross, cells, self.sums if self.want else None)
             return
-        width = self.rows.dtype.itemsize * len(crosses)
+        width = self.rows.dtype.itemsize * len(cross_terms)
         step = max(1, min(TILE_ROWS, self.lines.budget // (8 * width * size)))
-        memory = [self.lines.scratch.take((min(step, size), size), self.rows.dtype, self.loss.device) for _ in crosses]
+        memory = [
+            self.lines.scratch.take((min(step, size), size), self.rows.dtype, self.loss.device) for _ in cross_terms
+        ]
         for rows in row_blocks(size, step):
             tile = [
-                cross.cells(rows, part[: rows.stop - rows.start]) for cross, part in zip(crosses, memory, strict=True)
+                cross.cells(rows, part[: rows.stop - rows.start])
+                for cross, part in zip(cross_terms, memory, strict=True)
             ]
             self.tile(d, weight, rows, [Cells(values, values) for values in tile])
             if self.want:
-                for cross, values in zip(crosses, tile, strict=True):
+                for cross, values in zip(cross_terms, tile, strict=True):
                     cross.pull(rows, values, self.sums)
         self.lines.scratch.give(memory)
 

@@ -6,16 +6,16 @@ Shapes: n views, B rows.
 
 from __future__ import annotations
 
-from model.losses.crosses import Cells, Gradients, Product
+from model.losses.cross_terms import Cells, Gradients, Product
 from model.losses.evaluation.scratch import Scratch
 
 
-def kept_bytes(n: int, size: int, element: int) -> int:
+def pair_cache_bytes(n: int, size: int, element: int) -> int:
     """Bytes of the blocks that are alive at once when the directions of n views come in order: values and gradients."""
     return max(a * (n - a) + n - 1 - a for a in range(n)) * 2 * element * size * size
 
 
-class KeptProducts:
+class PairCache:
     """Cells by pair. The second direction of a pair finds them flipped, and sends the sum of both gradients back."""
 
     def __init__(self, scratch: Scratch) -> None:

@@ -20,7 +20,7 @@ def row_blocks(size: int, step: int) -> Iterator[slice]:
 
 
 class Gradients:
-    """Sums of gradients by tensor; one tensor may take part in many crosses."""
+    """Sums of gradients by tensor; one tensor may take part in many cross_terms."""
 
     def __init__(self, places: Mapping[int, Tensor] | None = None) -> None:
         """places: id of a tensor -> memory for its gradient, with any content."""
@@ -85,7 +85,7 @@ class Cells:
             self.grad[part].copy_(grad)
 
 
-class Cross(ABC):
+class CrossTerm(ABC):
     """A quantity with one value per row i and candidate c."""
 
     @property
@@ -103,7 +103,7 @@ class Cross(ABC):
 
 
 @dataclass(frozen=True)
-class Product(Cross):
+class Product(CrossTerm):
     """rows[i] . cols[c]; both (B, F)."""
 
     rows: Tensor
@@ -123,7 +123,7 @@ class Product(Cross):
 
 class _AllCells(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, cross: Cross, step: int, *operands: Tensor) -> Tensor:
+    def forward(ctx, cross: CrossTerm, step: int, *operands: Tensor) -> Tensor:
         ctx.cross, ctx.step, ctx.operands = cross, step, operands
         return torch.cat([cross.cells(rows) for rows in row_blocks(len(operands[0]), step)])
 
@@ -136,6 +136,6 @@ class _AllCells(torch.autograd.Function):
         return None, None, *(sums.take(operand) for operand in ctx.cross.operands)
 
 
-def all_cells(cross: Cross, step: int = 64) -> Tensor:
+def all_cells(cross: CrossTerm, step: int = 64) -> Tensor:
     """Values (B, B) of a cross, differentiable."""
     return _AllCells.apply(cross, step, *cross.operands)
