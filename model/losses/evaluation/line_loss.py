@@ -173,14 +173,11 @@ class _Run:
             return
         width = self.rows.dtype.itemsize * len(cross_terms)
         step = max(1, min(TILE_ROWS, self.lines.budget // (8 * width * size)))
-        memory = [
-            self.lines.scratch.take((min(step, size), size), self.rows.dtype, self.loss.device) for _ in cross_terms
-        ]
+        block = min(step, size), size
+        memory = [self.lines.scratch.take(block, self.rows.dtype, self.loss.device) for _ in cross_terms]
         for rows in row_blocks(size, step):
-            tile = [
-                cross.cells(rows, part[: rows.stop - rows.start])
-                for cross, part in zip(cross_terms, memory, strict=True)
-            ]
+            parts = [part[: rows.stop - rows.start] for part in memory]
+            tile = [term.cells(rows, part) for term, part in zip(cross_terms, parts, strict=True)]
             self.tile(d, weight, rows, [Cells(values, values) for values in tile])
             if self.want:
                 for cross, values in zip(cross_terms, tile, strict=True):

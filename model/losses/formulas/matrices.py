@@ -41,7 +41,7 @@ class InnerProducts(MatrixScore):
     def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]: ...
 
     def row_sums(self, views: Sequence[Value]) -> list[Value]:
-        return [reduce(add, [term.rows * term.cols for term in cross_terms]) for cross_terms in self.cross_terms(views)]
+        return [reduce(add, [term.rows * term.cols for term in terms]) for terms in self.cross_terms(views)]
 
     def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
         return RowStats(sums, *[sums.new_zeros(len(sums), 0, sums.shape[1])] * 2)
@@ -54,9 +54,8 @@ class InnerProducts(MatrixScore):
         are the axes of n features.
         """
         axes = torch.eye(n, dtype=torch.float64, device="cpu").unsqueeze(1)
-        return reduce(
-            add, [cross.rows.T @ cross.cols for cross_terms in self.cross_terms(axes.unbind()) for term in cross_terms]
-        )
+        terms = [term for direction in self.cross_terms(axes.unbind()) for term in direction]
+        return reduce(add, [term.rows.T @ term.cols for term in terms])
 
     def joined(self, views: Tensor, a: int, rows: slice) -> Tensor:
         weights = self.pair_weights(len(views)).to(views)
