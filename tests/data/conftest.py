@@ -48,11 +48,11 @@ def cache(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def decoded(monkeypatch) -> list[str]:
     """Returns the names of the files that this process decodes after this call."""
-    names = []
+    names, examine = [], pictures.examine
 
     def counted(path):
         names.append(os.path.basename(path))
-        return pictures.examine(path)
+        return examine(path)
 
-    monkeypatch.setattr("model.data.pictures.examine", counted)
+    monkeypatch.setattr(pictures, "examine", counted)
     return names

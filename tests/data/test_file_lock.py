@@ -54,6 +54,7 @@ def test_a_lock_on_a_removed_file_is_not_used(path, monkeypatch):
         second.acquire(lambda: None)
     assert path.exists()
     assert is_locked(path)
+    second.release()
 
 
 def test_waiting_is_reported_once(path):
@@ -68,6 +69,7 @@ def test_waiting_is_reported_once(path):
     second.acquire(report)
     assert attempts == ["wait"]
     assert is_locked(path)
+    second.release()
 
 
 def test_a_path_that_cannot_be_written_is_an_error(tmp_path):
