@@ -69,7 +69,7 @@ class Material:
 
     def batches(self, split: str, most: int | None = None) -> Iterator[Batch]:
         """Those rows in order, on the encoder's device."""
-        return map(self._place, self.data.whole_dataloader(split, len(self.rows(split, most))))
+        return map(self._place, self.data.single_process_dataloader(split, len(self.rows(split, most))))
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """(len(texts), D) of any texts, by the text tower."""
