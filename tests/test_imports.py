@@ -64,7 +64,7 @@ ARROWS: dict[str, set[str]] = {
     "record": {"base"},
     "views": {"base"},
     "health": {"base", "losses/objective", "record", "views"},
-    "config": {"base", "health", "losses/ground", "record"},
+    "config": {"base", "health", "losses/ground", "record", "views"},
     "data": {"base", "config", "record", "views"},
     "analysis": {"config", "data", "record", "views"},
     "losses": {"losses/compiled", "losses/evaluation", "losses/formulas", "losses/ground", "losses/objective"},

@@ -17,7 +17,7 @@ from torch import Tensor
 from model.data.batch import Batch
 from model.data.source import Source
 from model.data.tokenizer import encode
-from model.views import ViewEncoder
+from model.views.encoder import ViewEncoder
 
 # Texts that go through the text tower at a time.
 TEXTS = 512

@@ -25,6 +25,7 @@ from model.config.schema import (
 )
 from model.config.trainer_checks import check_trainer
 from model.errors import ConfigError, at_least, fraction, one_of, positive, require, within
+from model.views.recipes import plan_views
 
 PROJECTIONS = ("identity", "none", "inv", "iinv")
 SELECTIONS = {"eot_select": ("argmax", "gumbel"), "token_select": ("softmax", "gumbel")}
@@ -101,9 +102,8 @@ def check_loss(config: RunConfig) -> None:
 
 
 def view_count(model: ModelConfig) -> int:
-    """How many views a sample has: the image, caption 1, and what each further caption gives."""
-    further = 2 if isinstance(model, DecodedModelConfig) else 1
-    return 2 + further * (model.captions - 1)
+    """The number of views that a sample has."""
+    return len(plan_views(model.name, model.captions).names)
 
 
 def check_monitor(config: RunConfig) -> None:
