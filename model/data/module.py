@@ -12,6 +12,7 @@ from model.data.loader import OrderedLoader, TrainLoader
 from model.data.sampler import EpochSampler, ordered_batches
 from model.data.source import SPLITS, Source, recall_ceiling
 from model.errors import ConfigError
+from model.metric_names import KS
 
 
 class CaptionData(pl.LightningDataModule):
@@ -129,7 +130,7 @@ class CaptionData(pl.LightningDataModule):
         for which pictures a caption is true.
         """
         matches = self.source.matches(split)
-        return None if matches is None else {f"recall@{k}": recall_ceiling(matches, k) for k in (1, 5, 10)}
+        return None if matches is None else {f"recall@{k}": recall_ceiling(matches, k) for k in KS}
 
     def _process(self) -> tuple[int, int]:
         """Returns the number of this process and the number of processes."""
