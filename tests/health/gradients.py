@@ -11,7 +11,7 @@ from torch import Tensor, nn
 def with_gradients(*gradients: Tensor | None) -> nn.ParameterList:
     """One parameter per gradient; None: a parameter without."""
     parameters = nn.ParameterList(
-        [nn.Parameter(torch.zeros(2) if g is None else torch.zeros(g.shape, dtype=g.dtype)) for g in gradients]
+        [nn.Parameter(torch.zeros(2) if g is None else torch.zeros_like(g)) for g in gradients]
     )
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient

@@ -11,11 +11,10 @@ import torch
 import yaml
 from torch import nn
 
-from model.health.advice import TABLE, Adviser, recommend
+from model.health.advice import TABLE, AdviceFilter, recommend
 from model.health.examine import GradientReport
 from model.health.limits import HealthSettings
-from model.health.signals import activation_advice, scale_advice, step_advice
-from model.health.spikes import WARM_UP, SpikeDetector
+from model.health.signals import WARM_UP, SpikeDetector, activation_advice, scale_advice, step_advice
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -76,10 +75,10 @@ def test_the_worst_layer_of_each_kind_is_named():
 
 
 def test_each_kind_is_said_once_in_a_span():
-    adviser, advice = Adviser(span=100), [recommend("scale_cap", cap=100.0)]
-    said = [step for step in range(0, 301, 10) if adviser.news(advice, step)]
+    advice_filter, advice = AdviceFilter(span=100), [recommend("scale_cap", cap=100.0)]
+    said = [step for step in range(0, 301, 10) if advice_filter.select(advice, step)]
     assert said == [0, 100, 200, 300]
-    assert adviser.news([recommend("exploding", norm=1.0), *advice], 310) == [
+    assert advice_filter.select([recommend("exploding", norm=1.0), *advice], 310) == [
         "⚠️ " + TABLE["exploding"].finding.format(norm=1.0) + remedies()
     ]
 
@@ -95,10 +94,10 @@ def test_a_loss_spikes_when_it_leaves_its_past():
     generator = torch.Generator().manual_seed(0)
     losses = (4 * 0.99 ** torch.arange(300) + 0.1 * torch.randn(300, generator=generator)).tolist()
     detector = SpikeDetector()
-    assert not any(detector.spikes(loss) for loss in losses)
-    assert detector.spikes(5 * detector.mean + 1)
-    assert not detector.spikes(math.nan)
-    assert not any(SpikeDetector().spikes(10.0**step) for step in range(WARM_UP))
+    assert not any(detector.add(loss) for loss in losses)
+    assert detector.add(5 * detector.mean + 1)
+    assert not detector.add(math.nan)
+    assert not any(SpikeDetector().add(10.0**step) for step in range(WARM_UP))
 
 
 def test_every_setting_that_advice_names_exists():

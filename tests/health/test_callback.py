@@ -9,7 +9,7 @@ from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStr
 
 from model.errors import ConfigError
 from model.health import HealthSettings
-from model.health.callback import GradientHealthCallback, refuse_flat_shards
+from model.health.callback import GradientHealthCallback, refuse_sharded_strategy
 from model.record.health_jsonl import read_history
 from tests.health.modules import Small, loader, trainer
 
@@ -173,8 +173,8 @@ def test_strategies_that_hide_gradients_are_refused(strategy, name):
     with pytest.raises(
         ConfigError, match=f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp,"
     ):
-        refuse_flat_shards(object.__new__(strategy))
-    refuse_flat_shards(DDPStrategy())
+        refuse_sharded_strategy(object.__new__(strategy))
+    refuse_sharded_strategy(DDPStrategy())
 
 
 def test_a_trainer_that_clips_too_is_refused():

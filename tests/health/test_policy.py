@@ -9,7 +9,7 @@ import torch
 
 from model.errors import ConfigError
 from model.health import HealthSettings
-from model.health.clipping import coefficient
+from model.health.clipping import clip_coefficient
 from model.health.policy import Action, Counts, decide
 
 SKIP = HealthSettings(on_nonfinite="skip", max_skips=2)
@@ -54,7 +54,7 @@ def test_decision(clips, loss, gradient, scale, in_a_row, settings, expected):
     ],
 )
 def test_what_gradients_are_multiplied_by(norm, clip, above, expected):
-    assert float(coefficient(torch.tensor(norm, dtype=torch.float64), clip, above)) == pytest.approx(
+    assert float(clip_coefficient(torch.tensor(norm, dtype=torch.float64), clip, above)) == pytest.approx(
         expected, rel=1e-12
     )
 

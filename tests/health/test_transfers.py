@@ -7,11 +7,8 @@ from collections import Counter
 import pytest
 import torch
 
-from model.health import GradientHealthMonitor, HealthSettings
+from model.health import Action, GradientHealthMonitor, HealthSettings, HealthStep
 from model.health.callback import GradientHealthCallback
-from model.health.clipping import scale_gradients
-from model.health.reading import measure
-from model.health.window import Window
 from tests.health.gradients import with_gradients
 from tests.health.modules import Small, loader, trainer
 
@@ -77,13 +74,13 @@ def test_transfers_a_step(settings, between, due, monkeypatch):
 
 
 def test_a_step_between_rows_runs_where_no_value_can_be_read():
-    gradients = {"a": torch.ones(3, 2, device="meta"), "b": torch.ones(5, device="meta", dtype=torch.bfloat16)}
-    window = Window()
-    window.add_loss(torch.ones((), device="meta"))
-    measured = measure(gradients, window.loss(torch.device("meta")), clip=1.0, above=2.0)
-    scale_gradients(list(gradients.values()), measured.scale)
+    """The device `meta` has shapes and no values."""
+    net = with_gradients(torch.ones(3, 2, device="meta"), torch.ones(5, device="meta", dtype=torch.bfloat16))
+    step = HealthStep(net, HealthSettings(on_nonfinite="warn", clip=1.0, clip_above=2.0))
+    action = step.act(torch.optim.SGD(net.parameters()), torch.ones((), device="meta"), step=2)
+    assert action is Action.STEP
     with pytest.raises(RuntimeError, match="meta"):
-        measured.total.item()
+        step.act(torch.optim.SGD(net.parameters()), torch.ones((), device="meta"), step=1)
 
 
 def test_a_check_is_one_transfer(monkeypatch):
