@@ -43,7 +43,7 @@ def add_gradient_noise(
 
 @torch.no_grad()
 def add_noise(gradients: Iterable[Tensor], deviation: float, generator: torch.Generator | None) -> None:
-    """Adds Gaussian noise of standard deviation `deviation` to gradients in place. Raises TypeError for a sparse one."""
+    """Adds Gaussian noise of standard deviation `deviation` in place. Raises TypeError for a sparse gradient."""
     for gradient in gradients:
         if gradient.is_sparse:
             raise TypeError("gradient noise needs dense gradients, this one is sparse; accepted: strided gradients")
