@@ -1,4 +1,4 @@
-"""Gradient noise: its size over the steps, and that processes and resumed runs draw the same."""
+"""Gradient noise: its size over the steps, and that it depends on the seed and the step only."""
 
 from __future__ import annotations
 
