@@ -120,7 +120,7 @@ def test_rows_are_written_at_the_first_step_at_intervals_and_at_the_last(tmp_pat
 
 def test_a_resumed_loop_has_the_noise_counts_and_rows_of_an_uninterrupted_one(tmp_path):
     settings, batches = HealthSettings(noise_std=0.1, clip=0.5, every_n_steps=2), inputs(6)
-    whole = Loop(settings, run_dir=tmp_path / "whole", seed=3).train([GOOD] * 6, batches)
+    uninterrupted = Loop(settings, run_dir=tmp_path / "uninterrupted", seed=3).train([GOOD] * 6, batches)
     first = Loop(settings, run_dir=tmp_path / "resumed", seed=3).train([GOOD] * 3, batches[:3])
     state, health = first.state(), first.health.state_dict()
     first.train([GOOD], batches[3:4])  # lost, as no checkpoint was written after it
@@ -129,11 +129,11 @@ def test_a_resumed_loop_has_the_noise_counts_and_rows_of_an_uninterrupted_one(tm
     second.optimizer.load_state_dict(state["optimizer"])
     second.health.load_state_dict(health)
     second.train([GOOD] * 3, batches[3:])
-    assert same(second.state(), whole.state())
-    assert second.health.state_dict() == whole.health.state_dict()
-    files = [tmp_path / name / "health.jsonl" for name in ("whole", "resumed")]
+    assert same(second.state(), uninterrupted.state())
+    assert second.health.state_dict() == uninterrupted.health.state_dict()
+    files = [tmp_path / name / "health.jsonl" for name in ("uninterrupted", "resumed")]
     assert files[0].read_text() == files[1].read_text()
-    assert not same(whole.state(), Loop(settings, seed=4).train([GOOD] * 6, batches).state())
+    assert not same(uninterrupted.state(), Loop(settings, seed=4).train([GOOD] * 6, batches).state())
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
