@@ -51,7 +51,7 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
     random_state, clock, health, view_health = RandomState(config.seed), StepClock(), None, None
     callbacks: list[pl.Callback] = [random_state, clock]
     if config.monitor.enabled:
-        health = GradientHealthCallback(health_settings(config), folder if writes else None)
+        health = GradientHealthCallback(health_settings(config), folder if writes else None, config.seed)
         view_health = ViewHealthCallback()
         callbacks += [health, view_health]
     if config.analysis.geometry or config.analysis.drift:

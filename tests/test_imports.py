@@ -25,6 +25,7 @@ ALLOWED = {
     "model/losses/": {"torch"},
     "model/health/stats.py": {"torch"},
     "model/health/policy.py": {"torch"},
+    "model/health/step.py": {"torch"},
     "model/health/monitor.py": {"torch"},
     "model/report/plots": {"matplotlib", "numpy", "PIL"},
     "model/report/sweep_plot": {"matplotlib", "numpy"},
