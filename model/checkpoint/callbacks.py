@@ -22,7 +22,7 @@ from model.config.identity import run_hash
 from model.distributed import several_processes
 from model.record.disk import NotWritten, writing
 from model.record.files import replacing
-from model.record.folder import can_go_on
+from model.record.folder import can_resume
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class RunCheckpoints(Checkpoint):
         try:
             trainer.save_checkpoint(checkpoint_path(self.folder, name))
         except NotWritten:
-            if not can_go_on(
+            if not can_resume(
                 self.folder
             ):  # best.ckpt alone would make the folder look used, and the run could not be started again
                 checkpoint_path(self.folder, BEST).unlink(missing_ok=True)

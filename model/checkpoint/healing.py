@@ -19,7 +19,7 @@ from model.checkpoint.files import (
 )
 from model.errors import ConfigError, RunFailed
 from model.launch import first_process
-from model.record.files import give_name
+from model.record.files import link_or_copy
 from model.record.repairs import move_damaged, record_repair
 
 
@@ -88,7 +88,7 @@ def put_in_place(run_dir: Path, newest: Newest) -> None:
     for path, reason in newest.damaged.items():
         move_damaged(run_dir, path, reason, instead)
     if newest.path not in (None, last):
-        give_name(newest.path, last)
+        link_or_copy(newest.path, last)
 
 
 def checkpoint_to_start(run_dir: Path, asked: str, *, trains: bool) -> Path:

@@ -19,7 +19,7 @@ ROW_FILES: dict[str, tuple[str, Callable[[list[str]], list[int | None]]]] = {
 }
 
 
-def mend_folder(run_dir: Path, start: Path | None) -> None:
+def repair_folder(run_dir: Path, start: Path | None) -> None:
     """Before a run trains: removes what killed processes were writing, and mends the files of rows where the run goes
     on in its own folder, from `start`. For the first process.
     """

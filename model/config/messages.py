@@ -16,7 +16,7 @@ from model.config.compose import CONF, groups, known_keys
 from model.config.old_flags import flag_hint, value_hint
 from model.config.schema import SCHEMAS, RunConfig
 from model.errors import ConfigError, first_line, not_known
-from model.record.disk import chain, explained
+from model.record.disk import error_chain, write_failure_of
 
 CONFIG_ERRORS = (ConfigError, HydraException, OmegaConfBaseException)
 # OmegaConf's names of types, in the user's words.
@@ -72,9 +72,9 @@ def with_old_value(error: ConfigError) -> str:
 
 def before_the_job(error: OSError | ValueError, folder: Path | None) -> str:
     """For what Hydra raises before it comes to the job. `folder`: which it was about to make, where that is known."""
-    of_files = next((one for one in chain(error) if isinstance(one, OSError)), None)
+    of_files = next((one for one in error_chain(error) if isinstance(one, OSError)), None)
     if of_files is not None:
-        return str(explained(of_files, folder or Path()))
+        return str(write_failure_of(of_files, folder or Path()))
     return first_line(error)
 
 

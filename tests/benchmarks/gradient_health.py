@@ -81,7 +81,7 @@ def training_step(steps: int, batch_size: int) -> dict[str, float]:
     from model.config.compose import CONF, from_hydra, register_schemas
     from model.health import HealthSettings
     from model.health.callback import GradientHealthCallback
-    from model.record.callbacks import JournalCallback
+    from model.record.callbacks import MetricsCallback
     from model.views.backbone_sizes import resolved_sizes
     from tests.health.modules import trainer
 
@@ -128,7 +128,7 @@ def training_step(steps: int, batch_size: int) -> dict[str, float]:
         data = make_data(config, sizes, Path(folder), None)
         callback = Alternating(Path(folder))
         training = trainer(
-            [callback, JournalCallback(Path(folder) / "metrics.csv")],
+            [callback, MetricsCallback(Path(folder) / "metrics.csv")],
             max_steps=steps,
             accelerator="auto",
             limit_val_batches=0,

@@ -7,12 +7,12 @@ import math
 
 import pytest
 
-from model.record.metrics_csv import Journal, read_rows
+from model.record.metrics_csv import MetricsFile, read_rows
 from model.record.summary import Summary, record_failure
 
 
 def test_columns_appear_when_their_first_value_does(tmp_path):
-    journal = Journal(tmp_path / "metrics.csv")
+    journal = MetricsFile(tmp_path / "metrics.csv")
     journal.append({"step": 1, "train/loss": 0.5})
     journal.append({"step": 2, "val/loss": 0.25})
     journal.append({"step": 3, "train/loss": 0.1})
@@ -21,11 +21,11 @@ def test_columns_appear_when_their_first_value_does(tmp_path):
 
 def test_a_continued_run_writes_the_same_file(tmp_path):
     rows = [{"step": 1, "a": 0.1}, {"step": 2, "b": 1 / 3}, {"step": 3, "a": math.inf, "c": 5.0}]
-    whole, cut = Journal(tmp_path / "whole.csv"), Journal(tmp_path / "cut.csv")
+    whole, cut = MetricsFile(tmp_path / "whole.csv"), MetricsFile(tmp_path / "cut.csv")
     for row in rows:
         whole.append(row)
         cut.append(row)
-    again = Journal(tmp_path / "cut.csv")
+    again = MetricsFile(tmp_path / "cut.csv")
     again.rewind(1)
     assert (tmp_path / "cut.csv").read_text() == "step,a\n1,0.1\n"
     for row in rows[1:]:
@@ -40,7 +40,7 @@ def test_a_row_cut_by_a_kill_is_left_out(tmp_path):
 
 
 def test_floats_survive_to_the_last_digit(tmp_path):
-    journal = Journal(tmp_path / "metrics.csv")
+    journal = MetricsFile(tmp_path / "metrics.csv")
     value = 0.1 + 0.2
     journal.append({"value": value})
     assert float(read_rows(tmp_path / "metrics.csv")[0]["value"]) == value

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from model.record.metrics_csv import Journal
+from model.record.metrics_csv import MetricsFile
 
 VIEWS = ["image", "caption 1", "decoded 2"]
 OVERRIDES = ["loss=normsv5", "model.captions=2", "data.languages=[en,es]"]
@@ -143,7 +143,7 @@ def write_run(folder: Path) -> Path:
 
 def write_metrics(folder: Path) -> None:
     """Four rows of training, one of them left out, and two validations."""
-    journal = Journal(folder / "metrics.csv")
+    journal = MetricsFile(folder / "metrics.csv")
     for step in (10, 20, 30, 40):
         lost = step == 30
         train = {
