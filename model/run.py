@@ -18,7 +18,7 @@ import torch
 from model.build import check_reference, make_data, make_module, processes, reference_towers
 from model.checkpoint.files import LAST, initial_seed, load_weights
 from model.checkpoint.healing import checkpoint_to_start
-from model.checkpoint.past import going_on
+from model.checkpoint.past import check_resume
 from model.checkpoint.rows import repair_folder
 from model.config.schema import RunConfig
 from model.data import check_source
@@ -64,7 +64,7 @@ def run(config: RunConfig, folder: Path) -> Summary:
     try:
         agreed = board.agree(f"{folder.name}/start", lambda: starting_point(config, folder))
         start = Path(agreed) if agreed is not None else None
-        steps = going_on(config, start, processes(config)).steps if config.train and start is not None else 0
+        steps = check_resume(config, start, processes(config)).steps if config.train and start is not None else 0
         with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
             if config.train and first_process():
                 repair_folder(folder, start)

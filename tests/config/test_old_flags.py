@@ -95,7 +95,7 @@ def test_a_flag_as_a_key_has_a_hint(group):
     for typed, today in HINTS.items():
         key, _, value = typed.partition("=")
         first, second = unknown_key(group + key, value.strip("'")).splitlines()
-        assert first.startswith(f"{group}{key} is not a key here; allowed: ")
+        assert first.startswith(f"{group}{key} is not a known key; allowed: ")
         assert second == f"did you mean {today}?"
 
 
@@ -187,7 +187,7 @@ def test_every_replacement_is_a_key_and_every_translated_value_a_choice():
         *map(str, LOSSES),
     ]
     for name, flag in ALL_FLAGS.items():
-        assert bool(flag.today) != bool(flag.nothing), name
+        assert bool(flag.today) != bool(flag.why_none), name
         assert not flag.today or flag.today.partition("=")[0] in (*known_keys(), *groups())
         for typed in samples:
             try:
