@@ -56,8 +56,8 @@ VALUES = {
 
 
 @pytest.fixture
-def said(monkeypatch, capsys, tmp_path):
-    """`said("logitsversion=7")` -> what `python train.py …` answers, in two lines and with exit code 2."""
+def answer(monkeypatch, capsys, tmp_path):
+    """`answer("logitsversion=7")` returns the message of `python train.py …`, which has two lines and exit code 2."""
 
     def answer(*arguments: str) -> str:
         monkeypatch.chdir(tmp_path)
@@ -86,8 +86,8 @@ def said(monkeypatch, capsys, tmp_path):
         (["trainer.precision=16", "hydra/job_logging=none", "hydra/hydra_logging=none"], "trainer.precision=16-mixed"),
     ],
 )
-def test_the_command_line_answers_with_todays_override(said, typed, today):
-    assert said(*typed).endswith(f"did you mean {today}?")
+def test_the_command_line_answers_with_todays_override(answer, typed, today):
+    assert answer(*typed).endswith(f"did you mean {today}?")
 
 
 @pytest.mark.parametrize("group", ["", "loss.", "trainer."])
