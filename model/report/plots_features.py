@@ -92,7 +92,7 @@ def alignment_matrix(split: str, geometry: dict[str, Any]) -> Figure | None:
     table = np.full((len(views), len(views)), np.nan)
     for view, other, value in pairs:
         table[views.index(view), views.index(other)] = table[views.index(other), views.index(view)] = value
-    figure, axes = chart(f"Alignment of every pair of views, {split}", "", "", height=1.3 + 0.34 * len(views))
+    figure, axes = chart(f"Alignment of view pairs, {split}", "", "", height=1.3 + 0.34 * len(views))
     matrix(figure, table, "mean squared distance", (np.nanmin(table), np.nanmax(table)))
     axes.set_xticks(range(len(views)), views, rotation=40, ha="right", fontsize=8)
     axes.set_yticks(range(len(views)), views, fontsize=8)
