@@ -32,7 +32,7 @@ from model.record.disk import as_failures
 from model.record.folder import (
     can_resume,
     has_run_without_checkpoint,
-    put_away_slurm_checkpoints,
+    move_slurm_checkpoints,
     refuse_used_folder,
     remove_run_without_checkpoint,
 )
@@ -105,7 +105,7 @@ def agreed_failure(error: BaseException, folder: Path) -> BaseException:
 def starting_point(config: RunConfig, folder: Path) -> str | None:
     """The checkpoint to go on from, or to evaluate; None to start. Raises ConfigError where that cannot be."""
     if first_process():
-        put_away_slurm_checkpoints(folder)
+        move_slurm_checkpoints(folder)
     if config.ckpt_path == LAST and config.train and has_run_without_checkpoint(folder):
         log.warning(
             "%s has no checkpoint, as the run was interrupted before its first one: it trains from the beginning",

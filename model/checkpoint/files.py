@@ -46,16 +46,16 @@ def checkpoint_path(folder: Path, name: str) -> Path:
     return folder / "checkpoints" / f"{name}.ckpt"
 
 
-def find_checkpoint(folder: Path, asked: str) -> Path:
+def find_checkpoint(folder: Path, ckpt_path: str) -> Path:
     """Returns the path for a value of ckpt_path. Raises ConfigError if there is no such file.
 
-    asked: `last` or `best`, which mean the checkpoints of the run in `folder`, or the path of a file.
+    ckpt_path: `last` or `best`, which mean the checkpoints of the run in `folder`, or the path of a file.
     """
-    path = checkpoint_path(folder, asked) if asked in (LAST, BEST) else Path(asked)
+    path = checkpoint_path(folder, ckpt_path) if ckpt_path in (LAST, BEST) else Path(ckpt_path)
     if not path.is_file():
-        where = f" in {path.parent}" if asked in (LAST, BEST) else ""
+        where = f" in {path.parent}" if ckpt_path in (LAST, BEST) else ""
         raise ConfigError(
-            f"ckpt_path={asked} does not exist{where}; allowed: a file, or last or best with "
+            f"ckpt_path={ckpt_path} does not exist{where}; allowed: a file, or last or best with "
             f"hydra.run.dir=<folder of the run>"
         )
     return path

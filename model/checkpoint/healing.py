@@ -98,17 +98,17 @@ def restore_last(run_dir: Path, newest: NewestCheckpoint) -> None:
         link_or_copy(newest.path, last)
 
 
-def checkpoint_to_start(run_dir: Path, asked: str, *, trains: bool) -> Path:
+def checkpoint_to_start(run_dir: Path, ckpt_path: str, *, trains: bool) -> Path:
     """Returns the checkpoint for a value of ckpt_path, as `find_checkpoint` does, and checks it for damage.
 
     A run that trains and resumes from `last` uses previous.ckpt if last.ckpt is damaged. Raises ConfigError if there is
     no checkpoint or if it is damaged, and RunFailed as `damage` does.
     """
-    if asked != LAST or not trains:
-        path = find_checkpoint(run_dir, asked)
+    if ckpt_path != LAST or not trains:
+        path = find_checkpoint(run_dir, ckpt_path)
         reason = damage(path)
         if reason is not None:
-            raise with_undamaged(run_dir, asked, NotACheckpoint(path, reason))
+            raise with_undamaged(run_dir, ckpt_path, NotACheckpoint(path, reason))
         return path
     newest = newest_undamaged(run_dir)
     if newest.path is None and newest.damaged:
@@ -120,16 +120,16 @@ def checkpoint_to_start(run_dir: Path, asked: str, *, trains: bool) -> Path:
     if newest.path is not None and first_process():
         restore_last(run_dir, newest)
     last = checkpoint_path(run_dir, LAST)
-    return newest.path if newest.path is not None and not last.is_file() else find_checkpoint(run_dir, asked)
+    return newest.path if newest.path is not None and not last.is_file() else find_checkpoint(run_dir, ckpt_path)
 
 
-def with_undamaged(run_dir: Path, asked: str, error: ConfigError) -> ConfigError:
-    """Returns the error with a second line that lists the undamaged checkpoints of the run. If `asked` is neither
+def with_undamaged(run_dir: Path, ckpt_path: str, error: ConfigError) -> ConfigError:
+    """Returns the error with a second line that lists the undamaged checkpoints of the run. If `ckpt_path` is neither
     `last` nor `best`, returns the error unchanged.
     """
-    if asked not in (LAST, BEST):
+    if ckpt_path not in (LAST, BEST):
         return error
-    others = (checkpoint_path(run_dir, name) for name in (BEST, LAST, PREVIOUS) if name != asked)
+    others = (checkpoint_path(run_dir, name) for name in (BEST, LAST, PREVIOUS) if name != ckpt_path)
     undamaged = [f"ckpt_path={path}" for path in others if path.is_file() and damage(path) is None]
     hint = f"undamaged: {', '.join(undamaged)}" if undamaged else "this run has no undamaged checkpoint"
     return ConfigError(f"{error}\n{hint}")

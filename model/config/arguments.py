@@ -44,18 +44,18 @@ NOT_A_CHOICE = re.compile(r"null|true|false|[-+]?[\d.]+|\[.*|\{.*", flags=re.IGN
 def check_arguments(arguments: Sequence[str]) -> None:
     """Raises ConfigError for the first argument that is invalid."""
     overrides = check_flags(arguments)
-    known = groups()
+    choices = groups()
     for override in overrides:
-        check_override(override, known)
-    given = dict(override.split("=", 1) for override in overrides if "=" in override)
-    if "hydra.sweep.subdir" in given:
-        value = given["hydra.sweep.subdir"]
+        check_override(override, choices)
+    values = dict(override.split("=", 1) for override in overrides if "=" in override)
+    if "hydra.sweep.subdir" in values:
+        value = values["hydra.sweep.subdir"]
         raise ConfigError(
             f"hydra.sweep.subdir={value} cannot be set, because a resumed sweep finds its jobs by this name; allowed: "
             f"hydra.sweep.dir=<folder>"
         )
-    if "hydra.run.dir" in given and "ckpt_path" not in given and first_process() and not restarted_by_slurm():
-        refuse_used_folder(Path(given["hydra.run.dir"]))
+    if "hydra.run.dir" in values and "ckpt_path" not in values and first_process() and not restarted_by_slurm():
+        refuse_used_folder(Path(values["hydra.run.dir"]))
 
 
 def check_flags(arguments: Sequence[str]) -> list[str]:
@@ -118,11 +118,11 @@ def refuse_key_as_flag(flag: str, value: str) -> None:
         raise ConfigError(f"{flag} {value} is not a flag; allowed: key=value, and the flags {flags}\n{hint}")
 
 
-def check_override(override: str, known: dict[str, list[str]]) -> None:
+def check_override(override: str, choices: dict[str, list[str]]) -> None:
     """Raises ConfigError for an override that cannot be meant.
 
     Such overrides are `group=_choice` (a file that choices share), a group without a choice, `group.name=…`, an empty
-    folder, and a placeholder of the documentation such as <folder>. known: group -> its choices.
+    folder, and a placeholder of the documentation such as <folder>. choices: group -> its choices.
     """
     key, equals, value = override.lstrip("+~").partition("=")
     if not key:
@@ -134,11 +134,11 @@ def check_override(override: str, known: dict[str, list[str]]) -> None:
             f"{key}={value} is a placeholder; allowed: {key}=<value> with your own value, without < and >"
         )
     group, _, rest = key.partition(".")
-    if group in known and rest == "name":
+    if group in choices and rest == "name":
         raise ConfigError(
             f"{key}={value} cannot be set alone, because other keys depend on it; allowed: {group}={value}"
         )
-    if key in known and equals and not override.startswith("~"):
+    if key in choices and equals and not override.startswith("~"):
         for choice in [value] if value.startswith(("[", "{")) else value.split(","):
             if choice.startswith("_") or NOT_A_CHOICE.fullmatch(choice):
-                raise not_known(key, choice, known[key])
+                raise not_known(key, choice, choices[key])

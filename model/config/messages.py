@@ -103,8 +103,10 @@ def unknown_choice(path: str) -> str:
     searched for.
     """
     group, _, choice = path.removesuffix(".yaml").rpartition("/")
-    known = groups()
-    return with_old_value(not_known(group, choice, known[group])) if group in known else unknown_key(group or choice)
+    choices = groups()
+    return (
+        with_old_value(not_known(group, choice, choices[group])) if group in choices else unknown_key(group or choice)
+    )
 
 
 def unknown_key(key: str, value: str = "") -> str:
@@ -150,8 +152,8 @@ def wrong_type(text: str) -> str:
     if not (key and value and kind):
         return " ".join(text.split("\n    ")[:2]).splitlines()[0]
     allowed = TYPES.get(kind.group(1), kind.group(1))
-    given = value.group(1).lower() if value.group(1) in ("True", "False") else value.group(1)
-    return f"{key.group(1)}={given} is not {allowed}; allowed: {allowed}"
+    typed = value.group(1).lower() if value.group(1) in ("True", "False") else value.group(1)
+    return f"{key.group(1)}={typed} is not {allowed}; allowed: {allowed}"
 
 
 # A text of Hydra -> the message that replaces it; the groups of the pattern are the arguments of the function.

@@ -8,15 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from model.config.checks import FLOAT32_MAX, LARGEST, LARGEST_LAYERS, LARGEST_SIZE
-from model.config.old_values import Translate, boolean, choice, number, splits, switch, text, whole
+from model.config.old_values import Translate, boolean, choice, integer, number, splits, switch, text
 
 # logitsversion -> `loss=`.
 LOSSES = {
     -1: "pairwise", 0: "einsum", 1: "loss2", 2: "loss3", 3: "loss4", 4: "loss5", 5: "loss6", 6: "loss1", 7: "norms",
-    8: "normsv2",
-    9: "normsv3", 10: "normsv4", 11: "normsv5", 12: "normsv5", 13: "loss7", 14: "loss8", 15: "normsv6", 16: "normsv7",
-    17: "normsv8",
-    18: "normsv9",
+    8: "normsv2", 9: "normsv3", 10: "normsv4", 11: "normsv5", 12: "normsv5", 13: "loss7", 14: "loss8", 15: "normsv6",
+    16: "normsv7", 17: "normsv8", 18: "normsv9",
 }  # fmt: skip
 # This version is version 11 without normalisation of the rows.
 WITHOUT_SCALING = 12
@@ -85,12 +83,12 @@ def width(typed: str) -> Mapping[str, str]:
     """Translates embed_dim and transformer_width."""
     if int(typed) % TRANSLATOR_HEADS:
         raise ValueError(typed)
-    return whole("backbone.text_width", TRANSLATOR_HEADS, LARGEST_SIZE["text_width"])(typed)
+    return integer("backbone.text_width", TRANSLATOR_HEADS, LARGEST_SIZE["text_width"])(typed)
 
 
 def devices(typed: str) -> Mapping[str, str]:
     """Translates devices. Its value -1 means all devices."""
-    return {"trainer.devices": "-1"} if typed == "-1" else whole("trainer.devices", 1, 10**6)(typed)
+    return {"trainer.devices": "-1"} if typed == "-1" else integer("trainer.devices", 1, 10**6)(typed)
 
 
 def without(read: Callable[[str], object], allowed: str, why_none: str) -> OldFlag:
@@ -108,7 +106,9 @@ BATCH = f"a whole number, 2 to {LARGEST['batch_size']}"
 WIDTH = f"a multiple of {TRANSLATOR_HEADS} up to {LARGEST_SIZE['text_width']}"
 LAYERS, LENGTH = f"a whole number, 1 to {LARGEST_LAYERS}", f"a whole number, 4 to {LARGEST_SIZE['context_length']}"
 VOCABULARY = f"a whole number, 300 to {LARGEST['vocab_size']}"
-SAMPLES = whole("data.batch_size", 2, LARGEST["batch_size"])
+SAMPLES = integer("data.batch_size", 2, LARGEST["batch_size"])
+LENGTHS = integer("backbone.context_length", 4, LARGEST_SIZE["context_length"])
+VOCABULARIES = integer("data.vocab_size", 300, LARGEST["vocab_size"])
 OLD_FLAGS: dict[str, OldFlag] = {
     "learning_rate": OldFlag(
         "optimizer.lr=<number>", "a number above 0", number("optimizer.lr", least=0, above=True, most=FLOAT32_MAX)
@@ -142,30 +142,28 @@ OLD_FLAGS: dict[str, OldFlag] = {
     "total_steps": OldFlag(
         "trainer.max_steps=<number>",
         STEPS,
-        whole("trainer.max_steps", 1, 10**12),
+        integer("trainer.max_steps", 1, 10**12),
         remark="with trainer.max_epochs=null",
     ),
     "batch_size": OldFlag("data.batch_size=<number>", BATCH, SAMPLES),
     "train_batch_size": OldFlag("data.batch_size=<number>", BATCH, SAMPLES),
     "eval_batch_size": without(
-        whole("", 1, 10**9), STEPS, "validation contrasts as many samples at a time as training does, data.batch_size"
+        integer("", 1, 10**9), STEPS, "validation contrasts as many samples at a time as training does, data.batch_size"
     ),
     "eval_splits": OldFlag("evaluate=<list>", "None, or a list of train, val and test", splits),
     "embed_dim": OldFlag("backbone.text_width=<number>", WIDTH, width),
     "transformer_width": OldFlag("backbone.text_width=<number>", WIDTH, width),
     "transformer_heads": OldFlag(
-        "backbone.text_heads=<number>", STEPS, whole("backbone.text_heads", 1, LARGEST_SIZE["text_width"])
+        "backbone.text_heads=<number>", STEPS, integer("backbone.text_heads", 1, LARGEST_SIZE["text_width"])
     ),
     "transformer_layers": OldFlag(
-        "backbone.text_layers=<number>", LAYERS, whole("backbone.text_layers", 1, LARGEST_LAYERS)
+        "backbone.text_layers=<number>", LAYERS, integer("backbone.text_layers", 1, LARGEST_LAYERS)
     ),
-    "context_length": OldFlag(
-        "backbone.context_length=<number>", LENGTH, whole("backbone.context_length", 4, LARGEST_SIZE["context_length"])
-    ),
-    "vocab_size": OldFlag("data.vocab_size=<number>", VOCABULARY, whole("data.vocab_size", 300, LARGEST["vocab_size"])),
+    "context_length": OldFlag("backbone.context_length=<number>", LENGTH, LENGTHS),
+    "vocab_size": OldFlag("data.vocab_size=<number>", VOCABULARY, VOCABULARIES),
     "precision": OldFlag("trainer.precision=<name>", "16, bf16, 32, 64, or 8", precision),
     "JSE": without(
-        whole("", 0, 1),
+        integer("", 0, 1),
         "0 or 1",
         "no loss has its mean of the views; the function is model.nargsLossCalculation.JSE_mean",
     ),

@@ -35,7 +35,7 @@ def choice(key: str, values: Mapping[str, str]) -> Translate:
     return translate
 
 
-def whole(key: str, least: int, most: int) -> Translate:
+def integer(key: str, least: int, most: int) -> Translate:
     """Translates a whole number in a range."""
 
     def translate(typed: str) -> Mapping[str, str]:

@@ -82,7 +82,7 @@ def link_or_copy(path: Path, other: Path) -> None:
     temporary = temporary_path(other)
     temporary.unlink(missing_ok=True)
     if other.is_dir():
-        set_aside(other)
+        rename_damaged(other)
     try:
         try:
             os.link(path, temporary)
@@ -107,7 +107,7 @@ def remove_unfinished(run_dir: Path, older_than: float = -1.0) -> None:
                 path.unlink(missing_ok=True)
 
 
-def set_aside(path: Path) -> Path:
+def rename_damaged(path: Path) -> Path:
     """Renames a damaged file or folder to `<name>.damaged`, with a number if that name exists; returns the new path."""
     numbers = itertools.chain([""], itertools.count(2))
     candidates = (path.with_name(f"{path.name}.damaged{number}") for number in numbers)
@@ -116,6 +116,6 @@ def set_aside(path: Path) -> Path:
     return target
 
 
-def is_set_aside(name: str) -> bool:
-    """Whether `name` is a name that `set_aside` gives."""
+def is_damaged_name(name: str) -> bool:
+    """Whether `name` is a name that `rename_damaged` gives."""
     return DAMAGED.fullmatch(name) is not None

@@ -76,7 +76,7 @@ def remove_run_without_checkpoint(folder: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def put_away_slurm_checkpoints(folder: Path) -> None:
+def move_slurm_checkpoints(folder: Path) -> None:
     """Moves the files that Lightning's Slurm handler wrote in older versions to checkpoints/. Under Slurm, Lightning
     would evaluate such a file instead of the given weights.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from model.record.files import append, set_aside
+from model.record.files import append, rename_damaged
 
 log = logging.getLogger(__name__)
 REPAIRS = "repairs.txt"
@@ -31,7 +31,7 @@ def move_damaged(run_dir: Path, path: Path, reason: str, instead: str) -> None:
     """Renames a damaged file or folder of the run and records the repair. instead: a clause that says what the run uses
     now.
     """
-    target = set_aside(path)
+    target = rename_damaged(path)
     record_repair(
         run_dir, f"{path.relative_to(run_dir)} is damaged ({reason}) and was renamed to {target.name}; {instead}"
     )

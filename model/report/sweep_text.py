@@ -131,7 +131,7 @@ def failures(comparison: Comparison) -> list[str]:
 
 
 def with_interval(interval: SeedInterval | None) -> str:
-    """Returns `0.356 ± 0.012`; a dash for what is missing."""
+    """Returns `0.356 ± 0.012`; a dash replaces a missing mean or interval."""
     if interval is None:
         return "—"
     return f"{interval.mean:.3f} ± {'—' if interval.high is None else f'{interval.high - interval.mean:.3f}'}"

@@ -11,7 +11,7 @@ from model.checkpoint.healing import NewestCheckpoint, newest_undamaged, restore
 from model.config.compose import config_hash
 from model.config.schema import RunConfig
 from model.launch import first_process
-from model.record.files import is_set_aside
+from model.record.files import is_damaged_name
 from model.record.folder import LOCK, UsedFolder
 from model.record.repairs import REPAIRS
 from model.record.summary import ENDED, EVALUATION, SUMMARY, is_finished, read_summary
@@ -59,7 +59,7 @@ def remove_files(folder: Path, names: tuple[str, ...] | None) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):  # the content of a folder comes before the folder
         parts = path.relative_to(folder).parts
         stays = (
-            parts[0] in FILES_OF_THIS_ATTEMPT or any(map(is_set_aside, parts))
+            parts[0] in FILES_OF_THIS_ATTEMPT or any(map(is_damaged_name, parts))
             if names is None
             else parts[0] not in names
         )

@@ -18,7 +18,7 @@ from model.checkpoint.files import checkpoint_path, read_checkpoint
 from model.checkpoint.healing import damage, newest_undamaged
 from model.errors import ConfigError, RunFailed
 from model.record import files
-from model.record.files import remove_unfinished, set_aside
+from model.record.files import remove_unfinished, rename_damaged
 from model.run import run
 from tests.conftest import SMALL, compose_run, some
 from tests.run.damaged import DAMAGE, copied, differences, flip, go_on, make_cut, make_whole, step, summary
@@ -175,7 +175,7 @@ def test_a_previous_checkpoint_of_another_configuration_is_refused(tmp_path, cap
 def test_damaged_files_are_numbered(tmp_path):
     for _ in range(3):
         (tmp_path / "last.ckpt").touch()
-        set_aside(tmp_path / "last.ckpt")
+        rename_damaged(tmp_path / "last.ckpt")
     assert {path.name for path in tmp_path.iterdir()} == {
         "last.ckpt.damaged",
         "last.ckpt.damaged2",
