@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from model.config.arguments import check_arguments
 from model.config.compose import CONF, groups, job_hash, register_schemas
-from model.config.messages import CONFIG_ERRORS, before_the_job, two_lines
+from model.config.messages import CONFIG_ERRORS, startup_message, two_lines
 from model.errors import RunFailed
 from model.interruption import Interrupted, listening, received
 from model.job import job_of_a_worker, run_job, sweep_job
@@ -154,7 +154,7 @@ def composed_and_run() -> int:
         if before == "1" or (Outcomes.begun and failure is None):
             raise
         if first_process():
-            print(failure or before_the_job(error, folder), file=sys.stderr)
+            print(failure or startup_message(error, folder), file=sys.stderr)
         return 1 if failure else 2
     finally:
         received.waits, Outcomes.in_command = False, False

@@ -12,7 +12,7 @@ from model.analysis.callbacks import analyse
 from model.analysis.parts import PARTS, AnalysisSettings
 from model.checkpoint.callbacks import RunCheckpoints
 from model.checkpoint.files import BEST, LAST, checkpoint_path, load_weights
-from model.checkpoint.healing import best_is_whole
+from model.checkpoint.healing import best_is_undamaged
 from model.config.compose import config_hash
 from model.config.schema import RunConfig
 from model.errors import RunFailed
@@ -173,7 +173,7 @@ def take_best_weights(session: Session) -> str:
     if checkpoints is None:
         return LAST
     instead = "the splits of `evaluate` are measured with the last weights"
-    usable = trainer.is_global_zero and best_is_whole(session.folder, checkpoints.best, instead)
+    usable = trainer.is_global_zero and best_is_undamaged(session.folder, checkpoints.best, instead)
     if not trainer.strategy.broadcast(usable):
         return LAST
     session.module.load_state_dict(load_weights(checkpoint_path(session.folder, BEST), session.module))

@@ -81,15 +81,15 @@ def job_of_a_worker(composed: DictConfig, folder: Path) -> float:
 
 def unfinished_job(config: RunConfig, folder: Path, *, own_folder: bool) -> float:
     """The objective: recorded, or reached now. The first process decides for all which of the two. own_folder: see
-    `continued`.
+    `with_newest_checkpoint`.
     """
-    from model.sweep.resume import continued, recorded_metrics
+    from model.sweep.resume import recorded_metrics, with_newest_checkpoint
 
     def decide() -> dict:
         done = recorded_metrics(folder, config)
         if done is not None:
             return {"done": True, "objective": done.get(config.objective)}
-        return {"done": False, "ckpt_path": continued(folder, config, own_folder=own_folder).ckpt_path}
+        return {"done": False, "ckpt_path": with_newest_checkpoint(folder, config, own_folder=own_folder).ckpt_path}
 
     decided = board.agree(folder.name, decide)
     if decided["done"]:

@@ -18,8 +18,8 @@ import torch
 from model.build import check_reference, make_data, make_module, processes, reference_towers
 from model.checkpoint.files import LAST, initial_seed, load_weights
 from model.checkpoint.healing import checkpoint_to_start
-from model.checkpoint.past import going_on
-from model.checkpoint.rows import mend_folder
+from model.checkpoint.past import check_resume
+from model.checkpoint.rows import repair_folder
 from model.config.schema import RunConfig
 from model.data import check_source
 from model.ending import draws, require_steps, summarise, write_results
@@ -30,11 +30,11 @@ from model.loggers import close_loggers
 from model.memory import forget_peak
 from model.record.disk import as_failures
 from model.record.folder import (
-    can_go_on,
-    clear_cut_run,
-    cut_before_checkpoint,
-    put_away_slurm_checkpoints,
+    can_resume,
+    has_run_without_checkpoint,
+    move_slurm_checkpoints,
     refuse_used_folder,
+    remove_run_without_checkpoint,
 )
 from model.record.summary import ENDED, EVALUATION, SUMMARY, Summary, read_summary, record_failure
 from model.report.commands import RUN_FOLDER, as_value, from_here
@@ -64,10 +64,10 @@ def run(config: RunConfig, folder: Path) -> Summary:
     try:
         agreed = board.agree(f"{folder.name}/start", lambda: starting_point(config, folder))
         start = Path(agreed) if agreed is not None else None
-        steps = going_on(config, start, processes(config)).steps if config.train and start is not None else 0
+        steps = check_resume(config, start, processes(config)).steps if config.train and start is not None else 0
         with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
             if config.train and first_process():
-                mend_folder(folder, start)
+                repair_folder(folder, start)
             return train_and_evaluate(config, folder, start, steps)
     except ConfigError:
         raise
@@ -105,8 +105,8 @@ def agreed_failure(error: BaseException, folder: Path) -> BaseException:
 def starting_point(config: RunConfig, folder: Path) -> str | None:
     """The checkpoint to go on from, or to evaluate; None to start. Raises ConfigError where that cannot be."""
     if first_process():
-        put_away_slurm_checkpoints(folder)
-    if config.ckpt_path == LAST and config.train and cut_before_checkpoint(folder):
+        move_slurm_checkpoints(folder)
+    if config.ckpt_path == LAST and config.train and has_run_without_checkpoint(folder):
         log.warning(
             "%s has no checkpoint, as the run was interrupted before its first one: it trains from the beginning",
             folder,
@@ -115,7 +115,7 @@ def starting_point(config: RunConfig, folder: Path) -> str | None:
         return str(checkpoint_to_start(folder, config.ckpt_path, trains=config.train))
     if config.train and first_process():
         refuse_used_folder(folder)
-        clear_cut_run(folder)
+        remove_run_without_checkpoint(folder)
     return None
 
 
@@ -125,7 +125,7 @@ def left_in_order(interrupted: Interrupted, config: RunConfig, folder: Path, nam
     if first_process():
         record_failure(folder, interrupted.reason, name, status="interrupted")
     where = f"{RUN_FOLDER}={as_value(from_here(folder))}"
-    goes_on = f"{where} ckpt_path=last" if can_go_on(folder) and config.train else where
+    goes_on = f"{where} ckpt_path=last" if can_resume(folder) and config.train else where
     done = " after training and evaluation" if read_summary(folder, name).get("status") in ENDED else ""
     return Interrupted(
         interrupted.number,

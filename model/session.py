@@ -22,7 +22,7 @@ from model.interruption import received
 from model.launch import board, by_lightning, by_torchrun, first_process, launched
 from model.loggers import make_loggers
 from model.module import NWayClip
-from model.record.callbacks import JournalCallback, ProgressBar, StepClock
+from model.record.callbacks import MetricsCallback, ProgressBar, StepClock
 from model.record.folder import METRICS
 
 # Keys of conf/trainer that Lightning's Trainer does not know.
@@ -57,7 +57,7 @@ def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWa
     if config.analysis.geometry or config.analysis.drift:
         callbacks.append(ValidationAnalysis(geometry=config.analysis.geometry, drift=config.analysis.drift))
     if writes:
-        callbacks.append(JournalCallback(folder / METRICS, as_dict(config)))
+        callbacks.append(MetricsCallback(folder / METRICS, as_dict(config)))
     if config.trainer.early_stopping_patience is not None:
         # strict: an epoch in which every step was left out has no loss, which ends no run.
         patience = config.trainer.early_stopping_patience

@@ -27,7 +27,7 @@ from model.config.compose import CONF, from_hydra, register_schemas
 from model.config.schema import RunConfig
 from model.health import GradientHealthMonitor, HealthSettings
 from model.health.callback import GradientHealthCallback
-from model.record.callbacks import JournalCallback
+from model.record.callbacks import MetricsCallback
 from model.views.backbone_sizes import resolved_sizes
 from tests.health.modules import trainer
 
@@ -148,7 +148,7 @@ def training_step(steps: int, batch_size: int) -> dict[str, float]:
         data = make_data(config, sizes, Path(folder), None)
         monitor = AlternatingMonitor(Path(folder))
         training = trainer(
-            [monitor, JournalCallback(Path(folder) / "metrics.csv")],
+            [monitor, MetricsCallback(Path(folder) / "metrics.csv")],
             max_steps=steps,
             accelerator="auto",
             limit_val_batches=0,

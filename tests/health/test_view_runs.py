@@ -12,7 +12,7 @@ import torch
 
 from model.health import view_callback
 from model.module import NWayClip
-from model.report.page_parts import problems
+from model.report.page_header import problems
 from model.report.run_files import read_run
 from model.run import run
 from model.views.encoder import ViewEncoder

@@ -90,7 +90,7 @@ def test_what_is_no_checkpoint_is_refused(whole, small, tmp_path, kind, asked):
     path, planted = tmp_path / "file.ckpt", tmp_path / "executed"
     write(path, kind, whole, planted)
     with pytest.raises(
-        ConfigError, match=r"ckpt_path=.*file\.ckpt is no checkpoint of this program \(.+\); allowed: "
+        ConfigError, match=r"ckpt_path=.*file\.ckpt is not a checkpoint of this program \(.+\); allowed: "
     ) as caught:
         run(small("model=clip", "analysis=off", f"ckpt_path={path}", *asked), tmp_path / "run")
     assert "\n" not in str(caught.value)

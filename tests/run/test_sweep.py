@@ -218,7 +218,7 @@ def test_a_sweep_of_failures_says_so(sweep, capsys):
 
 def test_folders_of_jobs_cannot_be_named(sweep, capsys):
     assert sweep(*CLIP, "seed=1", "hydra.sweep.subdir=0") == 2
-    assert "hydra.sweep.subdir=0 cannot be chosen" in capsys.readouterr().err
+    assert "hydra.sweep.subdir=0 cannot be set" in capsys.readouterr().err
 
 
 def test_a_job_waits_while_another_process_runs_it(tmp_path):
