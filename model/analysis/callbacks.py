@@ -46,7 +46,7 @@ class ValidationAnalysis(pl.Callback):
         """Before the row is written."""
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
-        views, names = module.validated, module.encoder.plan.names
+        views, names = module.validation_views, module.encoder.plan.names
         if self.geometry:
             module.record(geometry_columns(geometry(views, names)))
         if self.drift:

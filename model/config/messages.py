@@ -66,7 +66,7 @@ def two_lines(error: Exception) -> str:
 def with_old_value(error: ConfigError) -> str:
     """The error's text. For a value that the old scripts took, the second line names what replaces it today."""
     text = str(error)
-    hint = value_hint(*error.given) if error.given else None
+    hint = value_hint(*error.key_and_value) if error.key_and_value else None
     return f"{text.splitlines()[0]}\n{hint}" if hint else text
 
 

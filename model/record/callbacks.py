@@ -15,6 +15,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from torch import Tensor
 
 from model.record.metrics_csv import Journal
+from model.trained_module import TrainedModule
 
 
 class JournalCallback(pl.Callback):
@@ -52,8 +53,8 @@ class JournalCallback(pl.Callback):
         self._write(trainer, module)
 
     def _write(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        recorded = dict(module.pending)
-        module.pending.clear()
+        assert isinstance(module, TrainedModule)
+        recorded = module.take_recorded()
         if not recorded or trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
         values = as_numbers(recorded)

@@ -41,7 +41,7 @@ def is_last_checkpoint(_: object, file: Any) -> bool:
 
 # Moment -> where the function is that runs then, and for which of its calls the signal comes.
 MOMENTS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
-    "preparation": ("model.run", "make_data", lambda *_: True),
+    "preparation": ("model.build", "make_data", lambda *_: True),
     "training": (NWayClip, "training_step", lambda module, batch, index: module.global_step == 4),
     "validation": (NWayClip, "validation_step", lambda module, batch, index: (module.current_epoch, index) == (1, 1)),
     "last validation": (

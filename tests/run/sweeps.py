@@ -18,8 +18,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # What may differ between two sweeps of the same jobs.
 MEASURED = ("step_seconds", "peak_memory_mib")
 Sweep = Callable[..., int]
-# The last argument of the last sweep's command line, when it had ended.
-TOLD: list[str] = []
 
 
 @pytest.fixture
@@ -37,14 +35,9 @@ def sweep_here(place: Path, folder: str, *arguments: str, options: Sequence[str]
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        patch.setattr(
-            sys,
-            "argv",
-            command := ["train.py", "-m", *options, *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments],
-        )
-        code = command_line()
-        TOLD[:] = command[-1:]
-    return code
+        command = ["train.py", "-m", *options, *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments]
+        patch.setattr(sys, "argv", command)
+        return command_line()
 
 
 def sweep_apart(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:

@@ -137,7 +137,7 @@ def test_the_way_to_the_new_curve():
     old warm-up.
     """
     old, new = Rate(COSINE, 100, None), Rate(COSINE, 400, None)
-    assert new.go_on(old.state_dict(), 100, 0.0)
+    assert new.resume(old.state_dict(), 100, 0.0)
     reached = Rate(CosineConfig("cosine", 0.0, 0.0), 390, None)
     assert new.approach.length == 30
     assert [new.factor(step) for step in (100, 114, 129, 200, 399)] == pytest.approx(
@@ -150,23 +150,23 @@ def test_the_way_to_the_new_curve():
         ]
     )
     short = Rate(COSINE, 150, None)
-    short.go_on(old.state_dict(), 100, 0.0)
+    short.resume(old.state_dict(), 100, 0.0)
     assert short.approach.length == LEAST_APPROACH
 
 
 def test_an_extension_of_an_extension_starts_from_the_rate_that_was_reached():
     first, second = Rate(COSINE, 200, None), Rate(COSINE, 300, None)
-    first.go_on(Rate(COSINE, 100, None).state_dict(), 100, 0.0)
+    first.resume(Rate(COSINE, 100, None).state_dict(), 100, 0.0)
     reached = first.factor(104)
-    assert second.go_on(first.state_dict(), 104, reached)
+    assert second.resume(first.state_dict(), 104, reached)
     assert second.factor(104) == pytest.approx(reached + (second.curve(104) - reached) / second.approach.length)
     assert second.warmup == 10
 
 
 def test_the_same_end_goes_on_unchanged():
     first, again = Rate(COSINE, 200, None), Rate(COSINE, 200, None)
-    first.go_on(Rate(COSINE, 100, None).state_dict(), 100, 0.0)
-    assert not again.go_on(first.state_dict(), 104, first.factor(104))
+    first.resume(Rate(COSINE, 100, None).state_dict(), 100, 0.0)
+    assert not again.resume(first.state_dict(), 104, first.factor(104))
     assert [again.factor(step) for step in range(104, 200)] == [first.factor(step) for step in range(104, 200)]
 
 
@@ -175,7 +175,7 @@ def test_a_schedule_whose_rate_is_there_already_has_no_way_to_go():
     plateau.scale = 0.25
     for config, held in ((ScheduleConfig("constant", 0.0), None), (PlateauConfig("plateau", 0.0, 0.5, 1), plateau)):
         rate = Rate(config, 200, held)
-        assert not rate.go_on(Rate(config, 100, held).state_dict(), 50, held.scale if held else 1.0)
+        assert not rate.resume(Rate(config, 100, held).state_dict(), 50, held.scale if held else 1.0)
         assert rate.approach is None
 
 
@@ -183,5 +183,5 @@ def test_a_schedule_that_needs_the_number_of_steps_says_so():
     with pytest.raises(ConfigError, match=r"schedule=cosine needs the number of steps; allowed: trainer\.max_steps"):
         Rate(COSINE, math.inf, None)
     unbounded = Rate(ScheduleConfig("constant", 0.0), math.inf, None)
-    assert unbounded.go_on(Rate(ScheduleConfig("constant", 0.0), 10, None).state_dict(), 5, 0.5)
+    assert unbounded.resume(Rate(ScheduleConfig("constant", 0.0), 10, None).state_dict(), 5, 0.5)
     assert unbounded.approach.length == LEAST_APPROACH

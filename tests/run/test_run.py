@@ -145,8 +145,7 @@ def test_an_epoch_whose_every_step_is_left_out_ends_no_run(small, tmp_path, monk
 def test_validation_takes_the_permuted_captions_for_strangers(small, tmp_path):
     """Learned on 64 scenes, recall on them is far above chance with their own captions and at chance with another's."""
     from model.analysis.validation import validation_figures
-    from model.build import make_data, make_module
-    from model.views.backbone_sizes import resolved_sizes
+    from model.build import build_parts
 
     config = small(
         "model=clip",
@@ -159,11 +158,11 @@ def test_validation_takes_the_permuted_captions_for_strangers(small, tmp_path):
     config.backbone.text_width = config.backbone.vision_width = 32
     config.trainer.check_val_every_n_epoch = config.trainer.log_every_n_steps = 80
     run(config, tmp_path)
-    data = make_data(config, resolved_sizes(config.backbone), tmp_path, checkpoint_path(tmp_path, "last"))
-    module = make_module(config, resolved_sizes(config.backbone), data).eval()
+    parts = build_parts(config, tmp_path, checkpoint_path(tmp_path, "last"))
+    module = parts.module.eval()
     module.load_state_dict(weights(tmp_path))
     with torch.no_grad():
-        views = torch.cat([module(batch) for batch in data.eval_dataloader("train")], dim=1)
+        views = torch.cat([module(batch) for batch in parts.data.eval_dataloader("train")], dim=1)
         own = validation_figures(module.loss, views, module.multiplier(), 64)
         views[1] = views[1].roll(1, dims=0)
         strange = validation_figures(module.loss, views, module.multiplier(), 64)

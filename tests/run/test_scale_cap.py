@@ -10,13 +10,12 @@ import math
 import pytest
 import torch
 
-from model.build import make_data, make_module
+from model.build import build_parts
 from model.checkpoint.files import checkpoint_path
 from model.errors import ConfigError
 from model.health.signals import scale_advice
 from model.module import NWayClip
 from model.run import run
-from model.views.backbone_sizes import resolved_sizes
 
 FAST = ("model=clip", "analysis=off", "optimizer.lr=0.5", "schedule=constant", "optimizer.weight_decay=0")
 
@@ -27,8 +26,7 @@ def multipliers(folder) -> list[float]:
 
 
 def module_of(config, folder):
-    sizes = resolved_sizes(config.backbone)
-    return make_module(config, sizes, make_data(config, sizes, folder, None))
+    return build_parts(config, folder, None).module
 
 
 @pytest.mark.parametrize(("cap", "first"), [("null", 1 / 0.07), ("10", 10.0), ("14", 14.0), ("30", 1 / 0.07)])

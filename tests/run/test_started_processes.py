@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from model import launch
-from model import run as run_module
+from model import failures, launch
 from model.errors import RunFailed
 from model.launch import Board
 from tests.conftest import SMALL
@@ -81,10 +80,10 @@ def test_the_first_node_of_a_list_of_slurm(monkeypatch, nodes, first):
 def test_what_the_first_process_decided_before_the_others_began_reaches_them(monkeypatch):
     first, second = Board(), Board()
     assert first.agree("job/start", lambda: "last.ckpt") == "last.ckpt"
-    first.host(2)
+    first.open_store(2)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(os, "getppid", os.getpid)
-    assert second.open()
+    assert second.join()
     assert second.agree("job/start", lambda: pytest.fail("the first process decides")) == "last.ckpt"
     second.close()
     first.close()
@@ -92,19 +91,19 @@ def test_what_the_first_process_decided_before_the_others_began_reaches_them(mon
 
 def test_the_reason_of_another_process_replaces_a_lost_connection(monkeypatch, tmp_path):
     first, second = Board(), Board()
-    first.host(2)
+    first.open_store(2)
     lost, reason = RuntimeError("connection closed by peer"), RunFailed("val: a picture is gone\nrestore it")
-    monkeypatch.setattr(run_module, "board", first)
-    assert run_module.agreed_failure(lost, tmp_path) is lost
+    monkeypatch.setattr(failures, "board", first)
+    assert failures.explanation(lost, tmp_path) is lost
     with monkeypatch.context() as patch:
         patch.setenv("LOCAL_RANK", "1")
         patch.setattr(os, "getppid", os.getpid)
-        assert second.open()
-        patch.setattr(run_module, "board", second)
-        assert run_module.agreed_failure(reason, tmp_path) is reason
-    agreed = run_module.agreed_failure(lost, tmp_path)
+        assert second.join()
+        patch.setattr(failures, "board", second)
+        assert failures.explanation(reason, tmp_path) is reason
+    agreed = failures.explanation(lost, tmp_path)
     assert (type(agreed), str(agreed)) == (RunFailed, str(reason))
-    assert run_module.agreed_failure(lost, tmp_path / "another") is lost
+    assert failures.explanation(lost, tmp_path / "another") is lost
     second.close()
     first.close()
 
@@ -179,9 +178,9 @@ def test_the_one_process_of_a_batch_script_waits_for_nobody(monkeypatch):
     for name, value in {**SRUN, "SLURM_PROCID": "0", "SLURM_JOB_ID": "7654"}.items():
         monkeypatch.setenv(name, value)
     alone = Board()
-    assert alone.open()
-    alone.tell(launch.PLACE, {"arguments": []})
+    assert alone.join()
+    alone.publish(launch.PLACE, {"arguments": []})
     began = time.monotonic()
     alone.leave(0)
-    assert time.monotonic() - began < launch.ALIKE / 2
+    assert time.monotonic() - began < launch.PATIENCE / 2
     alone.close()
