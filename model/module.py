@@ -30,8 +30,10 @@ IN_BAR = ("val/recall@1", "val/recall@10")
 
 
 class NWayClip(LogitScaleMixin, pl.LightningModule):
-    """Contrasts the n views of a sample jointly; the encoder decides which views those are. For callbacks it is a
-    `model.trained_module.TrainedModule`.
+    """Contrasts the n views of a sample jointly; the encoder decides which views those are.
+
+    Callbacks call `record`, `take_recorded`, `gradient_groups` and `view_gradients`, read `validation_views`, and set
+    `step_skipped`. Each states in a Protocol what it uses.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class NWayClip(LogitScaleMixin, pl.LightningModule):
         self.optimizer_config, self.learning_rate = optimizer, LearningRate(schedule)
         self.batch_size, self.log_every_n_steps = batch_size, log_every_n_steps
         self.step_skipped = False
+        """Set by the gradient monitor; the schedule does not move after a skipped step."""
         self.validation_views: Tensor | None = None
+        """(n, N, D) float32 on the CPU: the views of the last validation, in the order of the split."""
         self._first_batch = True
         self._epoch_mean, self._view_gradients, self._evaluated = EpochMean(), ViewGradients(), EvaluatedViews()
         self._recorded: dict[str, Tensor | float] = {}

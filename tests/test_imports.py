@@ -46,7 +46,6 @@ ROOMS = {
             "memory",
             "slurm",
             "steps",
-            "trained_module",
             "user_cache",
         )
     },

@@ -7,7 +7,7 @@ from __future__ import annotations
 import statistics
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
 import torch
@@ -15,7 +15,13 @@ from pytorch_lightning.callbacks import RichProgressBar
 from torch import Tensor
 
 from model.record.metrics_csv import Journal
-from model.trained_module import TrainedModule
+
+
+class RecordingModule(Protocol):
+    """The part of `model.module.NWayClip` that JournalCallback uses."""
+
+    def take_recorded(self) -> dict[str, Tensor | float]:
+        """Returns the figures that were recorded since the last call."""
 
 
 class JournalCallback(pl.Callback):
@@ -53,8 +59,7 @@ class JournalCallback(pl.Callback):
         self._write(trainer, module)
 
     def _write(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, TrainedModule)
-        recorded = module.take_recorded()
+        recorded = cast(RecordingModule, module).take_recorded()  # Lightning types the hook with any module
         if not recorded or trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
         values = as_numbers(recorded)
