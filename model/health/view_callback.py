@@ -24,7 +24,7 @@ from model.health.views import (
     lines_at_chance,
 )
 from model.losses.objective.loss import ContrastiveLoss, TupleLoss
-from model.views import ViewEncoder
+from model.views.encoder import ViewEncoder
 
 
 class ContrastiveModule(Protocol):
