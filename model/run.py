@@ -55,8 +55,9 @@ def run(config: RunConfig, folder: Path) -> Summary:
     check_source(config.data)
     try:
         start = starting_point(config, folder)
-        resumes = config.train and start is not None
-        steps = check_resume(config, start, processes(config.trainer)).steps if resumes else 0
+        steps = 0
+        if config.train and start is not None:
+            steps = check_resume(config, start, processes(config.trainer)).steps
         with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
             if config.train and first_process():
                 repair_folder(folder, start)

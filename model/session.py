@@ -23,7 +23,7 @@ from model.health.view_callback import ViewHealthCallback
 from model.interruption import received
 from model.launch import board, by_lightning, by_torchrun, first_process, launched
 from model.loggers import make_loggers
-from model.record.callbacks import ProgressBar, StepClock
+from model.record.callbacks import MetricsCallback, ProgressBar, StepClock
 from model.record.folder import METRICS
 
 # Keys of conf/trainer that Lightning's Trainer does not have.

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from model.analysis.parts import PARTS
+from model.build import make_data
 from model.checkpoint.files import checkpoint_path
 from model.ending import analysis_settings
 from model.run import run
