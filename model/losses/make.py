@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from model.losses.compiled import native
-from model.losses.evaluation.view_pass import LineEvaluator
+from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.scratch import Scratch
 from model.losses.formulas.elementwise import FeatureScore
 from model.losses.formulas.own import DenseFunction, DenseOnlyScore
 from model.losses.objective.loss import ContrastiveLoss, DenseLoss, MatrixLoss, SigmoidLoss, TupleLoss
@@ -57,18 +58,18 @@ def make_loss(
     )  # fmt: skip
     entry = Entry(lambda eps: DenseOnlyScore(name)) if callable(name) else ENTRIES[name]
     score, name = entry.make(eps), getattr(name, "__name__", name)
-    lines = LineEvaluator(score, normalize, eps, memory_mib << 20)
+    evaluator = LineEvaluator(score, normalize, eps, Scratch(memory_mib << 20))
     notices = notices_of(name, entry.reads, views, mask, isinstance(score, FeatureScore))
     shared = {"mean": reduction == "mean", "reads": entry.reads, "name": name, "notices": notices}
     if entry.loss is not None:
-        return entry.loss(lines, seed, shared)
+        return entry.loss(evaluator, seed, shared)
     if not isinstance(score, TupleScore):
-        return MatrixLoss(lines, **shared)
+        return MatrixLoss(evaluator, **shared)
     shared |= {"axes": AXES[axes], "mask": MASKS[mask](views, batch_size)}
     if evaluation != "dense" and not needs_dense(targets, mask):
-        return TupleLoss(lines, **shared)
+        return TupleLoss(evaluator, **shared)
     dense = SigmoidLoss if mask == "sigmoid" else DenseLoss
-    return dense(lines, **shared, targets=SoftTargets(seed, batch_size) if targets == "soft" else DiagonalTargets())
+    return dense(evaluator, **shared, targets=SoftTargets(seed, batch_size) if targets == "soft" else DiagonalTargets())
 
 
 def notices_of(name: str, reads: int | None, views: int | None, mask: str, elementwise: bool) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def check(kernel, kind, dtype):
         sums = [torch.zeros_like(x) for x in (*rows, *cols)]
         got = kernel.cells(rows, cols, first)
         for _ in range(2):  # it adds
-            kernel.pull(rows, cols, seed, sums[:row_count], sums[row_count:])
+            kernel.backward(rows, cols, seed, sums[:row_count], sums[row_count:])
         torch.testing.assert_close(got.double(), want, rtol=tolerance, atol=tolerance * features**0.5)
         for made, grad in zip(sums, want_grads, strict=True):
             torch.testing.assert_close(made.double() / 2, grad, rtol=0, atol=10 * tolerance * grad.abs().max().item())
@@ -108,7 +108,7 @@ def test_weights_of_zero_leave_gradients_as_they_are():
     rows, cols = draw(1, 5, 32, dtype=torch.float32), draw(1, 7, 32, dtype=torch.float32)
     sums = draw(1, 5, 32, dtype=torch.float32), draw(1, 7, 32, dtype=torch.float32)
     before = [x[0].clone() for x in sums]
-    feature_kernel(integrands.root_sum, 1, 1).pull(rows, cols, torch.zeros(5, 7), *sums)
+    feature_kernel(integrands.root_sum, 1, 1).backward(rows, cols, torch.zeros(5, 7), *sums)
     assert torch.equal(sums[0][0], before[0])
     assert torch.equal(sums[1][0], before[1])
 

@@ -19,7 +19,8 @@ from model.losses.compiled.feature_kernel import feature_kernel
 from model.losses.compiled.line_kernel import line_kernel
 from model.losses.compiled.row_kernel import row_kernel
 from model.losses.cross_terms import Cells
-from model.losses.evaluation.view_pass import LineEvaluator
+from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.scratch import Scratch
 from model.losses.formulas.elementwise import FeatureScore
 from model.losses.formulas.feature_sums import CrossedSum, Operands
 from model.losses.integrands import root_sum
@@ -213,7 +214,7 @@ def test_row_and_feature_kernels_refuse_what_they_would_misread():
         with pytest.raises(ValueError, match="native code was given"):
             sums.cells(rows, [w], first)
     with pytest.raises(ValueError, match="native code was given"):
-        sums.pull([v], [w], torch.ones(40, 4), [v], [w])
+        sums.backward([v], [w], torch.ones(40, 4), [v], [w])
 
 
 @needs_compiler
@@ -240,7 +241,7 @@ def test_an_integrand_of_a_bare_sum_of_views(rows, normalised):
         lambda views: reduce(add, views).abs(),
         lambda views, d: Operands(sum_of_both, (reduce(add, others(views, d)),), (views[d],)),
     )
-    lines = LineEvaluator(FeatureScore(lambda s: s.sums[total] / s.n, [total]), normalised, 1e-8, 200 << 20)
+    lines = LineEvaluator(FeatureScore(lambda s: s.sums[total] / s.n, [total]), normalised, 1e-8, Scratch(200 << 20))
     loss = TupleLoss(lines, axes=mean_of_axes, mask=Mask(), name="taxicab", mean=True)
     views = [torch.randn(rows, 24, generator=torch.Generator().manual_seed(k), requires_grad=True) for k in range(4)]
     loss(views, torch.tensor(3.0)).backward()

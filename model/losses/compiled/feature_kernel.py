@@ -30,7 +30,7 @@ class FeatureKernel:
 
     def __init__(self, made: ctypes.CDLL, rows: int, cols: int):
         self._cells = {torch.float32: made.cells_float, torch.float64: made.cells_double}
-        self._pull = {torch.float32: made.pull_float, torch.float64: made.pull_double}
+        self._backward = {torch.float32: made.backward_float, torch.float64: made.backward_double}
         self._counts = rows, cols
 
     def cells(self, rows: Tensors, cols: Tensors, first: int) -> Tensor:
@@ -42,21 +42,21 @@ class FeatureKernel:
         entry(self._cells, out.dtype)(*self._both(rows, cols, *out.shape), *sizes, ctypes.c_void_p(out.data_ptr()))
         return out
 
-    def pull(self, rows: Tensors, cols: Tensors, grad: Tensor, d_rows: Tensors, d_cols: Tensors) -> None:
+    def backward(self, rows: Tensors, cols: Tensors, grad: Tensor, d_rows: Tensors, d_cols: Tensors) -> None:
         """Adds to d_rows (T, F) and d_cols (B, F) what the gradient (T, B) of `cells` means for rows and cols."""
         features = cols[0].shape[1]
         if features % LANES:
             padded = [
                 [pad(x, (0, -features % LANES), value=1) for x in group] for group in (rows, cols, d_rows, d_cols)
             ]
-            self.pull(*padded[:2], grad, *padded[2:])
+            self.backward(*padded[:2], grad, *padded[2:])
             for sums, made in zip((*d_rows, *d_cols), (*padded[2], *padded[3]), strict=True):
                 sums.copy_(made[:, :features])
             return
         shape = len(rows[0]), len(cols[0])
         given = ctypes.c_void_p(address(grad, shape, cols[0].dtype))
         sizes = _sizes(*shape, features, torch.get_num_threads())
-        entry(self._pull, grad.dtype)(
+        entry(self._backward, grad.dtype)(
             *self._both(rows, cols, *shape), given, *sizes, *self._both(d_rows, d_cols, *shape, like=cols[0])
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from model.losses.compiled.program import HELPERS, Program
 from model.losses.compiled.vectors import VECTORS
 from model.losses.integrands import Integrand
-from model.losses.symbols import Symbol, named
+from model.losses.symbols import Symbol, input_symbol
 
 # Blocks of TALL rows by WIDE candidates: what is loaded for one feature serves all their cells, so that the loops are
 # bound by arithmetic. Threads share the rows; backward they also take turns at the candidates, so that no two write to
@@ -141,7 +141,7 @@ static void cells(T** rows, T** cols, I count, I size, I features, I first, I th
 
 // The derivatives of a block of cells, added to d_y and to those beside the packed rows. Stores come last: a load that
 // follows a store a multiple of 4096 bytes away waits for it, and rows of candidates often are that far apart.
-template <class T> static inline void pull_block(T* packed, T** y, T** d_y, I features, const T weight[TALL][WIDE]) {
+template <class T> static inline void backward_block(T* packed, T** y, T** d_y, I features, const T weight[TALL][WIDE]) {
     for (I z = 0; z < features; z += LANES<T>, packed += 2 * ROWS * TALL * LANES<T>) {
         V<T> d_rows[TALL][ROWS], d_cols[WIDE][COLS];
         for (I j = 0; j < ROWS; ++j)
@@ -183,7 +183,7 @@ template <class T> static bool weigh(const T* grad, I size, I tall, I wide, T we
 
 // The derivatives of some rows by some candidates.
 template <class T>
-static void pull_part(T** rows, T** cols, const T* grad, I low, I high, I from, I to, I size, I features, T** d_rows, T** d_cols) {
+static void backward_part(T** rows, T** cols, const T* grad, I low, I high, I from, I to, I size, I features, T** d_rows, T** d_cols) {
     const I room = 2 * ROWS;
     std::vector<T> packed(room * TALL * features), copy, d_copy;
     for (I start = from; start < to; start += CLOSE)
@@ -198,7 +198,7 @@ static void pull_part(T** rows, T** cols, const T* grad, I low, I high, I from, 
                 candidates(cols, COLS, c, wide, features, copy, y);
                 candidates(d_cols, COLS, c, wide, features, d_copy, d_y);
                 fetch_next(r, room, features, c - start);
-                pull_block(packed.data(), y, d_y, features, weight);
+                backward_block(packed.data(), y, d_y, features, weight);
                 for (I j = 0; wide < WIDE && j < COLS; ++j) std::copy_n(d_y[j], wide * features, d_cols[j] + c * features);
             }
             const T* at = packed.data();
@@ -209,13 +209,13 @@ static void pull_part(T** rows, T** cols, const T* grad, I low, I high, I from, 
 }
 
 template <class T>
-static void pull(T** rows, T** cols, const T* grad, I count, I size, I features, I threads, T** d_rows, T** d_cols) {
+static void backward(T** rows, T** cols, const T* grad, I count, I size, I features, I threads, T** d_rows, T** d_cols) {
     const I tall = share<TALL>(count, threads), wide = share<WIDE>(size, threads);
     for (I turn = 0; turn < threads; ++turn) {
         #pragma omp parallel for num_threads(threads) schedule(static, 1)
         for (I part = 0; part < threads; ++part) {
             const I low = part * tall, from = (part + turn) %% threads * wide;
-            pull_part(rows, cols, grad, low, std::min(count, low + tall), from, std::min(size, from + wide), size, features, d_rows, d_cols);
+            backward_part(rows, cols, grad, low, std::min(count, low + tall), from, std::min(size, from + wide), size, features, d_rows, d_cols);
         }
     }
 }
@@ -224,8 +224,8 @@ static void pull(T** rows, T** cols, const T* grad, I count, I size, I features,
     extern "C" void cells_##T(T** rows, T** cols, I count, I size, I features, I first, I threads, T* out) { \\
         cells<T>(rows, cols, count, size, features, first, threads, out); \\
     } \\
-    extern "C" void pull_##T(T** rows, T** cols, const T* grad, I count, I size, I features, I threads, T** d_rows, T** d_cols) { \\
-        pull<T>(rows, cols, grad, count, size, features, threads, d_rows, d_cols); \\
+    extern "C" void backward_##T(T** rows, T** cols, const T* grad, I count, I size, I features, I threads, T** d_rows, T** d_cols) { \\
+        backward<T>(rows, cols, grad, count, size, features, threads, d_rows, d_cols); \\
     }
 EXPORT(float)
 EXPORT(double)
@@ -235,7 +235,7 @@ EXPORT(double)
 def source(integrand: Integrand, row_count: int, col_count: int) -> str:
     """C++ of both loops for an integrand of so many numbers of a row and of a candidate."""
     rows, cols = (
-        [named(f"{letter}{j}") for j in range(count)] for letter, count in (("r", row_count), ("c", col_count))
+        [input_symbol(f"{letter}{j}") for j in range(count)] for letter, count in (("r", row_count), ("c", col_count))
     )
     result = integrand(*rows, *cols)
     radicand, plain = _parts(result)

@@ -18,7 +18,7 @@ from model.losses.compiled.program import HELPERS, Program
 from model.losses.compiled.weak_cache import cached_with_owner
 from model.losses.cross_terms import Cells
 from model.losses.score import Score
-from model.losses.symbols import Symbol, named
+from model.losses.symbols import Symbol, input_symbol
 
 # Over `cells` the kernel writes their gradients; sums: loss, derivative by off, derivative by diagonal.
 SOURCE = """
@@ -229,9 +229,10 @@ def source(formula: Formula, cells: int, rows: int, cols: int) -> str:
     features.
     """
     g, r, c = (
-        [named(f"{letter}{k}") for k in range(count)] for letter, count in (("g", cells), ("r", rows), ("c", cols))
+        [input_symbol(f"{letter}{k}") for k in range(count)]
+        for letter, count in (("g", cells), ("r", rows), ("c", cols))
     )
-    features = named("features")
+    features = input_symbol("features")
     program = Program(formula(g, r, c, features), [*g, *r, *c, features])
     used = [[(k, symbol.data[0]) for k, symbol in enumerate(group) if program.uses(symbol)] for group in (g, r, c)]
     parts = {
@@ -316,11 +317,11 @@ class LineKernel:
         rows, size, dtype = len(stats[0]), stats[2].shape[-1], tile[0].values.dtype
         values, grads = (
             (ctypes.c_void_p * count)(
-                *(address(part(cells), (size, rows) if cells.flipped else (rows, size), dtype) for cells in tile)
+                *(address(part(cells), (size, rows) if cells.transposed else (rows, size), dtype) for cells in tile)
             )
             for part in (lambda cells: cells.values, lambda cells: cells.grad)
         )
-        flipped = (ctypes.c_int64 * count)(*(cells.flipped for cells in tile))
+        flipped = (ctypes.c_int64 * count)(*(cells.transposed for cells in tile))
         sizes = rows, size, match_range(first, rows, size), want, torch.get_num_threads()
         shapes = (rows,), (r, rows), (q, size)
         places = [

@@ -18,8 +18,8 @@ from model.losses.compiled.native_arguments import address, addresses, entry
 from model.losses.compiled.program import HELPERS, Program
 from model.losses.compiled.weak_cache import cached_with_owner
 from model.losses.cross_terms import Product
-from model.losses.score import Score
-from model.losses.symbols import Symbol, named
+from model.losses.score import RowSumScore
+from model.losses.symbols import Symbol, input_symbol
 
 SOURCE = """
 #include <cmath>
@@ -200,19 +200,21 @@ class RowKernel:
 
 
 @cached_with_owner
-def row_kernel(score: Score, n: int) -> RowKernel | None:
+def row_kernel(score: RowSumScore, n: int) -> RowKernel | None:
     """The passes of a score of n views; None where its rows need more than sums over features, or nothing can compile
     them.
     """
-    inputs = [named(f"x{k}") for k in range(n)]
+    inputs = [input_symbol(f"x{k}") for k in range(n)]
     sums = score.row_sums(inputs)
-    if sums is None:
-        return None
     cross_terms: list[list[Product]] = [list(direction) for direction in score.cross_terms(inputs)]
     operands = list(
-        dict.fromkeys(side for direction in cross_terms for cross in direction for side in (cross.rows, cross.cols))
+        dict.fromkeys(
+            side for direction in cross_terms for cross in direction for side in (cross.row_operand, cross.col_operand)
+        )
     )
     place = {operand: k for k, operand in enumerate(operands)}
     made = library(source(n, sums, operands, inputs))
-    products = [[(place[cross.rows], place[cross.cols]) for cross in direction] for direction in cross_terms]
+    products = [
+        [(place[cross.row_operand], place[cross.col_operand]) for cross in direction] for direction in cross_terms
+    ]
     return RowKernel(made, n, len(sums), len(operands), products) if made is not None else None
