@@ -75,7 +75,7 @@ APPLIED = (
     # The same samples in the same order, whoever makes the batches and wherever the files lie.
     | keys("data", "num_workers root")
     # The same loss in another order of summation.
-    | keys("loss", "evaluation memory_mib")
+    | keys("loss", "evaluation backend memory_mib")
     # Read when an epoch ends; the checkpoint holds the rate, the lowest loss and the number of epochs waited.
     | keys("schedule", "factor patience")
 )

@@ -8,21 +8,54 @@ Shapes: B rows, F features, T rows of a tile.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from model.losses.numerics import Value
 
+Kernel = TypeVar("Kernel")
+
 
 def row_blocks(size: int, step: int) -> Iterator[slice]:
     """Yields slices of at most `step` rows that cover 0 … size - 1."""
     for start in range(0, size, step):
         yield slice(start, min(start + step, size))
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where compiled code computes instead of torch (`loss.backend`)."""
+
+    name: str
+    smallest_batch: float
+    """Batches of fewer rows than this are computed in torch."""
+    required: bool = False
+    """True if compiled code must be possible: an evaluation on another device than a CPU is refused."""
+
+    def compiles(self, device: torch.device, rows: int) -> bool:
+        """Returns whether an evaluation on a device, of so many rows, should use compiled code. Raises ValueError where
+        compiled code is required and the device is no CPU.
+        """
+        if self.required and device.type != "cpu":
+            raise ValueError(f"views: on {device} given; accepted: cpu, where loss.backend={self.name} computes")
+        return device.type == "cpu" and rows >= self.smallest_batch
+
+    def checked(self, kernel: Kernel | None) -> Kernel | None:
+        """Returns a kernel. Raises RuntimeError where it is required and no compiler could compile it."""
+        if kernel is None and self.required:
+            raise RuntimeError(f"loss.backend={self.name}: the C++ compiler cannot compile a kernel of this loss")
+        return kernel
+
+
+AUTO = Backend("auto", 32)  # smaller batches are not worth compiling for
+EAGER = Backend("eager", math.inf)
+COMPILED = Backend("compiled", 1, required=True)
 
 
 class Gradients:
@@ -104,6 +137,10 @@ class CrossTerm(ABC):
     @abstractmethod
     def operands(self) -> tuple[Tensor, ...]:
         """The tensors that the values depend on, each (B, F)."""
+
+    def on(self, backend: Backend) -> CrossTerm:
+        """Returns this term, computed by a backend; terms without compiled code return themselves."""
+        return self
 
     @abstractmethod
     def cells(self, rows: slice, out: Tensor | None = None) -> Tensor:

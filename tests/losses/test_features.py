@@ -11,7 +11,7 @@ import torch
 from model.losses import integrands
 from model.losses.compiled import native
 from model.losses.compiled.feature_kernel import FeatureKernel, feature_kernel
-from model.losses.compiled.feature_source import source
+from model.losses.compiled.feature_source import feature_source
 from model.losses.numerics import moments, square_sum
 
 # Integrand, and how many numbers of a row and of a candidate it takes.
@@ -32,7 +32,7 @@ KINDS = {
 # Rows of the tile, candidates, features: whole blocks, and what is left beside them.
 SHAPES = [(8, 16, 32), (9, 13, 37), (1, 2, 1), (3, 70, 130), (70, 5, 16)]
 
-pytestmark = pytest.mark.skipif(native.compiler() is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.usefixtures("compiler")
 
 
 def draw(count, *shape, dtype):
@@ -88,7 +88,7 @@ def test_older_processors(target, monkeypatch):
         pytest.skip("needs an x86 processor with AVX2")
     flags = tuple(target if flag == "-march=native" else flag for flag in native.FLAGS)
     monkeypatch.setattr(native, "FLAGS", flags)
-    made = native.library.__wrapped__(source(*KINDS["root_less_distance"]))
+    made = native.build(feature_source(*KINDS["root_less_distance"])).library
     for dtype in (torch.float32, torch.float64):
         check(FeatureKernel(made, *KINDS["root_less_distance"][1:]), "root_less_distance", dtype)
 

@@ -51,8 +51,9 @@ class EagerPass(ViewPass):
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
         score = self._evaluator.score
         with torch.set_grad_enabled(self._need_grad):
-            terms = score.cross_terms(self._rows)
-            yield from list(terms) if score.traits.shares_operands else terms
+            directions = score.cross_terms(self._rows)
+            for terms in list(directions) if score.traits.shares_operands else directions:
+                yield [term.on(self._evaluator.backend) for term in terms]
 
     def flush_direction(self, gradients: Gradients) -> Gradients:
         return gradients if self._evaluator.score.traits.shares_operands else self._add_to_rows(gradients)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from model.losses.cross_terms import AUTO, Backend
 from model.losses.evaluation.scratch import Scratch
 from model.losses.numerics import normalise
 from model.losses.score import RowStats, Score
@@ -24,6 +25,9 @@ class LineEvaluator:
     eps: float
     scratch: Scratch = field(compare=False)
     """Memory that is reused between steps; its limit is the budget of a tile, in bytes."""
+
+    backend: Backend = AUTO
+    """Where compiled code computes."""
 
     @property
     def budget(self) -> int:

@@ -6,19 +6,17 @@ Shapes: B rows, F features, T rows of a tile.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from model.losses.compiled.feature_kernel import FeatureKernel, feature_kernel
-from model.losses.cross_terms import CrossTerm, Gradients, row_blocks
+from model.losses.cross_terms import AUTO, Backend, CrossTerm, Gradients, row_blocks
 from model.losses.integrands import Integrand
 
 # Numbers of a (rows, candidates, F) block of the eager evaluation, which stays in a core's cache.
 EAGER_BLOCK = 1 << 17
-# Batches of at least this many rows are worth compiling for.
-NATIVE_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,10 @@ class FeatureSum(CrossTerm):
     integrand: Integrand
     row_operands: tuple[Tensor, ...]
     col_operands: tuple[Tensor, ...]
+    backend: Backend = AUTO
+
+    def on(self, backend: Backend) -> FeatureSum:
+        return replace(self, backend=backend)
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
@@ -67,11 +69,11 @@ class FeatureSum(CrossTerm):
                 d_x[c] += block_grad
 
     def _kernel(self) -> FeatureKernel | None:
-        """Returns the compiled loops, on CPUs and for batches that are worth compiling for."""
+        """Returns the compiled loops, where the backend uses them."""
         operand = self.col_operands[0]
-        if operand.device.type != "cpu" or len(operand) < NATIVE_ROWS:
+        if not self.backend.compiles(operand.device, len(operand)):
             return None
-        return feature_kernel(self.integrand, len(self.row_operands), len(self.col_operands))
+        return self.backend.checked(feature_kernel(self.integrand, len(self.row_operands), len(self.col_operands)))
 
     def _values(self) -> tuple[list[Tensor], list[Tensor]]:
         """Returns the operands outside autograd, contiguous."""

@@ -62,7 +62,7 @@ class _LineLoss(torch.autograd.Function):
         views: Views = tensors[0] if tensors[0].dim() == 3 else tensors
         (size, features), n = views[0].shape, len(views)
         scales = negative_scale.detach().double(), match_scale.detach().double()
-        problem = LineProblem(evaluator.score, n, size, features, *scales, need_grad)
+        problem = LineProblem(evaluator.score, evaluator.backend, n, size, features, *scales, need_grad)
         evaluation = _Evaluation(evaluator, problem, views)
         evaluation.add_directions(weights)
         sums, view_pass = evaluation.sums, evaluation.view_pass

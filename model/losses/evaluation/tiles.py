@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model.losses.compiled.line_kernel import LineKernel
-from model.losses.cross_terms import Cells
+from model.losses.cross_terms import Backend, Cells
 from model.losses.evaluation.contrast import contrast
 from model.losses.score import RowStats, Score
 
@@ -25,6 +25,7 @@ class LineProblem:
     """What all tiles of one evaluation have in common. The scales are scalars, float64."""
 
     score: Score
+    backend: Backend
     n: int
     size: int
     features: int
@@ -80,7 +81,7 @@ def compiled_tile(kernel: LineKernel, problem: LineProblem, tile: Tile) -> TileR
     d_stats = RowStats(*(torch.zeros_like(statistic) for statistic in stats))
     sums = stats.matched.new_zeros(3)
     factors = problem.negative_scale.item(), problem.match_scale.item(), tile.weight, float(problem.features)
-    kernel(tile.cells, tile.rows.start, stats, factors, problem.need_grad, [sums, *d_stats])
+    kernel(tile.cells, tile.rows.start, stats, factors, problem.need_grad, sums, d_stats)
     loss, d_negative_scale, d_match_scale = sums.unbind()
     return TileResult(loss, d_negative_scale, d_match_scale, d_stats)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from model.losses.cross_terms import row_blocks
+from model.losses.evaluation.backend import check_backend
 from model.losses.evaluation.dense import dense_scores
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.line_loss import line_loss
@@ -37,6 +38,8 @@ class ContrastiveLoss(nn.Module, ABC):
 
     uses_scale = True
     """True if the multiplier of the scores changes the loss."""
+    has_kernels = True
+    """True if compiled code can compute the loss."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class ContrastiveLoss(nn.Module, ABC):
     ):
         """mean: False for the sum over rows; reads: number of leading views; notices: sentences to log once."""
         super().__init__()
+        check_backend(evaluator.backend, name, self.has_kernels)
         self.name = name
         self._evaluator, self._mean = evaluator, mean
         self.reads, self.notices = reads, notices
@@ -219,6 +223,8 @@ class TupleLoss(ContrastiveLoss):
 
 class DenseLoss(TupleLoss):
     """The loss over all B^n tuples: soft targets need it, and it is the readable check of the lines."""
+
+    has_kernels = False
 
     def __init__(self, evaluator: LineEvaluator, *, targets: Targets, **shared: Any):
         """targets: which tuples should match; shared: see `TupleLoss`."""

@@ -23,6 +23,8 @@ class SiglipLoss(MatrixLoss):
     over B rows.
     """
 
+    has_kernels = False
+
     def __init__(self, evaluator: LineEvaluator, **shared: Any):
         super().__init__(evaluator, **shared)
         self.bias = nn.Parameter(torch.tensor(-10.0))
