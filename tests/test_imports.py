@@ -62,7 +62,7 @@ ARROWS: dict[str, set[str]] = {
     "base": set(),
     "losses/ground": {"base"},
     "losses/compiled": {"base", "losses/ground"},
-    "losses/evaluation": {"losses/compiled", "losses/ground"},
+    "losses/evaluation": {"base", "losses/compiled", "losses/ground"},
     "losses/formulas": {"losses/evaluation", "losses/ground"},
     "losses/objective": {"losses/evaluation", "losses/formulas", "losses/ground"},
     "record": {"base"},
