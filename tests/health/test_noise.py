@@ -8,6 +8,7 @@ from torch import nn
 
 from model.health import HealthSettings, add_gradient_noise
 from model.health.callback import GradientHealthCallback
+from model.health.noise import add_seeded_noise
 from tests.health.gradients import with_gradients
 from tests.health.modules import Small, loader, trainer
 
@@ -21,6 +22,18 @@ def test_variance_follows_the_paper(step, gamma):
     eta = 0.3**2
     assert float(gradient.var()) == pytest.approx(eta / (1 + step) ** gamma, rel=0.02)
     assert abs(float(gradient.mean())) < 4 * float(gradient.std()) / 200_000**0.5
+
+
+def test_seeded_noise_depends_on_the_seed_and_the_step_only():
+    def noise(seed: int, step: int) -> torch.Tensor:
+        torch.manual_seed(int(torch.randint(1000, ()).item()))
+        gradients = [torch.zeros(3), torch.zeros(2, 2)]
+        add_seeded_noise(gradients, 1.0, seed, step)
+        return torch.cat([gradient.flatten() for gradient in gradients])
+
+    assert torch.equal(noise(1, 7), noise(1, 7))
+    assert not torch.equal(noise(1, 7), noise(2, 7))
+    assert not torch.equal(noise(1, 7), noise(1, 8))
 
 
 def test_only_gradients_that_exist_get_noise():

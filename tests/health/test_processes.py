@@ -52,7 +52,7 @@ def test_both_halt_and_name_the_batches_of_both(results):
     assert all(process["halt"]["halted"].startswith("training halted at step 3: ") for process in processes)
     record = json.loads((folder / "halt" / "halt.json").read_text())
     assert record["step"] == 3
-    # Batches of four; processes take turns sample by sample. Only the second one's loss was bad.
+    # Batches of four; processes take turns sample by sample. Only the loss of the second process was bad.
     assert record["indices"] == [17, 19, 21, 23]
     assert (folder / "halt" / "checkpoints" / "last_good.ckpt").is_file()
 
