@@ -27,6 +27,8 @@ from model.config.schema import (
 )
 from model.config.trainer_checks import check_trainer
 from model.errors import ConfigError, at_least, fraction, one_of, positive, require, within
+from model.metric_names import KS
+from model.views.recipes import plan_views
 
 PROJECTIONS = ("identity", "none", "inv", "iinv")
 SELECTIONS = {"eot_select": ("argmax", "gumbel"), "token_select": ("softmax", "gumbel")}
@@ -34,7 +36,7 @@ NORMS, INITS = ("pre", "post"), ("fan_in", "marian")
 SPLITS = ("train", "val", "test")
 # The recall figures of an evaluation.
 RECALLS = ("recall", "joint_recall", "joint_recall_all", "text_to_image_recall", "image_to_text_recall")
-OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in (1, 5, 10)), "val/swap_acc")
+OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in KS), "val/swap_acc")
 # The largest number of float32. A larger rate or decay is infinite in the arithmetic of the weights.
 FLOAT32_MAX = 3.4028234e38
 # Upper bounds that no run needs. A larger value is a typing mistake that would fill the memory or start far too many
@@ -108,9 +110,8 @@ def check_loss(config: RunConfig) -> None:
 
 
 def view_count(model: ModelConfig) -> int:
-    """Returns the number of views of a sample: the image, caption 1, and one or two views for each further caption."""
-    views_per_caption = 2 if isinstance(model, DecodedModelConfig) else 1
-    return 2 + views_per_caption * (model.captions - 1)
+    """The number of views that a sample has."""
+    return len(plan_views(model.name, model.captions).names)
 
 
 def check_monitor(monitor: MonitorConfig, trainer: TrainerConfig) -> None:

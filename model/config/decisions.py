@@ -74,7 +74,7 @@ APPLIED = (
     # The samples and their order do not depend on the number of workers or on the folder of the files.
     | keys("data", "num_workers root")
     # The loss is the same; only the order of summation differs.
-    | keys("loss", "evaluation memory_mib")
+    | keys("loss", "evaluation backend memory_mib")
     # The schedule reads these at the end of an epoch. The checkpoint stores the rate, the lowest loss and the number of
     # epochs without improvement.
     | keys("schedule", "factor patience")

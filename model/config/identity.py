@@ -23,6 +23,7 @@ INTRODUCED: dict[str, Any] = {
     "backbone.translator_init": "marian",
     "backbone.translator_norm": "post",
     "loss.scale_cap": None,
+    "loss.backend": "auto",
     "objective": "val/recall@1",
     "trainer.matmul_precision": None,
 }

@@ -57,7 +57,7 @@ def override_message(text: str) -> str | None:
 def with_old_value(error: ConfigError) -> str:
     """Returns the error's text. For a value of the old scripts, the second line names its replacement."""
     text = str(error)
-    hint = value_hint(*error.given) if error.given else None
+    hint = value_hint(*error.key_and_value) if error.key_and_value else None
     return f"{text.splitlines()[0]}\n{hint}" if hint else text
 
 

@@ -59,6 +59,7 @@ class LossConfig:
     evaluation: str = MISSING
     scale_init: str = MISSING
     scale_cap: float | None = MISSING
+    backend: str = MISSING
     memory_mib: int = MISSING
 
 

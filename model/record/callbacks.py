@@ -16,16 +16,16 @@ from torch import Tensor
 from model.record.metrics_csv import STATE_KEY, MetricsFile
 
 
-class HasPendingFigures(Protocol):
-    """The part of the module that MetricsCallback reads."""
+class RecordingModule(Protocol):
+    """The part of `model.module.NWayClip` that MetricsCallback uses."""
 
-    pending: dict[str, Tensor | float]
-    """The figures of this step that are not yet in metrics.csv."""
+    def take_recorded(self) -> dict[str, Tensor | float]:
+        """Returns the figures that were recorded since the last call."""
 
 
 class MetricsCallback(pl.Callback):
-    """Writes the module's pending figures to metrics.csv, one row a step, and to the run's other loggers. The loggers
-    also get the configuration.
+    """Writes what the module has recorded, one row a step, into metrics.csv and to the run's other loggers, which also
+    get the configuration.
     """
 
     def __init__(self, path: Path, config: dict[str, Any] | None = None) -> None:
@@ -63,9 +63,7 @@ class MetricsCallback(pl.Callback):
         self._write(trainer, module)
 
     def _write(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        pending = cast(HasPendingFigures, module).pending  # nn.Module hides the types of attributes from mypy
-        figures = dict(pending)
-        pending.clear()
+        figures = cast(RecordingModule, module).take_recorded()  # Lightning types the hook with any module
         if not figures or trainer.sanity_checking or not trainer.is_global_zero or trainer.state.fn != "fit":
             return
         values = as_numbers(figures)

@@ -10,6 +10,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from model.metric_names import KS
 from model.report.health_plots import Drawing, canvas
 from model.report.run_files import Run, column_parts, label, series
 
@@ -19,7 +20,6 @@ BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7
 CYCLE = ("#222222", BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", RED, "#8a6d00", "#6a51a3", "#8c564b")
 Curve = tuple[Sequence[float], Sequence[float]]
 """Steps and values."""
-KS = (1, 5, 10)
 BY_K = {1: BLUE, 5: ORANGE, 10: GREEN}
 # In inches. Text stays readable on a page as narrow as a phone.
 WIDTH, HEIGHT = 4.6, 3.2

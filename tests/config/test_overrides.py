@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from model import run
+from model import build
 from model.command import command_line
 
 REFUSED = """
@@ -123,7 +123,7 @@ def answer(tmp_path, monkeypatch, capsys):
         flags_last = words[-1].startswith("-") or words[0].startswith("--")
         monkeypatch.setattr(sys, "argv", ["train.py", *words, *([] if flags_last else quiet)])
         monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-        monkeypatch.setattr(run, "make_data", reached)
+        monkeypatch.setattr(build, "make_data", reached)
         return command_line(), capsys.readouterr().err
 
     return call

@@ -25,6 +25,7 @@ from model.report.page_numbers import count, duration, number, rank, share, shar
         (rank, None, "–"),
         (duration, 205.4, "205 s"),
         (duration, 840.0, "14 min"),
+        (duration, 5400.0, "90 min"),
         (duration, 9000.0, "2.5 h"),
         (count, 739905, "739,905"),
         (count, 151277313, "151.3 million"),

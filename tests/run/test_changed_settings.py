@@ -1,4 +1,4 @@
-"""A run that goes on with other settings: what it applies it lists, what it cannot apply it refuses before anything is
+"""A run that continues with other settings lists those that it applies, and refuses the others before anything is
 changed.
 """
 
@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.build import processes
 from model.checkpoint.files import checkpoint_path
 from model.checkpoint.past import read_past_run
 from model.command import command_line
@@ -21,14 +20,12 @@ from model.config.changes import change_texts, check_changes
 from model.config.compose import as_dict, known_keys
 from model.config.decisions import APPLIED, CONDITIONAL, NOT_COMPARED, REFUSED, Change, PastRun
 from model.errors import ConfigError
-from model.record.metrics_csv import read_rows
 from model.run import run
 from tests.conftest import SMALL, compose_run
-from tests.forked import together
 
 FINISHED = ("trainer.checkpoint_every_n_steps=2", "evaluate=[val]")
 PEAK = 2e-3
-# Of choices that differ in more than their name.
+# Choices that differ in more than their name.
 LION = (
     "optimizer=lion (in the checkpoint: adamw; with it weight_decay=0.5 instead of 0.1, betas=[0.9,0.99] instead "
     "of [0.9,0.98])"
@@ -51,16 +48,16 @@ def done(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def again(done, small, tmp_path):
-    """`again("key=value", …)`: goes on in a copy of that run's folder, and returns summary and folder."""
+    """`again("key=value", …)`: continues in a copy of that run's folder, and returns summary and folder."""
     folder = tmp_path / "run"
     shutil.copytree(done, folder)
 
-    def go_on(*overrides: str):
+    def continue_run(*overrides: str):
         return run(
             small(*FINISHED, "optimizer.lr=2e-3", "schedule.warmup=0", "ckpt_path=last", *overrides), folder
         ), folder
 
-    return go_on
+    return continue_run
 
 
 def past(made_with, **known) -> PastRun:
@@ -187,15 +184,6 @@ def test_processes_may_change_where_all_together_keep_their_batch(small):
         check_changes(automatic, past(automatic, processes=4), 1)
 
 
-def test_devices_that_lightning_chooses_are_counted_as_it_does(small, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    counts = {
-        chosen: processes(small(f"trainer.accelerator={chosen}", "trainer.devices=auto")) for chosen in ("cpu", "gpu")
-    }
-    assert counts == {"cpu": 1, "gpu": 4}
-    assert processes(small("trainer.accelerator=gpu", "trainer.devices=-1")) == 4
-
-
 def test_the_objective_may_change_until_a_best_checkpoint_is_chosen(small):
     config = small("objective=val/swap_acc")
     assert [change.key for change in check_changes(config, past(small()), 1)] == ["objective"]
@@ -275,20 +263,3 @@ def test_values_are_written_as_they_are_typed():
         "report=false (was true)",
         "trainer.max_time=00:00:01:00 (was null)",
     ]
-
-
-@pytest.mark.slow
-def test_a_run_of_two_processes_goes_on_in_one_with_the_same_batches(small, tmp_path):
-    """To rounding: 2 x 4 rows for an epoch, then 1 x 8."""
-    shared = ("schedule=constant", "trainer.precision=64-true", "analysis=off")
-    two = (*shared, "trainer.strategy=ddp", "trainer.devices=2", "data.batch_size=4", "trainer.max_epochs=1")
-    (tmp_path / "two").mkdir()
-    together(lambda: run(small(*two), tmp_path / "two"), tmp_path)
-    run(small(*shared, "ckpt_path=last"), tmp_path / "two")
-    run(small(*shared), tmp_path / "one")
-    one, other = (read_rows(tmp_path / name / "metrics.csv") for name in ("one", "two"))
-    assert [row["step"] for row in other] == [row["step"] for row in one]
-    for key in ("train/loss", "val/loss", "val/recall@10"):
-        assert [float(row[key]) for row in other if key in row] == pytest.approx(
-            [float(row[key]) for row in one if key in row], rel=1e-6
-        ), key
