@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from model.config.decisions import CONDITIONAL, NOT_COMPARED, Change, PastRun, applies, equal_batch
-from model.config.identity import INTRODUCED, OF_TRANSLATOR
+from model.config.identity import INTRODUCED, OF_TRANSLATOR, has_translator
 from model.config.nested import flatten
 from model.config.schema import RunConfig, TrainerConfig
 from model.errors import ConfigError, require
@@ -75,7 +75,7 @@ def as_seconds(time: str) -> int:
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
     """Returns the keys of two configurations (nested dictionaries) whose values differ."""
     old, new = flatten(before), flatten(now)
-    translates = now["model"]["name"] != "clip"
+    translates = has_translator(now["model"]["name"])
     changes = []
     for key in dict.fromkeys([*new, *old]):
         if key in NOT_COMPARED or (key in OF_TRANSLATOR and not translates):

@@ -17,10 +17,12 @@ from model.config.schema import (
     DecodedModelConfig,
     EmojiConfig,
     ModelConfig,
+    MonitorConfig,
     OptimizerConfig,
     PlateauConfig,
     RunConfig,
     ScheduleConfig,
+    TrainerConfig,
     TranslatedModelConfig,
 )
 from model.config.trainer_checks import check_trainer
@@ -80,9 +82,9 @@ def check_run(config: RunConfig) -> None:
     check_schedule(config.schedule)
     check_trainer(config.trainer, config.train)
     check_analysis(config.analysis)
-    check_combinations(config)
+    check_source_of_weights(config.train, config.ckpt_path)
     check_loss(config)
-    check_monitor(config)
+    check_monitor(config.monitor, config.trainer)
 
 
 def check_finite(values: dict[str, Any], prefix: str = "") -> None:
@@ -112,14 +114,14 @@ def view_count(model: ModelConfig) -> int:
     return len(plan_views(model.name, model.captions).names)
 
 
-def check_monitor(config: RunConfig) -> None:
+def check_monitor(monitor: MonitorConfig, trainer: TrainerConfig) -> None:
     """Raises ConfigError for invalid settings of the monitor, and for other settings with which it cannot work."""
     from model.health.limits import HealthSettings, refuse_strategy, refuse_two_clippings
 
-    HealthSettings(**{field.name: getattr(config.monitor, field.name) for field in fields(HealthSettings)})
-    if config.monitor.enabled:
-        refuse_strategy(config.trainer.strategy)
-        refuse_two_clippings(config.monitor.clip, config.trainer.gradient_clip_val)
+    HealthSettings(**{field.name: getattr(monitor, field.name) for field in fields(HealthSettings)})
+    if monitor.enabled:
+        refuse_strategy(trainer.strategy)
+        refuse_two_clippings(monitor.clip, trainer.gradient_clip_val)
 
 
 def check_model(model: ModelConfig, data: DataConfig) -> None:
@@ -230,9 +232,9 @@ def check_analysis(analysis: AnalysisConfig) -> None:
     at_least("analysis.resamples", analysis.resamples, 1)
 
 
-def check_combinations(config: RunConfig) -> None:
-    """Raises ConfigError for settings that contradict each other."""
-    if not config.train and config.ckpt_path is None:
+def check_source_of_weights(trains: bool, ckpt_path: str | None) -> None:
+    """Raises ConfigError for an evaluation without a checkpoint."""
+    if not trains and ckpt_path is None:
         raise ConfigError(
             "ckpt_path=null does not name a checkpoint to evaluate with train=false; allowed: a file, last or best"
         )

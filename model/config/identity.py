@@ -9,6 +9,8 @@ import json
 from copy import deepcopy
 from typing import Any
 
+from model.config.nested import value_at
+
 # A run that changes only these keys is still the same run.
 NOT_HASHED = ("ckpt_path", "train", "evaluate", "report")
 # A sweep's job that changes only these keys is still the same job. A job with another `ckpt_path` is another job.
@@ -25,8 +27,13 @@ INTRODUCED: dict[str, Any] = {
     "objective": "val/recall@1",
     "trainer.matmul_precision": None,
 }
-# Keys of the encoder-decoder. model=clip has no encoder-decoder.
+# Keys of the encoder-decoder.
 OF_TRANSLATOR = ("backbone.translator_init", "backbone.translator_norm")
+
+
+def has_translator(model: object) -> bool:
+    """Whether a model, given by its name, has an encoder-decoder: all models except plain CLIP have one."""
+    return model != "clip"
 
 
 def run_hash(values: dict[str, Any]) -> str:
@@ -46,8 +53,7 @@ def digest(values: dict[str, Any], left_out: tuple[str, ...]) -> str:
     change nothing.
     """
     hashed = deepcopy({key: value for key, value in values.items() if key not in left_out})
-    model = hashed.get("model")
-    translates = not (isinstance(model, dict) and model.get("name") == "clip")
+    translates = has_translator(value_at(hashed, ("model", "name")))
     for key, before in INTRODUCED.items():
         group, _, name = key.rpartition(".")
         holder = hashed.get(group) if group else hashed

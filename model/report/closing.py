@@ -8,7 +8,7 @@ from rich.table import Table
 from model.metric_names import KS
 from model.record.summary import JOINT_MEANING, RECALL_MEANING, Summary
 
-RECALLS = ("recall@1", "recall@5", "recall@10")
+RECALLS = tuple(f"recall@{k}" for k in KS)
 JOINT = "joint_recall@1"
 
 

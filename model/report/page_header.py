@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from model.metric_names import KS
 from model.report.page_numbers import count, duration, share
-from model.report.plots import KS
 from model.report.run_files import Run, label
 
 # The groups of the configuration whose choices stand at the head of the page.

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from model.metric_names import KS
 from model.report.page_header import JOINT, split_size
 from model.report.page_numbers import number, rank, share, share_with_interval
-from model.report.plots import KS
 from model.report.plots_retrieval import rankings
 from model.report.run_files import Run, label
 

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from model.data.text import beginning
+from model.metric_names import KS
 from model.report.health_plots import Drawing
-from model.report.plots import BY_K, GREEN, GREY, KS, WIDTH, chart, legend, missing_glyphs_ignored
+from model.report.plots import BY_K, GREEN, GREY, WIDTH, chart, legend, missing_glyphs_ignored
 from model.report.run_files import Run, label
 
 Ranking = dict[str, Any]

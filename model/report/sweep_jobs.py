@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from model.config.identity import INTRODUCED, NOT_IN_JOB_HASH, OF_TRANSLATOR
+from model.config.identity import INTRODUCED, NOT_IN_JOB_HASH, OF_TRANSLATOR, has_translator
 from model.config.nested import flatten
 from model.record.summary import ENDED, EVALUATION, SUMMARY, read_summary
 from model.report.choices import choice_defaults
@@ -105,7 +105,7 @@ def with_later_keys(values: dict[str, Any]) -> dict[str, Any]:
     of the encoder-decoder if the model has none.
     """
     later = {key: before for key, before in INTRODUCED.items() if key not in values}
-    left_out = OF_TRANSLATOR if values.get("model.name") == "clip" else ()
+    left_out = () if has_translator(values.get("model.name")) else OF_TRANSLATOR
     return {key: value for key, value in {**values, **later}.items() if key not in left_out}
 
 

@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from model.config.nested import value_at
+from model.metric_names import KS
 from model.record.summary import OBJECTIVE
 from model.report.seed_interval import SeedInterval, t_interval
 from model.report.sweep_jobs import Job, column_name, common_arguments, varying_keys
 
 # The figures that are compared. Figures of the training split are not results.
 SPLITS = ("val", "test")
-FIGURES = (
-    *("recall@1", "recall@5", "recall@10", "joint_recall@1", "joint_recall@5", "joint_recall@10"),
-    *("joint_recall_all@1", "joint_recall_all@5", "joint_recall_all@10", "swap_acc", "loss"),
-)
+RECALLS = ("recall", "joint_recall", "joint_recall_all")
+FIGURES = (*(f"{name}@{k}" for name in RECALLS for k in KS), "swap_acc", "loss")
 
 
 @dataclass(frozen=True)

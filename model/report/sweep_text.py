@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from model.metric_names import KS
 from model.record.metrics_csv import as_csv
 from model.record.summary import JOINT_MEANING, RECALL_MEANING
 from model.report.seed_interval import SeedInterval
@@ -20,9 +21,7 @@ FORMULA = re.compile(r"[=@+\-\t\r\n]")
 TABLE_FIGURES = (
     "val/recall@1",
     "val/joint_recall@1",
-    "test/recall@1",
-    "test/recall@5",
-    "test/recall@10",
+    *(f"test/recall@{k}" for k in KS),
     "test/joint_recall@1",
     "test/swap_acc",
 )
