@@ -46,6 +46,7 @@ data=coco data.root=nowhere | loss=null | data=coco 'data.root=<COCO folder>' | 
 loss= | loss=normsv5x | loss=[norms] | loss=_keys | loss.name=norms | loss.eps=0 | loss.eps=inf | loss.eps=1e308
 loss.eps=1e-320 | loss.eps=-1 | loss.targets= | loss.targets=hard | loss.mask=some | loss.axes=one | loss.reduction=none
 loss.evaluation=fast | loss.scale_init=1 | loss.scale_cap=0 | loss.scale_cap=-1 | loss.scale_cap=inf | loss.memory_mib=0
+loss.backend=fast | loss.backend=null
 loss.memory_mib=99999999999 | loss=stock loss.targets=soft | loss=symile loss.mask=raw
 loss.mask=sigmoid loss.axes=first | loss.targets=soft loss.evaluation=lines | model=clip model.eot_select=gumbel
 model.token_select=gumbel | model.eot_select=last | model.projection=inverse | model.captions=0 | model.captions=6

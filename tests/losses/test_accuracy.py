@@ -9,7 +9,7 @@ from model.losses import available, make_loss
 from tests import oracles
 from tests.conftest import some, some_of_all
 
-NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_losses_beyond
+NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_beyond
 
 N, F = 6, 32
 DISTANCES = [1.0, 1e-1, 1e-2, 1e-3]
@@ -41,7 +41,7 @@ def relative(got, want):
 
 
 def errors_of(name, x, scale):
-    """Relative errors of the loss, of the gradient by the views, and of that by the scale."""
+    """Relative errors of the loss and of its gradients with respect to the views and to the scale."""
     x = x[: 2 if name in oracles.TWO_VIEWS else None]
     got = run(make_loss(name), x, scale)
     want = run(lambda x, scale: oracles.line_loss(name, x, scale), x.double(), scale)

@@ -9,7 +9,7 @@ from model.losses import available, make_loss
 from model.losses.objective.conditioning import initial_scale, reach_warning
 from tests import oracles
 
-NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_losses_beyond
+NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_beyond
 
 
 def draw(n=6, rows=24, features=64):

@@ -1,6 +1,4 @@
-"""Feature sums in compiled loops, against autograd in float64 on the same numbers; and the sums that their operands are
-made of.
-"""
+"""Feature sums in compiled loops against autograd in float64, and the sums of which their operands consist."""
 
 import platform
 from pathlib import Path
@@ -14,7 +12,7 @@ from model.losses.compiled.feature_kernel import FeatureKernel, feature_kernel
 from model.losses.compiled.feature_source import feature_source
 from model.losses.numerics import moments, square_sum
 
-# Integrand, and how many numbers of a row and of a candidate it takes.
+# Each integrand, and how many numbers of a row and of a candidate it reads.
 KINDS = {
     "root_sum": (integrands.root_sum, 1, 1),
     "root_distance": (integrands.root_distance, 2, 1),
@@ -29,7 +27,7 @@ KINDS = {
         1,
     ),
 }
-# Rows of the tile, candidates, features: whole blocks, and what is left beside them.
+# Rows of the tile, candidates, features: full blocks, and remainders.
 SHAPES = [(8, 16, 32), (9, 13, 37), (1, 2, 1), (3, 70, 130), (70, 5, 16)]
 
 pytestmark = pytest.mark.usefixtures("compiler")
@@ -65,8 +63,8 @@ def check(kernel, kind, dtype):
         for _ in range(2):  # it adds
             kernel.backward(rows, cols, seed, sums[:row_count], sums[row_count:])
         torch.testing.assert_close(got.double(), want, rtol=tolerance, atol=tolerance * features**0.5)
-        for made, grad in zip(sums, want_grads, strict=True):
-            torch.testing.assert_close(made.double() / 2, grad, rtol=0, atol=10 * tolerance * grad.abs().max().item())
+        for total, grad in zip(sums, want_grads, strict=True):
+            torch.testing.assert_close(total.double() / 2, grad, rtol=0, atol=10 * tolerance * grad.abs().max().item())
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -88,9 +86,9 @@ def test_older_processors(target, monkeypatch):
         pytest.skip("needs an x86 processor with AVX2")
     flags = tuple(target if flag == "-march=native" else flag for flag in native.FLAGS)
     monkeypatch.setattr(native, "FLAGS", flags)
-    made = native.build(feature_source(*KINDS["root_less_distance"])).library
+    library = native.build(feature_source(*KINDS["root_less_distance"])).library
     for dtype in (torch.float32, torch.float64):
-        check(FeatureKernel(made, *KINDS["root_less_distance"][1:]), "root_less_distance", dtype)
+        check(FeatureKernel(library, *KINDS["root_less_distance"][1:]), "root_less_distance", dtype)
 
 
 def test_differences_of_roots_keep_more_digits_than_roots():

@@ -12,7 +12,7 @@ from tests import oracles
 from tests.conftest import some_of_all
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_losses_beyond
+NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_beyond
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 N, B, F = 4, 5, 13

@@ -1,4 +1,4 @@
-"""Functions of users in place of a loss's name: right ones train, wrong ones are refused before native code sees what
+"""Functions of users in place of a loss's name: right ones train, wrong ones are refused before native code reads what
 they return.
 """
 
@@ -25,7 +25,7 @@ from model.losses.score import others
 from tests.forked import ended, start
 
 ROOT = Path(__file__).resolve().parents[2]
-# Name -> a function of three views (B_k, F), and the words of its refusal; none where it is right.
+# Name -> a function of three views (B_k, F), and words of the message that refuses it.
 EINSUM = 'torch.einsum("az,bz,cz->abc", *v)'
 WRONG = {
     "scalar": ("lambda v: v[0].sum()", "shape ()"),
@@ -95,8 +95,8 @@ def call(tmp_path):
 
     def step(function: str, rows: int, evaluation: str = "auto") -> tuple[int, str]:
         program = PROGRAM.format(function=function, rows=rows, evaluation=evaluation)
-        code = ended(start(lambda: exec(program, {}), tmp_path / "said"))
-        return code, (tmp_path / "said").read_text()
+        code = ended(start(lambda: exec(program, {}), tmp_path / "output"))
+        return code, (tmp_path / "output").read_text()
 
     return step
 
@@ -110,24 +110,24 @@ def cases(table) -> list:
 @pytest.mark.parametrize(("name", "rows"), cases(WRONG))
 def test_a_wrong_function_is_refused(call, name, rows):
     function, words = WRONG[name]
-    code, said = call(function, rows)
-    assert code == 2, said
-    assert words in said
-    assert "accepted: " in said
-    assert len(said.strip().splitlines()) == 1
+    code, output = call(function, rows)
+    assert code == 2, output
+    assert words in output
+    assert "accepted: " in output
+    assert len(output.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(("name", "rows"), cases(RIGHT))
 def test_a_right_function_trains(call, name, rows):
-    code, said = call(RIGHT[name], rows)
-    assert code == 0, said
+    code, output = call(RIGHT[name], rows)
+    assert code == 0, output
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_function_trains_over_all_tuples(call, name):
-    code, said = call(RIGHT[name], 8, "dense")
-    assert code == 0, said
+    code, output = call(RIGHT[name], 8, "dense")
+    assert code == 0, output
 
 
 def test_kernels_do_not_keep_a_deleted_loss(compiler):

@@ -1,4 +1,4 @@
-"""LineEvaluator and dense scores against the formulas by tuples (tests/oracles.py), finite differences, and small cases
+"""Line scores and dense scores against the formulas by tuples (tests/oracles.py), finite differences, and small cases
 by hand.
 """
 
@@ -11,11 +11,11 @@ from model.losses import available, make_loss
 from tests import oracles
 from tests.conftest import some
 
-NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_losses_beyond
+NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_beyond
 
 SCALE = 1 / 0.07
 TUPLES = sorted(oracles.SCORES)
-# Scores that take rows as they come when asked to.
+# Scores that can read rows without normalising them.
 RAW = [name for name in TUPLES if not name.startswith("stable_")]
 
 
@@ -24,7 +24,7 @@ def draw(n, rows, features, seed=0, dtype=torch.float64):
 
 
 def with_gradients(function, x, scale=SCALE):
-    """Value, and gradients by the views and by the scale."""
+    """The value, and its gradients with respect to the views and to the scale."""
     x = x.detach().clone().requires_grad_()
     scale = torch.tensor(scale, dtype=torch.float64, requires_grad=True)
     value = function(x, scale)
@@ -66,7 +66,7 @@ def test_dense_scores_of_five_views_tile_by_tile(name, monkeypatch):
 @pytest.mark.parametrize("name", some(NAMES, 2))
 def test_lines_are_differentiable(name):
     loss, x = make_loss(name), draw(3, 3, 4).requires_grad_()
-    # A line's matching cells are constants of the cross_terms and come from elsewhere: both parts must add up.
+    # A line's matching cells are constants of the cross terms and are computed separately: both gradients must add up.
     torch.autograd.gradcheck(loss.lines, (x,), rtol=1e-5, atol=1e-7)
 
 
@@ -119,8 +119,8 @@ def test_float32_products_of_a_large_batch_are_right(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_tiles_do_not_change_the_loss(name):
     x = draw(3, 300, 4)
-    whole, tiled = (with_gradients(make_loss(name, memory_mib=mib), x) for mib in (200, 1))
-    torch.testing.assert_close(whole, tiled, rtol=1e-10, atol=1e-14)
+    single, tiled = (with_gradients(make_loss(name, memory_mib=mib), x) for mib in (200, 1))
+    torch.testing.assert_close(single, tiled, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ SOURCE = 'extern "C" int answer() { return 42; }\n'
 
 
 def forget_folders() -> None:
-    """As in a new process."""
+    """Makes the next call search for a folder, as in a new process."""
     user_cache.cache_folder.cache_clear()
     user_cache.temporary_folder.cache_clear()
 
@@ -32,11 +32,11 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def answer() -> int:
-    """Of the library, loaded as by a new process."""
+    """The answer of the library, loaded as by a new process."""
     return native.build(SOURCE).library.answer()
 
 
-def made(cache: Path) -> Path:
+def library_path(cache: Path) -> Path:
     """The one library in the cache."""
     assert answer() == 42
     (path,) = cache.glob("*.so")
@@ -46,7 +46,7 @@ def made(cache: Path) -> Path:
 def test_folder_and_files_are_the_users_alone(cache):
     before = os.umask(0)
     try:
-        path = made(cache)
+        path = library_path(cache)
     finally:
         os.umask(before)
     assert [file.stat().st_mode & 0o077 for file in (cache, *cache.iterdir())] == [0, 0, 0]
@@ -57,16 +57,16 @@ def test_folder_and_files_are_the_users_alone(cache):
 
 
 @pytest.mark.parametrize(
-    "damage", ["cut", "empty", "other", "no_checksum", "other_checksum", "writable", "writable_checksum"]
+    "damage", ["truncated", "empty", "other", "no_checksum", "other_checksum", "writable", "writable_checksum"]
 )
 def test_a_file_that_is_not_what_was_written_is_built_again(cache, damage):
-    path = made(cache)
+    path = library_path(cache)
     checksum = path.with_suffix(".sha256")
     content = path.read_bytes()
-    kept = path.stat().st_ino
+    inode_before = path.stat().st_ino
     path.rename(path.with_suffix(".away"))  # this process has it mapped: its own file must stay as it is
     path.write_bytes(
-        {"cut": content[: len(content) // 2], "empty": b"", "other": content[:-1] + b"x"}.get(damage, content)
+        {"truncated": content[: len(content) // 2], "empty": b"", "other": content[:-1] + b"x"}.get(damage, content)
     )
     if damage == "no_checksum":
         checksum.unlink()
@@ -79,11 +79,11 @@ def test_a_file_that_is_not_what_was_written_is_built_again(cache, damage):
     inode = path.stat().st_ino
     assert answer() == 42
     assert path.read_bytes() == content
-    assert path.stat().st_ino not in (inode, kept)
+    assert path.stat().st_ino not in (inode, inode_before)
 
 
 def test_a_place_that_cannot_be_written_to_is_passed_by(cache):
-    path = made(cache)
+    path = library_path(cache)
     path.unlink()
     path.mkdir()
     assert answer() == 42

@@ -1,5 +1,5 @@
-"""The compiled row-wise part: right beside float64 by the formulas, however the views come. Batches here are large
-enough for it.
+"""The compiled row-wise part equals the formulas in float64, for every dtype and layout of the views. Batches here are
+large enough for it.
 """
 
 import pytest
@@ -18,7 +18,7 @@ def draw(n, rows, features, dtype=torch.float32, seed=0):
 
 
 def gradients(function, views, scale=1 / 0.07):
-    """Loss, gradient of every view and of the scale, as float64."""
+    """The loss and its gradients with respect to every view and to the scale, as float64."""
     views = [view.detach().clone().requires_grad_() for view in views]
     scale = torch.tensor(scale, dtype=torch.float64, requires_grad=True)
     loss = function(views, scale)
@@ -76,7 +76,7 @@ def test_rows_of_any_length_are_finite_and_right(name):
     views[1, 7] = 0
     got = gradients(make_loss(name), views)
     wide = gradients(lambda x, scale: oracles.line_loss(name, torch.stack(x), scale), views.double())
-    assert all(torch.isfinite(part).all() for part in got)
+    assert all(torch.isfinite(figure).all() for figure in got)
     assert got[1][1, 7].eq(0).all()
     assert error(got[0], wide[0]) < 1e-5
     # By rows, as their gradients differ by seventy powers of ten; those beyond float32 are its largest number.
@@ -88,11 +88,11 @@ def test_rows_of_any_length_are_finite_and_right(name):
 def test_one_tensor_and_several_are_the_same():
     views = draw(3, 140, 16)
     loss, scale = make_loss("normsv5"), torch.tensor(10.0)
-    whole = views.clone().requires_grad_()
-    loss(whole, scale).backward()
+    stacked = views.clone().requires_grad_()
+    loss(stacked, scale).backward()
     several = [view.clone().requires_grad_() for view in views]
     loss(several, scale).backward()
-    assert torch.equal(whole.grad, torch.stack([view.grad for view in several]))
+    assert torch.equal(stacked.grad, torch.stack([view.grad for view in several]))
 
 
 def test_rows_that_are_not_contiguous():

@@ -29,7 +29,7 @@ def views_of(rows: int = 40, n: int = 3) -> list[torch.Tensor]:
 
 
 def step(loss, views) -> list[torch.Tensor]:
-    """Value, gradients and scores along lines."""
+    """The loss, its gradients, and the line scores."""
     scale = torch.tensor(SCALE, dtype=torch.float32, device="cpu", requires_grad=True)
     value = loss(views, scale)
     used = views[: loss.reads]
@@ -85,9 +85,9 @@ def test_a_switch_changes_nothing(case, switch):
     fresh = make_loss(name, views=3, batch_size=rows, **options)
     with SWITCHES[switch]():
         got = step(fresh, views_of(rows))
-    for one, other in zip(got, want, strict=True):
-        assert one.dtype == other.dtype
-        torch.testing.assert_close(one, other, rtol=1e-7, atol=1e-7 * other.abs().max().item())
+    for actual, expected in zip(got, want, strict=True):
+        assert actual.dtype == expected.dtype
+        torch.testing.assert_close(actual, expected, rtol=1e-7, atol=1e-7 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -101,60 +101,64 @@ def test_without_gradients_the_value_is_the_same(name, mode):
 
 @pytest.fixture
 def seen(monkeypatch) -> list[list]:
-    """What the switches say at every product of a loss: the processor here may have no narrower product to show."""
-    said, plain = [], Product.cells
+    """The settings at every product of a loss; the processor may compute all of them in full precision."""
+    readings, plain = [], Product.cells
 
     def cells(self, *arguments):
-        said.append([switch.read() for switch in island.switches()])
+        readings.append([setting.read() for setting in island.switches()])
         return plain(self, *arguments)
 
     monkeypatch.setattr(Product, "cells", cells)
-    return said
+    return readings
 
 
 @pytest.mark.parametrize(
     "switch", ["medium", "high", "allow_tf32", *(name for name in SWITCHES if name.startswith("own"))]
 )
 def test_products_are_in_full_precision_and_the_switch_comes_back(seen, switch):
-    full = [one.full for one in island.switches()]
+    full = [setting.full for setting in island.switches()]
     loss = make_loss("normsv5", memory_mib=1)
     with SWITCHES[switch]():
-        before = [one.read() for one in island.switches()]
+        before = [setting.read() for setting in island.switches()]
         assert before != full
         step(loss, views_of(200))
         for _ in loss.rest_tiles([view.detach() for view in views_of(200)]):
-            assert [one.read() for one in island.switches()] == before, "the caller's own products are the caller's"
+            assert [setting.read() for setting in island.switches()] == before, (
+                "the caller's own products are the caller's"
+            )
         with pytest.raises(ValueError, match="views"):
             loss(views_of(200)[:1], torch.tensor(SCALE))
-        assert [one.read() for one in island.switches()] == before
+        assert [setting.read() for setting in island.switches()] == before
     assert len(seen) > 3
-    assert all(said == full for said in seen)
+    assert all(readings == full for readings in seen)
 
 
 def test_threads_that_overlap_leave_the_switch_as_it_was():
-    inside, go_on = threading.Event(), threading.Event()
+    inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:
         with island.full_precision():
             inside.set()
-            assert go_on.wait(20)
+            assert leave.wait(20)
 
-    full = [one.full for one in island.switches()]
+    full = [setting.full for setting in island.switches()]
     with matmul_precision("medium"):
-        before = [one.read() for one in island.switches()]
+        before = [setting.read() for setting in island.switches()]
         thread = threading.Thread(target=other)
         thread.start()
         assert inside.wait(20)
         with island.full_precision():
-            go_on.set()
+            leave.set()
             thread.join(20)
-            assert [one.read() for one in island.switches()] == full, "the first thread has left, this one has not"
-        assert [one.read() for one in island.switches()] == before
+            assert [setting.read() for setting in island.switches()] == full, (
+                "the first thread has left, this one has not"
+            )
+        assert [setting.read() for setting in island.switches()] == before
 
 
 def test_a_switch_that_is_set_meanwhile_stays():
     with matmul_precision("medium"):
         with island.full_precision():
             torch.set_float32_matmul_precision("high")
-            chosen = [one.read() for one in island.switches()]
-        assert [one.read() for one in island.switches()] == chosen
+            chosen = [setting.read() for setting in island.switches()]
+        assert [setting.read() for setting in island.switches()] == chosen

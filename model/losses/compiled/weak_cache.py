@@ -14,15 +14,16 @@ Result = TypeVar("Result")
 
 def cached_by_object(function: Callable[Concatenate[Key, Rest], Result]) -> Callable[Concatenate[Key, Rest], Result]:
     """Returns `function` with a cache, as functools.cache does, that refers to the first argument weakly: when that
-    object is deleted, its results are deleted too. The other arguments are positional.
+    object is deleted, its results are deleted too.
     """
     results: WeakKeyDictionary[Any, dict[Hashable, Result]] = WeakKeyDictionary()
 
     @wraps(function)
-    def cached(key: Key, *rest: Rest.args, **named: Rest.kwargs) -> Result:
-        own = results.setdefault(key, {})
-        if rest not in own:
-            own[rest] = function(key, *rest, **named)
-        return own[rest]
+    def cached(key: Key, *arguments: Rest.args, **options: Rest.kwargs) -> Result:
+        of_object = results.setdefault(key, {})
+        call = arguments, tuple(options.items())
+        if call not in of_object:
+            of_object[call] = function(key, *arguments, **options)
+        return of_object[call]
 
     return cached

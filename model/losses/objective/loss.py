@@ -42,13 +42,7 @@ class ContrastiveLoss(nn.Module, ABC):
     """True if compiled code can compute the loss."""
 
     def __init__(
-        self,
-        evaluator: LineEvaluator,
-        *,
-        name: str,
-        mean: bool,
-        reads: int | None = None,
-        notices: Sequence[str] = (),
+        self, evaluator: LineEvaluator, *, name: str, mean: bool, reads: int | None = None, notices: Sequence[str] = ()
     ):
         """mean: False for the sum over rows; reads: number of leading views; notices: sentences to log once."""
         super().__init__()
