@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from model.config.schema import BackboneConfig, RunConfig
+from model.config.checks import loss_options
+from model.config.own_function import load_function
+from model.config.schema import BackboneConfig, LossConfig, RunConfig
 from model.data import make_source, record
 from model.data.module import CaptionData
 from model.data.source import ForRun, Source
 from model.data.tokenizer import cut_captions, load_tokenizer, named_tokenizer, new_tokenizer, save_tokenizer
 from model.errors import ConfigError
 from model.launch import board, first_process
-from model.losses import make_loss
+from model.losses.make import check_formula, make_loss
 from model.module import NWayClip
 from model.record.repairs import move_damaged
 from model.views import ViewEncoder, plan_views
@@ -25,8 +29,6 @@ log = logging.getLogger(__name__)
 # Training samples whose captions are compared with the context length at the start; python -m model.data.check does so
 # for all.
 CUT_SAMPLES = 5_000
-# Keys of conf/loss that the module, not the loss, reads.
-NOT_LOSS_ARGUMENTS = ("scale_init", "scale_cap")
 CKA_REFERENCE = "analysis.cka_reference"
 
 
@@ -157,8 +159,14 @@ def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> 
     """The module with the views that its loss reads."""
     model = config.model
     views = len(plan_views(model.name, model.captions).names)
-    options = {key: value for key, value in asdict(config.loss).items() if key not in NOT_LOSS_ARGUMENTS}
-    loss = make_loss(**options, views=views, batch_size=config.data.batch_size * processes(config), seed=config.seed)
+    batch_size = config.data.batch_size * processes(config)
+    loss = make_loss(
+        loss_formula(config.loss),
+        **asdict(loss_options(config.loss)),
+        views=views,
+        batch_size=batch_size,
+        seed=config.seed,
+    )
     encoder = ViewEncoder(
         plan_views(model.name, model.captions, loss.reads),
         sizes,
@@ -169,6 +177,17 @@ def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> 
     )
     scale = {"scale_init": config.loss.scale_init, "scale_cap": config.loss.scale_cap}
     return NWayClip(encoder, loss, config.optimizer, config.schedule, **scale, batch_size=config.data.batch_size)
+
+
+def loss_formula(loss: LossConfig) -> str | Callable[..., Any]:
+    """Returns what `make_loss` builds the loss of: its name, or the function of loss=own.
+
+    Raises ConfigError for a name without a formula, and for a function that cannot be imported.
+    """
+    if loss.function is not None:
+        return load_function(loss.function, loss.function_digest)
+    check_formula(loss.name, str(loss.family))
+    return loss.name
 
 
 def special_tokens(tokenizer) -> SpecialTokens:

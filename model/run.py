@@ -15,7 +15,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from model.build import check_reference, make_data, make_module, processes, reference_towers
+from model.build import check_reference, loss_formula, make_data, make_module, processes, reference_towers
 from model.checkpoint.files import LAST, initial_seed, load_weights
 from model.checkpoint.healing import checkpoint_to_start
 from model.checkpoint.past import going_on
@@ -61,6 +61,7 @@ def run(config: RunConfig, folder: Path) -> Summary:
     recorded in summary.json (of an evaluation in evaluation.json) and raised again.
     """
     check_source(config.data)
+    loss_formula(config.loss)
     try:
         agreed = board.agree(f"{folder.name}/start", lambda: starting_point(config, folder))
         start = Path(agreed) if agreed is not None else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -13,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from model.config.checks import check_run
 from model.config.identity import job_hash_of, run_hash
 from model.config.old_flags import flag_hint
-from model.config.schema import SCHEMAS, RunConfig
-from model.errors import ConfigError, not_known
+from model.config.own_function import source_digest
+from model.config.schema import SCHEMAS, LossConfig, RunConfig
+from model.errors import ConfigError, not_known, require
 from model.record.folder import CONFIG_NAME
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -33,6 +36,26 @@ def groups() -> dict[str, list[str]]:
     """Config group -> its choices, from conf/ (files that start with an underscore are no choices)."""
     folders = sorted(path for path in CONF.iterdir() if path.is_dir())
     return {folder.name: sorted(path.stem for path in folder.glob("[!_]*.yaml")) for folder in folders}
+
+
+def loss_family(name: str) -> str:
+    """Returns the family of `loss=<name>`, which conf/loss/<name>.yaml states."""
+    found = re.search(r"^family: *(\w+)", (CONF / "loss" / f"{name}.yaml").read_text(encoding="utf-8"), flags=re.M)
+    require(found is not None, "family", None, f"is not stated in conf/loss/{name}.yaml", "family: <family>")
+    return found.group(1)
+
+
+def completed(loss: LossConfig) -> LossConfig:
+    """Returns the loss with the keys that follow from others: its family, and the digest of the file of its function.
+
+    Raises ConfigError where one of them was set to another value.
+    """
+    follows = {"family": loss_family(loss.name), "function_digest": source_digest(loss.function)}
+    for key, value in follows.items():
+        chosen, allowed = getattr(loss, key), "null" if value is None else f"null or {value}"
+        problem = f"does not belong to loss={loss.name}" if key == "family" else f"is not that of {loss.function}"
+        require(chosen in (None, value), f"loss.{key}", chosen, problem, allowed)
+    return replace(loss, **follows)
 
 
 def known_keys() -> list[str]:
@@ -70,6 +93,7 @@ def from_hydra(composed: DictConfig) -> RunConfig:
         choice = getattr(getattr(config, group, None), "name", None)
         if choice is not None and choice not in choices:
             raise not_known(group, choice, choices)
+    config.loss = completed(config.loss)
     check_run(config)
     return config
 
@@ -120,5 +144,8 @@ def job_hash(*, _root_: DictConfig) -> str:
     """`${job_hash:}`, which names the folder of a sweep's job; reads the composed root with Hydra's own part, right or
     not.
     """
-    own = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
-    return job_hash_of(OmegaConf.to_container(own, resolve=True))
+    own = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
+    values = cast("dict[str, Any]", OmegaConf.to_container(own, resolve=True))
+    if isinstance(values.get("loss"), dict):
+        values["loss"]["function_digest"] = source_digest(values["loss"].get("function"))
+    return job_hash_of(values)

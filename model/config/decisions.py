@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from model.config.identity import DERIVED
+
 
 @dataclass(frozen=True)
 class Past:
@@ -40,8 +42,8 @@ def keys(group: str, names: str) -> frozenset[str]:
     return frozenset(f"{group}.{name}" for name in names.split())
 
 
-# Not compared: they say how a run is continued.
-NOT_COMPARED = frozenset({"ckpt_path", "train"})
+# Not compared: they say how a run is continued, or follow from another key.
+NOT_COMPARED = frozenset({"ckpt_path", "train", *DERIVED})
 # Read from the configuration whenever a process starts; the checkpoint does not restore them.
 APPLIED = (
     frozenset({"evaluate", "report"})
@@ -95,7 +97,7 @@ REFUSED = (
         "translator_init",
     )
     # Another loss makes the figures before and after incomparable; the scale and its cap are restored with the weights.
-    | keys("loss", "name normalize eps targets mask axes reduction scale_init scale_cap")
+    | keys("loss", "name function function_digest normalize eps targets mask axes reduction scale_init scale_cap")
     # The samples or their order, which the place in the epoch is counted in; val_size also what best.ckpt is chosen by.
     | keys(
         "data", "name train_size val_size test_size captions tokenizer vocab_size languages augment year allow_outside"

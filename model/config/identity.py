@@ -20,10 +20,14 @@ INTRODUCED: dict[str, Any] = {
     "data.allow_outside": False,
     "backbone.translator_init": "marian",
     "backbone.translator_norm": "post",
+    "loss.function": None,
+    "loss.function_digest": None,
     "loss.scale_cap": None,
     "objective": "val/recall@1",
     "trainer.matmul_precision": None,
 }
+# Keys that follow from another key, so that they tell no two runs apart.
+DERIVED = ("loss.family",)
 # Keys of the encoder-decoder, which model=clip does not have.
 OF_TRANSLATOR = ("backbone.translator_init", "backbone.translator_norm")
 
@@ -47,13 +51,13 @@ def digest(values: dict[str, Any], left_out: tuple[str, ...]) -> str:
     kept = deepcopy({key: value for key, value in values.items() if key not in left_out})
     model = kept.get("model")
     translates = not (isinstance(model, dict) and model.get("name") == "clip")
-    for key, before in INTRODUCED.items():
+    for key, before in (*INTRODUCED.items(), *((key, None) for key in DERIVED)):
         group, _, name = key.rpartition(".")
         holder = kept.get(group) if group else kept
         if (
             isinstance(holder, dict)
             and name in holder
-            and (holder[name] == before or (key in OF_TRANSLATOR and not translates))
+            and (holder[name] == before or key in DERIVED or (key in OF_TRANSLATOR and not translates))
         ):
             del holder[name]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]

@@ -38,8 +38,14 @@ class Table:
 
 def title(run: Run) -> str:
     """What the run was, in a few words: loss, model, data; the folder's name where its configuration is not there."""
-    names = [run.setting(f"{group}.name") for group in ("loss", "model", "data")]
+    names = [choice(run, group) for group in ("loss", "model", "data")]
     return " · ".join(map(str, names)) if all(names) else run.folder.resolve().name
+
+
+def choice(run: Run, group: str) -> str | None:
+    """Returns the run's choice of a group, for loss=own with its function; None where it is not known."""
+    name, function = run.setting(f"{group}.name"), run.setting(f"{group}.function")
+    return f"{name} ({function})" if function else name
 
 
 def status(run: Run) -> str:
@@ -69,7 +75,7 @@ def problems(run: Run) -> list[str]:
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """The choices that made the run, with the seed and the views."""
-    told = [(group, str(run.setting(f"{group}.name"))) for group in CHOSEN if run.setting(f"{group}.name")]
+    told = [(group, name) for group in CHOSEN if (name := choice(run, group))]
     if run.setting("seed") is not None:
         told.append(("seed", str(run.setting("seed"))))
     precision, asked = (run.summary or run.evaluation).get("precision"), run.setting("trainer.precision")

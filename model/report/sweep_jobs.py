@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from model.config.identity import INTRODUCED, NOT_IN_JOB_HASH, OF_TRANSLATOR
+from model.config.identity import DERIVED, INTRODUCED, NOT_IN_JOB_HASH, OF_TRANSLATOR
 from model.record.summary import ENDED, EVALUATION, SUMMARY, read_summary
 from model.report.choices import choice_defaults
 
@@ -101,11 +101,8 @@ def complete(values: dict[str, Any]) -> dict[str, Any]:
     its model does not have.
     """
     whole = {**values, **{key: before for key, before in INTRODUCED.items() if key not in values}}
-    return (
-        {key: value for key, value in whole.items() if key not in OF_TRANSLATOR}
-        if values.get("model.name") == "clip"
-        else whole
-    )
+    absent = (*DERIVED, *(OF_TRANSLATOR if values.get("model.name") == "clip" else ()))
+    return {key: value for key, value in whole.items() if key not in absent}
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -149,6 +146,8 @@ def follows(key: str, varied: list[str], jobs: list[Job]) -> bool:
     """Whether `group.key` is another key's value, or everywhere the default of a `group.name` that varies."""
     if all(key in job.references for job in jobs):
         return True
+    if key == "loss.function_digest":
+        return one_for_each("loss.function", key, jobs)
     group, _, name = key.partition(".")
     choice = f"{group}.name"
     if key == choice or choice not in varied:

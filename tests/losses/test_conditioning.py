@@ -5,11 +5,10 @@ import math
 import pytest
 import torch
 
-from model.losses import available, make_loss
+from model.losses import make_loss
 from model.losses.objective.conditioning import initial_scale, reach_warning
 from tests import oracles
-
-NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_losses_beyond
+from tests.losses.names import COMPARED
 
 
 def draw(n=6, rows=24, features=64):
@@ -21,7 +20,7 @@ def off_match(name, x, scale):
     return logits[:, ~torch.eye(logits.shape[1], dtype=torch.bool)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMPARED)
 def test_the_first_logits_have_a_standard_deviation_of_1(name):
     log_scale, cap = initial_scale(make_loss(name), draw())
     assert off_match(name, draw(), math.exp(log_scale)).std(correction=0).item() == pytest.approx(1, rel=1e-4)

@@ -26,7 +26,7 @@ from model.losses.integrands import root_sum
 from model.losses.objective.loss import TupleLoss
 from model.losses.objective.masks import Mask
 from model.losses.objective.reduction import mean_of_axes
-from model.losses.registry import ENTRIES
+from model.losses.registry import FORMULAS
 from model.losses.score import others
 from tests.forked import ended, start
 
@@ -139,7 +139,7 @@ def test_a_right_function_trains_over_all_tuples(call, name):
 
 def line_call(**changes) -> None:
     """A call of a compiled line kernel of `norms` with 40 candidates and 16 rows, one argument changed."""
-    score = ENTRIES["norms"].make(1e-8)
+    score = FORMULAS["norms"].score(1e-8)
     kernel = line_kernel(score, 3, 1, 2, 1)
     cells, grads = torch.zeros(16, 40), torch.zeros(16, 40)
     parts = {
@@ -192,7 +192,7 @@ def test_a_line_kernel_refuses_what_it_would_misread(changes):
 
 @needs_compiler
 def test_row_and_feature_kernels_refuse_what_they_would_misread():
-    rows = row_kernel(ENTRIES["norms"].make(1e-8), 3)
+    rows = row_kernel(FORMULAS["norms"].score(1e-8), 3)
     views = [torch.ones(40, 8) for _ in range(3)]
     operands = torch.empty(rows.operands, 40, 8)
     rows.forward(views, 1e-8, True, operands)

@@ -1,10 +1,10 @@
-"""Gram scores that need the products of every two views, R_k = S - x_k: n - 1 products of (B, F) by (F, B) per
-direction.
+"""The gram_pairs family: gram scores that read the product of every two views, with R_k = S - x_k.
 
 On line a, with candidate c in view a: x_k.R_k becomes x_k[i].(S - x_a - x_k)[i] + x_k[i].x_a[c], and |R_k|^2 becomes
 |(S - x_a - x_k)[i]|^2 + 2 (R_a[i].x_a[c] - x_k[i].x_a[c]) + |x_a[c]|^2; for k = a they are R_a[i].x_a[c] and
-|R_a[i]|^2. A length |R_k| below 1e-8 off the match, where views cancel, is rounding: sums of inner products do not
-resolve it.
+|R_a[i]|^2. A direction costs n - 1 products of (B, F) by (F, B).
+A length |R_k| below 1e-8 off the match, where views cancel, is rounding error: sums of inner products do not resolve
+it. Ranges below hold for rows of length 1.
 """
 
 from __future__ import annotations
@@ -20,38 +20,52 @@ from torch import Tensor
 from model.losses.cross_terms import CrossTerm, Product
 from model.losses.formulas.gram import block, full_matrix, pair_products, pair_sum
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
+from model.losses.registry import Formula, register
 from model.losses.score import RowStats, TupleScore, on_axes, others
 
 
 class AllPairsStats(NamedTuple):
-    """Statistics of tuples: for each view a tensor that broadcasts to the shape of the score."""
+    """The statistics of tuples that a formula reads: for each view a tensor that broadcasts to the score's shape."""
 
-    cross: Sequence[Tensor]  # x_k.R_k
-    rest_square: Sequence[Tensor]  # |R_k|^2
+    cross: Sequence[Tensor]  # x_k.R_k, 1 - n to n - 1
+    rest_square: Sequence[Tensor]  # |R_k|^2, 0 to (n - 1)^2
     square: Sequence[Tensor]  # |x_k|^2
     eps: float
 
 
+AllPairsFormula = Callable[[AllPairsStats], Tensor]
+
+
+def all_pairs_gram_score(formula: AllPairsFormula) -> AllPairsFormula:
+    """Registers a function of AllPairsStats as the loss of its name."""
+    register(Formula(formula.__name__, "gram_pairs", lambda eps: AllPairsGramScore(formula, eps)))
+    return formula
+
+
+@all_pairs_gram_score
 def normsv5(s: AllPairsStats) -> Tensor:
-    """sum_k x_k.R_k / (|R_k| + eps) (old logitsversion 11, 12 without normalisation)."""
+    """sum_k x_k.R_k / (|R_k| + eps), from -n to n (old logitsversion 11; 12 with loss.normalize=false): the sum of the
+    cosines between each view and the sum of the others. The default; for several views that should all agree.
+    """
     return reduce(add, [cross / (safe_sqrt(rest) + s.eps) for cross, rest in zip(s.cross, s.rest_square, strict=True)])
 
 
+@all_pairs_gram_score
 def stable_norm(s: AllPairsStats) -> Tensor:
-    """sum_k clamp(x_k.S / (|S| + eps), -1, 1) (old StableLossFunctions): `norms`, the clamp is never active on unit
-    rows.
+    """sum_k clamp(x_k.S / (|S| + eps), -1, 1), from 0 to n (old StableLossFunctions). Equals `norms`, because the clamp
+    is never active on rows of length 1; for old configurations.
     """
     along = [cross + square for cross, square in zip(s.cross, s.square, strict=True)]
     length = safe_sqrt(reduce(add, along)) + s.eps
-    return reduce(add, [(one / length).clamp(-1, 1) for one in along])
+    return reduce(add, [(product / length).clamp(-1, 1) for product in along])
 
 
 class AllPairsGramScore(TupleScore):
-    """`formula` maps AllPairsStats to the score."""
+    """Evaluates a formula of AllPairsStats; `eps` is passed to it."""
 
     pairs_both_ways = True
 
-    def __init__(self, formula: Callable[[AllPairsStats], Tensor], eps: float):
+    def __init__(self, formula: AllPairsFormula, eps: float):
         self.formula = formula
         self.eps = eps
 
@@ -68,12 +82,12 @@ class AllPairsGramScore(TupleScore):
         return self.from_parts((views * rest).sum(-1), rest.square().sum(-1), pair)
 
     def from_parts(self, cross: Tensor, rest_square: Tensor, pair: Tensor) -> RowStats:
-        """x_k.R_k and |R_k|^2, (n, b), and the inner products (n, n, b) of the views of a sample -> row-wise
-        statistics.
+        """Returns the row-wise statistics for x_k.R_k and |R_k|^2, (n, b), and the inner products (n, n, b) of the
+        views of each sample.
         """
         n, square = len(cross), pair.diagonal().T
         matched = self.formula(AllPairsStats(cross, rest_square, square, self.eps))
-        # [a, k]: x_k.(S - x_a - x_k), and |S - x_a - x_k|^2 by x_a.R_k = x_a.S - x_a.x_k
+        # [a, k]: x_k.(S - x_a - x_k), and |S - x_a - x_k|^2 from x_a.R_k = x_a.S - x_a.x_k
         without_cross = cross - pair
         without_square = rest_square - 2 * ((cross + square).unsqueeze(1) - pair) + square.unsqueeze(1)
         rows = [

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from model.loss_options import DENSE_CELLS
 from model.losses.cross_terms import row_blocks
 from model.losses.evaluation.dense import dense_scores
 from model.losses.evaluation.line_loss import RowFigures, line_loss, line_scores, line_tiles, row_figures
@@ -20,7 +21,6 @@ from model.losses.numerics import normalise, result_dtype, widen
 from model.losses.objective.island import full_precision
 from model.losses.objective.masks import Mask
 from model.losses.objective.reduction import cross_entropy, mean_of_axes, sigmoid_loss
-from model.losses.options import DENSE_CELLS
 
 # softmax axes' weights: n -> n numbers; targets: (score, views) -> (B,)*n.
 AxisWeights = Callable[[int], Sequence[float]]

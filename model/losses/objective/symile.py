@@ -1,4 +1,4 @@
-"""Symile's own sampling, for comparison with the lines of `einsum`: B - 1 random tuples as the negatives of each row.
+"""Symile's own sampling, for comparison with the lines of `einsum`: B - 1 random tuples are the negatives of each row.
 
 Shapes: n views, B rows, F features.
 """
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import mul
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from model.losses.numerics import Value
 from model.losses.objective.loss import TupleLoss
 from model.losses.objective.masks import Mask
 from model.losses.objective.reduction import mean_of_axes
+from model.losses.registry import CommonKeywords, objective
 from model.losses.score import RowStats, others
 
 # (n, B) -> permutations of B rows for every anchor and every other view, (n, n - 1, B).
@@ -28,41 +30,43 @@ Draw = Callable[[int, int], Tensor]
 
 
 class RandomTupleScore(ProductScore):
-    """The multilinear inner product; candidate c of anchor a joins independently drawn rows of the other views."""
+    """The multilinear inner product; candidate c of anchor a combines independently drawn rows of the other views."""
 
-    draw: Draw  # given by the loss, which knows seed and step
-
-    def __init__(self) -> None:
+    def __init__(self, draw: Draw) -> None:
         super().__init__(einsum)
+        self.draw = draw
 
     def row_sums(self, views: Sequence[Value]) -> None:
-        """None: its cross_terms depend on the draw."""
+        """Returns None, because the cross terms depend on the draw."""
 
     def prepare(self, views: Tensor) -> RowStats:
         return self.from_sums(reduce(mul, views.unbind()).sum(-1).unsqueeze(0), len(views), views.shape[-1])
 
     def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
         for a, orders in enumerate(self.draw(len(views), len(views[0]))):
-            picked = [view[order.to(view.device)] for view, order in zip(others(views, a), orders, strict=True)]
-            yield [Product(views[a], reduce(mul, picked))]
+            drawn = [view[order.to(view.device)] for view, order in zip(others(views, a), orders, strict=True)]
+            yield [Product(views[a], reduce(mul, drawn))]
 
 
 class SymileLoss(TupleLoss):
-    """`symile` (Saporta et al. 2024): for each anchor view, row i against its own sample and B - 1 random tuples.
+    """For each anchor view, contrasts row i of its own sample with B - 1 random tuples (Saporta et al. 2024). To
+    compare with the published sampling; the range is that of `einsum`.
 
     The permutations are a function of the seed and of `draws`, which counts the evaluations in training and is part of
-    the checkpoint: a resumed run draws the same tuples, and nothing changes between two steps.
+    the checkpoint. A resumed run therefore draws the same tuples, and within one step the draw does not change.
     """
 
-    def __init__(self, lines: LineEvaluator, *, seed: int, **rest):
-        super().__init__(lines, axes=mean_of_axes, mask=Mask(), **rest)
+    draws: Tensor
+
+    def __init__(self, evaluator: LineEvaluator, *, seed: int, **common: Any):
+        random = replace(evaluator, score=RandomTupleScore(self._draw))
+        super().__init__(random, axes=mean_of_axes, mask=Mask(), **common)
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
-        self._seed = seed
-        lines.score.draw = self._draw
+        self._seed, self._einsum = seed, evaluator
 
     def _rest_lines(self) -> LineEvaluator:
-        """Those of `einsum`: in training the rows beside a candidate are drawn anew."""
-        return replace(self._lines, score=ProductScore(einsum))
+        """Returns the lines of `einsum`, because each training step draws other rows beside a candidate."""
+        return self._einsum
 
     def _draw(self, n: int, size: int) -> Tensor:
         generator = torch.Generator("cpu").manual_seed((self._seed << 32) + int(self.draws))
@@ -74,3 +78,9 @@ class SymileLoss(TupleLoss):
         if self.training:
             self.draws += 1
         return total
+
+
+@objective("symile", "sampled", lambda eps: ProductScore(einsum))
+def symile(evaluator: LineEvaluator, seed: int, common: CommonKeywords) -> SymileLoss:
+    """Returns the loss, whose random tuples follow from `seed`."""
+    return SymileLoss(evaluator, seed=seed, **common)
