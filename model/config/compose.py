@@ -53,7 +53,9 @@ def completed(loss: LossConfig) -> LossConfig:
     follows = {"family": loss_family(loss.name), "function_digest": source_digest(loss.function)}
     for key, value in follows.items():
         chosen, allowed = getattr(loss, key), "null" if value is None else f"null or {value}"
-        problem = f"does not belong to loss={loss.name}" if key == "family" else f"is not that of {loss.function}"
+        function = "null" if loss.function is None else loss.function
+        owner = f"loss={loss.name}" if key == "family" else f"loss.function={function}"
+        problem = f"does not belong to {owner}"
         require(chosen in (None, value), f"loss.{key}", chosen, problem, allowed)
     return replace(loss, **follows)
 

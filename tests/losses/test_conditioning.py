@@ -1,4 +1,4 @@
-"""Where logit_scale starts, and the warning where it cannot help."""
+"""The start of logit_scale, and the warning about logits that are too small to learn from."""
 
 import math
 
@@ -41,14 +41,14 @@ def test_a_product_of_six_dense_rows_cannot_leave_chance():
     views = draw(features=512)
     loss = make_loss("einsum")
     warning = reach_warning(loss, views, torch.tensor(1 / 0.07))
-    assert "loss=einsum cannot leave chance: with 6 views of 512 features" in warning
+    assert "the logits of loss=einsum are too small to learn from: with 6 views of 512 features" in warning
     log_scale, _ = initial_scale(loss, views)
     assert reach_warning(loss, views, math.exp(log_scale)) is None
-    # What it says is so: the loss of views that agree is that of chance.
+    # The warning is right: the loss of views that agree is that of chance.
     agreeing = views[:1].repeat(6, 1, 1)
     assert loss(agreeing, torch.tensor(1 / 0.07)).item() == pytest.approx(math.log(24), rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["stock", "norms", "normsv5", "loss4", "normsv6"])
-def test_scores_that_reach_are_not_warned_of(name):
+def test_scores_with_large_logits_have_no_warning(name):
     assert reach_warning(make_loss(name), draw(features=512), 1 / 0.07) is None
