@@ -60,7 +60,7 @@ def test_a_row_of_soft_targets_is_that_of_the_first_view():
     loss, views = make_loss("einsum", targets="soft").eval(), views_of(3, 4)
     scores = torch.einsum("if,jf,kf->ijk", *torch.nn.functional.normalize(views, dim=2))
     loss(views, SCALE)
-    targets = loss._targets.kept
+    targets = loss._targets.targets
     want = sum(-(targets * (SCALE * scores).log_softmax(axis)).sum((1, 2)) / 3 for axis in range(3))
     torch.testing.assert_close(loss.row_figures(views, SCALE).losses, want)
 

@@ -57,7 +57,7 @@ class _FullProducts:
                         switch.write(switch.full)
 
     def leave(self) -> None:
-        """Counts a thread that has ended; the last one restores the switches, except those that other code has changed."""
+        """Counts a thread that has ended; the last one restores all switches that other code has left alone."""
         with self._lock:
             self._inside -= 1
             if self._inside == 0:

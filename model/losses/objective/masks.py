@@ -47,7 +47,7 @@ class Mask(nn.Module):
         return 1.0, 1.0
 
     def cell_weights(self, n: int, size: int, like: Tensor) -> Tensor | float:
-        """Returns the weights of all tuples, (size,)*n, or one number. like: a tensor of the dtype and device to use."""
+        """Returns the weights of all tuples, (size,)*n, or one number. `like` has their dtype and device."""
         return 1.0
 
     def normaliser(self, n: int, size: int) -> float:
@@ -81,7 +81,7 @@ class RawMask(Mask):
 
 
 class LearnedMask(Mask):
-    """`loss.mask=learned`: weights softmax(alpha / |alpha|), one alpha for each class, in ascending order of class value.
+    """`loss.mask=learned`: weights softmax(alpha / |alpha|), one alpha for each class, by ascending class value.
 
     `views` and `batch_size` of the configuration determine which classes exist. Each alpha starts at 1.
     """

@@ -17,7 +17,7 @@ def mean_of_axes(n: int) -> list[float]:
 
 
 def second_and_mean(n: int) -> list[float]:
-    """Returns the weights of `loss.axes=first`: the axis of the second view plus the mean of the others (old `meanloss`)."""
+    """Returns the weights of `loss.axes=first`: the second view plus the mean of the others (old `meanloss`)."""
     return [1.0 if axis == 1 else 1 / (n - 1) for axis in range(n)]
 
 

@@ -25,23 +25,23 @@ class DiagonalTargets:
 class SoftTargets:
     """`loss.targets=soft` (old exactlabels=1): softmax over dimension 1 of the unscaled scores of a random batch.
 
-    The batch is standard normal, is drawn from `seed` at the size of the first call or `batch_size`, and serves as every
-    view. A smaller batch uses the leading corner of its targets; a larger batch draws a new random batch.
+    The batch is standard normal, is drawn from `seed` at the size of the first call or `batch_size`, and serves as
+    every view. A smaller batch uses the leading corner of its targets; a larger batch draws a new random batch.
     """
 
     def __init__(self, seed: int, batch_size: int | None):
         self.seed, self.batch_size = seed, batch_size
-        self._targets: Tensor | None = None
+        self.targets: Tensor | None = None
 
     def __call__(self, score: Callable[[Tensor], Tensor], views: Tensor) -> Tensor:
         """Returns targets (B,)*n float64 for views (n, B, F). score: maps rows (n, B, F), as the loss gets them, to the
         scores (B,)*n.
         """
         n, size, features = views.shape
-        if self._targets is None or len(self._targets) < size or self._targets.dim() != n:
+        if self.targets is None or len(self.targets) < size or self.targets.dim() != n:
             shape = max(size, self.batch_size or 0), features
             generator = torch.Generator("cpu").manual_seed(self.seed)
             batch = torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
             with torch.no_grad():
-                self._targets = score(batch.to(views.device).expand(n, -1, -1)).softmax(1)
-        return self._targets[(slice(size),) * n].to(views.device)
+                self.targets = score(batch.to(views.device).expand(n, -1, -1)).softmax(1)
+        return self.targets[(slice(size),) * n].to(views.device)
