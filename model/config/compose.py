@@ -40,9 +40,10 @@ def groups() -> dict[str, list[str]]:
 
 def loss_family(name: str) -> str:
     """Returns the family of `loss=<name>`, which conf/loss/<name>.yaml states."""
-    found = re.search(r"^family: *(\w+)", (CONF / "loss" / f"{name}.yaml").read_text(encoding="utf-8"), flags=re.M)
-    require(found is not None, "family", None, f"is not stated in conf/loss/{name}.yaml", "family: <family>")
-    return found.group(1)
+    line = re.search(r"^family: *(\w+)", (CONF / "loss" / f"{name}.yaml").read_text(encoding="utf-8"), flags=re.M)
+    if line is None:
+        raise ConfigError(f"conf/loss/{name}.yaml states no family; allowed: a line `family: <family>`")
+    return line.group(1)
 
 
 def completed(loss: LossConfig) -> LossConfig:
@@ -50,14 +51,13 @@ def completed(loss: LossConfig) -> LossConfig:
 
     Raises ConfigError where one of them was set to another value.
     """
-    follows = {"family": loss_family(loss.name), "function_digest": source_digest(loss.function)}
-    for key, value in follows.items():
+    family, digest = loss_family(loss.name), source_digest(loss.function)
+    function = "null" if loss.function is None else loss.function
+    derived = (("family", family, f"loss={loss.name}"), ("function_digest", digest, f"loss.function={function}"))
+    for key, value, owner in derived:
         chosen, allowed = getattr(loss, key), "null" if value is None else f"null or {value}"
-        function = "null" if loss.function is None else loss.function
-        owner = f"loss={loss.name}" if key == "family" else f"loss.function={function}"
-        problem = f"does not belong to {owner}"
-        require(chosen in (None, value), f"loss.{key}", chosen, problem, allowed)
-    return replace(loss, **follows)
+        require(chosen in (None, value), f"loss.{key}", chosen, f"does not belong to {owner}", allowed)
+    return replace(loss, family=family, function_digest=digest)
 
 
 def known_keys() -> list[str]:
@@ -90,7 +90,7 @@ def from_hydra(composed: DictConfig) -> RunConfig:
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
         raise ConfigError(f"{missing[0]}=??? has no value; allowed: a value for {', '.join(missing)}")
-    config = OmegaConf.to_object(composed)
+    config = cast(RunConfig, OmegaConf.to_object(composed))
     for group, choices in groups().items():
         choice = getattr(getattr(config, group, None), "name", None)
         if choice is not None and choice not in choices:

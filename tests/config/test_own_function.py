@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from model.config.compose import config_hash
+from model.config.identity import digest
 from model.config.own_function import load_function, source_digest
 from model.errors import ConfigError
+from model.report.sweep_jobs import complete
 
 SOURCE = "def score(views):\n    return 2.0\n"
 OWN = ("loss=own", "loss.function=scores:score")
@@ -88,6 +90,18 @@ def test_the_identity_of_a_run_has_the_content_of_the_file(composed, folder):
     assert len(set(hashes)) == 3
     Path("scores.py").write_text(SOURCE)
     assert config_hash(composed(*OWN)) == hashes[0]
+
+
+def test_the_family_follows_from_the_name(composed):
+    """Also for a user's own YAML, which may state none."""
+    assert composed("loss=norms", "loss.family=null").loss.family == "gram"
+    assert composed("loss=norms").loss.family == "gram"
+
+
+def test_keys_that_follow_from_others_distinguish_no_jobs():
+    old = {"model.name": "clip", "loss.name": "norms"}
+    assert complete(old | {"loss.family": "gram", "loss.function": None, "loss.function_digest": None}) == complete(old)
+    assert digest({"loss": {"name": "norms"}}, ()) == digest({"loss": {"name": "norms", "family": "gram"}}, ())
 
 
 def load(function: str):

@@ -1,4 +1,4 @@
-"""Equal rows of the table, symmetries, and equal results by every way of evaluation."""
+"""Losses that are equal, symmetries, and equal results of every evaluation."""
 
 import itertools
 
@@ -36,14 +36,14 @@ def run(loss, x):
 
 
 @pytest.mark.parametrize(("name", "other", "difference"), EQUAL)
-def test_equal_rows_of_the_table(name, other, difference):
+def test_equal_losses(name, other, difference):
     a, b, x = make_loss(name), make_loss(other), draw()
     torch.testing.assert_close(a.score(x), b.score(x) + difference, rtol=1e-7, atol=1e-8)
     torch.testing.assert_close(run(a, x), run(b, x), rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", SYMMETRIC)
-def test_views_may_change_places(name):
+def test_the_order_of_the_views_does_not_matter(name):
     loss, x = make_loss(name), draw()
     value, grad = run(loss, x)
     for order in itertools.permutations(range(3)):

@@ -130,16 +130,19 @@ class FeatureScore(TupleScore):
     ):
         self.formula, self.crossed, self.separable = formula, crossed, separable
 
+    def statistics(self, sums: Sequence[Tensor], totals: Sequence[Tensor], n: int, features: int) -> FeatureStats:
+        """Returns what the formula reads, for the values of `crossed` and of `separable`."""
+        keys: list[CrossedSum | SeparableSum] = [*self.crossed, *self.separable]
+        return FeatureStats(dict(zip(keys, [*sums, *totals], strict=True)), n, features)
+
     def prepare(self, views: Tensor) -> RowStats:
         n, b, features = views.shape
-        sums = {crossed: crossed.values(views.unbind()).sum(-1) for crossed in self.crossed}
-        shares = {separable: separable.share(n, views) for separable in self.separable}
-        totals = {separable: share.sum(0) for separable, share in shares.items()}
-        matched = self.formula(FeatureStats({**sums, **totals}, n, features))
+        sums = [crossed.values(views.unbind()).sum(-1) for crossed in self.crossed]
+        shares = [separable.share(n, views) for separable in self.separable]
+        matched = self.formula(self.statistics(sums, [share.sum(0) for share in shares], n, features))
         # A FeatureSum holds differences from the sum at the match, which therefore is a constant of its row.
-        rows = [value.detach().expand(n, b) for value in sums.values()]
-        rows += [share.sum(0) - share for share in shares.values()]
-        cols = torch.stack(list(shares.values()), dim=1) if shares else views.new_zeros(n, 0, b)
+        rows = [value.detach().expand(n, b) for value in sums] + [share.sum(0) - share for share in shares]
+        cols = torch.stack(shares, dim=1) if shares else views.new_zeros(n, 0, b)
         return RowStats(matched.expand(n, b), torch.stack(rows, dim=1), cols)
 
     def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
@@ -147,18 +150,16 @@ class FeatureScore(TupleScore):
             yield [FeatureSum(*crossed.operands(views, d)) for crossed in self.crossed]
 
     def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        sums = {crossed: cell + rows[k] for k, (crossed, cell) in enumerate(zip(self.crossed, cells, strict=True))}
-        totals = {separable: rows[len(cells) + k] + cols[k] for k, separable in enumerate(self.separable)}
-        return self.formula(FeatureStats({**sums, **totals}, n, features))
+        sums = [cell + rows[k] for k, cell in enumerate(cells)]
+        totals = [rows[len(cells) + k] + cols[k] for k in range(len(self.separable))]
+        return self.formula(self.statistics(sums, totals, n, features))
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         n, features = len(views), views[0].shape[-1]
         on_all_axes = [on_axes(view, [k, n], n + 1) for k, view in enumerate(views)]
-        sums = {crossed: crossed.values(on_all_axes).sum(-1) for crossed in self.crossed}
-        totals = {
-            separable: reduce(add, [separable.share(n, view) for view in on_all_axes]) for separable in self.separable
-        }
-        return self.formula(FeatureStats({**sums, **totals}, n, features))
+        sums = [crossed.values(on_all_axes).sum(-1) for crossed in self.crossed]
+        totals = [reduce(add, [separable.share(n, view) for view in on_all_axes]) for separable in self.separable]
+        return self.formula(self.statistics(sums, totals, n, features))
 
     def dense_width(self, n: int, features: int) -> int:
         return 8 * features
