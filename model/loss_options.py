@@ -22,6 +22,7 @@ CHOICES = {
     "reduction": ("mean", "sum"),
     "evaluation": ("auto", "lines", "dense"),
     "scale_init": ("original", "auto"),
+    "backend": ("auto", "eager", "compiled"),
 }
 # What remains of CHOICES for a loss without a score for every tuple.
 LINES_ONLY = {"targets": ("diagonal",), "mask": ("none",), "axes": ("all",), "evaluation": ("auto", "lines")}
@@ -46,6 +47,7 @@ class LossOptions:
     axes: str
     reduction: str
     evaluation: str
+    backend: str
     memory_mib: int
 
 
@@ -56,7 +58,7 @@ def check_options(
 
     `views` and `batch_size`: the number of views and of rows that the loss will get; None where it is not known.
     """
-    for key in ("targets", "mask", "axes", "reduction", "evaluation"):
+    for key in ("targets", "mask", "axes", "reduction", "evaluation", "backend"):
         one_of(f"loss.{key}", getattr(options, key), CHOICES[key])
     positive("loss.eps", options.eps)
     in_range = EPS[0] <= options.eps <= EPS[1]

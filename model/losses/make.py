@@ -9,7 +9,9 @@ from model.errors import ConfigError, one_of
 from model.loss_options import LossOptions, check_options, needs_dense
 from model.losses import formulas, objective
 from model.losses.compiled import native
-from model.losses.evaluation.view_pass import LineEvaluator
+from model.losses.evaluation.backend import BACKENDS
+from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.scratch import Scratch
 from model.losses.formulas.elementwise import FeatureScore
 from model.losses.formulas.matrices import MatrixScore
 from model.losses.formulas.own import DenseFunction, own_formula
@@ -60,6 +62,7 @@ def make_loss(
     axes: str = "all",
     reduction: str = "mean",
     evaluation: str = "auto",
+    backend: str = "auto",
     memory_mib: int = 200,
     views: int | None = None,
     batch_size: int | None = None,
@@ -76,11 +79,12 @@ def make_loss(
     if isinstance(name, str):
         one_of("loss", name, available())
     formula = FORMULAS[name] if isinstance(name, str) else own_formula(name)
-    options = LossOptions(normalize, eps, targets, mask, axes, reduction, evaluation, memory_mib)
+    options = LossOptions(normalize, eps, targets, mask, axes, reduction, evaluation, backend, memory_mib)
     check_options(formula.name, formula.family, options, views=views, batch_size=batch_size)
     score = formula.score(eps)
-    evaluator = LineEvaluator(score, normalize, eps, memory_mib << 20)
-    notices = notices_of(formula.name, formula.reads, views, mask, isinstance(score, FeatureScore))
+    evaluator = LineEvaluator(score, normalize, eps, Scratch(memory_mib << 20), BACKENDS[backend])
+    in_eager_tiles = isinstance(score, FeatureScore) and backend == "auto" and native.compiler() is None
+    notices = notices_of(formula.name, formula.reads, views, mask, in_eager_tiles)
     common = CommonKeywords(name=formula.name, mean=reduction == "mean", reads=formula.reads, notices=notices)
     if formula.objective is not None:
         return formula.objective(evaluator, seed, common)
@@ -106,7 +110,7 @@ def tuple_loss(
     return loss_class(evaluator, axes=axes, mask=mask, targets=targets, **common)
 
 
-def notices_of(name: str, reads: int | None, views: int | None, mask: str, elementwise: bool) -> tuple[str, ...]:
+def notices_of(name: str, reads: int | None, views: int | None, mask: str, in_eager_tiles: bool) -> tuple[str, ...]:
     """Returns what a run logs once about its loss: views that are not computed, a scale that is not trained, and
     loops that are not compiled.
     """
@@ -115,9 +119,6 @@ def notices_of(name: str, reads: int | None, views: int | None, mask: str, eleme
         notices.append(f"loss={name} reads the first {reads} of {views} views; the others are not computed")
     if mask == "sigmoid":
         notices.append("loss.mask=sigmoid scales its logits to [-1, 1]: logit_scale cancels and is not trained")
-    if elementwise and native.compiler() is None:
-        notices.append(
-            f"no C++ compiler found (CXX, c++, g++, clang++): on a CPU loss={name} runs in eager tiles, several "
-            f"times slower"
-        )
+    if in_eager_tiles:
+        notices.append(f"{native.NO_COMPILER}: on a CPU loss={name} runs in eager tiles, several times slower")
     return tuple(notices)

@@ -11,7 +11,7 @@ from model.config.compose import config_hash
 from model.config.identity import digest
 from model.config.own_function import load_function, source_digest
 from model.errors import ConfigError
-from model.report.sweep_jobs import complete
+from model.report.sweep_jobs import with_later_keys
 
 SOURCE = "def score(views):\n    return 2.0\n"
 OWN = ("loss=own", "loss.function=scores:score")
@@ -100,7 +100,9 @@ def test_the_family_follows_from_the_name(composed):
 
 def test_keys_that_follow_from_others_distinguish_no_jobs():
     old = {"model.name": "clip", "loss.name": "norms"}
-    assert complete(old | {"loss.family": "gram", "loss.function": None, "loss.function_digest": None}) == complete(old)
+    assert with_later_keys(
+        old | {"loss.family": "gram", "loss.function": None, "loss.function_digest": None}
+    ) == with_later_keys(old)
     assert digest({"loss": {"name": "norms"}}, ()) == digest({"loss": {"name": "norms", "family": "gram"}}, ())
 
 

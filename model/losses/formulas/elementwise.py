@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,9 +31,9 @@ from model.losses.formulas.feature_sums import (
     CrossedSum,
     SeparableSum,
 )
-from model.losses.numerics import safe_sqrt
+from model.losses.numerics import Value, safe_sqrt
 from model.losses.registry import Formula, register
-from model.losses.score import RowStats, TupleScore, on_axes
+from model.losses.score import RowStats, Traits, TupleScore, on_axes
 
 
 class FeatureStats(NamedTuple):
@@ -118,9 +118,8 @@ def normsv9(s: FeatureStats) -> Tensor:
 class FeatureScore(TupleScore):
     """Evaluates an elementwise formula, which reads the sums `crossed` and `separable`."""
 
-    float64_rows = 64  # roots cost four times as much in float64
-    row_copies = 100
-    shares_operands = False  # the operands of one direction are three times as large as a view
+    # Roots cost four times as much in float64; the operands of one direction are three times as large as a view.
+    traits = Traits(float64_rows=64, row_copies=100, shares_operands=False)
 
     def __init__(
         self,
@@ -130,16 +129,18 @@ class FeatureScore(TupleScore):
     ):
         self.formula, self.crossed, self.separable = formula, crossed, separable
 
-    def statistics(self, sums: Sequence[Tensor], totals: Sequence[Tensor], n: int, features: int) -> FeatureStats:
-        """Returns what the formula reads, for the values of `crossed` and of `separable`."""
+    def score(self, sums: Sequence[Any], n: int, features: Any) -> Any:
+        """Returns the formula of the values of `crossed` and `separable`: tensors, or the symbols from which it is
+        compiled.
+        """
         keys: list[CrossedSum | SeparableSum] = [*self.crossed, *self.separable]
-        return FeatureStats(dict(zip(keys, [*sums, *totals], strict=True)), n, features)
+        return self.formula(FeatureStats(dict(zip(keys, sums, strict=True)), n, features))
 
     def prepare(self, views: Tensor) -> RowStats:
         n, b, features = views.shape
         sums = [crossed.values(views.unbind()).sum(-1) for crossed in self.crossed]
         shares = [separable.share(n, views) for separable in self.separable]
-        matched = self.formula(self.statistics(sums, [share.sum(0) for share in shares], n, features))
+        matched = self.score([*sums, *(share.sum(0) for share in shares)], n, features)
         # A FeatureSum holds differences from the sum at the match, which therefore is a constant of its row.
         rows = [value.detach().expand(n, b) for value in sums] + [share.sum(0) - share for share in shares]
         cols = torch.stack(shares, dim=1) if shares else views.new_zeros(n, 0, b)
@@ -149,17 +150,19 @@ class FeatureScore(TupleScore):
         for d in range(len(views)):
             yield [FeatureSum(*crossed.operands(views, d)) for crossed in self.crossed]
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        sums = [cell + rows[k] for k, cell in enumerate(cells)]
-        totals = [rows[len(cells) + k] + cols[k] for k in range(len(self.separable))]
-        return self.formula(self.statistics(sums, totals, n, features))
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
+        sums: list[Value] = [cell + rows[k] for k, cell in enumerate(cells)]
+        totals: list[Value] = [rows[len(cells) + k] + cols[k] for k in range(len(self.separable))]
+        return self.score([*sums, *totals], n, features)
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         n, features = len(views), views[0].shape[-1]
         on_all_axes = [on_axes(view, [k, n], n + 1) for k, view in enumerate(views)]
         sums = [crossed.values(on_all_axes).sum(-1) for crossed in self.crossed]
         totals = [reduce(add, [separable.share(n, view) for view in on_all_axes]) for separable in self.separable]
-        return self.formula(self.statistics(sums, totals, n, features))
+        return self.score([*sums, *totals], n, features)
 
     def dense_width(self, n: int, features: int) -> int:
         return 8 * features

@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
+from model.losses.cross_terms import Product
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
 from model.losses.registry import Formula, register
-from model.losses.score import RowStats, TupleScore, on_axes
+from model.losses.score import RowStats, RowSumScore, TupleScore, on_axes
 
 
 class GramStats(NamedTuple):
@@ -96,12 +96,16 @@ def normsv4(s: GramStats) -> Tensor:
     return norms(s)
 
 
-class GramScore(TupleScore):
+class GramScore(RowSumScore, TupleScore):
     """Evaluates a gram formula; `eps` is passed to it."""
 
     def __init__(self, formula: GramFormula, eps: float):
         self.formula = formula
         self.eps = eps
+
+    def score(self, sum_square: Any, spread: Any, n: int, features: Any) -> Any:
+        """Returns the formula of these statistics: tensors, or the symbols from which it is compiled."""
+        return self.formula(GramStats(sum_square, spread, n, features, self.eps))
 
     def row_sums(self, views: Sequence[Value]) -> list[Value]:
         return pair_products(views)
@@ -117,24 +121,26 @@ class GramScore(TupleScore):
         n = len(pair)
         square, along = pair.diagonal().T, pair.sum(1)  # |x_k|^2, x_k.S
         sum_square = along.sum(0)
-        matched = self.formula(GramStats(sum_square, square.sum(0) - sum_square / n, n, features, self.eps))
+        matched = self.score(sum_square, square.sum(0) - sum_square / n, n, features)
         rows = torch.stack([sum_square - 2 * along + square, square.sum(0) - square], dim=1)
         return RowStats(matched.expand(n, -1), rows, square.unsqueeze(1))
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[CrossTerm]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         total = reduce(add, views)
         for view in views:
             yield [Product(total - view, view)]
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         sum_square = rows[0] + cols[0] + 2 * cells[0]
-        return self.formula(GramStats(sum_square, rows[1] + cols[0] - sum_square / n, n, features, self.eps))
+        return self.score(sum_square, rows[1] + cols[0] - sum_square / n, n, features)
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         n, features = len(views), views[0].shape[-1]
         square = square_sum(views)
         sum_square = torch.add(square, pair_sum(views), alpha=2)
-        return self.formula(GramStats(sum_square, square - sum_square / n, n, features, self.eps))
+        return self.score(sum_square, square - sum_square / n, n, features)
 
 
 def pair_products(views: Sequence[Value]) -> list[Value]:

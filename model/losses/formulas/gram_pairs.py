@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
-from operator import add
-from typing import NamedTuple
+from operator import add, mul
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
+from model.losses.cross_terms import Product
 from model.losses.formulas.gram import block, full_matrix, pair_products, pair_sum
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
 from model.losses.registry import Formula, register
-from model.losses.score import RowStats, TupleScore, on_axes, others
+from model.losses.score import RowStats, RowSumScore, Traits, TupleScore, on_axes, others
 
 
 class AllPairsStats(NamedTuple):
@@ -60,18 +60,24 @@ def stable_norm(s: AllPairsStats) -> Tensor:
     return reduce(add, [(product / length).clamp(-1, 1) for product in along])
 
 
-class AllPairsGramScore(TupleScore):
+class AllPairsGramScore(RowSumScore, TupleScore):
     """Evaluates a formula of AllPairsStats; `eps` is passed to it."""
 
-    pairs_both_ways = True
+    traits = Traits(pairs_both_ways=True)
 
     def __init__(self, formula: AllPairsFormula, eps: float):
         self.formula = formula
         self.eps = eps
 
+    def score(self, cross: Any, rest_square: Any, square: Any) -> Any:
+        """Returns the formula of these statistics: tensors, or the symbols from which it is compiled."""
+        return self.formula(AllPairsStats(cross, rest_square, square, self.eps))
+
     def row_sums(self, views: Sequence[Value]) -> list[Value]:
-        rest = [reduce(add, others(views, k)) for k in range(len(views))]
-        return [*(x * r for x, r in zip(views, rest, strict=True)), *(r * r for r in rest), *pair_products(views)]
+        rest: list[Value] = [reduce(add, others(views, k)) for k in range(len(views))]
+        cross: list[Value] = list(map(mul, views, rest))
+        rest_square: list[Value] = [sum_of_others * sum_of_others for sum_of_others in rest]
+        return cross + rest_square + pair_products(views)
 
     def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
         return self.from_parts(sums[:n], sums[n : 2 * n], full_matrix(sums[2 * n :], n))
@@ -86,36 +92,41 @@ class AllPairsGramScore(TupleScore):
         views of each sample.
         """
         n, square = len(cross), pair.diagonal().T
-        matched = self.formula(AllPairsStats(cross, rest_square, square, self.eps))
+        matched = self.score(cross, rest_square, square)
         # [a, k]: x_k.(S - x_a - x_k), and |S - x_a - x_k|^2 from x_a.R_k = x_a.S - x_a.x_k
         without_cross = cross - pair
         without_square = rest_square - 2 * ((cross + square).unsqueeze(1) - pair) + square.unsqueeze(1)
         rows = [
-            [*others(without_cross[a], a), *others(without_square[a], a), rest_square[a], *others(square, a)]
+            [
+                *others(without_cross[a].unbind(), a),
+                *others(without_square[a].unbind(), a),
+                rest_square[a],
+                *others(square.unbind(), a),
+            ]
             for a in range(n)
         ]
         return RowStats(matched.expand(n, -1), torch.stack([torch.stack(row) for row in rows]), square.unsqueeze(1))
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[CrossTerm]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         for d, own in enumerate(views):
             yield [Product(view, own) for view in others(views, d)]
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         with_rest = reduce(add, cells)
         base = cols[0] + 2 * with_rest
-        cross = [rows[k] + cell for k, cell in enumerate(cells)]
-        rest_square = [base + rows[n - 1 + k] - 2 * cell for k, cell in enumerate(cells)]
+        cross: list[Value] = [rows[k] + cell for k, cell in enumerate(cells)]
+        rest_square: list[Value] = [base + rows[n - 1 + k] - 2 * cell for k, cell in enumerate(cells)]
         square = [*rows[2 * n - 1 :], cols[0]]
-        return self.formula(AllPairsStats([*cross, with_rest], [*rest_square, rows[2 * n - 2]], square, self.eps))
+        return self.score([*cross, with_rest], [*rest_square, rows[2 * n - 2]], square)
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         n = len(views)
         square = [on_axes(view.square().sum(-1), [k], n) for k, view in enumerate(views)]
         cross = [reduce(add, [block(views, j, k) for j in range(n) if j != k]) for k in range(n)]
         total = torch.add(reduce(add, square), pair_sum(views), alpha=2)
-        return self.formula(
-            AllPairsStats(cross, [total - 2 * cross[k] - square[k] for k in range(n)], square, self.eps)
-        )
+        return self.score(cross, [total - 2 * cross[k] - square[k] for k in range(n)], square)
 
     def dense_width(self, n: int, features: int) -> int:
         return 3 * n + 4

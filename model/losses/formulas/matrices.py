@@ -18,7 +18,7 @@ from torch import Tensor
 from model.losses.cross_terms import Product
 from model.losses.numerics import Value
 from model.losses.registry import Formula, register
-from model.losses.score import RowStats, Score
+from model.losses.score import RowStats, RowSumScore, Score
 
 
 class MatrixScore(Score):
@@ -51,19 +51,23 @@ def matrix_score(name: str, *, reads: int | None = None) -> Callable[[Class], Cl
     return decorate
 
 
-class InnerProducts(MatrixScore):
+class InnerProducts(RowSumScore, MatrixScore):
     """A score that is a sum of inner products: direction d sums rows[i].cols[c] over its cross terms."""
 
     @abstractmethod
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]: ...
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]: ...
 
     def row_sums(self, views: Sequence[Value]) -> list[Value]:
-        return [reduce(add, [term.rows * term.cols for term in terms]) for terms in self.cross_terms(views)]
+        return [
+            reduce(add, [term.row_operand * term.col_operand for term in terms]) for terms in self.cross_terms(views)
+        ]
 
     def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
         return RowStats(sums, *[sums.new_zeros(len(sums), 0, sums.shape[1])] * 2)
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         return reduce(add, cells)
 
     def pair_weights(self, n: int) -> Tensor:
@@ -72,7 +76,7 @@ class InnerProducts(MatrixScore):
         """
         axes = torch.eye(n, dtype=torch.float64, device="cpu").unsqueeze(1)
         terms = [term for direction in self.cross_terms(axes.unbind()) for term in direction]
-        return reduce(add, [term.rows.T @ term.cols for term in terms])
+        return reduce(add, [term.row_operand.T @ term.col_operand for term in terms])
 
     def joined(self, views: Tensor, a: int, rows: slice) -> Tensor:
         weights = self.pair_weights(len(views)).to(views)
@@ -97,7 +101,7 @@ class Base(InnerProducts):
     def directions(self, n: int) -> int:
         return 1
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         yield [Product(views[0], views[1])]
 
     def layout(self, lines: Tensor) -> Tensor:
@@ -114,7 +118,7 @@ class Stock(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         yield [Product(views[0], views[1])]
         yield [Product(views[1], views[0])]
 
@@ -128,7 +132,7 @@ class FirstAndRest(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         half = 0.5 / (len(views) - 1)
         yield [Product(views[0], reduce(add, views[1:]) * half)]
         total, share = reduce(add, views), half / (len(views) - 1)
@@ -144,7 +148,7 @@ class AllPairs(InnerProducts):
     def directions(self, n: int) -> int:
         return n * n
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         for second, first in product(views, repeat=2):
             yield [Product(first, second)]
 
@@ -162,7 +166,7 @@ class DistinctPairs(InnerProducts):
     def directions(self, n: int) -> int:
         return n * (n - 1)
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         for first, second in permutations(views, 2):
             yield [Product(first, second)]
 

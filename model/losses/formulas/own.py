@@ -14,8 +14,9 @@ from torch import Tensor
 
 from model.loss_options import OWN
 from model.losses.cross_terms import CrossTerm, Gradients
+from model.losses.numerics import Value
 from model.losses.registry import Formula
-from model.losses.score import RowStats, TupleScore
+from model.losses.score import RowStats, Traits, TupleScore
 
 # n tensors (B_k, F) -> scores (B_1, …, B_n).
 DenseFunction = Callable[[Sequence[Tensor]], Tensor]
@@ -104,23 +105,23 @@ class DenseCross(CrossTerm):
         with torch.no_grad():
             return torch.stack([_line(self.function, self.views, self.d, i) for i in range(rows.start, rows.stop)])
 
-    def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
+    def backward(self, rows: slice, grad: Tensor, gradients: Gradients) -> None:
         leaves = [view.detach().requires_grad_() for view in self.views]
         for i in range(rows.start, rows.stop):
             with torch.enable_grad():
                 scores = _line(self.function, leaves, self.d, i)
             if not scores.requires_grad:  # a constant
                 continue
-            gradients = torch.autograd.grad(scores, leaves, grad[i - rows.start], allow_unused=True)
-            for view, gradient in zip(self.views, gradients, strict=True):
+            view_gradients = torch.autograd.grad(scores, leaves, grad[i - rows.start], allow_unused=True)
+            for view, gradient in zip(self.views, view_gradients, strict=True):
                 if gradient is not None:
-                    sums.of(view).add_(gradient)
+                    gradients.total(view).add_(gradient)
 
 
 class DenseOnlyScore(TupleScore):
     """Evaluates a differentiable function of n tensors (B_k, F) that returns the scores (B_1, …, B_n)."""
 
-    float64_rows = sys.maxsize
+    traits = Traits(float64_rows=sys.maxsize)
 
     def __init__(self, function: DenseFunction):
         self.function = function
@@ -135,7 +136,9 @@ class DenseOnlyScore(TupleScore):
         for d in range(len(views)):
             yield [DenseCross(self.function, tuple(views), d)]
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         return cells[0]
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:

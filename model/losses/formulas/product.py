@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from itertools import accumulate
 from operator import mul
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
+from model.losses.cross_terms import Product
 from model.losses.numerics import Value
 from model.losses.registry import Formula, register
-from model.losses.score import RowStats, TupleScore
+from model.losses.score import RowStats, RowSumScore, TupleScore
 
 ProductFormula = Callable[[Tensor], Tensor]
 
@@ -45,23 +46,25 @@ def stable_einsum(product: Tensor) -> Tensor:
     return einsum(product).clamp(-100, 100)
 
 
-class ProductScore(TupleScore):
+class ProductScore(RowSumScore, TupleScore):
     """Evaluates a function of the multilinear inner product."""
 
     def __init__(self, formula: ProductFormula):
-        self.formula = formula
+        self.formula: Callable[[Any], Any] = formula  # called with symbols too, from which it is compiled
 
-    def row_sums(self, views: Sequence[Value]) -> list[Value] | None:
+    def row_sums(self, views: Sequence[Value]) -> list[Value]:
         return [reduce(mul, views)]
 
     def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
         return RowStats(self.formula(sums[0]).expand(n, -1), *[sums.new_zeros(n, 0, sums.shape[1])] * 2)
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[CrossTerm]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         for product, view in zip(leave_one_out(views), views, strict=True):
             yield [Product(product, view)]
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         return self.formula(cells[0])
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:

@@ -16,16 +16,16 @@ from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Product
 from model.losses.formulas.matrices import MatrixScore, matrix_score
-from model.losses.numerics import row_norm, safe_power, safe_sqrt
-from model.losses.score import RowStats, others
+from model.losses.numerics import Value, row_norm, safe_power, safe_sqrt
+from model.losses.score import RowStats, Traits, others
 
 
-def stable_cosine(cosines: Sequence[Tensor], n: int) -> Tensor:
+def stable_cosine(cosines: Sequence[Value], n: int) -> Value:
     """Returns |prod_k x_k.û|^(1/n), û = u / (|u| + eps), with gradient 0 where the product is 0. Any shape."""
     return safe_power(reduce(mul, cosines), 1 / n)
 
 
-def stable_distance(squares: Sequence[Tensor], n: int, eps: float) -> Tensor:
+def stable_distance(squares: Sequence[Value], n: int, eps: float) -> Value:
     """Returns -(1/n) sum_k sqrt(|x_k - u|^2 + eps). `squares`: |x_k - u|^2 for each k, any shape."""
     return reduce(add, [safe_sqrt(square.clamp(0) + eps) for square in squares]) / -n
 
@@ -70,7 +70,7 @@ class CosineToMean(ToMean):
     To reproduce old runs.
     """
 
-    float64_rows = sys.maxsize  # the root of a product near 0 magnifies its error
+    traits = Traits(float64_rows=sys.maxsize)  # the root of a product near 0 magnifies its error
 
     def centre(self, views: Sequence[Tensor]) -> Tensor:
         mean = reduce(add, views) / len(views)
@@ -81,7 +81,9 @@ class CosineToMean(ToMean):
         matched = stable_cosine((views * self.centre(views.unbind())).sum(-1).unbind(), n)
         return RowStats(matched.expand(2, b), *[views.new_zeros(2, 0, b)] * 2)
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         return stable_cosine(cells, n)
 
     def of_products(self, dots: Sequence[Tensor], squares: Sequence[Tensor], mean_square: Tensor) -> Tensor:
@@ -107,7 +109,9 @@ class DistanceToMean(ToMean):
             matched.expand(2, b), torch.stack([square, centre_square]), torch.stack([centre_square, square])
         )
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         return stable_distance([rows[k] + cols[k] - 2 * cell for k, cell in enumerate(cells)], n, self.eps)
 
     def of_products(self, dots: Sequence[Tensor], squares: Sequence[Tensor], mean_square: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from model.losses.cross_terms import CrossTerm, Product
 from model.losses.formulas.gram import block
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
 from model.losses.registry import Formula, register
-from model.losses.score import RowStats, TupleScore, on_axes, others
+from model.losses.score import RowStats, Traits, TupleScore, on_axes, others
 
 # Added to the diagonal of a Gram matrix. Without it, two equal views of a sample make the volume 0 and its gradient 0,
 # whatever the other views are; with it, the volume is a thousandth of the volume of the other views.
@@ -48,8 +48,8 @@ class VolumeScore(TupleScore):
     def __init__(self, formula: VolumeFormula):
         self.formula = formula
 
-    float64_rows = sys.maxsize  # inverse(G) magnifies the error of a product up to 1 / RIDGE times
-    pairs_both_ways = True
+    # inverse(G) magnifies the error of a product up to 1 / RIDGE times.
+    traits = Traits(float64_rows=sys.maxsize, pairs_both_ways=True)
 
     def prepare(self, views: Tensor) -> RowStats:
         n, b, _ = views.shape
@@ -67,7 +67,7 @@ class VolumeScore(TupleScore):
             yield [Product(view, own) for view in others(views, d)]
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: int
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
     ) -> Value:
         pairs = [(j, k) for j in range(n - 1) for k in range(j, n - 1)]
         terms = [(1 if j == k else 2) * (rows[1 + at] * cells[j] * cells[k]) for at, (j, k) in enumerate(pairs)]

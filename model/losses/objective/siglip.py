@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from model.losses.evaluation.line_loss import RowFigures, line_scores
-from model.losses.evaluation.view_pass import LineEvaluator
+from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.line_scores import RowFigures, line_scores
 from model.losses.formulas.matrices import Stock
 from model.losses.inputs import Views, stacked
 from model.losses.numerics import widen
@@ -25,6 +25,8 @@ class SiglipLoss(MatrixLoss):
     is over the B rows.
     """
 
+    has_kernels = False
+
     def __init__(self, evaluator: LineEvaluator, **common: Any):
         super().__init__(evaluator, **common)
         self.bias = nn.Parameter(torch.tensor(-10.0))
@@ -37,7 +39,7 @@ class SiglipLoss(MatrixLoss):
 
     def _row_losses(self, views: Tensor, scale: Tensor) -> Tensor:
         """Returns (B,) sums over the candidates of each row of the first view, for views (n, B, F) float64."""
-        logits = scale * line_scores(self._lines, views)[0] + self.bias.double()
+        logits = scale * line_scores(self._evaluator, views)[0] + self.bias.double()
         sign = 1 - 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device)
         return softplus(sign * logits, threshold=40).sum(1)
 
