@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from model.config.schema import AnalysisConfig, BackboneConfig, RunConfig, TrainerConfig
+from model.config.checks import loss_options
+from model.config.own_function import load_function
+from model.config.schema import AnalysisConfig, BackboneConfig, LossConfig, RunConfig, TrainerConfig
 from model.data import data_json, make_source
 from model.data.module import CaptionData
 from model.data.source import Source, SourceOptions
 from model.data.tokenizer import count_truncated, load_tokenizer, new_tokenizer, save_tokenizer, tokenizer_name
 from model.errors import ConfigError
 from model.launch import board, first_process
-from model.losses import make_loss
+from model.losses.make import check_formula, make_loss
 from model.module import NWayClip
 from model.record.repairs import move_damaged
 from model.views.backbone_sizes import pretrained_sizes, resolved_sizes
@@ -176,11 +179,10 @@ def make_tokenizer(config: RunConfig, source: Source, folder: Path, start: Path 
 
 def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> NWayClip:
     """Builds the module with the views that its loss reads."""
-    model, loss_keys = config.model, inspect.signature(make_loss).parameters
-    options = {key: value for key, value in asdict(config.loss).items() if key in loss_keys}
+    model, options = config.model, asdict(loss_options(config.loss))
     views = len(plan_views(model.name, model.captions).names)
     batch_size = config.data.batch_size * processes(config.trainer)
-    loss = make_loss(**options, views=views, batch_size=batch_size, seed=config.seed)
+    loss = make_loss(loss_formula(config.loss), **options, views=views, batch_size=batch_size, seed=config.seed)
     encoder = ViewEncoder(
         plan_views(model.name, model.captions, loss.reads),
         sizes,
@@ -199,6 +201,17 @@ def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> 
         batch_size=config.data.batch_size,
         log_every_n_steps=config.trainer.log_every_n_steps,
     )
+
+
+def loss_formula(loss: LossConfig) -> str | Callable[..., Any]:
+    """Returns what `make_loss` builds the loss of: its name, or the function of loss=own.
+
+    Raises ConfigError for a name without a formula, and for a function that cannot be imported.
+    """
+    if loss.function is not None:
+        return load_function(loss.function, loss.function_digest)
+    check_formula(loss.name, str(loss.family))
+    return loss.name
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:

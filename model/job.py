@@ -21,7 +21,7 @@ from model.errors import ConfigError, RunFailed, failure_reason
 from model.interruption import Interrupted, listen, received
 from model.launch import board, first_process
 from model.record.disk import write_failure
-from model.record.folder import UsedFolder, only_writer
+from model.record.folder import UsedFolder, keep_function_digest, only_writer
 from model.record.summary import record_failure
 from model.slurm import restarted_by_slurm
 
@@ -35,6 +35,7 @@ def run_job(composed: DictConfig, folder: Path) -> float | None:
     """Runs a single run and returns its objective. A run that Slurm has restarted continues, like a job of a sweep."""
     config = from_hydra(composed)
     with only_writer(folder, waits=False):
+        keep_function_digest(folder, config.loss.function_digest)
         if restarted_by_slurm() and config.train and config.ckpt_path is None:
             return unfinished_job(config, folder, own_folder=False)
         from model.run import run
@@ -49,7 +50,9 @@ def sweep_job(composed: DictConfig, folder: Path) -> float:
     with ExitStack() as lock:
         try:
             lock.enter_context(only_writer(folder, waits=True))
-            return finite_objective(unfinished_job(from_hydra(composed), folder, own_folder=True), folder)
+            config = from_hydra(composed)
+            keep_function_digest(folder, config.loss.function_digest)
+            return finite_objective(unfinished_job(config, folder, own_folder=True), folder)
         except UsedFolder:  # another job's: nothing may be written there
             raise
         except Exception as raised:

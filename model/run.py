@@ -13,7 +13,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from model.build import build_parts, processes, reference_towers
+from model.build import build_parts, loss_formula, processes, reference_towers
 from model.checkpoint.files import LAST, initial_seed, load_weights
 from model.checkpoint.healing import checkpoint_to_start
 from model.checkpoint.past import check_resume
@@ -53,6 +53,7 @@ def run(config: RunConfig, folder: Path) -> Summary:
     in summary.json (that of an evaluation in evaluation.json) and raised.
     """
     check_source(config.data)
+    loss_formula(config.loss)
     try:
         start = starting_point(config, folder)
         steps = 0

@@ -1,6 +1,6 @@
-"""Independent evaluation of the losses: every tuple by itself, in plain float64 torch. Imports nothing from
-model.losses.
+"""Evaluates the losses independently: one tuple at a time, in plain float64 torch. Imports nothing from model.losses.
 
+A new score is one line in SCORES, or in MATRICES for scores (B, B) per direction.
 Shapes: n views, B rows, F features; `t` is a stack of tuples (…, n, F).
 """
 
@@ -12,12 +12,12 @@ EPS = 1e-8
 
 
 def root(x):
-    """sqrt with slope 0 at 0."""
+    """Returns sqrt(x) with slope 0 at 0."""
     return torch.where(x > 0, torch.where(x > 0, x, 1.0).sqrt(), 0.0)
 
 
 def length(x):
-    """Norm of the last dimension, kept; by the largest entry first."""
+    """Returns the norm of the last dimension, which stays with size 1. The largest entry is divided out first."""
     top = x.detach().abs().amax(-1, keepdim=True)
     top = torch.where(top > 0, top, 1.0)
     return top * root((x / top).square().sum(-1, keepdim=True))
@@ -32,7 +32,7 @@ def norm(x):
 
 
 def variance(t):
-    """n times the variance over views, by features: V = Q - S^2/n, from differences to the first view."""
+    """Returns V = Q - S^2/n for each feature, from differences to the first view."""
     d = t - t[..., :1, :]
     return d.square().sum(-2) - d.sum(-2).square() / t.shape[-2]
 
@@ -79,35 +79,43 @@ SCORES = {
 
 
 def power(x, exponent):
-    """|x|^exponent with slope 0 at 0."""
+    """Returns |x|^exponent with slope 0 at 0."""
     return torch.where(x != 0, torch.where(x != 0, x, 1.0).abs() ** exponent, 0.0)
 
 
-def matrices(name, x):
-    """Directions of a pair loss: a list of (B, B), candidates along the last axis. x: (n, B, F), normalised."""
-    n, mean = len(x), x.mean(0)
-    if name == "base":
-        return [x[0] @ x[1].T]
-    if name in ("stock", "siglip"):
-        return [x[0] @ x[1].T, x[1] @ x[0].T]
-    if name == "normsvc":
-        first = sum(x[0] @ x[k].T for k in range(1, n)) / (2 * (n - 1))
-        rest = sum(x[k] @ x[j].T for k in range(1, n) for j in range(n) if j != k) / (2 * (n - 1) ** 2)
-        return [first, rest]
-    if name == "pairwise":
-        return [x[j] @ x[i].T for i, j in product(range(n), repeat=2)]
-    if name == "pairwise_clip":
-        return [x[i] @ x[j].T for i, j in product(range(n), repeat=2) if i != j]
-    if name == "stable_cosine":
-        dots = x @ (mean / (norm(mean).unsqueeze(-1) + EPS)).T
-        score = power(dots.prod(0), 1 / n)
-    if name == "stable_distance":
-        score = -(((x.unsqueeze(2) - mean).square().sum(-1) + EPS).sqrt()).mean(0)
+def first_and_rest(x):
+    n = len(x)
+    first = sum(x[0] @ x[k].T for k in range(1, n)) / (2 * (n - 1))
+    rest = sum(x[k] @ x[j].T for k in range(1, n) for j in range(n) if j != k) / (2 * (n - 1) ** 2)
+    return [first, rest]
+
+
+def cosine_to_mean(x):
+    mean = x.mean(0)
+    dots = x @ (mean / (norm(mean).unsqueeze(-1) + EPS)).T
+    score = power(dots.prod(0), 1 / len(x))
     return [score, score.T]
 
 
-PAIRS = ("base", "stock", "normsvc", "pairwise", "stable_cosine", "stable_distance", "pairwise_clip", "siglip")
+def distance_to_mean(x):
+    score = -(((x.unsqueeze(2) - x.mean(0)).square().sum(-1) + EPS).sqrt()).mean(0)
+    return [score, score.T]
+
+
+# Directions of a loss with scores (B, B): a list of (B, B), candidates along the last axis. x: (n, B, F), normalised.
+MATRICES = {
+    "base": lambda x: [x[0] @ x[1].T],
+    "stock": lambda x: [x[0] @ x[1].T, x[1] @ x[0].T],
+    "siglip": lambda x: [x[0] @ x[1].T, x[1] @ x[0].T],
+    "normsvc": first_and_rest,
+    "pairwise": lambda x: [x[j] @ x[i].T for i, j in product(range(len(x)), repeat=2)],
+    "pairwise_clip": lambda x: [x[i] @ x[j].T for i, j in product(range(len(x)), repeat=2) if i != j],
+    "stable_cosine": cosine_to_mean,
+    "stable_distance": distance_to_mean,
+}
 TWO_VIEWS = ("base", "stock", "siglip")
+# Losses that draw their candidates, which only their own tests can repeat.
+RANDOM = ("symile",)
 
 
 def rows_of(views, normalize=True):
@@ -116,7 +124,7 @@ def rows_of(views, normalize=True):
 
 
 def dense(name, views, normalize=True):
-    """Scores (B,)*n of all tuples."""
+    """Returns the scores (B,)*n of all tuples."""
     x = rows_of(views, normalize)
     n, size, _ = x.shape
     index = torch.cartesian_prod(*[torch.arange(size)] * n)
@@ -125,10 +133,10 @@ def dense(name, views, normalize=True):
 
 
 def lines(name, views, normalize=True):
-    """(D, B, B) line scores, row by row."""
+    """Returns the line scores (D, B, B), computed row by row."""
     x = rows_of(views, normalize)
-    if name in PAIRS:
-        return torch.stack(matrices(name, x))
+    if name in MATRICES:
+        return torch.stack(MATRICES[name](x))
     n, size, _ = x.shape
     out = []
     for a in range(n):
@@ -139,8 +147,8 @@ def lines(name, views, normalize=True):
 
 
 def line_loss(name, views, scale, weights=None, normalize=True):
-    """Mean over rows of the cross-entropy along lines, softplus(logsumexp of the others - match), weighed over
-    directions.
+    """Returns the mean over rows of the cross-entropy along lines, softplus(logsumexp of the others - match), summed
+    over directions with `weights`.
     """
     logits = lines(name, views, normalize) * scale
     if name == "siglip":
@@ -158,7 +166,7 @@ def line_loss(name, views, scale, weights=None, normalize=True):
 
 
 def class_values(n, size):
-    """Class of every tuple: sum over its distinct indices of count^4, (B,)*n."""
+    """Returns the class of every tuple, (B,)*n: the sum over its distinct indices of count^4."""
     values = [sum(cell.count(index) ** 4 for index in set(cell)) for cell in product(range(size), repeat=n)]
     return torch.tensor(values).reshape((size,) * n)
 
@@ -173,8 +181,9 @@ def soft_targets(name, size, features, n, seed, normalize=True):
 
 
 def dense_loss(name, views, scale, axes="all", weights=None, targets=None, normalize=True):
-    """Sum over everything of -targets * log_softmax, weighed over axes. weights: (B,)*n factors of logits and
-    targets.
+    """Returns the sum over all tuples of -targets * log_softmax, summed over axes with their weights.
+
+    weights: (B,)*n factors of logits and targets.
     """
     scores = dense(name, views, normalize)
     n, size = scores.dim(), len(scores)

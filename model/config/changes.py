@@ -38,6 +38,7 @@ def check_changes(config: RunConfig, past: PastRun, processes: int) -> list[Chan
         )
         refused.append(Change("data.batch_size", earlier, present))
     if refused:
+        refuse_edited_function(config, refused)
         head = (
             f"ckpt_path={config.ckpt_path} was written with other settings; allowed: the settings of the checkpoint, "
             f"or a new run without ckpt_path"
@@ -45,6 +46,17 @@ def check_changes(config: RunConfig, past: PastRun, processes: int) -> list[Chan
         raise ConfigError("\n".join([head, *change_texts(refused, "in the checkpoint: ")]))
     check_end(config.trainer, past)
     return changes
+
+
+def refuse_edited_function(config: RunConfig, refused: list[Change]) -> None:
+    """Raises ConfigError if the file of loss.function has changed since the checkpoint was written."""
+    changed = {change.key: change for change in refused}
+    if "loss.function_digest" in changed and "loss.function" not in changed:
+        before, now = changed["loss.function_digest"].before, changed["loss.function_digest"].now
+        raise ConfigError(
+            f"loss.function={config.loss.function} was edited after ckpt_path={config.ckpt_path} was written (SHA-256 "
+            f"{now}, in the checkpoint {before}); allowed: the file as it was, or a new run without ckpt_path"
+        )
 
 
 def check_end(trainer: TrainerConfig, past: PastRun) -> None:

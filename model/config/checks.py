@@ -8,6 +8,7 @@ import math
 from dataclasses import asdict, fields
 from typing import Any
 
+from model.config.own_function import check_function
 from model.config.schema import (
     AdamWConfig,
     AnalysisConfig,
@@ -16,6 +17,7 @@ from model.config.schema import (
     DataConfig,
     DecodedModelConfig,
     EmojiConfig,
+    LossConfig,
     ModelConfig,
     MonitorConfig,
     OptimizerConfig,
@@ -27,6 +29,7 @@ from model.config.schema import (
 )
 from model.config.trainer_checks import check_trainer
 from model.errors import ConfigError, at_least, fraction, one_of, positive, require, within
+from model.loss_options import LossOptions, check_options, check_scale_init
 from model.metric_names import KS
 from model.views.recipes import plan_views
 
@@ -100,13 +103,19 @@ def check_finite(values: dict[str, Any], prefix: str = "") -> None:
 
 
 def check_loss(config: RunConfig) -> None:
-    """The losses know best what they can mean; the views are those that the model has."""
-    from model.losses.options import check_options
-
-    options = asdict(config.loss)
-    cap = options.pop("scale_cap")
+    """Raises ConfigError for options of the loss that are unknown, out of range, or without effect on the loss."""
+    loss, views = config.loss, view_count(config.model)
+    check_function(loss.name, loss.function)
+    cap = loss.scale_cap
     require(cap is None or cap > 0, "loss.scale_cap", cap, "is not positive", "null or a number above 0")
-    check_options(options.pop("name"), views=view_count(config.model), batch_size=config.data.batch_size, **options)
+    check_scale_init(loss.scale_init, loss.mask)
+    options = loss_options(loss)
+    check_options(loss.name, str(loss.family), options, views=views, batch_size=config.data.batch_size)
+
+
+def loss_options(loss: LossConfig) -> LossOptions:
+    """Returns the keys of conf/loss that every loss reads."""
+    return LossOptions(**{field.name: getattr(loss, field.name) for field in fields(LossOptions)})
 
 
 def view_count(model: ModelConfig) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from model.config.checks import check_run
 from model.config.identity import job_hash_of, run_hash
 from model.config.old_flags import flag_hint
-from model.config.schema import SCHEMAS, RunConfig
-from model.errors import ConfigError, not_known
+from model.config.own_function import source_digest
+from model.config.schema import SCHEMAS, LossConfig, RunConfig
+from model.errors import ConfigError, not_known, require
 from model.record.folder import CONFIG_NAME
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -34,6 +36,28 @@ def groups() -> dict[str, list[str]]:
     """Returns group -> its choices, from conf/. Files that start with an underscore are not choices."""
     folders = sorted(path for path in CONF.iterdir() if path.is_dir())
     return {folder.name: sorted(path.stem for path in folder.glob("[!_]*.yaml")) for folder in folders}
+
+
+def loss_family(name: str) -> str:
+    """Returns the family of `loss=<name>`, which conf/loss/<name>.yaml states."""
+    line = re.search(r"^family: *(\w+)", (CONF / "loss" / f"{name}.yaml").read_text(encoding="utf-8"), flags=re.M)
+    if line is None:
+        raise ConfigError(f"conf/loss/{name}.yaml states no family; allowed: a line `family: <family>`")
+    return line.group(1)
+
+
+def completed(loss: LossConfig) -> LossConfig:
+    """Returns the loss with the keys that follow from others: its family, and the digest of the file of its function.
+
+    Raises ConfigError where one of them was set to another value.
+    """
+    family, digest = loss_family(loss.name), source_digest(loss.function)
+    function = "null" if loss.function is None else loss.function
+    derived = (("family", family, f"loss={loss.name}"), ("function_digest", digest, f"loss.function={function}"))
+    for key, value, owner in derived:
+        chosen, allowed = getattr(loss, key), "null" if value is None else f"null or {value}"
+        require(chosen in (None, value), f"loss.{key}", chosen, f"does not belong to {owner}", allowed)
+    return replace(loss, family=family, function_digest=digest)
 
 
 def known_keys() -> list[str]:
@@ -72,6 +96,7 @@ def from_hydra(composed: DictConfig) -> RunConfig:
         choice = getattr(getattr(config, group, None), "name", None)
         if choice is not None and choice not in choices:
             raise not_known(group, choice, choices)
+    config.loss = completed(config.loss)
     check_run(config)
     return config
 
@@ -127,4 +152,6 @@ def job_hash(*, _root_: DictConfig) -> str:
     own = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
     values = OmegaConf.to_container(own, resolve=True)
     assert isinstance(values, dict)  # the container of a DictConfig
+    if isinstance(values.get("loss"), dict):
+        values["loss"]["function_digest"] = source_digest(values["loss"].get("function"))
     return job_hash_of({str(key): value for key, value in values.items()})

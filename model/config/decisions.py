@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from model.config.identity import DERIVED
+
 
 @dataclass(frozen=True)
 class PastRun:
@@ -39,8 +41,8 @@ def keys(group: str, names: str) -> frozenset[str]:
     return frozenset(f"{group}.{name}" for name in names.split())
 
 
-# Keys that say how a run is continued. They are not compared.
-NOT_COMPARED = frozenset({"ckpt_path", "train"})
+# Keys that say how a run is continued, or that follow from another key. They are not compared.
+NOT_COMPARED = frozenset({"ckpt_path", "train", *DERIVED})
 # Changes of these keys take effect: a process reads them when it starts, and the checkpoint does not restore them.
 APPLIED = (
     frozenset({"evaluate", "report"})
@@ -97,7 +99,7 @@ REFUSED = (
     )
     # With another loss, figures before and after cannot be compared. The scale and its cap are restored with the
     # weights.
-    | keys("loss", "name normalize eps targets mask axes reduction scale_init scale_cap")
+    | keys("loss", "name function function_digest normalize eps targets mask axes reduction scale_init scale_cap")
     # The samples or their order: the position in the epoch counts samples, and val_size affects the choice of
     # best.ckpt.
     | keys(

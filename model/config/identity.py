@@ -22,12 +22,16 @@ INTRODUCED: dict[str, Any] = {
     "data.allow_outside": False,
     "backbone.translator_init": "marian",
     "backbone.translator_norm": "post",
+    "loss.function": None,
+    "loss.function_digest": None,
     "loss.scale_cap": None,
     "loss.backend": "auto",
     "objective": "val/recall@1",
     "trainer.matmul_precision": None,
 }
-# Keys of the encoder-decoder.
+# Keys that follow from another key. They distinguish no two runs.
+DERIVED = ("loss.family",)
+# Keys of the encoder-decoder. model=clip has no encoder-decoder.
 OF_TRANSLATOR = ("backbone.translator_init", "backbone.translator_norm")
 
 
@@ -54,13 +58,13 @@ def digest(values: dict[str, Any], left_out: tuple[str, ...]) -> str:
     """
     hashed = deepcopy({key: value for key, value in values.items() if key not in left_out})
     translates = has_translator(value_at(hashed, ("model", "name")))
-    for key, before in INTRODUCED.items():
+    for key, before in (*INTRODUCED.items(), *((key, None) for key in DERIVED)):
         group, _, name = key.rpartition(".")
         holder = hashed.get(group) if group else hashed
         if (
             isinstance(holder, dict)
             and name in holder
-            and (holder[name] == before or (key in OF_TRANSLATOR and not translates))
+            and (holder[name] == before or key in DERIVED or (key in OF_TRANSLATOR and not translates))
         ):
             del holder[name]
     return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:12]

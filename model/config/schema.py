@@ -50,6 +50,9 @@ class LossConfig:
     """conf/loss: which loss, and how it is evaluated."""
 
     name: str = MISSING
+    family: str | None = MISSING
+    function: str | None = MISSING
+    function_digest: str | None = MISSING
     normalize: bool = MISSING
     eps: float = MISSING
     targets: str = MISSING

@@ -4,16 +4,20 @@ nearest combination that is accepted, and notes the replacement.
 
 from __future__ import annotations
 
+from model.config.compose import loss_family
 from model.legacy._replacement import Command
-from model.losses.options import DENSE_CELLS, PAIRS, needs_dense
+from model.loss_options import MATRIX, NORMALISED_ONLY, largest_dense_batch, needs_dense
 
 
 def fit_pairs(command: Command) -> None:
     """Losses of pairs have no tuples to weight. They and the stable losses always scale rows."""
     loss = command.value("loss") or ""
-    if loss in PAIRS or loss.startswith("stable_"):
+    if not loss:
+        return
+    matrix = loss_family(loss) == MATRIX
+    if matrix or loss in NORMALISED_ONLY:
         command.remove_unless("loss.normalize", "true", f"loss={loss} always scales rows")
-    if loss in PAIRS:
+    if matrix:
         for key, accepted in (("loss.mask", "none"), ("loss.targets", "diagonal"), ("loss.axes", "all")):
             command.remove_unless(key, accepted, f"loss={loss} has scores of pairs, so there are no tuples to weight")
 
@@ -37,7 +41,7 @@ def fit_batch(command: Command) -> None:
     if not needs_dense(overrides.get("loss.targets", "diagonal"), overrides.get("loss.mask", "none")):
         return
     size, views = int(command.value("data.batch_size") or 0), command.script.views
-    most = int(DENSE_CELLS ** (1 / views) + 1e-9)
+    most = largest_dense_batch(views)
     if size > most:
         overrides["data.batch_size"] = str(most)
         command.notes.append(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model.errors import one_of
 from model.legacy._figures import one_score
-from model.losses.formulas.matrices import stable_cosine, stable_distance
+from model.losses.formulas.to_mean import stable_cosine, stable_distance
 from model.losses.inputs import check_views
 from model.losses.numerics import normalise, result_dtype, safe_sqrt, widen
 from model.losses.score import on_axes

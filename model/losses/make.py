@@ -1,20 +1,25 @@
-"""From a name and options to a loss. Strings end here."""
+"""Returns the loss for a name and its options. Names of the configuration are resolved here, and nowhere below."""
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
+from model.errors import ConfigError, one_of
+from model.loss_options import LossOptions, check_options, needs_dense
+from model.losses import formulas, objective
 from model.losses.compiled import native
 from model.losses.evaluation.backend import BACKENDS
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.scratch import Scratch
 from model.losses.formulas.elementwise import FeatureScore
-from model.losses.formulas.own import DenseFunction, DenseOnlyScore
+from model.losses.formulas.matrices import MatrixScore
+from model.losses.formulas.own import DenseFunction, own_formula
 from model.losses.objective.loss import ContrastiveLoss, DenseLoss, MatrixLoss, SigmoidLoss, TupleLoss
 from model.losses.objective.masks import ExtremesMask, LearnedMask, Mask, RawMask
 from model.losses.objective.reduction import mean_of_axes, second_and_mean
 from model.losses.objective.targets import DiagonalTargets, SoftTargets
-from model.losses.options import check_options, needs_dense
-from model.losses.registry import ENTRIES, Entry
-from model.losses.score import TupleScore
+from model.losses.registry import FORMULAS, CommonKeywords, missing_formula
 
 AXES = {"all": mean_of_axes, "first": second_and_mean}
 MASKS = {
@@ -24,6 +29,27 @@ MASKS = {
     "raw": lambda views, batch_size: RawMask(),
     "sigmoid": lambda views, batch_size: Mask(),
 }
+
+
+def import_formulas() -> None:
+    """Imports every module of formulas/ and objective/, which registers their formulas."""
+    for package in (formulas, objective):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+
+import_formulas()
+
+
+def available() -> tuple[str, ...]:
+    """Returns every name that `make_loss` and `loss=` accept, in alphabetical order."""
+    return tuple(sorted(FORMULAS))
+
+
+def check_formula(name: str, family: str) -> None:
+    """Raises ConfigError for a name of conf/loss that has no formula yet; the error says where to write it."""
+    if name not in FORMULAS:
+        raise ConfigError(missing_formula(name, family))
 
 
 def make_loss(
@@ -42,47 +68,57 @@ def make_loss(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> ContrastiveLoss:
-    """The loss `name` as a module: ``loss(views, logit_scale)``, ``loss.score(views)``, ``loss.lines(views)``.
+    """Returns the loss `name` as a module: ``loss(views, logit_scale)``, ``loss.score(views)``, ``loss.lines(views)``.
 
-    The keywords are the keys of ``loss.*`` (conf/loss/_keys.yaml); `views` and `batch_size` are the number of views and
-    of rows to expect, `seed` that of soft targets. Raises ConfigError, a ValueError, for a value that is not known and
-    for combinations that mean nothing.
-
-    In place of a name: a function of n tensors (B_k, F) that returns the scores of all tuples, (B_1, …, B_n), each a
-    function of the tuple's own rows. It trains along lines like the others, a row at a time. What it returns is
-    checked: the loss raises ValueError for another shape, a dtype that is not floating, another device, views changed
-    in place, and scores that depend on other rows.
+    `name` is one of `available()`, or a function of n tensors (B_k, F) that returns the scores (B_1, …, B_n) of all
+    tuples. The other keywords are the keys of ``loss.*`` (conf/loss/_keys.yaml); `views` and `batch_size` are the
+    numbers of views and rows to expect, and `seed` is that of soft targets and random tuples. Raises ConfigError, a
+    ValueError, for an unknown value and for a combination without meaning; the loss of a function raises ValueError
+    for a result of another shape, dtype or device, and for scores that depend on other rows than the tuple's own.
     """
-    known = "einsum" if callable(name) else name  # a function takes the options that a score of tuples takes
-    check_options(
-        known, views=views, batch_size=batch_size, normalize=normalize, eps=eps, memory_mib=memory_mib,
-        targets=targets, mask=mask, axes=axes, reduction=reduction, evaluation=evaluation, backend=backend,
-    )  # fmt: skip
-    entry = Entry(lambda eps: DenseOnlyScore(name)) if callable(name) else ENTRIES[name]
-    score, name = entry.make(eps), getattr(name, "__name__", name)
+    if isinstance(name, str):
+        one_of("loss", name, available())
+    formula = FORMULAS[name] if isinstance(name, str) else own_formula(name)
+    options = LossOptions(normalize, eps, targets, mask, axes, reduction, evaluation, backend, memory_mib)
+    check_options(formula.name, formula.family, options, views=views, batch_size=batch_size)
+    score = formula.score(eps)
     evaluator = LineEvaluator(score, normalize, eps, Scratch(memory_mib << 20), BACKENDS[backend])
-    notices = notices_of(name, entry.reads, views, mask, isinstance(score, FeatureScore) and backend == "auto")
-    shared = {"mean": reduction == "mean", "reads": entry.reads, "name": name, "notices": notices}
-    if entry.loss is not None:
-        return entry.loss(evaluator, seed, shared)
-    if not isinstance(score, TupleScore):
-        return MatrixLoss(evaluator, **shared)
-    shared |= {"axes": AXES[axes], "mask": MASKS[mask](views, batch_size)}
-    if evaluation != "dense" and not needs_dense(targets, mask):
-        return TupleLoss(evaluator, **shared)
-    dense = SigmoidLoss if mask == "sigmoid" else DenseLoss
-    return dense(evaluator, **shared, targets=SoftTargets(seed, batch_size) if targets == "soft" else DiagonalTargets())
+    in_eager_tiles = isinstance(score, FeatureScore) and backend == "auto" and native.compiler() is None
+    notices = notices_of(formula.name, formula.reads, views, mask, in_eager_tiles)
+    common = CommonKeywords(name=formula.name, mean=reduction == "mean", reads=formula.reads, notices=notices)
+    if formula.objective is not None:
+        return formula.objective(evaluator, seed, common)
+    if isinstance(score, MatrixScore):
+        return MatrixLoss(evaluator, **common)
+    return tuple_loss(evaluator, options, common, views, batch_size, seed)
 
 
-def notices_of(name: str, reads: int | None, views: int | None, mask: str, elementwise: bool) -> tuple[str, ...]:
-    """What a run should say once: views that are not computed, a scale that is not trained, loops that are not
-    compiled.
+def tuple_loss(
+    evaluator: LineEvaluator,
+    options: LossOptions,
+    common: CommonKeywords,
+    views: int | None,
+    batch_size: int | None,
+    seed: int,
+) -> TupleLoss:
+    """Returns the loss of a score that is defined for every tuple; the parameters are those of `make_loss`."""
+    axes, mask = AXES[options.axes], MASKS[options.mask](views, batch_size)
+    if options.evaluation != "dense" and not needs_dense(options.targets, options.mask):
+        return TupleLoss(evaluator, axes=axes, mask=mask, **common)
+    targets = SoftTargets(seed, batch_size) if options.targets == "soft" else DiagonalTargets()
+    loss_class = SigmoidLoss if options.mask == "sigmoid" else DenseLoss
+    return loss_class(evaluator, axes=axes, mask=mask, targets=targets, **common)
+
+
+def notices_of(name: str, reads: int | None, views: int | None, mask: str, in_eager_tiles: bool) -> tuple[str, ...]:
+    """Returns what a run logs once about its loss: views that are not computed, a scale that is not trained, and
+    loops that are not compiled.
     """
     notices = []
     if reads is not None and views is not None and views > reads:
         notices.append(f"loss={name} reads the first {reads} of {views} views; the others are not computed")
     if mask == "sigmoid":
         notices.append("loss.mask=sigmoid scales its logits to [-1, 1]: logit_scale cancels and is not trained")
-    if elementwise and native.compiler() is None:
+    if in_eager_tiles:
         notices.append(f"{native.NO_COMPILER}: on a CPU loss={name} runs in eager tiles, several times slower")
     return tuple(notices)

@@ -1,75 +1,73 @@
-"""Every name of `loss=`, resolved once into a score."""
+"""The formulas by name. The decorator above a formula registers it here; `make.py` builds the loss from the entry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypedDict
 
-from model.losses.evaluation.evaluator import LineEvaluator
-from model.losses.formulas import elementwise, gram, gram_pairs, matrices, product
-from model.losses.formulas.elementwise import FeatureScore
-from model.losses.formulas.feature_sums import (
-    MAGNITUDE,
-    POWER,
-    ROOT_LESS_TOTAL,
-    ROOT_SPREAD,
-    ROOT_SQUARE,
-    SQUARED_SPREAD,
-    TOTAL,
-)
-from model.losses.formulas.gram import GramScore
-from model.losses.formulas.gram_pairs import AllPairsGramScore
-from model.losses.formulas.product import ProductScore
-from model.losses.formulas.volume import VolumeScore
-from model.losses.objective.loss import ContrastiveLoss
-from model.losses.objective.siglip import SiglipLoss
-from model.losses.objective.symile import RandomTupleScore, SymileLoss
 from model.losses.score import Score
 
 
 @dataclass(frozen=True)
-class Entry:
-    """How a name becomes a score."""
+class Formula:
+    """One loss: a name of `loss=` and what computes it."""
 
-    make: Callable[[float], Score]  # eps -> score
-    reads: int | None = None  # leading views that it reads; None: all
-    # (evaluator, seed, keywords of ContrastiveLoss) -> the loss, where it is more than a score.
-    loss: Callable[[LineEvaluator, int, dict], ContrastiveLoss] | None = None
+    name: str
+    family: str
+    """The `family` of conf/loss/<name>.yaml."""
+    score: Callable[[float], Score]
+    """Returns the score for an eps."""
+    reads: int | None = None
+    """The number of leading views that the loss reads; None: all."""
+    objective: Callable[..., Any] | None = None
+    """Returns the ContrastiveLoss for (evaluator, seed, CommonKeywords); None: the softmax over the score's lines."""
 
 
-ENTRIES: dict[str, Entry] = {
-    "einsum": Entry(lambda eps: ProductScore(product.einsum)),
-    "loss1": Entry(lambda eps: FeatureScore(elementwise.loss1, [ROOT_SPREAD])),
-    "loss2": Entry(lambda eps: FeatureScore(elementwise.loss2, [ROOT_SPREAD])),
-    "loss3": Entry(lambda eps: FeatureScore(elementwise.loss3, [SQUARED_SPREAD])),
-    "loss4": Entry(lambda eps: FeatureScore(elementwise.loss4, [ROOT_SQUARE])),
-    "loss5": Entry(lambda eps: GramScore(gram.loss5, eps)),
-    "loss6": Entry(lambda eps: GramScore(gram.loss6, eps)),
-    "loss7": Entry(lambda eps: GramScore(gram.loss7, eps)),
-    "loss8": Entry(lambda eps: GramScore(gram.loss8, eps)),
-    "norms": Entry(lambda eps: GramScore(gram.norms, eps)),
-    "normsv2": Entry(lambda eps: GramScore(gram.normsv2, eps)),
-    "normsv3": Entry(lambda eps: GramScore(gram.normsv3, eps)),
-    "normsv4": Entry(lambda eps: GramScore(gram.normsv4, eps)),
-    "normsv5": Entry(lambda eps: AllPairsGramScore(gram_pairs.normsv5, eps)),
-    "normsv6": Entry(lambda eps: FeatureScore(elementwise.normsv6, [ROOT_SQUARE], [MAGNITUDE])),
-    "normsv7": Entry(lambda eps: FeatureScore(elementwise.normsv7, [ROOT_SQUARE], [MAGNITUDE])),
-    "normsv8": Entry(lambda eps: FeatureScore(elementwise.normsv8, [POWER], [TOTAL])),
-    "normsv9": Entry(lambda eps: FeatureScore(elementwise.normsv9, [ROOT_LESS_TOTAL], [MAGNITUDE])),
-    "stock": Entry(lambda eps: matrices.Stock(), reads=2),
-    "base": Entry(lambda eps: matrices.Base(), reads=2),
-    "normsvc": Entry(lambda eps: matrices.FirstAndRest()),
-    "pairwise": Entry(lambda eps: matrices.AllPairs()),
-    "stable_einsum": Entry(lambda eps: ProductScore(product.stable_einsum)),
-    "stable_norm": Entry(lambda eps: AllPairsGramScore(gram_pairs.stable_norm, eps)),
-    "stable_cosine": Entry(lambda eps: matrices.CosineToMean(eps)),
-    "stable_distance": Entry(lambda eps: matrices.DistanceToMean(eps)),
-    "gram": Entry(lambda eps: VolumeScore()),
-    "pairwise_clip": Entry(lambda eps: matrices.DistinctPairs()),
-    "siglip": Entry(
-        lambda eps: matrices.Stock(), reads=2, loss=lambda evaluator, seed, shared: SiglipLoss(evaluator, **shared)
-    ),
-    "symile": Entry(
-        lambda eps: RandomTupleScore(), loss=lambda evaluator, seed, shared: SymileLoss(evaluator, seed=seed, **shared)
-    ),
+class CommonKeywords(TypedDict):
+    """The keywords of every ContrastiveLoss."""
+
+    name: str
+    mean: bool
+    reads: int | None
+    notices: tuple[str, ...]
+
+
+FORMULAS: dict[str, Formula] = {}
+# Family -> what adds a formula to it; {name} is the name of the loss.
+RECIPES = {
+    "gram": "`@gram_score def {name}(s)` in model/losses/formulas/gram.py",
+    "gram_pairs": "`@all_pairs_gram_score def {name}(s)` in model/losses/formulas/gram_pairs.py",
+    "product": "`@product_score def {name}(product)` in model/losses/formulas/product.py",
+    "elementwise": "`@feature_score([...]) def {name}(s)` in model/losses/formulas/elementwise.py",
+    "volume": "`@volume_score def {name}(square_volume)` in model/losses/formulas/volume.py",
+    "matrix": "`@matrix_score('{name}')` above a class in model/losses/formulas/matrices.py",
+    "sampled": "`@objective('{name}', 'sampled', ...)` above a function in model/losses/objective/",
 }
+
+
+def register(formula: Formula) -> None:
+    """Adds a formula to FORMULAS. Raises ValueError for a name that is already there."""
+    if formula.name in FORMULAS:
+        raise ValueError(f"loss={formula.name} has two formulas, of the families {FORMULAS[formula.name].family} and "
+                         f"{formula.family}; allowed: one")  # fmt: skip
+    FORMULAS[formula.name] = formula
+
+
+def objective(
+    name: str, family: str, score: Callable[[float], Score], *, reads: int | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Registers a function of (evaluator, seed, common keywords) that returns the ContrastiveLoss `name`."""
+
+    def decorate(build: Callable[..., Any]) -> Callable[..., Any]:
+        register(Formula(name, family, score, reads, build))
+        return build
+
+    return decorate
+
+
+def missing_formula(name: str, family: str) -> str:
+    """Returns the sentence that says how to write the formula of conf/loss/<name>.yaml."""
+    recipe = RECIPES.get(family, f"a score that registers the name {name} with the family {family}, in "
+                                 "model/losses/formulas/")  # fmt: skip
+    return f"loss={name} has no formula; write {recipe.format(name=name)}"

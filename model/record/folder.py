@@ -13,6 +13,7 @@ from pathlib import Path
 
 from model.errors import ConfigError
 from model.launch import first_process
+from model.record.files import write_whole
 from model.record.summary import ENDED, SUMMARY, read_summary
 
 METRICS = "metrics.csv"
@@ -74,6 +75,16 @@ def remove_run_without_checkpoint(folder: Path) -> None:
     if (folder / METRICS).exists() or read_summary(folder):
         for path in (folder / name for name in FILES_WITHOUT_CHECKPOINT):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def keep_function_digest(folder: Path, digest: str | None) -> None:
+    """Writes the digest of the file of loss.function into .hydra/config.yaml, which Hydra has written without it, so
+    that a comparison distinguishes jobs before and after an edit of the function.
+    """
+    path = folder / ".hydra" / "config.yaml"
+    if digest is not None and first_process() and path.is_file():
+        text = path.read_text(encoding="utf-8")
+        write_whole(path, text.replace("function_digest: null", f"function_digest: {digest}"))
 
 
 def move_slurm_checkpoints(folder: Path) -> None:

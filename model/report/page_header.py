@@ -27,8 +27,14 @@ class KeyNumber:
 
 def title(run: Run) -> str:
     """Returns the loss, the model and the data of the run; the folder's name if the configuration is missing."""
-    names = [run.setting(f"{group}.name") for group in ("loss", "model", "data")]
+    names = [choice_name(run, group) for group in ("loss", "model", "data")]
     return " · ".join(map(str, names)) if all(names) else run.folder.resolve().name
+
+
+def choice_name(run: Run, group: str) -> str | None:
+    """Returns the run's choice of a group, with the function for loss=own; None if it is not known."""
+    name, function = run.setting(f"{group}.name"), run.setting(f"{group}.function")
+    return f"{name} ({function})" if function else name
 
 
 def status(run: Run) -> str:
@@ -64,7 +70,7 @@ def problems(run: Run) -> list[str]:
 
 def facts(run: Run) -> list[tuple[str, str]]:
     """Returns the settings of the run as (name, value): the choices, the seed, the precision and the views."""
-    choices = ((group, run.setting(f"{group}.name")) for group in GROUPS)
+    choices = ((group, choice_name(run, group)) for group in GROUPS)
     named = [(group, str(choice)) for group, choice in choices if choice]
     if run.setting("seed") is not None:
         named.append(("seed", str(run.setting("seed"))))

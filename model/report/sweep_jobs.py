@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from model.config.identity import INTRODUCED, NOT_IN_JOB_HASH, OF_TRANSLATOR, has_translator
+from model.config.identity import DERIVED, INTRODUCED, NOT_IN_JOB_HASH, OF_TRANSLATOR, has_translator
 from model.config.nested import flatten
 from model.record.summary import ENDED, EVALUATION, SUMMARY, read_summary
 from model.report.choices import choice_defaults
@@ -105,7 +105,7 @@ def with_later_keys(values: dict[str, Any]) -> dict[str, Any]:
     of the encoder-decoder if the model has none.
     """
     later = {key: before for key, before in INTRODUCED.items() if key not in values}
-    left_out = () if has_translator(values.get("model.name")) else OF_TRANSLATOR
+    left_out = (*DERIVED, *(() if has_translator(values.get("model.name")) else OF_TRANSLATOR))
     return {key: value for key, value in {**values, **later}.items() if key not in left_out}
 
 
@@ -149,6 +149,8 @@ def follows(key: str, varying: list[str], jobs: list[Job]) -> bool:
     """
     if all(key in job.references for job in jobs):
         return True
+    if key == "loss.function_digest":
+        return is_function_of("loss.function", key, jobs)
     group, _, name = key.partition(".")
     choice = f"{group}.name"
     if key == choice or choice not in varying:

@@ -9,6 +9,7 @@ from model.analysis.retrieval import expected_ranks, joint_recalls, rank_from_ot
 from model.losses import available, make_loss
 from model.losses.objective.loss import TupleLoss
 from tests import oracles
+from tests.losses.names import MATRICES
 
 TUPLE_LOSSES = [name for name in available() if isinstance(make_loss(name), TupleLoss)]
 
@@ -44,7 +45,7 @@ def test_tiles_of_a_small_budget_change_nothing():
 
 def pair_score(name: str, sample: torch.Tensor) -> float:
     """(n, F) normalised views of one sample -> the sum over directions of its score against itself."""
-    return float(sum(direction[0, 0] for direction in oracles.matrices(name, sample[:, None])))
+    return float(sum(direction[0, 0] for direction in oracles.MATRICES[name](sample[:, None])))
 
 
 def brute_force(name: str, views: torch.Tensor) -> torch.Tensor:
@@ -56,7 +57,7 @@ def brute_force(name: str, views: torch.Tensor) -> torch.Tensor:
         for i in range(size):
             samples = rows[:, i].expand(size, n, -1).clone()
             samples[:, a] = rows[a]
-            if name in oracles.PAIRS:
+            if name in oracles.MATRICES:
                 scores = torch.tensor([pair_score(name, sample) for sample in samples], dtype=torch.float64)
             else:
                 scores = oracles.SCORES["einsum" if name == "symile" else name](samples)
@@ -88,7 +89,7 @@ def test_joint_recall_is_that_of_a_brute_force_evaluation(name):
     assert 0 < figures["joint_recall@10"] < 1
 
 
-@pytest.mark.parametrize("name", oracles.PAIRS)
+@pytest.mark.parametrize("name", MATRICES)
 def test_scores_of_pairs_are_summed(name):
     """Compares each score of a tile with the score of the sample alone."""
     views = views_of(2 if name in oracles.TWO_VIEWS else 3, 7)

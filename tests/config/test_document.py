@@ -1,4 +1,4 @@
-"""docs/configuration.md says what conf/ says."""
+"""The generated pages of the documentation agree with conf/."""
 
 from __future__ import annotations
 
@@ -7,15 +7,49 @@ import re
 import pytest
 from omegaconf import OmegaConf
 
+from model.config import document as command
 from model.config.compose import groups, known_keys
-from model.config.document import PAGE, document
+from model.config.document import BEGIN, END, PAGE, ROOT, loss_table, main, stale_pages, with_loss_table
+from model.errors import ConfigError
 
 TEXT = PAGE.read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| `([\w.]+)` \| (.+)$", TEXT, flags=re.M))
 
 
-def test_the_page_is_current():
-    assert document() == TEXT, "run python -m model.config.document"
+def test_the_pages_are_current():
+    stale = [page.name for page in stale_pages()]
+    assert stale == [], "run python -m model.config.document"
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--check"], 1), ([], 0)])
+def test_a_stale_page_is_named_or_written(tmp_path, monkeypatch, capsys, arguments, code):
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    monkeypatch.setattr(command, "PAGES", {page: with_loss_table})
+    monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr("sys.argv", ["document", *arguments])
+    assert main() == code
+    if arguments:
+        assert "old" in page.read_text()
+        assert capsys.readouterr().err == "page.md is stale; run python -m model.config.document\n"
+    else:
+        assert page.read_text() == f"before\n{BEGIN}\n\n{loss_table()}\n{END}\nafter\n"
+        monkeypatch.setattr("sys.argv", ["document", "--check"])
+        assert main() == 0
+
+
+def test_a_page_without_markers_is_refused():
+    with pytest.raises(ConfigError, match="a page has no table of losses"):
+        with_loss_table("no markers")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/losses.md"])
+def test_the_table_of_losses_has_every_loss_with_its_family(page):
+    rows = re.findall(
+        r"^\| `(\w+)` \| .+ \| (\w+) \| .+ \| .* \|$", (ROOT / page).read_text(encoding="utf-8"), flags=re.M
+    )
+    assert sorted(name for name, _ in rows) == groups()["loss"]
+    assert {"normsv5": "gram_pairs", "einsum": "product", "stock": "matrix", "own": "own"}.items() <= dict(rows).items()
 
 
 def test_every_key_and_every_choice_stands_there():

@@ -16,7 +16,7 @@ from model.config.messages import two_lines, unknown_key
 from model.config.old_flags import ALL_FLAGS, LOSSES, flag_hint
 from model.config.trainer_checks import PRECISIONS
 from model.errors import ConfigError
-from model.losses.options import CHOICES, NAMES
+from model.loss_options import CHOICES
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 # As typed, and today's.
@@ -166,7 +166,7 @@ def test_every_replacement_is_a_key_and_every_translated_value_a_choice():
         **{f"model.{key}": values for key, values in SELECTIONS.items()},
         "model.projection": PROJECTIONS,
         "trainer.precision": PRECISIONS,
-        "loss": NAMES,
+        "loss": groups()["loss"],
     }
     samples = [
         "True",

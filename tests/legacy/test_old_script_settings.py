@@ -8,12 +8,13 @@ from dataclasses import asdict
 
 import pytest
 
-from model.config.checks import view_count
+from model.config.checks import loss_options, view_count
+from model.config.compose import loss_family
 from model.config.old_flags import ALL_FLAGS, ENHANCED_FLAGS, LOSSES, OLD_FLAGS
 from model.legacy._old_command import new_command
 from model.legacy._old_command_line import read
 from model.legacy._old_scripts import SCRIPTS, find_script
-from model.losses.options import check_options
+from model.loss_options import LossOptions, check_options
 from tests.conftest import some
 
 # A value of every flag that is not the default of today.
@@ -80,10 +81,10 @@ def test_every_flag_of_a_script_sets_its_keys(script, printed, accepted):
         assert any(note.startswith("logitsversion=5 means nothing beside use_stable_loss") for note in notes)
 
 
-def test_every_combination_of_loss_flags_passes_the_check_of_losses():
+def test_every_combination_of_loss_flags_passes_the_check_of_losses(composed):
     """Calls the function that the configuration calls; composing each configuration would take longer."""
     versions, switches = map(str, LOSSES), [("normlogits", "False"), ("exactlabels", "1"), ("meanloss", "True")]
-    count = 0
+    defaults, count = asdict(loss_options(composed().loss)), 0
     for version, mask, *switched_on in itertools.product(versions, "01234", *([False, True] for _ in switches)):
         flags = {"logitsversion": version, "maskLosses": mask} | dict(
             pair for pair, on in zip(switches, switched_on, strict=True) if on
@@ -96,11 +97,9 @@ def test_every_combination_of_loss_flags_passes_the_check_of_losses():
             }
             keys["normalize"] = keys.get("normalize", "true") == "true"
             keys.pop("scale_cap", None)
-            reduction = "sum" if script.experiment else "mean"
-            options = {"reduction": reduction} | keys
-            check_options(
-                command.value("loss"), views=script.views, batch_size=int(command.value("data.batch_size")), **options
-            )
+            options = defaults | {"reduction": "sum" if script.experiment else "mean"} | keys
+            loss, batch_size = command.value("loss"), int(command.value("data.batch_size"))
+            check_options(loss, loss_family(loss), LossOptions(**options), views=script.views, batch_size=batch_size)
             count += 1
     assert count == 20 * 5 * 8 * 4
 

@@ -5,11 +5,10 @@ numbers.
 import pytest
 import torch
 
-from model.losses import available, make_loss
+from model.losses import make_loss
 from tests import oracles
 from tests.conftest import some, some_of_all
-
-NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_beyond
+from tests.losses.names import COMPARED
 
 N, F = 6, 32
 DISTANCES = [1.0, 1e-1, 1e-2, 1e-3]
@@ -48,7 +47,7 @@ def errors_of(name, x, scale):
     return [relative(a, b) for a, b in zip(got, want, strict=True)]
 
 
-@pytest.mark.parametrize(("name", "distance", "scale"), some_of_all(2, NAMES, DISTANCES, [1 / 0.07, 100.0]))
+@pytest.mark.parametrize(("name", "distance", "scale"), some_of_all(2, COMPARED, DISTANCES, [1 / 0.07, 100.0]))
 def test_float32_loss_and_gradients(name, distance, scale):
     errors = errors_of(name, near(24, distance), scale)
     assert max(errors[:2]) <= LOOSE.get((name, distance), 1e-5), errors
@@ -58,7 +57,7 @@ def test_float32_loss_and_gradients(name, distance, scale):
 @pytest.mark.parametrize(
     ("distance", "scale"), [(1e-3, 100.0), *(pytest.param(*case, marks=pytest.mark.slow) for case in SPREAD)]
 )
-@pytest.mark.parametrize("name", some(NAMES, 2))
+@pytest.mark.parametrize("name", some(COMPARED, 2))
 def test_float32_products_of_larger_batches(name, distance, scale):
     errors = errors_of(name, near(132, distance)[:3], scale)
     assert max(errors[:2]) <= LOOSE.get((name, distance), 1e-5), errors

@@ -1,4 +1,4 @@
-"""Losses beyond the original: symile, gram, siglip, pairwise_clip, and a function of the user's own."""
+"""Losses that the original code lacks: symile, gram, siglip, pairwise_clip, and a user's own function."""
 
 import itertools
 

@@ -1,15 +1,14 @@
-"""Where logit_scale starts, and the warning where it cannot help."""
+"""The start of logit_scale, and the warning about logits that are too small to learn from."""
 
 import math
 
 import pytest
 import torch
 
-from model.losses import available, make_loss
+from model.losses import make_loss
 from model.losses.objective.conditioning import initial_scale, reach_warning
 from tests import oracles
-
-NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_beyond
+from tests.losses.names import COMPARED
 
 
 def draw(n=6, rows=24, features=64):
@@ -21,7 +20,7 @@ def off_match(name, x, scale):
     return logits[:, ~torch.eye(logits.shape[1], dtype=torch.bool)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMPARED)
 def test_the_first_logits_have_a_standard_deviation_of_1(name):
     log_scale, cap = initial_scale(make_loss(name), draw())
     assert off_match(name, draw(), math.exp(log_scale)).std(correction=0).item() == pytest.approx(1, rel=1e-4)
@@ -42,14 +41,14 @@ def test_a_product_of_six_dense_rows_cannot_leave_chance():
     views = draw(features=512)
     loss = make_loss("einsum")
     warning = reach_warning(loss, views, torch.tensor(1 / 0.07))
-    assert "loss=einsum cannot leave chance: with 6 views of 512 features" in warning
+    assert "the logits of loss=einsum are too small to learn from: with 6 views of 512 features" in warning
     log_scale, _ = initial_scale(loss, views)
     assert reach_warning(loss, views, math.exp(log_scale)) is None
-    # What it says is so: the loss of views that agree is that of chance.
+    # The warning is right: the loss of views that agree is that of chance.
     agreeing = views[:1].repeat(6, 1, 1)
     assert loss(agreeing, torch.tensor(1 / 0.07)).item() == pytest.approx(math.log(24), rel=1e-3)
 
 
 @pytest.mark.parametrize("name", ["stock", "norms", "normsv5", "loss4", "normsv6"])
-def test_scores_that_reach_are_not_warned_of(name):
+def test_scores_with_large_logits_have_no_warning(name):
     assert reach_warning(make_loss(name), draw(features=512), 1 / 0.07) is None

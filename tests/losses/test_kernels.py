@@ -14,7 +14,7 @@ from model.losses.compiled.feature_source import feature_source
 from model.losses.compiled.line_kernel import Counts, line_kernel, line_source
 from model.losses.compiled.row_kernel import row_formula, row_kernel, row_source
 from model.losses.cross_terms import Cells
-from model.losses.registry import ENTRIES
+from model.losses.registry import FORMULAS
 from model.losses.score import RowStats
 
 pytestmark = pytest.mark.usefixtures("compiler")
@@ -33,7 +33,7 @@ SHAPES = {
 
 def line_call(**changes) -> None:
     """Calls a compiled line kernel of `norms` with 40 candidates and 16 rows, with some arguments changed."""
-    kernel = line_kernel(ENTRIES["norms"].make(1e-8), 3, Counts(1, 2, 1))
+    kernel = line_kernel(FORMULAS["norms"].score(1e-8), 3, Counts(1, 2, 1))
     arguments = {name: torch.ones(shape, dtype=torch.float64) for name, shape in SHAPES.items()}
     arguments |= {"cells": torch.zeros(16, 40), "grads": torch.zeros(16, 40), "first": 0, "transposed": False}
     arguments |= changes
@@ -71,7 +71,7 @@ def test_a_line_kernel_refuses_what_it_would_misread(changes):
 
 
 def test_row_and_feature_kernels_refuse_what_they_would_misread():
-    rows = row_kernel(ENTRIES["norms"].make(1e-8), 3)
+    rows = row_kernel(FORMULAS["norms"].score(1e-8), 3)
     views = [torch.ones(40, 8) for _ in range(3)]
     operands = torch.empty(rows.operands, 40, 8)
     rows.forward(views, 1e-8, True, operands)
@@ -97,7 +97,7 @@ def test_row_and_feature_kernels_refuse_what_they_would_misread():
 
 def sources() -> dict[str, str]:
     """The C++ of one or two kernels of each kind."""
-    norms, normsv5 = (ENTRIES[name].make(1e-8) for name in ("norms", "normsv5"))
+    norms, normsv5 = (FORMULAS[name].score(1e-8) for name in ("norms", "normsv5"))
     return {
         "line of one product": line_source(lambda *symbols: norms.line(*symbols[:3], 3, symbols[3]), Counts(1, 2, 1)),
         "line of products": line_source(lambda *symbols: normsv5.line(*symbols[:3], 3, symbols[3]), Counts(2, 7, 1)),

@@ -10,12 +10,10 @@ from hypothesis import strategies as st
 from model.losses import available, make_loss
 from tests import oracles
 from tests.conftest import some
-
-NAMES = [name for name in available() if name != "symile"]  # which draws its candidates, see test_beyond
+from tests.losses.names import COMPARED, TUPLES
 
 SCALE = 1 / 0.07
-TUPLES = sorted(oracles.SCORES)
-# Scores that can read rows without normalising them.
+# Scores that take rows as they come when asked to.
 RAW = [name for name in TUPLES if not name.startswith("stable_")]
 
 
@@ -33,7 +31,7 @@ def with_gradients(function, x, scale=SCALE):
 
 
 @pytest.mark.parametrize("n", [2, 3, 7])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMPARED)
 def test_line_scores(name, n):
     x = draw(n, 4, 6, seed=n)
     torch.testing.assert_close(
@@ -63,14 +61,14 @@ def test_dense_scores_of_five_views_tile_by_tile(name, monkeypatch):
     torch.testing.assert_close(loss.score(x), oracles.dense(name, x), rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", some(NAMES, 2))
+@pytest.mark.parametrize("name", some(COMPARED, 2))
 def test_lines_are_differentiable(name):
     loss, x = make_loss(name), draw(3, 3, 4).requires_grad_()
     # A line's matching cells are constants of the cross terms and are computed separately: both gradients must add up.
     torch.autograd.gradcheck(loss.lines, (x,), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMPARED)
 def test_loss_and_gradients(name):
     x = draw(4, 5, 6)
     got = with_gradients(make_loss(name), x)
@@ -86,7 +84,7 @@ def test_rows_as_they_come(name):
     torch.testing.assert_close(got, want, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", some(NAMES, 2))
+@pytest.mark.parametrize("name", some(COMPARED, 2))
 def test_gradients_are_those_of_finite_differences(name):
     loss = make_loss(name)
     x, scale = draw(3, 3, 3, seed=3).requires_grad_(), torch.tensor(2.5, dtype=torch.float64, requires_grad=True)
@@ -96,7 +94,7 @@ def test_gradients_are_those_of_finite_differences(name):
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(n=st.integers(2, 8), rows=st.integers(1, 9), features=st.integers(2, 12), seed=st.integers(0, 99))
 @pytest.mark.parametrize(
-    "name", some(NAMES, 2)
+    "name", some(COMPARED, 2)
 )  # one feature: rows are ±1 and cancel up to eps, which no score of inner products resolves
 def test_any_shape(name, n, rows, features, seed):
     x = draw(n, rows, features, seed)
@@ -105,7 +103,7 @@ def test_any_shape(name, n, rows, features, seed):
     torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMPARED)
 def test_float32_products_of_a_large_batch_are_right(name):
     """150 rows are more than are multiplied in float64."""
     x = draw(4, 150, 32, dtype=torch.float32)
@@ -116,7 +114,7 @@ def test_float32_products_of_a_large_batch_are_right(name):
     assert got[2].item() == pytest.approx(want[2].item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMPARED)
 def test_tiles_do_not_change_the_loss(name):
     x = draw(3, 300, 4)
     single, tiled = (with_gradients(make_loss(name, memory_mib=mib), x) for mib in (200, 1))
@@ -124,7 +122,7 @@ def test_tiles_do_not_change_the_loss(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in NAMES if name != "siglip"]
+    "name", [name for name in COMPARED if name != "siglip"]
 )  # which has no other candidates to compare with
 def test_a_batch_of_one_has_loss_and_gradient_zero(name):
     value, by_views, by_scale = with_gradients(make_loss(name), draw(3, 1, 5))

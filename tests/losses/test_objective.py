@@ -1,4 +1,4 @@
-"""Targets, masks, axes and reductions against a dense evaluation by tuples (tests/oracles.py)."""
+"""Targets, masks, axes and reductions against an evaluation of all tuples (tests/oracles.py)."""
 
 from itertools import product
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from model.losses import make_loss
-from model.losses.options import NAMES, PAIRS, TUPLES
+from model.losses import available, make_loss
+from tests.losses.names import COMPARED
 
 SCALE = torch.tensor(3.0)
 
@@ -17,7 +17,7 @@ def views_of(n: int, size: int, features: int = 8) -> torch.Tensor:
     return torch.randn(n, size, features, generator=torch.Generator().manual_seed(size), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", available())
 @pytest.mark.parametrize("size", [1, 5, 40])
 def test_their_mean_is_the_loss(name, size):
     loss, views = make_loss(name).eval(), views_of(4, size)
@@ -43,7 +43,7 @@ def test_under_every_option(options):
     assert loss.row_figures(views, SCALE).losses.mean().item() == pytest.approx(loss(views, SCALE).item(), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name in (*TUPLES, *PAIRS) if name != "siglip"])
+@pytest.mark.parametrize("name", [name for name in COMPARED if name != "siglip"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_row_is_the_mean_of_its_cross_entropies(name, dtype):
     """By torch's own, along the lines that the loss shows."""
@@ -60,7 +60,7 @@ def test_a_row_of_soft_targets_is_that_of_the_first_view():
     loss, views = make_loss("einsum", targets="soft").eval(), views_of(3, 4)
     scores = torch.einsum("if,jf,kf->ijk", *torch.nn.functional.normalize(views, dim=2))
     loss(views, SCALE)
-    targets = loss._targets.kept
+    targets = loss._targets.targets
     want = sum(-(targets * (SCALE * scores).log_softmax(axis)).sum((1, 2)) / 3 for axis in range(3))
     torch.testing.assert_close(loss.row_figures(views, SCALE).losses, want)
 

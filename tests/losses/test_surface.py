@@ -1,32 +1,89 @@
 """What a caller can rely on: names, files, errors."""
 
-import subprocess
-import sys
+import inspect
+import re
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from model.losses import available, make_loss
-from model.losses.options import check_options
-from model.losses.registry import ENTRIES
+from model.errors import ConfigError
+from model.loss_options import OWN, check_scale_init
+from model.losses import make_loss
+from model.losses.make import check_formula
+from model.losses.registry import FORMULAS, RECIPES, Formula, missing_formula, register
+from tests import oracles
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf" / "loss"
+FILES = {path.stem: path.read_text(encoding="utf-8") for path in CONF.glob("[!_]*.yaml")}
+FAMILIES = {name: yaml.safe_load(text)["family"] for name, text in FILES.items()}
 
 
-def test_every_name_has_a_score_and_a_file_whose_first_line_says_what_it_is():
-    files = {path.stem: path.read_text().splitlines() for path in CONF.glob("[!_]*.yaml")}
-    assert sorted(files) == sorted(available()) == sorted(ENTRIES)
-    for name, lines in files.items():
-        assert "family" in lines[0], name
-        assert "(B, F)" in lines[0] or "B * B * F" in lines[0], name
-        assert lines[-1] == f"name: {name}"
+def test_every_yaml_has_a_formula():
+    sentences = [missing_formula(name, family) for name, family in FAMILIES.items() if family != OWN]
+    names = [name for name, family in FAMILIES.items() if family != OWN]
+    assert [sentence for name, sentence in zip(names, sentences, strict=True) if name not in FORMULAS] == []
 
 
-def test_the_options_are_known_without_importing_torch():
-    code = "import sys; import model.losses.options; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+def test_every_formula_has_a_yaml():
+    assert [
+        f"the formula {formula.name} has no YAML; write conf/loss/{formula.name}.yaml with `name: {formula.name}` and "
+        f"`family: {formula.family}`"
+        for formula in FORMULAS.values()
+        if formula.name not in FILES
+    ] == []
+
+
+def test_every_formula_has_an_oracle():
+    table = {"matrix": '`"{name}": lambda x: [...]` in MATRICES'}
+    line = '`"{name}": lambda t: ...` in SCORES'
+    assert [
+        f"{formula.name} has no oracle; write {table.get(formula.family, line).format(name=formula.name)} of "
+        f"tests/oracles.py"
+        for formula in FORMULAS.values()
+        if formula.name not in {*oracles.SCORES, *oracles.MATRICES, *oracles.RANDOM}
+    ] == []
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) & set(FORMULAS)))
+def test_a_yaml_names_itself_and_the_family_of_its_formula(name):
+    assert yaml.safe_load(FILES[name])["name"] == name
+    assert FAMILIES[name] == FORMULAS[name].family
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_line_1_of_a_yaml_is_the_formula_and_its_cost(name):
+    assert re.match(r"# .+\. Cost: .+\.( Old logitsversion -?\d+.*\.)?$", FILES[name].splitlines()[0])
+
+
+def test_the_defaults_of_make_loss_are_those_of_the_configuration():
+    keys = yaml.safe_load((CONF / "_keys.yaml").read_text(encoding="utf-8"))
+    parameters = inspect.signature(make_loss).parameters
+    shared = set(parameters) & set(keys)
+    assert len(shared) >= 8
+    assert {key: parameters[key].default for key in shared} == {key: keys[key] for key in shared}
+
+
+@pytest.mark.parametrize("family", [*RECIPES, "distance"])
+def test_a_name_without_a_formula_says_where_to_write_it(family):
+    with pytest.raises(ConfigError) as error:
+        check_formula("agreement", family)
+    assert str(error.value) == missing_formula("agreement", family)
+    place = re.search(r"model/losses/[\w/.]+", str(error.value)).group()
+    assert (ROOT / place).exists()
+
+
+@pytest.mark.parametrize("family", [family for family in RECIPES if family != "sampled"])
+def test_the_decorator_of_a_recipe_is_in_the_file_that_it_names(family):
+    decorator, place = re.match(r"`@(\w+).* in (\S+)$", RECIPES[family]).groups()
+    assert re.search(rf"^def {decorator}\(", (ROOT / place).read_text(encoding="utf-8"), flags=re.M)
+
+
+def test_two_formulas_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="loss=norms has two formulas, of the families gram and product"):
+        register(Formula("norms", "product", FORMULAS["norms"].score))
 
 
 @pytest.mark.parametrize(
@@ -70,11 +127,6 @@ LEARNED = {"mask": "learned", "views": 4}
             "loss.mask=raw means nothing with loss=symile, whose other candidates are random tuples",
         ),
         ("siglip", {"normalize": False}, "loss.normalize=False means nothing with loss=siglip"),
-        (
-            "norms",
-            {"mask": "sigmoid", "scale_init": "auto"},
-            "loss.scale_init=auto means nothing with loss.mask=sigmoid",
-        ),
         ("norms", {"mask": "sigmoid", "axes": "first"}, "loss.axes=first means nothing with loss.mask=sigmoid"),
         (
             "norms",
@@ -98,14 +150,21 @@ LEARNED = {"mask": "learned", "views": 4}
     ],
 )
 def test_options_that_mean_nothing_are_refused(name, options, text):
-    with pytest.raises(ValueError, match=text) as raised:
-        check_options(name, **options)
-    assert len(str(raised.value).splitlines()) <= 2
+    with pytest.raises(ValueError, match=text) as error:
+        make_loss(name, **options)
+    assert len(str(error.value).splitlines()) <= 2
 
 
-def test_a_loss_is_refused_for_the_same_reasons():
-    with pytest.raises(ValueError, match=r"loss.axes=first means nothing with loss=stock"):
-        make_loss("stock", axes="first")
+@pytest.mark.parametrize(
+    ("scale_init", "text"),
+    [
+        ("auto", "loss.scale_init=auto means nothing with loss.mask=sigmoid"),
+        ("high", "loss.scale_init=high is not known; allowed: original, auto"),
+    ],
+)
+def test_a_start_of_the_scale_that_means_nothing_is_refused(scale_init, text):
+    with pytest.raises(ConfigError, match=text):
+        check_scale_init(scale_init, "sigmoid")
 
 
 def test_a_loss_that_reads_two_views_says_so():

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from model.losses import make_loss
+from model.losses import available, make_loss
 from model.losses.cross_terms import Product
 from model.losses.objective import island
-from model.losses.registry import ENTRIES
 from tests.conftest import some_of_all
 
 SCALE = 7.0
@@ -73,7 +72,7 @@ if hasattr(CUDA, "fp32_precision"):
         "own_bf16": lambda: own_precision_of(torch.backends.mkldnn.matmul, "bf16"),
     }
 OPTIONS = [{}, {"mask": "learned"}, {"targets": "soft"}, {"mask": "sigmoid"}]
-CASES = [(name, {}) for name in ENTRIES] + [("norms", options) for options in OPTIONS[1:]]
+CASES = [(name, {}) for name in available()] + [("norms", options) for options in OPTIONS[1:]]
 
 
 @pytest.mark.parametrize(("case", "switch"), some_of_all(2, CASES, SWITCHES))
@@ -90,7 +89,7 @@ def test_a_switch_changes_nothing(case, switch):
         torch.testing.assert_close(actual, expected, rtol=1e-7, atol=1e-7 * expected.abs().max().item())
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("name", available())
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_without_gradients_the_value_is_the_same(name, mode):
     loss = make_loss(name, views=3).eval()

@@ -1,6 +1,10 @@
-"""The elementwise family: scores made of sums over features of functions of S = sum_k x_k, Q = sum_k x_k^2, m = sum_k
-|x_k| / n and V = Q - S^2 / n. Sums of S and m separate into rows and candidates; the others are a `FeatureSum` per
-direction.
+"""The elementwise family: scores made of sums over features z of functions of
+S = sum_k x_k, Q = sum_k x_k^2, m = sum_k |x_k| / n and V = Q - S^2 / n.
+
+Sums of S and of m separate into a part of the row and a part of the candidate. The other sums mix the views and cost a
+`FeatureSum` per direction. feature_sums.py defines the sums that a formula can read.
+
+Ranges below hold for rows of length 1. Shapes: n views, B rows, F features.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce
 from operator import add
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,100 +32,137 @@ from model.losses.formulas.feature_sums import (
     SeparableSum,
 )
 from model.losses.numerics import Value, safe_sqrt
+from model.losses.registry import Formula, register
 from model.losses.score import RowStats, Traits, TupleScore, on_axes
 
 
 class FeatureStats(NamedTuple):
-    """Sums over features of tuples: tensors of one shape, which is that of the score; those that the formula reads."""
+    """The statistics of tuples that an elementwise formula reads: the sums over features that its decorator names,
+    tensors of one shape, which is the shape of the score.
+    """
 
     sums: Mapping[CrossedSum | SeparableSum, Tensor]
     n: int
     features: int
 
 
+FeatureFormula = Callable[[FeatureStats], Tensor]
+
+
+def feature_score(
+    crossed: Sequence[CrossedSum], separable: Sequence[SeparableSum] = ()
+) -> Callable[[FeatureFormula], FeatureFormula]:
+    """Registers a function of FeatureStats, which reads these sums, as the loss of its name."""
+
+    def decorate(formula: FeatureFormula) -> FeatureFormula:
+        register(Formula(formula.__name__, "elementwise", lambda eps: FeatureScore(formula, crossed, separable)))
+        return formula
+
+    return decorate
+
+
+@feature_score([ROOT_SPREAD])
 def loss1(s: FeatureStats) -> Tensor:
-    """1 - mean_z sqrt(|V|) (old logitsversion 6)."""
+    """1 - mean_z sqrt(|V|), from 1 - sqrt(n / F) to 1 (old logitsversion 6). To reproduce old runs."""
     return 1 - s.sums[ROOT_SPREAD] / s.features
 
 
+@feature_score([ROOT_SPREAD])
 def loss2(s: FeatureStats) -> Tensor:
-    """1 - mean_z sqrt(V) (old logitsversion 1): `loss1`, because no V is negative."""
+    """1 - mean_z sqrt(V) (old logitsversion 1). Equals `loss1`, because V is never negative; for old configurations."""
     return loss1(s)
 
 
+@feature_score([SQUARED_SPREAD])
 def loss3(s: FeatureStats) -> Tensor:
-    """1 - sqrt(sum_z V^2) (old logitsversion 2)."""
+    """1 - sqrt(sum_z V^2), from 1 - n to 1 (old logitsversion 2). To reproduce old runs."""
     return 1 - safe_sqrt(s.sums[SQUARED_SPREAD])
 
 
+@feature_score([ROOT_SQUARE])
 def loss4(s: FeatureStats) -> Tensor:
-    """1 - sum_z sqrt(Q) (old logitsversion 3)."""
+    """1 - sum_z sqrt(Q), from 1 - sqrt(n F) to 1 - sqrt(n) (old logitsversion 3). To reproduce old runs."""
     return 1 - s.sums[ROOT_SQUARE]
 
 
+@feature_score([ROOT_SQUARE], [MAGNITUDE])
 def normsv6(s: FeatureStats) -> Tensor:
-    """sum_z [m (1 - sqrt(n)) + sqrt(Q)] (old logitsversion 15)."""
+    """sum_z [m (1 - sqrt(n)) + sqrt(Q)], from sum_z m to (n + 1 - sqrt(n)) sum_z m (old logitsversion 15). Lowest where
+    the views agree in magnitude. To reproduce old runs.
+    """
     return s.sums[MAGNITUDE] * (1 - math.sqrt(s.n)) + s.sums[ROOT_SQUARE]
 
 
+@feature_score([ROOT_SQUARE], [MAGNITUDE])
 def normsv7(s: FeatureStats) -> Tensor:
-    """sum_z [m (1 + sqrt(n)) - sqrt(Q)] (old logitsversion 16)."""
+    """sum_z [m (1 + sqrt(n)) - sqrt(Q)], from (1 + sqrt(n) - n) sum_z m to sum_z m (old logitsversion 16). Highest
+    where the views agree in magnitude. To reproduce old runs.
+    """
     return s.sums[MAGNITUDE] * (1 + math.sqrt(s.n)) - s.sums[ROOT_SQUARE]
 
 
+@feature_score([POWER], [TOTAL])
 def normsv8(s: FeatureStats) -> Tensor:
-    """sum_z [S / n - m^n / 2] (old logitsversion 17)."""
+    """sum_z [S / n - m^n / 2], at most sqrt(F) (old logitsversion 17). To reproduce old runs."""
     return s.sums[TOTAL] / s.n - s.sums[POWER] / 2
 
 
+@feature_score([ROOT_LESS_TOTAL], [MAGNITUDE])
 def normsv9(s: FeatureStats) -> Tensor:
-    """sum_z [|S| / n^1.5 + m - sqrt(Q)] (old logitsversion 18)."""
+    """sum_z [|S| / n^1.5 + m - sqrt(Q)], at most (1 + 1 / sqrt(n) - sqrt(n)) sum_z m (old logitsversion 18). To
+    reproduce old runs.
+    """
     return s.sums[MAGNITUDE] - s.sums[ROOT_LESS_TOTAL]
 
 
 class FeatureScore(TupleScore):
-    """`formula` maps FeatureStats to the score; it reads the sums `crossed` and `separable`."""
+    """Evaluates an elementwise formula, which reads the sums `crossed` and `separable`."""
 
     # Roots cost four times as much in float64; the operands of one direction are three times as large as a view.
     traits = Traits(float64_rows=64, row_copies=100, shares_operands=False)
 
     def __init__(
         self,
-        formula: Callable[[FeatureStats], Tensor],
+        formula: FeatureFormula,
         crossed: Sequence[CrossedSum],
         separable: Sequence[SeparableSum] = (),
     ):
         self.formula, self.crossed, self.separable = formula, crossed, separable
 
+    def score(self, sums: Sequence[Any], n: int, features: Any) -> Any:
+        """Returns the formula of the values of `crossed` and `separable`: tensors, or the symbols from which it is
+        compiled.
+        """
+        keys: list[CrossedSum | SeparableSum] = [*self.crossed, *self.separable]
+        return self.formula(FeatureStats(dict(zip(keys, sums, strict=True)), n, features))
+
     def prepare(self, views: Tensor) -> RowStats:
         n, b, features = views.shape
-        sums = {one: one.values(views.unbind()).sum(-1) for one in self.crossed}
-        shares = {one: one.share(n, views) for one in self.separable}
-        matched = self.formula(FeatureStats(sums | {one: share.sum(0) for one, share in shares.items()}, n, features))
-        # A cross holds differences from the matched sum, which therefore is a constant of its row.
-        rows = [one.detach().expand(n, b) for one in sums.values()] + [
-            share.sum(0) - share for share in shares.values()
-        ]
-        cols = torch.stack(list(shares.values()), dim=1) if shares else views.new_zeros(n, 0, b)
+        sums = [crossed.values(views.unbind()).sum(-1) for crossed in self.crossed]
+        shares = [separable.share(n, views) for separable in self.separable]
+        matched = self.score([*sums, *(share.sum(0) for share in shares)], n, features)
+        # A FeatureSum holds differences from the sum at the match, which therefore is a constant of its row.
+        rows = [value.detach().expand(n, b) for value in sums] + [share.sum(0) - share for share in shares]
+        cols = torch.stack(shares, dim=1) if shares else views.new_zeros(n, 0, b)
         return RowStats(matched.expand(n, b), torch.stack(rows, dim=1), cols)
 
     def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
         for d in range(len(views)):
-            yield [FeatureSum(*one.operands(views, d)) for one in self.crossed]
+            yield [FeatureSum(*crossed.operands(views, d)) for crossed in self.crossed]
 
     def line(
         self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
     ) -> Value:
-        sums = {one: cell + rows[k] for k, (one, cell) in enumerate(zip(self.crossed, cells, strict=True))}
-        shares = {one: rows[len(cells) + k] + cols[k] for k, one in enumerate(self.separable)}
-        return self.formula(FeatureStats(sums | shares, n, features))
+        sums: list[Value] = [cell + rows[k] for k, cell in enumerate(cells)]
+        totals: list[Value] = [rows[len(cells) + k] + cols[k] for k in range(len(self.separable))]
+        return self.score([*sums, *totals], n, features)
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         n, features = len(views), views[0].shape[-1]
-        spread_out = [on_axes(view, [k, n], n + 1) for k, view in enumerate(views)]
-        sums = {one: one.values(spread_out).sum(-1) for one in self.crossed}
-        shares = {one: reduce(add, [one.share(n, view) for view in spread_out]) for one in self.separable}
-        return self.formula(FeatureStats(sums | shares, n, features))
+        on_all_axes = [on_axes(view, [k, n], n + 1) for k, view in enumerate(views)]
+        sums = [crossed.values(on_all_axes).sum(-1) for crossed in self.crossed]
+        totals = [reduce(add, [separable.share(n, view) for view in on_all_axes]) for separable in self.separable]
+        return self.score([*sums, *totals], n, features)
 
     def dense_width(self, n: int, features: int) -> int:
         return 8 * features

@@ -1,4 +1,4 @@
-"""The sums over features that elementwise scores are made of, on matched rows, along lines and over all tuples.
+"""The sums over features z that elementwise scores read, on matched rows, along lines and over all tuples.
 
 Shapes: n views, B rows, F features. S = sum_k x_k, Q = sum_k x_k^2, m = sum_k |x_k| / n, V = Q - S^2 / n.
 """
@@ -24,13 +24,13 @@ Tensors = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class SeparableSum:
-    """A sum over features that is a sum over views: `share` maps (n views, (…, F)) to the part of those rows."""
+    """A sum over features that is also a sum over views. `share` maps n and the rows (…, F) of a view to their part."""
 
     share: Callable[[int, Tensor], Tensor]
 
 
 class Operands(NamedTuple):
-    """A line's sum over features of integrand(*rows, *cols), of numbers of row i and of candidate c; each (B, F)."""
+    """The operands of sum_z integrand(*rows, *cols) along a line: numbers of row i and of candidate c, each (B, F)."""
 
     integrand: Integrand
     rows: tuple[Tensor, ...]
@@ -41,8 +41,8 @@ class Operands(NamedTuple):
 class CrossedSum:
     """A sum over features that mixes the views.
 
-    values: n tensors that broadcast to (…, F) -> the function under the sum, (…, F).
-    operands: n tensors (B, F) and a direction -> the same function along the line, with that view's row free.
+    `values` maps n tensors that broadcast to (…, F) to the function under the sum, (…, F). `operands` maps n tensors
+    (B, F) and a direction to the same function along the line, in which the view of that direction is the candidate.
     """
 
     values: Callable[[Tensors], Tensor]
@@ -50,14 +50,14 @@ class CrossedSum:
 
 
 def _spread(views: Tensors) -> Tensor:
-    # Shifted by the first view, which changes no V: views that are equal, or nearly so, lose no digits.
+    # Subtracting the first view changes no V, and no digits cancel where the views are equal or nearly equal.
     shifted = [view - views[0] for view in views[1:]]
     return square_sum(shifted) - square_sum([reduce(add, shifted)]) / len(views)
 
 
 def _spread_operands(integrand: Integrand) -> Callable[[Tensors, int], Operands]:
-    """V = sum_{k != d} (x_k - mean)^2 + (1 - 1/n) (x_d - mean)^2, mean of the other views: no difference of large
-    numbers.
+    """Returns the operands of V = sum_{k != d} (x_k - mean)^2 + (1 - 1/n) (x_d - mean)^2, where mean is the mean of the
+    other views. No large numbers are subtracted.
     """
 
     def operands(views: Tensors, d: int) -> Operands:

@@ -1,4 +1,4 @@
-"""A score that is known as a function of all tuples only: its lines are that function on the tuples of a line.
+"""The own family: a user's function that returns the scores of all tuples. A line is the function of its tuples.
 
 Shapes: n views, B rows, F features.
 """
@@ -12,19 +12,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.loss_options import OWN
 from model.losses.cross_terms import CrossTerm, Gradients
 from model.losses.numerics import Value
+from model.losses.registry import Formula
 from model.losses.score import RowStats, Traits, TupleScore
 
 # n tensors (B_k, F) -> scores (B_1, …, B_n).
 DenseFunction = Callable[[Sequence[Tensor]], Tensor]
 
 
-def scores_of(function: DenseFunction, views: Sequence[Tensor]) -> Tensor:
-    """The scores of all tuples of n `views` (B_k, F), in the views' dtype.
+def own_formula(function: DenseFunction) -> Formula:
+    """Returns the entry of a user's function, which is not registered: its name is its own."""
+    return Formula(name_of(function), OWN, lambda eps: DenseOnlyScore(function))
 
-    Raises ValueError where the function gives anything but a real floating-point tensor (B_1, …, B_n) on the views'
-    device, and where it writes to the views.
+
+def scores_of(function: DenseFunction, views: Sequence[Tensor]) -> Tensor:
+    """Returns the scores of all tuples of n `views` (B_k, F), in the dtype of the views.
+
+    Raises ValueError unless the function returns a real floating-point tensor (B_1, …, B_n) on the device of the views
+    and leaves the views unchanged.
     """
     name = name_of(function)
     expected = tuple(len(view) for view in views)
@@ -54,37 +61,37 @@ def scores_of(function: DenseFunction, views: Sequence[Tensor]) -> Tensor:
 
 @torch.no_grad()
 def check_rows_apart(function: DenseFunction, views: Sequence[Tensor], score: Tensor) -> None:
-    """Raises ValueError unless the first tuple has this score whatever other rows are there: lines and all tuples would
-    be two losses otherwise.
+    """Raises ValueError unless the first tuple has the score `score` for any other rows of the batch. Otherwise the
+    loss along lines and the loss over all tuples would differ.
     """
     for d in range(len(views)):
-        beside = scores_of(function, [view[: 1 + (k == d)] for k, view in enumerate(views)])[(0,) * len(views)]
-        if not torch.isclose(beside, score, rtol=1e-4, atol=1e-4, equal_nan=True):
+        again = scores_of(function, [view[: 1 + (k == d)] for k, view in enumerate(views)])[(0,) * len(views)]
+        if not torch.isclose(again, score, rtol=1e-4, atol=1e-4, equal_nan=True):
             raise ValueError(
-                f"loss function {name_of(function)}: scores {score:.6g} and {beside:.6g} of one tuple beside "
+                f"loss function {name_of(function)}: scores {score:.6g} and {again:.6g} of one tuple beside "
                 f"different rows; "
                 "accepted: a function of a tuple's own rows, without random numbers"
             )
 
 
 def name_of(function: DenseFunction) -> str:
-    """What messages call it."""
+    """Returns the name of the function for messages and for `loss.name`."""
     return getattr(function, "__name__", type(function).__name__)
 
 
 def _versions(views: Sequence[Tensor]) -> list[int]:
-    """Numbers that grow with every change in place; none in inference mode, where torch does not count."""
+    """Returns counters that grow with every change in place; none in inference mode, where torch does not count."""
     return [view._version for view in views if not view.is_inference()]
 
 
 def _line(function: DenseFunction, views: Sequence[Tensor], d: int, i: int) -> Tensor:
-    """Scores (B,) of the tuples in which view d takes any row and the others row i."""
+    """Returns scores (B,): view d takes each of its rows, the other views take row i."""
     return scores_of(function, [view if k == d else view[i : i + 1] for k, view in enumerate(views)]).flatten()
 
 
 @dataclass(frozen=True)
 class DenseCross(CrossTerm):
-    """The scores of direction `d`, a row at a time."""
+    """The scores of direction `d`, computed one row at a time."""
 
     function: DenseFunction
     views: tuple[Tensor, ...]
@@ -105,14 +112,14 @@ class DenseCross(CrossTerm):
                 scores = _line(self.function, leaves, self.d, i)
             if not scores.requires_grad:  # a constant
                 continue
-            made = torch.autograd.grad(scores, leaves, grad[i - rows.start], allow_unused=True)
-            for view, part in zip(self.views, made, strict=True):
-                if part is not None:
-                    gradients.total(view).add_(part)
+            view_gradients = torch.autograd.grad(scores, leaves, grad[i - rows.start], allow_unused=True)
+            for view, gradient in zip(self.views, view_gradients, strict=True):
+                if gradient is not None:
+                    gradients.total(view).add_(gradient)
 
 
 class DenseOnlyScore(TupleScore):
-    """`function` maps n tensors (B_k, F) to scores (B_1, …, B_n), differentiably."""
+    """Evaluates a differentiable function of n tensors (B_k, F) that returns the scores (B_1, …, B_n)."""
 
     traits = Traits(float64_rows=sys.maxsize)
 

@@ -1,6 +1,7 @@
 """The product family: scores that are functions of the multilinear inner product sum_z prod_k x_k[z].
 
-Along line a the product of the other views is fixed, so a direction costs one (B, F) by (F, B) product.
+On line a the product of the other views is fixed, so a direction costs one (B, F) by (F, B) product.
+Ranges below hold for rows of length 1.
 """
 
 from __future__ import annotations
@@ -9,30 +10,47 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from itertools import accumulate
 from operator import mul
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from model.losses.cross_terms import Product
 from model.losses.numerics import Value
+from model.losses.registry import Formula, register
 from model.losses.score import RowStats, RowSumScore, TupleScore
 
+ProductFormula = Callable[[Tensor], Tensor]
 
+
+def product_score(formula: ProductFormula) -> ProductFormula:
+    """Registers a function of the multilinear inner product as the loss of its name."""
+    register(Formula(formula.__name__, "product", lambda eps: ProductScore(formula)))
+    return formula
+
+
+@product_score
 def einsum(product: Tensor) -> Tensor:
-    """sum_z prod_k x_k[z] (old logitsversion 0). Any shape; of unit rows at most 1."""
+    """sum_z prod_k x_k[z], from -1 to 1, any shape (old logitsversion 0). For views that are informative only jointly.
+
+    For six dense rows of 512 features the range is only 4e-6 wide; loss.scale_init=auto chooses a multiplier for it.
+    """
     return product
 
 
+@product_score
 def stable_einsum(product: Tensor) -> Tensor:
-    """`einsum` clamped to ±100 (old StableLossFunctions). The rows are normalised, so the clamp is never active."""
+    """`einsum` clamped to ±100, any shape (old StableLossFunctions). Equals `einsum`, because the clamp is never active
+    on rows of length 1; for old configurations.
+    """
     return einsum(product).clamp(-100, 100)
 
 
 class ProductScore(RowSumScore, TupleScore):
-    """`formula` maps the multilinear inner product to the score."""
+    """Evaluates a function of the multilinear inner product."""
 
-    def __init__(self, formula: Callable[[Tensor], Tensor]):
-        self.formula = formula
+    def __init__(self, formula: ProductFormula):
+        self.formula: Callable[[Any], Any] = formula  # called with symbols too, from which it is compiled
 
     def row_sums(self, views: Sequence[Value]) -> list[Value]:
         return [reduce(mul, views)]
@@ -60,7 +78,7 @@ class ProductScore(RowSumScore, TupleScore):
 
 
 def leave_one_out(factors: Sequence[Value]) -> list[Value]:
-    """For each factor the product of the others, in 3 (n - 2) multiplications and without a division."""
-    before = list(accumulate(factors[:-1], mul))
-    after = list(accumulate(reversed(factors[1:]), mul))[::-1]
+    """Returns for each factor the product of the others, in 3 (n - 2) multiplications and without a division."""
+    before: list[Value] = list(accumulate(factors[:-1], mul))
+    after: list[Value] = list(accumulate(reversed(factors[1:]), mul))[::-1]
     return [after[0], *map(mul, before[:-1], after[1:]), before[-1]]

@@ -1,7 +1,7 @@
-"""How far a score reaches: where to start its multiplier, and whether its logits can leave chance at all.
+"""The first multiplier of a score, and a warning where the logits are too small to learn from.
 
-The reach of a score depends on the number of views n and of features F: the product of six dense unit rows of 512
-features is at most 4e-6, so at a multiplier of 14 its logits are all but equal.
+The range of a score depends on the number of views n and of features F. The product of six dense rows of length 1 and
+512 features is at most 4e-6, so at a multiplier of 14 its logits are almost equal.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from model.losses.objective.loss import ContrastiveLoss, Views
 
 ORIGINAL_SCALE = 1 / 0.07
 ORIGINAL_CAP = 100.0
-# Rows of a batch that the spread is measured on: n * ROWS^2 scores.
+# The largest number of rows of a batch that the spread is measured on: n * ROWS^2 scores.
 ROWS = 256
-# Logits that differ by less than this leave every softmax within a few per cent of uniform.
-NO_REACH = 0.1
+# Logits that differ by less than this keep every softmax within a few per cent of uniform.
+SMALL_LOGITS = 0.1
 
 
 @torch.no_grad()
 def initial_scale(loss: ContrastiveLoss, views: Views) -> tuple[float, float]:
-    """`loss.scale_init=auto`: (natural logarithm of the first multiplier, largest multiplier allowed).
+    """Returns the logarithm of the first multiplier and the largest multiplier, for `loss.scale_init=auto`.
 
-    The multiplier gives the line logits of `views` (n tensors (B, F)) a standard deviation of 1 off the match; the cap
-    is ten times that, at least 100. Where the scores do not differ (one row, equal rows) they are the original's 1/0.07
-    and 100.
+    With this multiplier the line logits of `views` (n tensors (B, F)) have a standard deviation of 1 off the match; the
+    largest multiplier is ten times the first, at least 100. Where all scores are equal (one row, equal rows) both are
+    those of the original code, 1/0.07 and 100.
     """
     spread = _spread(loss, views)
     if spread == 0:
@@ -37,42 +37,40 @@ def initial_scale(loss: ContrastiveLoss, views: Views) -> tuple[float, float]:
 
 @torch.no_grad()
 def reach_warning(loss: ContrastiveLoss, views: Views, logit_scale: float | Tensor) -> str | None:
-    """Says so when logits at this n, F and multiplier cannot leave chance: neither those of `views`, nor those of views
-    that agree.
+    """Returns a warning when the logits are too small to learn from at this multiplier, n and F; otherwise None.
+
+    The logits are those of `views`, and those of views that all agree.
     """
     scale, agreeing = float(logit_scale), [views[0]] * len(views)
     lines = _leading(loss, agreeing)
-    gap = (
-        (lines.diagonal(dim1=1, dim2=2) - _off_match(lines).mean(2)).abs().amax().item()
-        if lines.shape[1] > 1
-        else math.inf
-    )
+    gap = math.inf
+    if lines.shape[1] > 1:
+        gap = (lines.diagonal(dim1=1, dim2=2) - _off_match(lines).mean(2)).abs().amax().item()
     reach = scale * loss.off_weight(len(views), len(views[0])) * max(gap, _spread(loss, views))
-    if reach >= NO_REACH or not loss.uses_scale:
+    if reach >= SMALL_LOGITS or not loss.uses_scale:
         return None
-    n, features = len(views), views[0].shape[1]
     return (
-        f"loss={loss.name} cannot leave chance: with {n} views of {features} features its logits differ by at most "
-        f"{reach:.1e} "
-        f"at logit_scale={scale:.3g}, even where all views agree; loss.scale_init=auto starts where they differ by 1"
+        f"the logits of loss={loss.name} are too small to learn from: with {len(views)} views of {views[0].shape[1]} "
+        f"features they differ by at most {reach:.1e} at logit_scale={scale:.3g}, even where all views agree; "
+        f"loss.scale_init=auto starts where they differ by 1"
     )
 
 
 def _leading(loss: ContrastiveLoss, views: Views) -> Tensor:
-    """Line scores (D, B, B) of the leading rows, float64."""
+    """Returns the line scores (D, B, B) of the first ROWS rows, float64."""
     return loss.lines([view[:ROWS].double() for view in views])
 
 
 def _off_match(lines: Tensor) -> Tensor:
-    """(D, B, B) -> (D, B, B - 1) without the matches."""
+    """Returns (D, B, B - 1) for line scores (D, B, B), without the matches."""
     size = lines.shape[1]
-    kept = ~torch.eye(size, dtype=torch.bool, device=lines.device)
-    return lines[:, kept].reshape(len(lines), size, size - 1)
+    off_match = ~torch.eye(size, dtype=torch.bool, device=lines.device)
+    return lines[:, off_match].reshape(len(lines), size, size - 1)
 
 
 def _spread(loss: ContrastiveLoss, views: Views) -> float:
-    """Standard deviation of the line scores off the match, times the mask's weight there; 0 for one row, and for a
-    spread that is rounding.
+    """Returns the standard deviation of the line scores off the match, times the mask's weight there. It is 0 for one
+    row, and where the spread is rounding error.
     """
     scores = _off_match(_leading(loss, views))
     if not scores.numel() or (spread := scores.std(correction=0)) <= 1e-12 * scores.abs().amax():

@@ -1,8 +1,8 @@
-"""Arithmetic that no switch of the process changes: no autocast, and float32 products in float32.
+"""Full precision inside a loss: no autocast, and float32 products in float32, whatever the switches of the process.
 
-`torch.set_float32_matmul_precision`, the TF32 flags and their successors let matrix products of float32 round their
-inputs to 10 or 7 bits. These switches belong to the whole process: while a loss runs they say full precision, and
-afterwards what they said before.
+`torch.set_float32_matmul_precision`, the TF32 flags and their successors allow float32 matrix products to round their
+inputs to 10 or 7 bits. These switches apply to the whole process. While a loss runs they are set to full precision, and
+afterwards to their earlier values.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 
 class Switch(NamedTuple):
-    """One setting of torch: how it is read and set, and its value for full precision."""
+    """A setting of torch: how to read and write it, and its value for full precision."""
 
     read: Callable[[], Any]
     write: Callable[[Any], None]
@@ -28,7 +28,7 @@ def _attribute(owner: Any, full: str) -> Switch:
 
 
 def switches() -> list[Switch]:
-    """Those of matrix products: by kind of device where torch has them (2.9 and newer), else the one for all."""
+    """Returns the switches of matrix products: one for each kind of device in torch 2.9 and newer, else one for all."""
     owners = [
         getattr(torch.backends.cuda, "matmul", None),
         getattr(getattr(torch.backends, "mkldnn", None), "matmul", None),
@@ -39,7 +39,7 @@ def switches() -> list[Switch]:
 
 
 class _FullProducts:
-    """Holds the switches while at least one thread needs them; what they said before comes back with the last."""
+    """Sets the switches while at least one thread needs full precision; the last thread restores the earlier values."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -47,7 +47,7 @@ class _FullProducts:
         self._before: list[tuple[Switch, Any]] = []
 
     def enter(self) -> None:
-        """Counts a thread in."""
+        """Counts a thread that needs full precision; the first one sets the switches."""
         with self._lock:
             self._inside += 1
             if self._inside == 1:
@@ -57,7 +57,7 @@ class _FullProducts:
                         switch.write(switch.full)
 
     def leave(self) -> None:
-        """Counts it out. A switch that somebody else has set meanwhile stays as it is."""
+        """Counts a thread that has ended; the last one restores all switches that other code has left alone."""
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
@@ -71,8 +71,8 @@ _PRODUCTS = _FullProducts()
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """For the forward pass of a loss, on every kind of device that may hold the views. Backward passes make no float32
-    product.
+    """Gives the forward pass of a loss full precision, on every kind of device that may hold the views. Backward passes
+    compute no float32 product.
     """
     with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
         _PRODUCTS.enter()

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from model.loss_options import DENSE_CELLS
 from model.losses.cross_terms import row_blocks
 from model.losses.evaluation.backend import check_backend
 from model.losses.evaluation.dense import dense_scores
@@ -24,7 +25,6 @@ from model.losses.numerics import normalise, result_dtype, widen
 from model.losses.objective.island import full_precision
 from model.losses.objective.masks import Mask
 from model.losses.objective.reduction import cross_entropy, mean_of_axes, sigmoid_loss
-from model.losses.options import DENSE_CELLS
 from model.losses.score import TupleScore
 
 # n -> the weights of the n softmax axes.

@@ -1,8 +1,8 @@
-"""Weights of the tuples by how their indices agree.
+"""Masks: weights of the tuples, which depend on how their indices agree.
 
-A cell's class is the multiset of the counts of its distinct indices, identified by sum of count^4 over distinct indices
-(for six views, (0, 0, 0, 0, 0, 0) is 1296 and (0, 0, 0, 0, 0, 1) is 626). Logits and targets are both multiplied by the
-weight of their cell's class. Along a line the class is (n) at the match and (n - 1, 1) elsewhere.
+The class of a tuple is the multiset of the counts of its distinct indices. The sum of count^4 over the distinct indices
+identifies it: for six views, (0, 0, 0, 0, 0, 0) is 1296 and (0, 0, 0, 0, 0, 1) is 626. Logits and targets are both
+multiplied by the weight of their tuple's class. Along a line the counts are (n) at the match and (n - 1, 1) elsewhere.
 
 Shapes: n views, B rows.
 """
@@ -10,13 +10,15 @@ Shapes: n views, B rows.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
 
 
 def partitions(n: int, parts: int, largest: int | None = None) -> Iterator[tuple[int, ...]]:
-    """The ways to write n as a sum of at most `parts` positive integers, each in descending order."""
+    """Yields the ways to write n as a sum of at most `parts` positive integers, each in descending order."""
     if n == 0:
         yield ()
     elif parts > 0:
@@ -26,45 +28,46 @@ def partitions(n: int, parts: int, largest: int | None = None) -> Iterator[tuple
 
 
 def class_values(n: int, size: int) -> list[int]:
-    """Ascending class values of tuples of n indices below `size`; they are distinct up to n = 12."""
+    """Returns the ascending class values of tuples of n indices below `size`; they are distinct up to n = 12."""
     return sorted(sum(count**4 for count in partition) for partition in partitions(n, size))
 
 
 def class_of_cells(n: int, size: int, device: torch.device) -> Tensor:
-    """Class value of every tuple, (size,)*n."""
+    """Returns the class value of every tuple, (size,)*n."""
     index = [torch.arange(size, device=device).reshape([-1 if axis == k else 1 for axis in range(n)]) for k in range(n)]
-    return sum(sum((index[j] == index[k]).to(torch.int32) for j in range(n)) ** 3 for k in range(n))
+    counts = [reduce(add, [(index[j] == index[k]).to(torch.int32) for j in range(n)]) for k in range(n)]
+    return reduce(add, [count**3 for count in counts])
 
 
 class Mask(nn.Module):
     """`loss.mask=none`: every weight is 1."""
 
     def line_weights(self, n: int, size: int) -> tuple[Tensor | float, Tensor | float]:
-        """Weights of a line's other cells and of its match."""
+        """Returns the weights of the other tuples of a line and of its match."""
         return 1.0, 1.0
 
     def cell_weights(self, n: int, size: int, like: Tensor) -> Tensor | float:
-        """Weights of all tuples, (size,)*n, or one number."""
+        """Returns the weights of all tuples, (size,)*n, or one number. `like` has their dtype and device."""
         return 1.0
 
     def normaliser(self, n: int, size: int) -> float:
-        """What `loss.reduction=mean` divides the sum by."""
+        """Returns the number that `loss.reduction=mean` divides the sum by."""
         return size
 
 
 class ExtremesMask(Mask):
-    """`loss.mask=extremes`: 1 for the two lowest and the two highest classes, else 0. A line has only the two
-    highest.
+    """`loss.mask=extremes`: weight 1 for the two lowest and the two highest classes, else 0. A line has only the two
+    highest classes.
     """
 
     def cell_weights(self, n: int, size: int, like: Tensor) -> Tensor:
         values = class_values(n, size)
-        kept = torch.tensor(sorted({*values[:2], *values[-2:]}), device=like.device)
-        return torch.isin(class_of_cells(n, size, like.device), kept).to(like.dtype)
+        extremes = torch.tensor(sorted({*values[:2], *values[-2:]}), device=like.device)
+        return torch.isin(class_of_cells(n, size, like.device), extremes).to(like.dtype)
 
 
 class RawMask(Mask):
-    """`loss.mask=raw`: the class value itself."""
+    """`loss.mask=raw`: the weight is the class value."""
 
     def line_weights(self, n: int, size: int) -> tuple[float, float]:
         return (n - 1) ** 4 + 1, n**4
@@ -73,14 +76,14 @@ class RawMask(Mask):
         return class_of_cells(n, size, like.device).to(like.dtype)
 
     def normaliser(self, n: int, size: int) -> float:
-        """The mask's own mean: B^(n-1)."""
+        """Returns B^(n-1), the mask's own normalisation."""
         return float(size) ** (n - 1)
 
 
 class LearnedMask(Mask):
-    """`loss.mask=learned`: softmax(alpha / |alpha|), one alpha per class, in ascending order of the class values.
+    """`loss.mask=learned`: weights softmax(alpha / |alpha|), one alpha for each class, by ascending class value.
 
-    `views` and `batch_size` are the configured ones; they say which classes there are. The alphas start at 1.
+    `views` and `batch_size` of the configuration determine which classes exist. Each alpha starts at 1.
     """
 
     def __init__(self, views: int, batch_size: int):

@@ -10,23 +10,25 @@ from torch.nn.functional import softplus
 
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.line_scores import RowFigures, line_scores
+from model.losses.formulas.matrices import Stock
 from model.losses.inputs import Views, stacked
 from model.losses.numerics import widen
 from model.losses.objective.loss import MatrixLoss
+from model.losses.registry import CommonKeywords, objective
 
 
 class SiglipLoss(MatrixLoss):
-    """`siglip` (Zhai et al. 2023): -sum over all cells of log sigmoid(z (scale x_1.x_2 + bias)), z = 1 at a match and
-    -1 elsewhere.
+    """-sum over all cells of log sigmoid(z (scale x_1.x_2 + bias)), z = 1 at a match and -1 elsewhere (Zhai et al.
+    2023). For two views and large batches.
 
-    `bias` is learned and starts at -10, as in the paper, so that the first loss is that of the B matches. The mean is
-    over B rows.
+    `bias` is learned and starts at -10, as in the paper, so that at the start the B matches dominate the loss. The mean
+    is over the B rows.
     """
 
     has_kernels = False
 
-    def __init__(self, evaluator: LineEvaluator, **shared: Any):
-        super().__init__(evaluator, **shared)
+    def __init__(self, evaluator: LineEvaluator, **common: Any):
+        super().__init__(evaluator, **common)
         self.bias = nn.Parameter(torch.tensor(-10.0))
 
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
@@ -36,7 +38,13 @@ class SiglipLoss(MatrixLoss):
         return RowFigures(self._row_losses(views, scale), super()._row_figures(views, scale).wins)
 
     def _row_losses(self, views: Tensor, scale: Tensor) -> Tensor:
-        """(n, B, F) float64 -> (B,) sums over the candidates of each row of the first view."""
+        """Returns (B,) sums over the candidates of each row of the first view, for views (n, B, F) float64."""
         logits = scale * line_scores(self._evaluator, views)[0] + self.bias.double()
         sign = 1 - 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device)
         return softplus(sign * logits, threshold=40).sum(1)
+
+
+@objective("siglip", "matrix", Stock, reads=2)
+def siglip(evaluator: LineEvaluator, seed: int, common: CommonKeywords) -> SiglipLoss:
+    """Returns the loss; it draws no random numbers, so `seed` is not read."""
+    return SiglipLoss(evaluator, **common)

@@ -1,4 +1,4 @@
-"""Symile's own sampling, for comparison with the lines of `einsum`: B - 1 random tuples as the negatives of each row.
+"""Symile's own sampling, for comparison with the lines of `einsum`: B - 1 random tuples are the negatives of each row.
 
 Shapes: n views, B rows, F features.
 """
@@ -22,6 +22,7 @@ from model.losses.numerics import Value
 from model.losses.objective.loss import TupleLoss
 from model.losses.objective.masks import Mask
 from model.losses.objective.reduction import mean_of_axes
+from model.losses.registry import CommonKeywords, objective
 from model.losses.score import RowStats, TupleScore, others
 
 EINSUM = ProductScore(einsum)
@@ -29,7 +30,7 @@ EINSUM = ProductScore(einsum)
 
 @dataclass(frozen=True)
 class RandomTupleScore(TupleScore):
-    """The multilinear inner product; candidate c of anchor a joins independently drawn rows of the other views."""
+    """The multilinear inner product; candidate c of anchor a combines independently drawn rows of the other views."""
 
     orders: Tensor | None = field(default=None, compare=False)
     """(n, n - 1, B) permutations of the rows, for each anchor and each other view; `SymileLoss` draws them for each
@@ -57,16 +58,17 @@ class RandomTupleScore(TupleScore):
 
 
 class SymileLoss(TupleLoss):
-    """`symile` (Saporta et al. 2024): for each anchor view, row i against its own sample and B - 1 random tuples.
+    """For each anchor view, contrasts row i of its own sample with B - 1 random tuples (Saporta et al. 2024). To
+    compare with the published sampling; the range is that of `einsum`.
 
     The permutations are a function of the seed and of `draws`, which counts the evaluations in training and is part of
-    the checkpoint: a resumed run draws the same tuples, and nothing changes between two steps.
+    the checkpoint. A resumed run therefore draws the same tuples, and within one step the draw does not change.
     """
 
     draws: Tensor
 
-    def __init__(self, evaluator: LineEvaluator, *, seed: int, **shared: Any):
-        super().__init__(evaluator, axes=mean_of_axes, mask=Mask(), **shared)
+    def __init__(self, evaluator: LineEvaluator, *, seed: int, **common: Any):
+        super().__init__(evaluator, axes=mean_of_axes, mask=Mask(), **common)
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
         self._seed = seed
 
@@ -89,3 +91,9 @@ class SymileLoss(TupleLoss):
         if self.training:
             self.draws += 1
         return total
+
+
+@objective("symile", "sampled", lambda eps: RandomTupleScore())
+def symile(evaluator: LineEvaluator, seed: int, common: CommonKeywords) -> SymileLoss:
+    """Returns the loss, whose random tuples follow from `seed`."""
+    return SymileLoss(evaluator, seed=seed, **common)
