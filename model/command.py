@@ -73,6 +73,12 @@ def job(composed: DictConfig) -> float | None:
         return None
 
 
+def main() -> None:
+    """The console script `nway-clip`; ends the process with the exit code of `command_line`."""
+    with listening():
+        sys.exit(command_line())
+
+
 def command_line() -> int:
     """Runs `job` with the process's arguments. Exit codes: 0 done, 1 the run or a job in the sweep's folder failed, 2 a
     mistake in the configuration, 128 + signal after a signal.

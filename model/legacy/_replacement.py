@@ -8,9 +8,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from model.config.compose import PROGRAM
 from model.config.old_flags import boolean
 from model.legacy._old_scripts import Script
-from model.report.commands import COMMAND
 
 # The order of a command's overrides: whole settings, then the groups, the choice of a group before its keys.
 GROUPS = ("experiment", "model", "data", "loss", "backbone", "optimizer", "schedule", "monitor", "trainer")
@@ -37,7 +37,7 @@ class Command:
         """The command as it is typed into a shell."""
         place = {group: number for number, group in enumerate(GROUPS)}
         ordered = sorted(self.overrides, key=lambda key: (place.get(key.partition(".")[0], len(place)), "." in key))
-        return shlex.join([*COMMAND, *(f"{key}={self.overrides[key]}" for key in ordered)])
+        return shlex.join([*PROGRAM, *(f"{key}={self.overrides[key]}" for key in ordered)])
 
     def value(self, key: str) -> str | None:
         """The value of a key: from the overrides, from the script's settings, or from today's defaults; None where none
