@@ -99,9 +99,9 @@ def check_module(words: list[str]) -> None:
 
 
 def check_pip(words: list[str]) -> None:
-    """The arguments of pip install: known options, files that exist, extras of pyproject.toml."""
+    """The arguments of pip install and pip wheel: known options, files that exist, extras of pyproject.toml."""
     command, *arguments = words
-    assert command == "install"
+    assert command in ("install", "wheel")
     targets = []
     remaining = iter(arguments)
     for word in remaining:
