@@ -12,7 +12,7 @@ import torch
 
 from model.checkpoint.files import checkpoint_path
 from model.errors import ConfigError
-from model.losses.formulas.gram_pairs import PairScore
+from model.losses.formulas.gram_pairs import AllPairsGramScore
 from model.losses.objective import island
 from model.module import NWayClip
 from model.run import run
@@ -239,7 +239,7 @@ def test_other_precisions_train(small, tmp_path, precision):
 
 def test_the_precision_of_products_is_for_the_towers_alone(small, tmp_path, monkeypatch):
     said = {"towers": set(), "loss": set()}
-    encode, contrast = NWayClip.forward, PairScore.from_parts
+    encode, contrast = NWayClip.forward, AllPairsGramScore.from_parts
 
     def encoded(self, *arguments):
         said["towers"].add(tuple(switch.read() for switch in island.switches()))
@@ -250,7 +250,7 @@ def test_the_precision_of_products_is_for_the_towers_alone(small, tmp_path, monk
         return contrast(self, *arguments)
 
     monkeypatch.setattr(NWayClip, "forward", encoded)
-    monkeypatch.setattr(PairScore, "from_parts", contrasted)
+    monkeypatch.setattr(AllPairsGramScore, "from_parts", contrasted)
     before = torch.get_float32_matmul_precision()
     run(small("trainer.matmul_precision=medium", "loss=normsv5"), tmp_path)
     (towers,), (loss,) = said["towers"], said["loss"]
