@@ -18,8 +18,10 @@ from model.launch import board, first_process
 from model.losses import make_loss
 from model.module import NWayClip
 from model.record.repairs import move_damaged
-from model.views import ViewEncoder, plan_views
-from model.views.towers import SpecialTokens, Towers, load_towers, pretrained_sizes
+from model.views.backbone_sizes import pretrained_sizes
+from model.views.encoder import ViewEncoder
+from model.views.recipes import plan_views
+from model.views.towers import SpecialTokens, Towers, load_towers
 
 log = logging.getLogger(__name__)
 # Training samples whose captions are compared with the context length at the start; python -m model.data.check does so

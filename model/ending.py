@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
 from model.analysis.callbacks import analyse
+from model.analysis.parts import PARTS, AnalysisSettings
 from model.checkpoint.callbacks import RunCheckpoints
 from model.checkpoint.files import BEST, LAST, checkpoint_path, load_weights
 from model.checkpoint.healing import best_is_whole
@@ -183,8 +185,26 @@ def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str
     it a failed one. Raises OSError where the file system takes no more.
     """
     try:
-        analyse(session.trainer, session.module, session.data, session.config, session.folder, make_reference)
+        settings = analysis_settings(session.config, session.folder)
+        module = session.module
+        analyse(session.trainer, module.encoder, module.loss, session.data, settings, make_reference)
     except (Exception, KeyboardInterrupt) as error:
         if write_failure(error, session.folder):
             raise
         warnings.warn(f"the run has no analysis: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
+
+
+def analysis_settings(config: RunConfig, folder: Path) -> AnalysisSettings:
+    """The values of the configuration that the analysis reads."""
+    keys = config.analysis
+    return AnalysisSettings(
+        parts=tuple(name for name in PARTS if getattr(keys, name)),
+        splits=tuple(dict.fromkeys(config.evaluate)),
+        seed=config.seed,
+        folder=folder,
+        samples=keys.samples,
+        resamples=keys.resamples,
+        probe_samples=keys.probe_samples,
+        cka_samples=keys.cka_samples,
+        examples=keys.examples,
+    )

@@ -16,7 +16,7 @@ from model.distributed import gather_rows, gather_views
 from model.losses.objective.conditioning import ORIGINAL_CAP, ORIGINAL_SCALE, initial_scale, reach_warning
 from model.optim import Plateau, Rate, make_optimizer, make_schedule, resume_schedule
 from model.steps import due
-from model.views import ViewEncoder
+from model.views.encoder import ViewEncoder
 
 
 class NWayClip(pl.LightningModule):

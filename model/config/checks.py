@@ -25,6 +25,8 @@ from model.config.schema import (
 )
 from model.config.trainer_checks import check_trainer
 from model.errors import ConfigError, at_least, fraction, one_of, positive, require, within
+from model.metric_names import KS
+from model.views.recipes import plan_views
 
 PROJECTIONS = ("identity", "none", "inv", "iinv")
 SELECTIONS = {"eot_select": ("argmax", "gumbel"), "token_select": ("softmax", "gumbel")}
@@ -32,7 +34,7 @@ NORMS, INITS = ("pre", "post"), ("fan_in", "marian")
 SPLITS = ("train", "val", "test")
 # Figures of an evaluation where higher is better.
 RECALLS = ("recall", "joint_recall", "joint_recall_all", "text_to_image_recall", "image_to_text_recall")
-OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in (1, 5, 10)), "val/swap_acc")
+OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in KS), "val/swap_acc")
 # The largest number of float32: beyond it a rate or a decay is infinite in the weights' own arithmetic.
 FLOAT32_MAX = 3.4028234e38
 # Bounds that no run reaches; what is above is a slip of the hand that would fill memory or start processes without end.
@@ -101,9 +103,8 @@ def check_loss(config: RunConfig) -> None:
 
 
 def view_count(model: ModelConfig) -> int:
-    """How many views a sample has: the image, caption 1, and what each further caption gives."""
-    further = 2 if isinstance(model, DecodedModelConfig) else 1
-    return 2 + further * (model.captions - 1)
+    """The number of views that a sample has."""
+    return len(plan_views(model.name, model.captions).names)
 
 
 def check_monitor(config: RunConfig) -> None:

@@ -12,6 +12,7 @@ from model.data.loader import OrderedLoader, TrainLoader
 from model.data.sampler import EpochSampler, ordered_batches
 from model.data.source import SPLITS, Source, recall_ceiling
 from model.errors import ConfigError
+from model.metric_names import KS
 
 
 class CaptionData(pl.LightningDataModule):
@@ -119,7 +120,7 @@ class CaptionData(pl.LightningDataModule):
     def ceiling(self, split: str) -> dict[str, float] | None:
         """`recall@k` -> the highest that caption 1 allows in `split`; None where the source cannot say."""
         fits = self.source.fits(split)
-        return None if fits is None else {f"recall@{k}": recall_ceiling(fits, k) for k in (1, 5, 10)}
+        return None if fits is None else {f"recall@{k}": recall_ceiling(fits, k) for k in KS}
 
     def _process(self) -> tuple[int, int]:
         """Rank and number of processes."""

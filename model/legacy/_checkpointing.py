@@ -11,8 +11,8 @@ from torch.utils.checkpoint import checkpoint
 
 
 def outermost(module: nn.Module, part: str, path: str = "") -> Iterator[nn.Module]:
-    """The submodules whose dotted name or class name contains `part`, without those inside such a submodule. For a
-    container that is not called itself, such as a ModuleList, its members are taken.
+    """Yields the submodules whose dotted name or class name contains `part`, without those inside such a submodule. A
+    container that is not called itself, such as a ModuleList, is replaced by its members.
     """
     for name, child in module.named_children():
         full = f"{path}{name}"
@@ -34,12 +34,14 @@ def recompute(module: nn.Module) -> None:
 
 
 def checkpoint_submodules(model: nn.Module, parts: Sequence[str]) -> None:
-    """Calls `recompute` once with every submodule that one of `parts` names. Gives a UserWarning where none does."""
-    found = [module for part in parts for module in outermost(model, part)]
-    if not found:
+    """Calls `recompute` once with every submodule whose dotted name or class name contains one of `parts`. Gives a
+    UserWarning if there is no such submodule.
+    """
+    matching = [module for part in parts for module in outermost(model, part)]
+    if not matching:
         warnings.warn(
             f"no submodule's dotted name or class name contains one of {', '.join(parts)}", UserWarning, stacklevel=4
         )
-    for module in found:
+    for module in matching:
         if not is_checkpointed(module):
             recompute(module)

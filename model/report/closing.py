@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from model.metric_names import KS
 from model.record.summary import JOINT_MEANING, RECALL_MEANING, Summary
 
 RECALLS = ("recall@1", "recall@5", "recall@10")
@@ -26,7 +27,7 @@ def closing_table(summary: Summary, sizes: dict[str, int], ceilings: dict[str, d
             continue
         figures = [f"{summary.metrics[f'{split}/{name}']:.3f}" for name in (*RECALLS, JOINT, "swap_acc", "loss")]
         table.add_row(f"{split} ({size:,})", *figures)
-        table.add_row("  chance", *[f"{min(1.0, k / size):.3f}" for k in (1, 5, 10, 1)], style="dim")
+        table.add_row("  chance", *[f"{min(1.0, k / size):.3f}" for k in (*KS, 1)], style="dim")
         if split in ceilings:
             table.add_row("  ceiling", *[f"{ceilings[split][name]:.3f}" for name in RECALLS], style="dim")
     return table

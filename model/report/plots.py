@@ -10,6 +10,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from model.metric_names import KS
 from model.report.health_plots import Picture, canvas
 from model.report.run_files import Run, label, members, series
 
@@ -17,7 +18,6 @@ from model.report.run_files import Run, label, members, series
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7a7a7a"
 CYCLE = ("#222222", BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", RED, "#8a6d00", "#6a51a3", "#8c564b")
 Curve = tuple[Sequence[float], Sequence[float]]
-KS = (1, 5, 10)
 BY_K = {1: BLUE, 5: ORANGE, 10: GREEN}
 # Inches. Text stays readable where the page is as narrow as a phone.
 WIDTH, HEIGHT = 4.6, 3.2

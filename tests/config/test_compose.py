@@ -10,7 +10,7 @@ import pytest
 from model.config.checks import view_count
 from model.config.compose import CONF, config_hash, groups, known_keys
 from model.errors import ConfigError
-from model.views import plan_views
+from model.views.recipes import plan_views
 
 FILES = sorted(CONF.rglob("*.yaml"))
 

@@ -15,7 +15,7 @@ from model.module import NWayClip
 from model.report.page_parts import problems
 from model.report.run_files import read_run
 from model.run import run
-from model.views import ViewEncoder
+from model.views.encoder import ViewEncoder
 from tests.conftest import SMALL
 from tests.data.helpers import needs_font
 

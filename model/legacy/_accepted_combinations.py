@@ -1,5 +1,5 @@
-"""Combinations that the old scripts took and that are refused today. Each step replaces some of them by the nearest one
-that is accepted, and notes it.
+"""Combinations that the old scripts accepted and that are refused today. Each step replaces some of them with the
+nearest combination that is accepted, and notes the replacement.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from model.losses.options import DENSE_CELLS, PAIRS, needs_dense
 
 
 def fit_pairs(command: Command) -> None:
-    """Losses of pairs have no tuples to weight; they and the stable losses always scale rows."""
+    """Losses of pairs have no tuples to weight. They and the stable losses always scale rows."""
     loss = command.value("loss") or ""
     if loss in PAIRS or loss.startswith("stable_"):
-        command.take_back("loss.normalize", "true", f"loss={loss} always scales rows")
+        command.remove_unless("loss.normalize", "true", f"loss={loss} always scales rows")
     if loss in PAIRS:
-        for key, only in (("loss.mask", "none"), ("loss.targets", "diagonal"), ("loss.axes", "all")):
-            command.take_back(key, only, f"loss={loss} has scores of pairs, so there are no tuples to weight")
+        for key, accepted in (("loss.mask", "none"), ("loss.targets", "diagonal"), ("loss.axes", "all")):
+            command.remove_unless(key, accepted, f"loss={loss} has scores of pairs, so there are no tuples to weight")
 
 
 def fit_mask(command: Command) -> None:
-    """The mask raw computes a mean itself, and the mask sigmoid has no axes."""
+    """The mask raw computes a mean itself. The mask sigmoid has no axes."""
     mask = command.overrides.get("loss.mask")
     if mask == "raw":
         command.overrides["loss.reduction"] = "mean"
@@ -28,11 +28,11 @@ def fit_mask(command: Command) -> None:
             "loss.reduction=mean"
         )
     if mask == "sigmoid":
-        command.take_back("loss.axes", "all", "loss.mask=sigmoid has no softmax, and so no axes")
+        command.remove_unless("loss.axes", "all", "loss.mask=sigmoid has no softmax, and so no axes")
 
 
 def fit_batch(command: Command) -> None:
-    """Where every tuple is needed, the batch must be small enough that all tuples fit into memory."""
+    """Options that need every tuple need a batch so small that all tuples fit into memory."""
     overrides = command.overrides
     if not needs_dense(overrides.get("loss.targets", "diagonal"), overrides.get("loss.mask", "none")):
         return

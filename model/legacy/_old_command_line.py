@@ -13,8 +13,9 @@ SCRIPT = "script"
 
 
 def read(words: Sequence[str]) -> tuple[Script, dict[str, str]]:
-    """The script and the flags of `[python] [<script>] --key value --key=value key=value …`; the last value of a flag
-    given twice is used. Raises ConfigError for a script or a flag that is not known, and for a flag without a value.
+    """The script and the flags of `[python] [<script>] --key value --key=value key=value …`. For a flag that occurs
+    twice the last value is used. Raises ConfigError for a script or a flag that is not known, and for a flag without a
+    value.
     """
     rest = list(words)
     if rest[:1] in (["python"], ["python3"]):
@@ -22,28 +23,28 @@ def read(words: Sequence[str]) -> tuple[Script, dict[str, str]]:
     script = SCRIPTS[DEFAULT]
     if rest and not rest[0].startswith("-") and "=" not in rest[0]:
         script = find_script(rest.pop(0))
-    given: dict[str, str] = {}
-    for name, value in pairs(rest):
+    flags: dict[str, str] = {}
+    for name, value in flag_values(rest):
         if name == SCRIPT:
             script = find_script(value)
         else:
-            given[name] = value
-    for name in given:
+            flags[name] = value
+    for name in flags:
         check_flag(name, script)
-    return script, given
+    return script, flags
 
 
-def pairs(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each flag and its value without quotes. Raises ConfigError for a word that is neither, and for a flag without a
-    value.
+def flag_values(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields each flag and its value, without quotes. Raises ConfigError for a word that is neither, and for a flag
+    without a value.
     """
-    waiting = iter(words)
-    for word in waiting:
+    remaining = iter(words)
+    for word in remaining:
         name, equals, value = word.partition("=")
         if not (equals or word.startswith("--")):
             raise ConfigError(f"{word} is neither a flag nor its value; allowed: --key value, --key=value, key=value")
         if not equals:
-            value = next(waiting, "")
+            value = next(remaining, "")
             if not value or value.startswith("--"):
                 raise ConfigError(f"{name} has no value; allowed: {name} <value>, {name}=<value>")
         yield name.removeprefix("--"), value.strip("'\" ")

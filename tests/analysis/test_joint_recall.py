@@ -1,12 +1,11 @@
-"""Finding a view from the others, against the scores of all tuples."""
+"""Ranks of a view given the other views, compared with the scores of all tuples."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from model.analysis.rest import joint_recall, rest_places
-from model.analysis.retrieval import ranks
+from model.analysis.retrieval import expected_ranks, joint_recalls, rank_from_other_views
 from model.losses import available, make_loss
 from model.losses.objective.loss import TupleLoss
 from tests import oracles
@@ -24,23 +23,23 @@ def views_of(n: int, size: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize("name", TUPLE_LOSSES)
 @pytest.mark.parametrize("n", [3, 4])
 def test_ranks_are_those_of_the_dense_scores(name, n):
-    """Row i of every view but a against each row of a, read from the (N,)*n scores."""
+    """Compares with the (N,)*n scores: row i of every view except a, with each row of view a."""
     views = views_of(n, 6)
     scores = make_loss("einsum" if name == "symile" else name).score(views)
-    found = rest_places(make_loss(name), views)
+    counts = rank_from_other_views(make_loss(name), views)
     for a in range(n):
         line = torch.stack([scores[tuple(slice(None) if k == a else i for k in range(n))] for i in range(6)])
         expected = [1 + sum(x > line[i, i] + 1e-12 for x in line[i]) for i in range(6)]
-        assert ranks(found[a]).tolist() == pytest.approx([float(rank) for rank in expected]), a
-    assert any(rank > 1 for rank in ranks(found[0]))
+        assert expected_ranks(counts[a]).tolist() == pytest.approx([float(rank) for rank in expected]), a
+    assert any(rank > 1 for rank in expected_ranks(counts[0]))
 
 
 def test_tiles_of_a_small_budget_change_nothing():
     views = views_of(3, 300).float()
-    whole, tiled = make_loss("normsv5"), make_loss("normsv5", memory_mib=1)
-    assert len(list(tiled.rest_tiles(views))) > len(list(whole.rest_tiles(views)))
-    for one, other in zip(rest_places(whole, views), rest_places(tiled, views), strict=True):
-        assert torch.equal(ranks(one), ranks(other))
+    one_tile, many_tiles = make_loss("normsv5"), make_loss("normsv5", memory_mib=1)
+    assert len(list(many_tiles.rest_tiles(views))) > len(list(one_tile.rest_tiles(views)))
+    for a, b in zip(rank_from_other_views(one_tile, views), rank_from_other_views(many_tiles, views), strict=True):
+        assert torch.equal(expected_ranks(a), expected_ranks(b))
 
 
 def pair_score(name: str, sample: torch.Tensor) -> float:
@@ -49,7 +48,7 @@ def pair_score(name: str, sample: torch.Tensor) -> float:
 
 
 def brute_force(name: str, views: torch.Tensor) -> torch.Tensor:
-    """(n, N, F) -> (n, N): for each view, the expected rank of each row among all, every candidate scored by itself."""
+    """(n, N, F) -> (n, N): for each view, the expected rank of each row among all rows; candidates are scored singly."""
     rows = oracles.rows_of(views)
     n, size, _ = rows.shape
     ranks_of_views = torch.empty(n, size, dtype=torch.float64)
@@ -78,10 +77,10 @@ def brute_force(name: str, views: torch.Tensor) -> torch.Tensor:
     ],
 )
 def test_joint_recall_is_that_of_a_brute_force_evaluation(name):
-    """50 samples, a loss of each family and kind."""
+    """50 samples, one loss of each family and kind."""
     views = views_of(2 if name in oracles.TWO_VIEWS else 4, 50)
     ranked = brute_force(name, views)
-    figures = joint_recall(make_loss(name), views)
+    figures = joint_recalls(make_loss(name), views)
     for k in (1, 5, 10):
         hit = (ranked <= k).double().mean(dim=1)
         assert figures[f"joint_recall@{k}"] == pytest.approx(hit[0].item(), abs=1e-12)
@@ -91,7 +90,7 @@ def test_joint_recall_is_that_of_a_brute_force_evaluation(name):
 
 @pytest.mark.parametrize("name", oracles.PAIRS)
 def test_scores_of_pairs_are_summed(name):
-    """Every tile's score against that of the sample by itself."""
+    """Compares each score of a tile with the score of the sample alone."""
     views = views_of(2 if name in oracles.TWO_VIEWS else 3, 7)
     rows = oracles.rows_of(views)
     for a, tile, scores in make_loss(name).rest_tiles(views):
@@ -105,23 +104,23 @@ def test_scores_of_pairs_are_summed(name):
 
 
 def test_ties_count_as_the_mean_over_their_orders():
-    """All rows alike: each of 8 is first in one order of eight."""
-    figures = joint_recall(make_loss("norms"), torch.ones(3, 8, 5))
+    """All 8 rows are equal: each is first in one eighth of the orders."""
+    figures = joint_recalls(make_loss("norms"), torch.ones(3, 8, 5))
     assert figures["joint_recall@1"] == pytest.approx(1 / 8)
     assert figures["joint_recall_all@5"] == pytest.approx(5 / 8)
 
 
 def test_views_that_the_loss_does_not_read_do_not_count():
     views = views_of(4, 20)
-    assert joint_recall(make_loss("stock"), views) == joint_recall(make_loss("stock"), views[:2])
+    assert joint_recalls(make_loss("stock"), views) == joint_recalls(make_loss("stock"), views[:2])
 
 
 def test_options_of_the_loss_do_not_matter():
-    """Soft targets and masks weigh scores in training; the score is the same."""
+    """Soft targets and masks change the weights of scores in training, and not the scores."""
     views = views_of(3, 5)
-    plain = rest_places(make_loss("norms"), views)
+    plain = rank_from_other_views(make_loss("norms"), views)
     for options in ({"targets": "soft"}, {"mask": "sigmoid"}, {"mask": "extremes"}):
-        for one, other in zip(
-            plain, rest_places(make_loss("norms", views=3, batch_size=5, **options), views), strict=True
+        for a, b in zip(
+            plain, rank_from_other_views(make_loss("norms", views=3, batch_size=5, **options), views), strict=True
         ):
-            assert torch.equal(ranks(one), ranks(other))
+            assert torch.equal(expected_ranks(a), expected_ranks(b))

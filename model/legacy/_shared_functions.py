@@ -1,4 +1,4 @@
-"""The functions that both old loss files had under the same names. `in_module` gives them to each file."""
+"""The functions that both old loss files had under the same names. `in_module` returns them for one of the files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.legacy._calls import old_name
+from model.legacy._deprecation import old_name
 from model.legacy._figures import ONE_MINUS
 from model.legacy._training_loss import AxisLoss, add_loss_sum, add_loss_sum2, loss_of_axis
 
@@ -34,7 +34,8 @@ def get_loss_sum(version: bool = False) -> Callable[[Sequence[Tensor], Sequence[
 
 
 def get_loss_calc(reduction: str = "sum", ver: int = 0, mask: Tensor | None = None) -> AxisLoss:
-    """loss(x, y, alpha): cross-entropy along dim 1 between logits x and targets y, both times the weight of each cell.
+    """Returns loss(x, y, alpha): the cross-entropy along dim 1 between logits x and targets y, both times the weight of
+    each cell.
 
     reduction: none, mean or sum, as for `torch.nn.functional.cross_entropy`. mask: the class of each cell, which gives
     its weight: ver 0: 1; 1: softmax(alpha / |alpha|), an alpha for each class in ascending order; 2: 1 in the two
@@ -47,7 +48,7 @@ def get_loss_calc(reduction: str = "sum", ver: int = 0, mask: Tensor | None = No
 
 def in_module(module: str) -> dict[str, Callable[..., Any]]:
     """Old name -> the function that the old `module` had."""
-    replacements = {
+    replacements: dict[Callable[..., Any], str] = {
         oneminus: "1 - x",
         logargs: "torch.log",
         null: "the views themselves",

@@ -1,4 +1,4 @@
-"""Warnings in which an old name names its replacement."""
+"""Deprecation warnings that name the replacement of an old name."""
 
 from __future__ import annotations
 
