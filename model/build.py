@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from model.config.schema import BackboneConfig, RunConfig
-from model.data import make_source, record
+from model.data import data_json, make_source
 from model.data.module import CaptionData
-from model.data.source import ForRun, Source
-from model.data.tokenizer import cut_captions, load_tokenizer, named_tokenizer, new_tokenizer, save_tokenizer
+from model.data.source import Source, SourceOptions
+from model.data.tokenizer import count_truncated, load_tokenizer, new_tokenizer, save_tokenizer, tokenizer_name
 from model.errors import ConfigError
 from model.launch import board, first_process
 from model.losses import make_loss
@@ -90,14 +90,16 @@ def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start:
 
     def decide() -> dict | None:
         made.append(
-            make_source(config.data, ForRun(sizes.image_size, config.seed, earlier, config.trainer.enable_progress_bar))
+            make_source(
+                config.data, SourceOptions(sizes.image_size, config.seed, earlier, config.trainer.enable_progress_bar)
+            )
         )
         return made[0].record
 
     rows = board.agree(f"{folder.name}/rows", decide)
-    source = made[0] if made else make_source(config.data, ForRun(sizes.image_size, config.seed, rows))
+    source = made[0] if made else make_source(config.data, SourceOptions(sizes.image_size, config.seed, rows))
     if source.record is not None and first_process() and config.train and not config.trainer.fast_dev_run:
-        record.write(folder, source.record)
+        data_json.write(folder, source.record)
     return source
 
 
@@ -106,10 +108,10 @@ def kept_record(folder: Path, kept: Path) -> dict | None:
     is damaged.
     """
     try:
-        return record.read(kept)
+        return data_json.read(kept)
     except ValueError:
         if first_process() and kept.resolve() == folder.resolve():
-            move_damaged(folder, folder / record.FILE, "it cannot be read", "the picture files are examined again")
+            move_damaged(folder, folder / data_json.FILE, "it cannot be read", "the picture files are examined again")
         return None
 
 
@@ -117,7 +119,7 @@ def warn_of_cut_captions(data: CaptionData) -> None:
     """Logs how many captions of the first CUT_SAMPLES training samples are longer than the context."""
     rows = range(min(data.source.size("train"), CUT_SAMPLES))
     texts = [text for texts in data.source.texts("train", rows) for text in texts[: data.captions]]
-    cut = cut_captions(data.tokenizer, texts, data.context_length)
+    cut = count_truncated(data.tokenizer, texts, data.context_length)
     if cut:
         share = (
             f"{cut:,} of the {len(texts):,} captions of the first {len(rows):,} training samples "
@@ -135,7 +137,7 @@ def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
     A run whose own tokeniser is damaged trains it again, which gives the same one. Raises ConfigError where another
     run's is damaged, or that of a checkpoint which is only evaluated.
     """
-    named = named_tokenizer(config.data, config.backbone)
+    named = tokenizer_name(config.data.tokenizer, config.backbone.pretrained)
     if named:
         return load_tokenizer(named)
     kept = start.parent.parent / "tokenizer" if start is not None else None

@@ -71,7 +71,7 @@ class SplitFeatures:
 
     def batches(self, split: str, most: int | None = None) -> Iterator[Batch]:
         """Those rows in order, as batches on the device of the encoder."""
-        return map(self._to_device, self.data.whole_dataloader(split, len(self.rows(split, most))))
+        return map(self._to_device, self.data.single_process_dataloader(split, len(self.rows(split, most))))
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """(len(texts), D) features of any texts, by the text tower."""

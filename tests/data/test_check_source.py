@@ -1,4 +1,4 @@
-"""What is missing is said before anything is read."""
+"""A source refuses impossible settings, missing files and missing packages before anything is read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from model.data import check_source, make_source
 from model.data import emoji as emoji_source
-from model.data.source import ForRun
+from model.data.source import SourceOptions
 from model.errors import ConfigError
 from tests.data.helpers import needs_font
 
@@ -25,7 +25,7 @@ SHARED = {
 
 
 def config(name: str, **values) -> SimpleNamespace:
-    """A group of conf/data."""
+    """Returns the group `data` of a configuration."""
     return SimpleNamespace(name=name, **(SHARED | values))
 
 
@@ -46,14 +46,14 @@ def config(name: str, **values) -> SimpleNamespace:
         (config("emoji", root=None, languages=["en"]), ("data.captions=5", "allowed: 1")),
     ],
 )
-def test_what_cannot_work_is_said(group, words):
+def test_impossible_settings_are_refused(group, words):
     with pytest.raises(ConfigError) as error:
         check_source(group)
     assert [word for word in words if word not in str(error.value)] == []
     assert len(str(error.value).splitlines()) <= 2
 
 
-def test_a_system_without_the_font_is_told_what_to_install(monkeypatch):
+def test_without_the_font_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr("model.data.fonts.FOLDERS", ("nowhere",))
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(ConfigError, match=r"apt-get install fonts-noto-color-emoji"):
@@ -73,23 +73,23 @@ def test_a_font_in_a_folder_is_found(tmp_path):
 
 
 def test_scenes_are_made():
-    source = make_source(config("scenes"), ForRun(48, 1))
+    source = make_source(config("scenes"), SourceOptions(48, 1))
     assert [source.size(split) for split in ("train", "val", "test")] == [20, 5, 5]
     assert source.images("test", [4]).shape == (1, 3, 48, 48)
 
 
 def test_a_batch_larger_than_the_data_is_refused():
     with pytest.raises(ConfigError, match=r"data\.batch_size=21 .*allowed: 20"):
-        make_source(config("scenes", batch_size=21), ForRun(32, 0))
+        make_source(config("scenes", batch_size=21), SourceOptions(32, 0))
 
 
 class TestWithFont:
-    """What the other sources make of a group."""
+    """Sources that need the font."""
 
     pytestmark = needs_font
 
     def test_emoji_are_made(self):
         group = config("emoji", root=None, languages=["en", "fr"], captions=2, augment=True)
         check_source(group)
-        source = make_source(group, ForRun(32, 0))
+        source = make_source(group, SourceOptions(32, 0))
         assert (source.size("train"), source.captions) == (20, 2)

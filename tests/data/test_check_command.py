@@ -1,4 +1,4 @@
-"""python -m model.data.check prints what a run would see of a folder with faults that the test has made."""
+"""python -m model.data.check prints which data of a folder a run would use. The tests make the folder's faults."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SIZES = [
 
 @pytest.fixture
 def report(tmp_path, capsys):
-    """Runs the command on tmp_path; returns its exit code, the lines of its output and its error."""
+    """Runs the command on tmp_path. Returns its exit code, the lines of its output and its error."""
 
     def run(*arguments: str) -> tuple[int, list[str], str]:
         code = main(["data=coco", f"data.root={tmp_path}", *SIZES, *arguments])
-        said = capsys.readouterr()
-        return code, said.out.splitlines(), said.err
+        output = capsys.readouterr()
+        return code, output.out.splitlines(), output.err
 
     return run
 
 
 def cells(lines: list[str], name: str) -> list[str]:
-    """The cells of the first row of the table whose name begins with `name`."""
+    """Returns the cells of the first row of the table whose name begins with `name`."""
     row = next(line for line in lines if line.startswith(name))
     return re.split(r"\s{2,}", row.removeprefix(name).strip())
 
@@ -50,13 +50,32 @@ def test_a_folder_without_faults(report, tmp_path):
     assert lines[-1] == "nothing is left out, and no picture occurs twice"
 
 
+def test_annotation_files_are_read_once(report, tmp_path, monkeypatch):
+    """If nothing is left out, no line numbers are needed."""
+    write_folder(tmp_path)
+    categories = {"categories": [{"id": 1, "name": "thing"}], "annotations": []}
+    for part in ("train2017", "val2017"):
+        (tmp_path / "annotations" / f"instances_{part}.json").write_text(json.dumps(categories))
+    names, read_bytes = [], Path.read_bytes
+
+    def counted(path: Path) -> bytes:
+        names.append(path.name)
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", counted)
+    assert report()[0] == 0
+    assert sorted(name for name in names if "2017" in name) == sorted(
+        f"{kind}_{part}.json" for kind in ("captions", "instances") for part in ("train2017", "val2017")
+    )
+
+
 def test_every_fault_is_listed_with_file_and_line(report, tmp_path):
     write_folder(tmp_path)
     images = tmp_path / "train2017"
     names = [f"{number:04}.png" for number in range(24)]
     texts = {name: [f"{name} caption {k}" for k in range(5)] for name in names}
     texts[names[3]] = texts[names[3]][:4]  # too few
-    texts[names[5]][2] = "word " * 40  # cut, as captions are read up to the third
+    texts[names[5]][2] = "word " * 40  # truncated; the model reads three captions
     texts["/etc/hostname"] = ["outside"] * 5
     (images / names[7]).write_bytes(b"")
     (images / names[8]).unlink()
@@ -69,7 +88,7 @@ def test_every_fault_is_listed_with_file_and_line(report, tmp_path):
     code, lines, _ = report()
     assert code == 1
     assert cells(lines, "images ") == ["21", "4", "4"]
-    assert cells(lines, "captions cut at backbone.context_length=16")[0].startswith("1 (1.6 %)")
+    assert cells(lines, "captions truncated at backbone.context_length=16")[0].startswith("1 (1.6 %)")
     sentences = lines[lines.index("", 3) + 1 : lines.index("entries that are left out:") - 1]
     assert sentences == [
         "train2017: 3 images are left out because of their files: "
@@ -83,14 +102,14 @@ def test_every_fault_is_listed_with_file_and_line(report, tmp_path):
         "high: 0001.png",
     ]
     entries = lines[lines.index("entries that are left out:") + 1 :]
-    # Each image takes four lines of the file, the first begins in line 3.
+    # Each image occupies four lines of the file. The first one begins in line 3.
     assert [line.removeprefix(f"{file}:").partition(",")[0] for line in entries] == [
         *("15: images[3]", "31: images[7]", "35: images[8]", "99: images[24]", "103: images[25]"),
     ]
     assert entries[-1] == f"{file}:103: images[25], again.png, has the id of an earlier entry"
 
 
-def test_broken_entries_of_all_files_are_listed(report, tmp_path):
+def test_problems_of_all_files_are_listed(report, tmp_path):
     write_folder(tmp_path)
     for part, number in (("train2017", 1), ("val2017", 2)):
         file = tmp_path / "annotations" / f"captions_{part}.json"
@@ -120,10 +139,10 @@ def test_broken_entries_of_all_files_are_listed(report, tmp_path):
 )
 def test_a_mistake_is_two_lines_and_exit_code_2(report, tmp_path, argument, words):
     write_folder(tmp_path, val=7)
-    code, _, said = report(argument)
+    code, _, error = report(argument)
     assert code == 2
-    assert words in said
-    assert len(said.splitlines()) <= 2
+    assert words in error
+    assert len(error.splitlines()) <= 2
 
 
 def test_a_source_that_draws_its_pictures(capsys):
