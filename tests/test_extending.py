@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -41,12 +40,10 @@ def write_files(project: Path) -> list[str]:
     """Writes and extends the files that blocks of code name. Returns their names."""
     names = []
     for first, code in [*files_of("python"), *files_of("yaml")]:
-        new, name = re.fullmatch(r"# (?:(new file: )|at the end of )(\S+)", first).groups()
-        path = project / name
-        assert path.exists() == (new is None), first
-        before = "" if new else path.read_text(encoding="utf-8") + "\n\n"
+        names.append(first.removeprefix("# "))
+        path = project / names[-1]
+        before = path.read_text(encoding="utf-8") + "\n\n" if path.exists() else ""
         path.write_text(before + code, encoding="utf-8")
-        names.append(name)
     return names
 
 
