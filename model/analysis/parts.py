@@ -6,8 +6,9 @@ How to add a part:
 2. Write `<name>_part` below. It takes an AnalysedRun and returns plain data for JSON, or None if the part has no
    meaning for these data. Add it to PARTS, whose order is that of analysis.json.
 3. Add the switch `<name>: bool` to AnalysisConfig in model/config/schema.py, with its line in conf/analysis/_keys.yaml
-   and `<name>: false` in conf/analysis/off.yaml. A value that the part reads is a key too, and a field of
-   AnalysisSettings, which model/ending.py fills in.
+   and `<name>: false` in conf/analysis/off.yaml, and decide in model/config/decisions.py whether a resumed run may
+   change it. A value that the part reads needs a key in the same way, and a field of AnalysisSettings, which
+   model/ending.py fills in.
 4. Run `python -m model.config.document`, and add a row to the table in docs/analysis.md.
 """
 
@@ -42,7 +43,9 @@ Figures = dict[str, Any]
 
 @dataclass(frozen=True)
 class AnalysisSettings:
-    """What the configuration says about the analysis. Fields with the name of a key of conf/analysis are that key."""
+    """The values of the configuration that the analysis reads. A field with the name of a key of conf/analysis has the
+    value of that key.
+    """
 
     parts: tuple[str, ...]
     """The names in PARTS that are switched on."""

@@ -63,7 +63,7 @@ class RecordingMonitor(health.GradientHealthMonitor):
         return stats
 
     def log_statistics(self, stats: dict[str, Any], step: int | None = None, logger: Any = None) -> None:
-        """As in `model.health.GradientHealthMonitor`. step: None stands for the number of checks so far.
+        """As in `model.health.GradientHealthMonitor`. step: None means the number of checks so far.
 
         logger: also gets grad/<parameter>/<figure> of every parameter, where `enable_detailed_logging` is set.
         """

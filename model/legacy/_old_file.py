@@ -16,7 +16,7 @@ from model.legacy._figures import Mean, as_score, figure, total
 from model.losses.inputs import check_views, stacked
 from model.losses.numerics import normalise, result_dtype, widen
 
-# The loss that never scales rows to length 1, whatever its version is. The original raised an error for it.
+# The loss that never scales rows to length 1. The original raised an error for it.
 NEVER_SCALED = "normsv9"
 
 

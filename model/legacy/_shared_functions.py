@@ -37,11 +37,12 @@ def get_loss_calc(reduction: str = "sum", ver: int = 0, mask: Tensor | None = No
     """Returns loss(x, y, alpha): the cross-entropy along dim 1 between logits x and targets y, both times the weight of
     each cell.
 
-    reduction: none, mean or sum, as for `torch.nn.functional.cross_entropy`. mask: the class of each cell, which gives
-    its weight: ver 0: 1; 1: softmax(alpha / |alpha|), an alpha for each class in ascending order; 2: 1 in the two
-    lowest and the two highest classes, 0 in the others; another: the class itself, and the mean. ver 3 is no
-    cross-entropy: -log sigmoid(x y) with x and y scaled to [-1, 1]. Raises ConfigError, a ValueError, for another
-    reduction, and for a version that needs a mask and has none.
+    reduction: none, mean or sum, as for `torch.nn.functional.cross_entropy`. mask: the class of each cell. `ver`
+    chooses the weights: 0, all weights are 1; 1, softmax(alpha / |alpha|), where alpha has one element for each class
+    in ascending order; 2, the weight is 1 in the two lowest and the two highest classes and 0 in others; 4 or another,
+    the weight is the class itself, and the reduction is the mean. With ver=3 the loss is -log sigmoid(x y) in place of
+    a cross-entropy, with x and y scaled to [-1, 1]. Raises ConfigError, a ValueError, for another reduction, and for a
+    version that needs a mask and has none.
     """
     return loss_of_axis(reduction, ver, mask)
 

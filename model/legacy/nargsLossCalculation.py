@@ -87,7 +87,7 @@ def get_loss_fn(logitsversion: int = 0, norm: bool = False, log: bool = False, J
     """The function for `logitsversion`, -1 to 18: views (B, F) one by one -> logits.
 
     norm: whether rows are scaled to length 1 first; versions 7 to 11, 15 and 16 always scale them, 12 never does. `log`
-    changes nothing. JSE: whether JSE_mean stands for sums over views. Versions 17 and 18 are version 0, as in the old
+    changes nothing. JSE: whether JSE_mean replaces sums over views. Versions 17 and 18 are version 0, as in the old
     file. Raises ConfigError, a ValueError, for another version.
     """
     return ANY_NUMBER.loss_function(logitsversion, norm, james_stein if JSE else total)

@@ -56,8 +56,8 @@ Backbone = TypeVar("Backbone", bound=BackboneDataclass)
 
 
 def resolved_sizes(backbone: Backbone) -> Backbone:
-    """The backbone with the sizes of its pretrained checkpoint, or unchanged where it names none. Raises ConfigError
-    for a checkpoint that cannot be read, and for an activation that transformers does not have.
+    """Returns the backbone with the sizes of its pretrained checkpoint, or unchanged if it names none. Raises
+    ConfigError for a checkpoint that cannot be read, and for an activation that transformers does not have.
     """
     sizes = replace(backbone, **pretrained_sizes(backbone.pretrained)) if backbone.pretrained else backbone
     for key in ("activation", "translator_activation"):

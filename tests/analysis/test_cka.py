@@ -44,11 +44,11 @@ def test_layers_by_layers_over_batches_equal_the_published_formula():
     data = [[draw(b, d, seed=10 * i + j) for j, d in enumerate(sizes)] for i, b in enumerate(batches)]
     mixed = [[x @ draw(x.shape[1], 6, seed=j) + 0.3 for j, x in enumerate(batch[:2])] for batch in data]
     sums = MinibatchCKA()
-    for one, other in zip(data, mixed, strict=True):
-        sums.add([centred_gram(x) for x in one], [centred_gram(y) for y in other])
+    for first, second in zip(data, mixed, strict=True):
+        sums.add([centred_gram(x) for x in first], [centred_gram(y) for y in second])
     for i in range(3):
         for j in range(2):
-            pairs = [(one[i], other[j]) for one, other in zip(data, mixed, strict=True)]
+            pairs = [(first[i], second[j]) for first, second in zip(data, mixed, strict=True)]
             cross, left, right = (
                 sum(hsic(*pick) for pick in picks)
                 for picks in (pairs, [(x, x) for x, _ in pairs], [(y, y) for _, y in pairs])

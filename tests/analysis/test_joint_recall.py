@@ -48,7 +48,7 @@ def pair_score(name: str, sample: torch.Tensor) -> float:
 
 
 def brute_force(name: str, views: torch.Tensor) -> torch.Tensor:
-    """(n, N, F) -> (n, N): for each view, the expected rank of each row among all rows; candidates are scored singly."""
+    """(n, N, F) -> (n, N): for each view, the expected rank of each row among all; candidates are scored singly."""
     rows = oracles.rows_of(views)
     n, size, _ = rows.shape
     ranks_of_views = torch.empty(n, size, dtype=torch.float64)

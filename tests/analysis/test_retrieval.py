@@ -112,10 +112,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_memory_does_not_grow_with_the_scores():
     """2,000 images and 20,000 captions: all scores, a copy of them and a mask would take 343 MiB."""
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PEAK], cwd=root, capture_output=True, text=True, check=True, timeout=120
     )
-    assert int(done.stdout) / 1024 < 200
+    assert int(process.stdout) / 1024 < 200
 
 
 def figures_by_hand(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -13,9 +14,19 @@ from PIL import Image
 from model.analysis.parts import PARTS
 from model.build import make_data
 from model.checkpoint.files import checkpoint_path
+from model.ending import analysis_settings
 from model.run import run
 from model.views.backbone_sizes import resolved_sizes
 from tests.analysis.small import analysis_of, numbers
+
+
+def test_the_settings_are_the_values_of_the_configuration(composed, tmp_path):
+    values = {"samples": 11, "resamples": 12, "probe_samples": 13, "cka_samples": 14, "examples": 15}
+    keys = [f"analysis.{name}={value}" for name, value in values.items()]
+    config = composed(*keys, "analysis.cka=false", "analysis.tokens=false", "seed=16", "evaluate=[test,val]")
+    settings = asdict(analysis_settings(config, tmp_path))
+    parts, splits = ("retrieval", "zero_shot", "probes", "geometry"), ("test", "val")
+    assert settings == values | {"parts": parts, "splits": splits, "seed": 16, "folder": tmp_path}
 
 
 def test_a_run_writes_every_part(small, tmp_path):

@@ -28,8 +28,8 @@ def test_the_activation_monitor():
     model(torch.tensor([[-1.0, 2.0, 4.0, 1e-3]]))
     monitor.remove_hooks()
     model(torch.ones(1, 4))
-    seen = monitor.get_statistics()["0"]
-    assert (seen["mean"], seen["max"], seen["min"]) == (pytest.approx(6.001 / 4), 4.0, 0.0)
+    statistics = monitor.get_statistics()["0"]
+    assert (statistics["mean"], statistics["max"], statistics["min"]) == (pytest.approx(6.001 / 4), 4.0, 0.0)
     assert monitor.detect_dead_neurons() == {"0": 0.25}
     assert monitor.detect_dead_neurons(threshold=0.1) == {"0": 0.5}
 

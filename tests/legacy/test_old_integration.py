@@ -113,13 +113,13 @@ def gradients(net: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "parts", [None, ["Attention"], ["blocks.0", "blocks.1"], ["blocks"], ["blocks", "ResidualAttentionBlock"]]
+    "words", [None, ["Attention"], ["blocks.0", "blocks.1"], ["blocks"], ["blocks", "ResidualAttentionBlock"]]
 )
-def test_blocks_are_computed_again_in_the_backward_pass(parts):
+def test_blocks_are_computed_again_in_the_backward_pass(words):
     plain, net = Net(), Net()
-    assert add_gradient_checkpointing(net, parts) is net
+    assert add_gradient_checkpointing(net, words) is net
     forwards = [block.forward for block in net.blocks]
-    add_gradient_checkpointing(net, parts)
+    add_gradient_checkpointing(net, words)
     assert [block.forward for block in net.blocks] == forwards  # a second call changes nothing
     for ours, theirs in zip(gradients(net), gradients(plain), strict=True):
         assert torch.equal(ours, theirs)

@@ -26,8 +26,8 @@ def test_no_other_module_imports_them():
     others = [path for path in (*ROOT.glob("model/**/*.py"), ROOT / "train.py") if LEGACY not in path.parents]
     assert len(others) > 50
     for path in others:
-        parts = {part for module in imported(path) for part in module.split(".")}
-        assert not parts & (OLD | {"legacy"}), path
+        names = {part for module in imported(path) for part in module.split(".")}
+        assert not names & (OLD | {"legacy"}), path
 
 
 def test_the_rest_works_without_the_folder_and_the_line(tmp_path):

@@ -123,9 +123,9 @@ def parameters(function: object) -> list[tuple]:
 def deprecations() -> Iterator[list[warnings.WarningMessage]]:
     """Collects the DeprecationWarnings of a block, in which every name warns as in a new process."""
     warn_once.cache_clear()
-    with warnings.catch_warnings(record=True) as seen:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DeprecationWarning)
-        yield seen
+        yield caught
 
 
 @pytest.mark.parametrize(("module", "name"), NAMES)
@@ -143,9 +143,9 @@ def test_what_a_star_imports(module):
 @pytest.mark.parametrize("module", SIGNATURES)
 def test_an_import_gives_no_warning(module):
     spec = importlib.util.find_spec(f"model.{module}")
-    with deprecations() as seen:
+    with deprecations() as caught:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    assert not seen
+    assert not caught
 
 
 def use(module: str, name: str) -> None:
@@ -181,10 +181,10 @@ WARNED = [(module, name) for module, name in NAMES if name != "calcloss" and "se
     ("module", "name"), [*WARNED, ("IntegrateGradientHealthChecks", "EnhancedTrainingMixin.setup_gradient_monitoring")]
 )
 def test_one_warning_names_the_replacement(module, name):
-    with deprecations() as seen:
+    with deprecations() as caught:
         use(module, name)
         use(module, name)
-    (warning,) = seen
+    (warning,) = caught
     public = name.removesuffix(".setup_gradient_monitoring")
     assert str(warning.message).startswith(f"model.{module}.{public} is an old name; use ")
     assert warning.filename == __file__  # the line that uses the name

@@ -60,11 +60,11 @@ def test_views_come_in_the_order_of_the_plan():
     swapped = (views[4], views[3], views[0], views[2], views[1])
     batch = make_batch()
     with torch.no_grad():
-        one, other = (planned_encoder(ViewPlan(plan)).eval()(*batch) for plan in (views, swapped))
-    assert one.shape == (6, 4, 16)
-    for view, row in zip(views, one[1:], strict=True):
-        torch.testing.assert_close(row, other[1 + swapped.index(view)])
-    assert not torch.allclose(one[1], one[5])
+        rows, swapped_rows = (planned_encoder(ViewPlan(plan)).eval()(*batch) for plan in (views, swapped))
+    assert rows.shape == (6, 4, 16)
+    for view, row in zip(views, rows[1:], strict=True):
+        torch.testing.assert_close(row, swapped_rows[1 + swapped.index(view)])
+    assert not torch.allclose(rows[1], rows[5])
 
 
 @pytest.mark.parametrize("order", [[Kind.ENCODED], [Kind.ENCODED, Kind.DECODED]])
