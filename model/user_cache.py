@@ -1,4 +1,4 @@
-"""The folder in which runs keep compiled code and the results of examining pictures for later runs. Standard library only."""
+"""The folder in which runs keep compiled code and results of examining pictures for later runs. Standard library only."""
 
 from __future__ import annotations
 

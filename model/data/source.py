@@ -1,6 +1,6 @@
 """The interface of a data source, and the sizes of its splits. Shapes: B rows, H x W pixels.
 
-How to add a source `<name>`, in five places:
+How to add a source `<name>`. Steps 1 to 3 are enough for a source without keys of its own:
 
 1. `model/data/<name>.py`: a class with the attributes and methods of `Source`, and two functions:
 
