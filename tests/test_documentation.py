@@ -1,6 +1,7 @@
 """What the documentation tells a reader to run can be run, and its links lead somewhere.
 
-tests/legacy/test_migration_page.py does this for docs/migration.md, and test_extending.py follows docs/extending.md.
+tests/legacy/test_migration_page.py does this for docs/migration.md, test_extending.py follows docs/extending.md, and
+tests/health/test_documentation.py runs the training loops of docs/gradient-health.md.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from pathlib import Path
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from torch import nn
 
 from model.config.arguments import check_arguments, check_flags
 from model.config.compose import groups
@@ -22,6 +22,7 @@ from tests.pages import EXPERIMENTS, PAGES, anchors, blocks, commands, links, wo
 from tests.project import ROOT, extras
 
 OWN_TESTS = {"migration.md", "extending.md"}
+OWN_TESTS_OF_CODE = {*OWN_TESTS, "gradient-health.md"}
 # Modules of other packages that the pages run with python -m.
 OTHER_MODULES = {"pip", "pytest", "venv"}
 # Programs whose arguments are not checked.
@@ -35,25 +36,14 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def names_for(page: Path) -> dict[str, object]:
-    """The variables that a page's sentences introduce and its code only uses."""
-    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
-    used = {
-        "losses.md": lambda: {"views": torch.randn(3, 4, 8, requires_grad=True), "scale": torch.tensor(14.0)},
-        "gradient-health.md": lambda: {
-            "net": net, "loss": net(torch.ones(2, 3)).sum(), "step": 100, "optimizer": torch.optim.SGD(net.parameters())
-        },
-    }  # fmt: skip
-    return used.get(page.name, dict)()
-
-
 TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
-WITH_CODE = [page for page, text in TEXTS.items() if page.name not in OWN_TESTS and blocks(text, "python")]
+WITH_CODE = [page for page, text in TEXTS.items() if page.name not in OWN_TESTS_OF_CODE and blocks(text, "python")]
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=name_of)
 def test_the_python_code_of_a_page_runs(page):
-    names = names_for(page)
+    # The sentences of docs/losses.md introduce these; its code uses them.
+    names = {"views": torch.randn(3, 4, 8, requires_grad=True), "scale": torch.tensor(14.0)}
     for block in blocks(TEXTS[page], "python"):
         exec(compile(block, name_of(page), "exec"), names)
 
