@@ -1,14 +1,9 @@
-"""Train n-way CLIP: ``python train.py loss=normsv5 monitor.clip=1.0`` (``--help`` lists the choices)."""
+"""Trains n-way CLIP: ``python train.py loss=normsv5 monitor.clip=1.0`` (``--help`` lists the choices)."""
 
-import sys
-
-from model.interruption import Interrupted, listening
+from model.interruption import exit_when_interrupted
 
 if __name__ == "__main__":
-    with listening():
-        try:
-            from model.command import command_line
+    with exit_when_interrupted():  # also while the next line imports
+        from model.command import main
 
-            sys.exit(command_line())
-        except Interrupted as interrupted:  # while modules were being imported
-            sys.exit(interrupted.exit_code)
+        main()

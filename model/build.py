@@ -1,14 +1,16 @@
-"""From the configuration to the parts of a run: sizes, data, module. Names from the configuration are resolved here."""
+"""From the configuration to the parts of a run: sizes, data, module. Names in the configuration become objects here."""
 
 from __future__ import annotations
 
+import inspect
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
-from model.config.schema import BackboneConfig, RunConfig
+from model.config.schema import AnalysisConfig, BackboneConfig, RunConfig, TrainerConfig
 from model.data import data_json, make_source
 from model.data.module import CaptionData
 from model.data.source import Source, SourceOptions
@@ -18,53 +20,72 @@ from model.launch import board, first_process
 from model.losses import make_loss
 from model.module import NWayClip
 from model.record.repairs import move_damaged
-from model.views.backbone_sizes import pretrained_sizes
+from model.views.backbone_sizes import pretrained_sizes, resolved_sizes
 from model.views.encoder import ViewEncoder
 from model.views.recipes import plan_views
 from model.views.towers import SpecialTokens, Towers, load_towers
 
 log = logging.getLogger(__name__)
-# Training samples whose captions are compared with the context length at the start; python -m model.data.check does so
-# for all.
-CUT_SAMPLES = 5_000
-# Keys of conf/loss that the module, not the loss, reads.
-NOT_LOSS_ARGUMENTS = ("scale_init", "scale_cap")
+# Training samples whose captions are compared with the context length before training; python -m model.data.check
+# compares the captions of all samples.
+CHECKED_SAMPLES = 5_000
 CKA_REFERENCE = "analysis.cka_reference"
 
 
-def check_reference(config: RunConfig, sizes: BackboneConfig) -> None:
-    """Raises ConfigError where analysis.cka_reference cannot read the run's pictures and captions, before anything is
-    trained.
+@dataclass(frozen=True)
+class Parts:
+    """What a run trains with, built from its configuration."""
+
+    sizes: BackboneConfig
+    """The sizes of the backbone, those of a pretrained one included."""
+    data: CaptionData
+    module: NWayClip
+
+
+def build_parts(config: RunConfig, folder: Path, start: Path | None) -> Parts:
+    """Builds data and module for a run in `folder`. start: the checkpoint that the run continues from or evaluates.
+
+    Raises ConfigError where the values of the configuration do not fit together.
     """
-    source = config.analysis.cka_reference
-    if source is None or not config.analysis.cka:
+    sizes = resolved_sizes(config.backbone)
+    check_reference(config.analysis, sizes)
+    data = make_data(config, sizes, folder, start)
+    return Parts(sizes, data, make_module(config, sizes, data))
+
+
+def check_reference(analysis: AnalysisConfig, sizes: BackboneConfig) -> None:
+    """Raises ConfigError where the model of analysis.cka_reference cannot read the pictures and captions of the run."""
+    source = analysis.cka_reference
+    if source is None or not analysis.cka:
         return
-    found = pretrained_sizes(source, CKA_REFERENCE)
+    reference = pretrained_sizes(source, CKA_REFERENCE)
     for key in ("image_size", "context_length"):
         wanted = getattr(sizes, key)
-        if found[key] != wanted:
+        if reference[key] != wanted:
             raise ConfigError(
-                f"{CKA_REFERENCE}={source} has {key} {found[key]}; allowed: a CLIP model with {wanted}, as "
+                f"{CKA_REFERENCE}={source} has {key} {reference[key]}; allowed: a CLIP model with {wanted}, as "
                 f"backbone={sizes.name}"
             )
 
 
-def reference_towers(config: RunConfig, sizes: BackboneConfig, data: CaptionData, seed: int) -> tuple[Towers, str]:
-    """What analysis.cka compares with, and its name: the checkpoint that the configuration names, or the towers as a
-    run of `seed` starts with them, bit for bit, as nothing between seeding and building draws from torch's
-    generator.
+def reference_towers(config: RunConfig, parts: Parts, seed: int) -> tuple[Towers, str]:
+    """Returns the towers that analysis.cka compares with, and their name: the checkpoint in the configuration, or the
+    initial weights of a run with this seed.
+
+    The initial weights are bit-identical to those of the run, because nothing between seeding and building draws from
+    torch's generator.
     """
     source = config.analysis.cka_reference
     if source is not None:
-        return load_towers(source, special_tokens(data.tokenizer), CKA_REFERENCE), source
+        return load_towers(source, special_tokens(parts.data.tokenizer), CKA_REFERENCE), source
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return make_module(config, sizes, data).encoder.towers, "initial weights"
+        return make_module(config, parts.sizes, parts.data).encoder.towers, "initial weights"
 
 
 def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> CaptionData:
-    """Source, tokeniser and loaders. A tokeniser that a run trains is kept in its folder, from which a continued run
-    loads it.
+    """Builds source, tokeniser and loaders. A tokeniser that the run trains is saved in its folder, and a continued run
+    loads it from there.
     """
     source = agreed_source(config, sizes, folder, start)
     data = CaptionData(
@@ -77,92 +98,89 @@ def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Pat
         seed=config.seed,
     )
     if first_process():
-        warn_of_cut_captions(data)
+        warn_of_long_captions(data)
     return data
 
 
 def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> Source:
-    """The source. It has the same rows in all processes of the run, and when the run is continued. Only the first
-    process examines files.
+    """Builds the source, with the same rows in all processes of the run and in a continued run. Only the first process
+    examines files.
     """
-    earlier = kept_record(folder, start.parent.parent) if start is not None and config.train else None
-    made: list[Source] = []
+    earlier = earlier_record(folder, start.parent.parent) if start is not None and config.train else None
+    first: list[Source] = []
 
-    def decide() -> dict | None:
-        made.append(
-            make_source(
-                config.data, SourceOptions(sizes.image_size, config.seed, earlier, config.trainer.enable_progress_bar)
-            )
-        )
-        return made[0].record
+    def examine() -> dict | None:
+        shows_bar = config.trainer.enable_progress_bar
+        first.append(make_source(config.data, SourceOptions(sizes.image_size, config.seed, earlier, shows_bar)))
+        return first[0].record
 
-    rows = board.agree(f"{folder.name}/rows", decide)
-    source = made[0] if made else make_source(config.data, SourceOptions(sizes.image_size, config.seed, rows))
+    rows = board.agree(f"{folder.name}/rows", examine)
+    source = first[0] if first else make_source(config.data, SourceOptions(sizes.image_size, config.seed, rows))
     if source.record is not None and first_process() and config.train and not config.trainer.fast_dev_run:
         data_json.write(folder, source.record)
     return source
 
 
-def kept_record(folder: Path, kept: Path) -> dict | None:
-    """The record in the folder `kept` of the run that is continued in `folder`; None where there is none, or where it
-    is damaged.
+def earlier_record(folder: Path, earlier: Path) -> dict | None:
+    """Returns the record of the rows in `earlier`, the folder of the run that a run in `folder` continues; None where
+    there is no record, or a damaged one.
     """
     try:
-        return data_json.read(kept)
+        return data_json.read(earlier)
     except ValueError:
-        if first_process() and kept.resolve() == folder.resolve():
+        if first_process() and earlier.resolve() == folder.resolve():
             move_damaged(folder, folder / data_json.FILE, "it cannot be read", "the picture files are examined again")
         return None
 
 
-def warn_of_cut_captions(data: CaptionData) -> None:
-    """Logs how many captions of the first CUT_SAMPLES training samples are longer than the context."""
-    rows = range(min(data.source.size("train"), CUT_SAMPLES))
+def warn_of_long_captions(data: CaptionData) -> None:
+    """Logs how many captions of the first CHECKED_SAMPLES training samples are longer than the context."""
+    rows = range(min(data.source.size("train"), CHECKED_SAMPLES))
     texts = [text for texts in data.source.texts("train", rows) for text in texts[: data.captions]]
-    cut = count_truncated(data.tokenizer, texts, data.context_length)
-    if cut:
+    longer = count_truncated(data.tokenizer, texts, data.context_length)
+    if longer:
         share = (
-            f"{cut:,} of the {len(texts):,} captions of the first {len(rows):,} training samples "
-            f"({100 * cut / len(texts):.1f} %)"
+            f"{longer:,} of the {len(texts):,} captions of the first {len(rows):,} training samples "
+            f"({100 * longer / len(texts):.1f} %)"
         )
         log.warning(
-            "%s are longer than backbone.context_length=%d tokens and are cut there", share, data.context_length
+            "%s are longer than backbone.context_length=%d tokens and are truncated", share, data.context_length
         )
 
 
-def make_tokenizer(config: RunConfig, source, folder: Path, start: Path | None):
-    """The tokeniser that the configuration names, the pretrained backbone's, the continued run's, or a new one,
-    trained.
+def make_tokenizer(config: RunConfig, source: Source, folder: Path, start: Path | None) -> PreTrainedTokenizerBase:
+    """Returns the tokeniser that the configuration names, that of the pretrained backbone, that of the continued run,
+    or a new one, trained on the captions.
 
-    A run whose own tokeniser is damaged trains it again, which gives the same one. Raises ConfigError where another
-    run's is damaged, or that of a checkpoint which is only evaluated.
+    A run whose own tokeniser is damaged trains it again, which gives the same tokeniser. Raises ConfigError where the
+    tokeniser of another run, or of a run that is only evaluated, is damaged.
     """
     named = tokenizer_name(config.data.tokenizer, config.backbone.pretrained)
     if named:
         return load_tokenizer(named)
-    kept = start.parent.parent / "tokenizer" if start is not None else None
-    if kept is not None and kept.exists():
+    own = folder / "tokenizer"
+    earlier = start.parent.parent / "tokenizer" if start is not None else None
+    if earlier is not None and earlier.exists():
         try:
-            return load_tokenizer(str(kept))
+            return load_tokenizer(str(earlier))
         except ConfigError:
-            if kept.resolve() != (folder / "tokenizer").resolve() or not config.train:
+            if earlier.resolve() != own.resolve() or not config.train:
                 raise
         if first_process():
-            move_damaged(
-                folder, folder / "tokenizer", "it cannot be read", "it is trained again, from the same captions"
-            )
+            move_damaged(folder, own, "it cannot be read", "it is trained again, from the same captions")
     tokenizer = new_tokenizer(None, config.data.vocab_size, source)
     if first_process() and not config.trainer.fast_dev_run:
-        save_tokenizer(tokenizer, folder / "tokenizer")
+        save_tokenizer(tokenizer, own)
     return tokenizer
 
 
 def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> NWayClip:
-    """The module with the views that its loss reads."""
-    model = config.model
+    """Builds the module with the views that its loss reads."""
+    model, loss_keys = config.model, inspect.signature(make_loss).parameters
+    options = {key: value for key, value in asdict(config.loss).items() if key in loss_keys}
     views = len(plan_views(model.name, model.captions).names)
-    options = {key: value for key, value in asdict(config.loss).items() if key not in NOT_LOSS_ARGUMENTS}
-    loss = make_loss(**options, views=views, batch_size=config.data.batch_size * processes(config), seed=config.seed)
+    batch_size = config.data.batch_size * processes(config.trainer)
+    loss = make_loss(**options, views=views, batch_size=batch_size, seed=config.seed)
     encoder = ViewEncoder(
         plan_views(model.name, model.captions, loss.reads),
         sizes,
@@ -171,18 +189,26 @@ def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> 
         token_select=getattr(model, "token_select", "softmax"),
         eot_select=getattr(model, "eot_select", "argmax"),
     )
-    scale = {"scale_init": config.loss.scale_init, "scale_cap": config.loss.scale_cap}
-    return NWayClip(encoder, loss, config.optimizer, config.schedule, **scale, batch_size=config.data.batch_size)
+    return NWayClip(
+        encoder,
+        loss,
+        config.optimizer,
+        config.schedule,
+        scale_due=config.loss.scale_init == "auto",
+        chosen_cap=config.loss.scale_cap,
+        batch_size=config.data.batch_size,
+        log_every_n_steps=config.trainer.log_every_n_steps,
+    )
 
 
-def special_tokens(tokenizer) -> SpecialTokens:
-    """The ids that towers and translator need to know."""
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+    """Returns the token ids that towers and translator use."""
     return SpecialTokens(tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, len(tokenizer))
 
 
-def processes(config: RunConfig) -> int:
-    """How many processes the run has, as far as the configuration says (`auto`: as many as there are GPUs)."""
-    devices = config.trainer.devices
+def processes(trainer: TrainerConfig) -> int:
+    """Returns how many processes the run has according to the configuration (`auto`: one for each GPU)."""
+    devices = trainer.devices
     if devices in ("auto", -1):
-        devices = 1 if config.trainer.accelerator == "cpu" else max(1, torch.cuda.device_count())
-    return config.trainer.num_nodes * (devices if isinstance(devices, int) else len(devices))
+        devices = 1 if trainer.accelerator == "cpu" else max(1, torch.cuda.device_count())
+    return trainer.num_nodes * (devices if isinstance(devices, int) else len(devices))

@@ -1,21 +1,22 @@
-"""What follows the last step: splits measured with the best weights, the summary, the analysis, the report."""
+"""What follows training: the evaluation with the best weights, the summary, the analysis, the report."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from model.analysis.callbacks import analyse
 from model.analysis.parts import PARTS, AnalysisSettings
-from model.checkpoint.callbacks import RunCheckpoints
 from model.checkpoint.files import BEST, LAST, checkpoint_path, load_weights
-from model.checkpoint.healing import best_is_whole
+from model.checkpoint.healing import best_is_undamaged
 from model.config.compose import config_hash
 from model.config.schema import RunConfig
+from model.data.module import CaptionData
 from model.errors import RunFailed
+from model.failures import draws_report
 from model.interruption import received
 from model.loggers import finish_loggers
 from model.memory import peak_mib
@@ -31,10 +32,11 @@ from model.views.towers import Towers
 
 
 def write_results(session: Session, summary: Summary, make_reference: Callable[[], tuple[Towers, str]]) -> None:
-    """The summary first, then what is made of it: analysis, report, the loggers' pictures, the closing table. For the
-    first process.
+    """Writes the summary, and then the analysis, the report, the pictures of the loggers and the closing table.
+
+    For the first process. make_reference: builds the towers that analysis.cka compares with, and returns their name.
     """
-    config, folder = session.config, session.folder
+    config, folder, data = session.config, session.folder, session.parts.data
     leaves_files = not config.trainer.fast_dev_run
     if config.train and leaves_files:
         (folder / UNFINISHED).touch()
@@ -42,7 +44,7 @@ def write_results(session: Session, summary: Summary, make_reference: Callable[[
     if leaves_files:
         analyse_run(session, make_reference)
     received.raise_if_received()
-    pictures = draw_report(folder) if draws(config) else []
+    pictures = draw_report(folder) if draws_report(config) else []
     held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
     if config.train:
         finish_loggers(config.logger, folder, session.trainer.loggers, held_out, pictures, session.trainer.global_step)
@@ -50,25 +52,19 @@ def write_results(session: Session, summary: Summary, make_reference: Callable[[
     if config.train:
         (folder / UNFINISHED).unlink(missing_ok=True)
     if config.trainer.enable_progress_bar:
-        print_closing(summary, session.data.sizes(), summary.notes["ceiling"])
-
-
-def draws(config: RunConfig) -> bool:
-    """Whether the run ends with a report."""
-    return config.report and not config.trainer.fast_dev_run
+        print_closing(summary, data.sizes(), ceilings(data, config.evaluate))
 
 
 def summarise(session: Session, seconds: float) -> Summary:
-    """Evaluates the splits that are asked for and gathers everything the run has to say."""
-    config, trainer, module = session.config, session.trainer, session.module
-    status = "complete" if not (trainer.should_stop or trainer.interrupted) else "stopped"
-    metrics = module.train_figures() if config.train else {}
+    """Evaluates the splits of `evaluate` and returns the summary. seconds: wall-clock time of training."""
+    config, trainer = session.config, session.trainer
+    status = "stopped" if trainer.should_stop or trainer.interrupted else "complete"
+    metrics = session.parts.module.train_figures() if config.train else {}
     metrics |= {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
     metrics |= last_validation(session) if config.train else {}
     evaluates = bool(config.evaluate) and not config.trainer.fast_dev_run
-    evaluated = take_best_weights(session) if config.train and evaluates else None
+    evaluated = load_best_weights(session) if config.train and evaluates else None
     metrics |= evaluate_splits(session) if evaluates else {}
-    repairs, replaced = read_repairs(session.folder), replaced_rows(session) if config.train else 0
     return Summary(
         folder=session.folder,
         status=status,
@@ -79,34 +75,54 @@ def summarise(session: Session, seconds: float) -> Summary:
         step_seconds=session.clock.median(config.trainer.accumulate_grad_batches),
         peak_memory_mib=peak_mib(),
         objective_name=config.objective,
-        notes={
-            **({"evaluated": evaluated} if evaluated else {}),
-            **({"repairs": repairs} if repairs else {}),
-            **({"replaced_rows": replaced} if replaced else {}),
-            **({"advice": session.view_health.advice if session.view_health else []} if config.train else {}),
-            "views": list(module.encoder.plan.names),
-            "parameters": sum(p.numel() for p in module.parameters()),
-            "batch_size": config.data.batch_size * trainer.world_size,
-            "precision": str(trainer.precision),
-            "samples": session.data.sizes(),
-            "ceiling": {
-                split: session.data.ceiling(split) for split in ("val", *config.evaluate) if session.data.ceiling(split)
-            },
-        },
+        notes=training_notes(session, evaluated) | facts(session),
     )
 
 
+def training_notes(session: Session, evaluated: str | None) -> dict[str, object]:
+    """Returns the entries of summary.json that depend on how training went; most of them are there only if needed.
+
+    evaluated: the checkpoint that was evaluated on the splits of `evaluate`, None without an evaluation.
+    """
+    train = session.config.train
+    repairs, replaced = read_repairs(session.folder), replaced_rows(session) if train else 0
+    optional = {"evaluated": evaluated, "repairs": repairs, "replaced_rows": replaced}
+    notes: dict[str, object] = {name: value for name, value in optional.items() if value}
+    if train:
+        notes["advice"] = session.view_health.advice if session.view_health else []
+    return notes
+
+
+def facts(session: Session) -> dict[str, object]:
+    """Returns the entries of summary.json that hold for the run from its beginning."""
+    module, data, trainer = session.parts.module, session.parts.data, session.trainer
+    return {
+        "views": list(module.encoder.plan.names),
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "batch_size": session.config.data.batch_size * trainer.world_size,
+        "precision": str(trainer.precision),
+        "samples": data.sizes(),
+        "ceiling": ceilings(data, session.config.evaluate),
+    }
+
+
+def ceilings(data: CaptionData, evaluate: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Returns, for val and the splits of `evaluate`, the highest recall that the captions allow, where it is known."""
+    known = {split: data.ceiling(split) for split in ("val", *evaluate)}
+    return {split: ceiling for split, ceiling in known.items() if ceiling}
+
+
 def replaced_rows(session: Session) -> int:
-    """The number of training rows, of all processes, that were replaced because their pictures could no longer be read.
+    """Returns how many training rows, in all processes, were replaced because their pictures could no longer be read.
     The log names the files.
     """
-    counted = torch.tensor(session.data.replaced_rows(), device=session.trainer.strategy.root_device)
+    counted = torch.tensor(session.parts.data.replaced_rows(), device=session.trainer.strategy.root_device)
     return int(session.trainer.strategy.reduce(counted, reduce_op="sum"))
 
 
 def step_counts(session: Session) -> dict[str, int]:
-    """Optimizer steps `attempted`, `applied`, `skipped` and `clipped`, those of the run before it was continued
-    included.
+    """Returns the optimizer steps `attempted`, `applied`, `skipped` and `clipped`, including those before the run was
+    continued.
     """
     attempted = session.trainer.global_step
     counts = session.health.counts if session.health else {}
@@ -120,9 +136,7 @@ def step_counts(session: Session) -> dict[str, int]:
 
 
 def require_steps(session: Session) -> None:
-    """Raises RunFailed where training has applied no optimizer step: the figures would be those of the first
-    weights.
-    """
+    """Raises RunFailed where no optimizer step was applied: the metrics would be those of the initial weights."""
     steps = step_counts(session)
     if not steps["attempted"]:
         raise RunFailed(
@@ -139,55 +153,50 @@ def require_steps(session: Session) -> None:
 
 
 def last_validation(session: Session) -> dict[str, float]:
-    """`val/*` figures of the last validation, as a run continued from its very end does not validate again: from its
-    checkpoint, or, where that is of an earlier version, from metrics.csv.
+    """Returns the val/* metrics of the last validation: from the checkpoint, or from metrics.csv where the checkpoint
+    is of an earlier version. A run that is continued after its last step does not validate again.
     """
-    checkpoints = run_checkpoints(session)
-    if checkpoints is not None and checkpoints.validation:
-        return checkpoints.validation
+    if session.checkpoints is not None and session.checkpoints.validation:
+        return session.checkpoints.validation
     rows = [row for row in read_rows(session.folder / METRICS) if OBJECTIVE in row]
     return {key: float(value) for key, value in rows[-1].items() if key.startswith("val/")} if rows else {}
 
 
-def run_checkpoints(session: Session) -> RunCheckpoints | None:
-    """The callback that writes checkpoints; None where none are written."""
-    return next((callback for callback in session.trainer.callbacks if isinstance(callback, RunCheckpoints)), None)
-
-
 def evaluate_splits(session: Session) -> dict[str, float]:
-    """`<split>/<figure>` of every split of `evaluate`, with the weights that the module has."""
-    figures = {}
-    # Without a fit the data do not know yet which process they are in.
-    session.data.trainer = session.trainer
+    """Returns `<split>/<metric>` for every split of `evaluate`, with the weights that the module has."""
+    metrics: dict[str, float] = {}
+    trainer, module, data = session.trainer, session.parts.module, session.parts.data
+    data.trainer = trainer  # without a fit, Lightning has not set it, and the data ask it for the number of processes
     for split in dict.fromkeys(session.config.evaluate):
-        session.trainer.test(session.module, dataloaders=session.data.eval_dataloader(split), verbose=False)
-        figures |= {f"{split}/{name}": float(value) for name, value in session.trainer.callback_metrics.items()}
-    return figures
+        trainer.test(module, dataloaders=data.eval_dataloader(split), verbose=False)
+        metrics |= {f"{split}/{name}": float(value) for name, value in trainer.callback_metrics.items()}
+    return metrics
 
 
-def take_best_weights(session: Session) -> str:
-    """Gives the module the weights of best.ckpt and returns `best`; where there are none that can be used, it keeps the
-    last ones: `last`.
+def load_best_weights(session: Session) -> str:
+    """Loads the weights of best.ckpt and returns `best`; where there is no usable best.ckpt, the module keeps the last
+    weights, and the function returns `last`.
     """
-    trainer, checkpoints = session.trainer, run_checkpoints(session)
+    trainer, checkpoints = session.trainer, session.checkpoints
     if checkpoints is None:
         return LAST
     instead = "the splits of `evaluate` are measured with the last weights"
-    usable = trainer.is_global_zero and best_is_whole(session.folder, checkpoints.best, instead)
+    usable = trainer.is_global_zero and best_is_undamaged(session.folder, checkpoints.best, instead)
     if not trainer.strategy.broadcast(usable):
         return LAST
-    session.module.load_state_dict(load_weights(checkpoint_path(session.folder, BEST), session.module))
+    module = session.parts.module
+    module.load_state_dict(load_weights(checkpoint_path(session.folder, BEST), module))
     return BEST
 
 
 def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]]) -> None:
-    """analysis.json and what belongs to it. The run is over and its summary written: nothing that happens here can make
-    it a failed one. Raises OSError where the file system takes no more.
+    """Writes analysis.json and the files that belong to it. The summary of the run is already written, so that an error
+    here becomes a warning. Raises OSError where the file system refuses to write.
     """
+    module, data = session.parts.module, session.parts.data
     try:
         settings = analysis_settings(session.config, session.folder)
-        module = session.module
-        analyse(session.trainer, module.encoder, module.loss, session.data, settings, make_reference)
+        analyse(session.trainer, module.encoder, module.loss, data, settings, make_reference)
     except (Exception, KeyboardInterrupt) as error:
         if write_failure(error, session.folder):
             raise

@@ -1,4 +1,4 @@
-"""One message form for bad input: ``key=value is not …; allowed: …``, with the nearest choice where there is one."""
+"""Messages for invalid input, all in one form: ``key=value is not …; allowed: …``, with the nearest choice if any."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from difflib import get_close_matches
 
 
 class ConfigError(ValueError):
-    """A value that the user can correct. The text names the key, the value and what is allowed, in at most two
-    lines.
-    """
+    """An invalid configuration value. The text names the key, the value and what is allowed, in at most two lines."""
 
-    given: tuple[str, str] | None = None
-    """The key and the value, for a value that is not among the choices."""
+    key_and_value: tuple[str, str] | None = None
+    """The key and the value that the user has given, for a value that is not among the choices."""
 
 
 class RunFailed(RuntimeError):
@@ -22,22 +20,22 @@ class RunFailed(RuntimeError):
 
 
 def failure_reason(error: BaseException) -> str:
-    """What a failed run's summary says. The second line of RunFailed is advice, for the command line."""
+    """Returns the reason for summary.json. The second line of RunFailed is advice for the command line: left out."""
     return str(error).partition("\n")[0] if isinstance(error, RunFailed) else f"{type(error).__name__}: {error}"
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or the name of its class where it has no text."""
+    """Returns the first line of an error's text, or the name of its class where it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def not_known(key: str, value: object, allowed: Sequence[object]) -> ConfigError:
-    """The error for a value outside a list of choices; adds "did you mean" when one of them is close."""
+    """Returns the error for a value outside a list of choices; adds "did you mean" when a choice is similar."""
     names = [str(choice) for choice in allowed]
     near = get_close_matches(str(value), names, n=1)
     hint = f"\ndid you mean {key}={near[0]}?" if near else ""
     error = ConfigError(f"{key}={value} is not known; allowed: {', '.join(names)}{hint}")
-    error.given = (key, str(value))
+    error.key_and_value = (key, str(value))
     return error
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,8 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-# The same signal within so many seconds is one signal: a terminal, `timeout` and `torchrun` each send it to the whole
-# group and to the process.
+# The same signal again within this number of seconds counts as one signal: a terminal, `timeout` and `torchrun` send it
+# both to the whole group and to the process.
 SAME_SIGNAL = 1.0
 
 
@@ -23,20 +24,18 @@ class Interrupted(BaseException):
     """A signal asked the process to stop. Like KeyboardInterrupt, it is not caught by `except Exception`."""
 
     def __init__(self, number: int, text: str = "") -> None:
-        """number: of the signal; text: two lines for the user, once it is known where the files are and how to go
-        on.
-        """
+        """number: of the signal; text: two lines for the user, where the files are and how to continue, once known."""
         super().__init__(number, text)
         self.number, self.text = number, text
 
     @property
     def exit_code(self) -> int:
-        """128 + the number of the signal, as shells report it."""
+        """Returns 128 + the number of the signal, as shells do."""
         return 128 + self.number
 
     @property
     def reason(self) -> str:
-        """In words, for summaries."""
+        """Returns the reason for summary.json."""
         return f"interrupted by {signal.Signals(self.number).name}"
 
 
@@ -63,12 +62,12 @@ class ReceivedSignal:
         self._process = os.getpid()
 
     def clear(self) -> None:
-        """Nothing has been received."""
+        """Forgets the signal, and the processes to which signals are passed on."""
         self.number, self.waits, self._process = None, False, os.getpid()
         self.pass_on = lambda number: None
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """The handler of every signal of SIGNALS."""
+        """Handles every signal of SIGNALS."""
         if self.is_worker or os.getpid() != self._process:
             self._handle_as_worker(number)
             return
@@ -83,15 +82,13 @@ class ReceivedSignal:
             os._exit(128 + number)
 
     def raise_if_received(self) -> None:
-        """Raises Interrupted if a signal was received: one that was kept, or one whose exception was swallowed by other
-        code.
-        """
+        """Raises Interrupted if a signal was received: one that waits, or one whose exception other code has caught."""
         if self.number is not None:
             raise Interrupted(self.number)
 
     def _handle_as_worker(self, number: int) -> None:
-        """The first SIGTERM is ignored, because the whole process group may have received it. The parent repeats its
-        own.
+        """Ignores the first SIGTERM, because the whole process group may have received it; the parent sends another one
+        to end its workers.
         """
         if number == signal.SIGTERM and self.number == number:
             os._exit(128 + number)
@@ -102,8 +99,8 @@ received = ReceivedSignal()
 
 
 def is_default(number: int) -> bool:
-    """Whether the signal has its default handler. `nohup` and shells ignore some signals, and a launcher may have
-    installed its own handler.
+    """Returns whether the signal has its default handler. `nohup` and shells ignore some signals, and a launcher may
+    have installed its own handler.
     """
     return signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
 
@@ -117,9 +114,7 @@ def listen() -> dict[int, Any]:
 
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
-    """Installs the handlers within the block. Does nothing if they are already installed, and outside the main
-    thread.
-    """
+    """Installs the handlers within the block. Does nothing outside the main thread, or if they are installed."""
     if threading.current_thread() is not threading.main_thread() or received.listens:
         yield
         return
@@ -133,9 +128,19 @@ def listening() -> Iterator[None]:
         received.listens = False
 
 
+@contextlib.contextmanager
+def exit_when_interrupted() -> Iterator[None]:
+    """Installs the handlers within the block; Interrupted ends the process with the exit code of the signal."""
+    with listening():
+        try:
+            yield
+        except Interrupted as interrupted:
+            sys.exit(interrupted.exit_code)
+
+
 def leave_to_parent(worker: int) -> None:
-    """Called when a DataLoader's worker starts: the worker ignores a signal that is sent to the whole group, and its
-    parent stops it.
+    """Prepares a worker of a DataLoader: it ignores a signal that is sent to the whole group, and its parent stops
+    it.
     """
     received.clear()
     received.is_worker = True

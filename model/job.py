@@ -1,4 +1,6 @@
-"""What Hydra calls: a single run, or a job of a sweep. Heavy packages load once the configuration is right."""
+"""The jobs that Hydra calls: a single run, or a job of a sweep. Heavy packages are imported once the configuration is
+checked.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import traceback
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -23,13 +26,13 @@ from model.record.summary import record_failure
 from model.slurm import restarted_by_slurm
 
 log = logging.getLogger(__name__)
-# What a sweeper gets for a job that failed or measured nothing: the least that an objective can be. NaN would end an
-# Optuna study.
+# The objective of a job that failed or has not measured its objective: the lowest possible value. NaN would end a study
+# of Optuna.
 WORST = 0.0
 
 
 def run_job(composed: DictConfig, folder: Path) -> float | None:
-    """A single run. One that Slurm has started again goes on by itself, as a job of a sweep does."""
+    """Runs a single run and returns its objective. A run that Slurm has restarted continues, like a job of a sweep."""
     config = from_hydra(composed)
     with only_writer(folder, waits=False):
         if restarted_by_slurm() and config.train and config.ckpt_path is None:
@@ -40,12 +43,14 @@ def run_job(composed: DictConfig, folder: Path) -> float | None:
 
 
 def sweep_job(composed: DictConfig, folder: Path) -> float:
-    """A job of a sweep, unless it is done already: a failure is recorded and the other jobs go on."""
-    with ExitStack() as held:
+    """Runs a job of a sweep, unless it is done already, and returns its objective. A failure is recorded, and the sweep
+    continues with the other jobs.
+    """
+    with ExitStack() as lock:
         try:
-            held.enter_context(only_writer(folder, waits=True))
+            lock.enter_context(only_writer(folder, waits=True))
             return finite_objective(unfinished_job(from_hydra(composed), folder, own_folder=True), folder)
-        except UsedFolder:  # nothing may be written there
+        except UsedFolder:  # another job's: nothing may be written there
             raise
         except Exception as raised:
             error = write_failure(raised, folder) or raised
@@ -57,14 +62,14 @@ def sweep_job(composed: DictConfig, folder: Path) -> float:
             )
             if first_process():
                 record_failure(folder, reason)
-            if not board.failed_alike(folder.name):
+            if not board.all_failed(folder.name):
                 raise RunFailed(f"the sweep has ended, as one of its processes failed alone: {reason}") from raised
             return WORST
 
 
 def job_of_a_worker(composed: DictConfig, folder: Path) -> float:
-    """A job of a sweep in a process that a launcher has started. A signal ends the job, and the jobs that the process
-    gets afterwards; the command that the process belongs to decides what becomes of the sweep.
+    """Runs a job of a sweep in a process that a launcher has started. A signal ends the job, and every job that the
+    process gets afterwards; the command that started the launcher ends the sweep.
     """
     if not received.listens:
         listen()
@@ -80,28 +85,29 @@ def job_of_a_worker(composed: DictConfig, folder: Path) -> float:
 
 
 def unfinished_job(config: RunConfig, folder: Path, *, own_folder: bool) -> float:
-    """The objective: recorded, or reached now. The first process decides for all which of the two. own_folder: see
-    `continued`.
+    """Returns the recorded objective of a finished job, or runs the job. The first process decides for all processes.
+
+    own_folder: see `with_newest_checkpoint`.
     """
-    from model.sweep.resume import continued, recorded_metrics
+    from model.sweep.resume import recorded_metrics, with_newest_checkpoint
 
-    def decide() -> dict:
-        done = recorded_metrics(folder, config)
-        if done is not None:
-            return {"done": True, "objective": done.get(config.objective)}
-        return {"done": False, "ckpt_path": continued(folder, config, own_folder=own_folder).ckpt_path}
+    def decide() -> dict[str, Any]:
+        metrics = recorded_metrics(folder, config)
+        if metrics is not None:
+            return {"done": True, "objective": metrics.get(config.objective)}
+        return {"done": False, "ckpt_path": with_newest_checkpoint(folder, config, own_folder=own_folder).ckpt_path}
 
-    decided = board.agree(folder.name, decide)
-    if decided["done"]:
+    decision = board.agree(folder.name, decide)
+    if decision["done"]:
         log.info("job in %s is done already", folder)
-        return math.nan if decided["objective"] is None else decided["objective"]
+        return math.nan if decision["objective"] is None else decision["objective"]
     from model.run import run
 
-    return run(replace(config, ckpt_path=decided["ckpt_path"]), folder).objective
+    return run(replace(config, ckpt_path=decision["ckpt_path"]), folder).objective
 
 
 def finite_objective(value: float | None, folder: Path) -> float:
-    """What a sweeper can work with."""
+    """Returns `value` where it is finite, and otherwise WORST, because a sweeper needs a finite objective."""
     if value is not None and math.isfinite(value):
         return value
     log.warning("job in %s has no objective; it counts as %g", folder, WORST)

@@ -1,7 +1,6 @@
-"""The processes of one run, whatever launcher started them: which one is the first, and how it tells the others what it
-has decided.
+"""The processes of one run, whatever launcher started them: which one is the first, and how it shares its decisions.
 
-torchrun, srun and Lightning (`trainer.devices=2`) start processes. These communicate through a TCPStore of
+torchrun, srun and Lightning (`trainer.devices=2`) start processes. The processes communicate through a TCPStore of
 torch.distributed; they need no process group.
 """
 
@@ -19,26 +18,28 @@ from typing import Any
 from model.errors import RunFailed
 from model.interruption import received
 
-# Tells the processes that Lightning starts where the first one's store is: its port and its process number.
+# Variable for the processes that Lightning starts. It names the store of the first process: its port, the number of the
+# first process in the system, and how many processes the run has.
 STORE = "NWAY_CLIP_STORE"
-# Of Slurm, where a shell was asked for: its variables say nothing about the commands that are typed there.
+# Names of Slurm's interactive jobs. In such a shell, Slurm's variables say nothing about the commands that are typed.
 INTERACTIVE = ("bash", "interactive")
-# The key of where the first process runs: arguments for the others, or the exit code with which it ended before.
+# The key of the first process's folder: arguments for the other processes, or the exit code of a first process that has
+# ended without a folder.
 PLACE = "place"
-# Seconds that a process waits for the others: one which has failed, for them to fail alike, and the first one, for them
-# to learn that it has ended.
-ALIKE = 30.0
-# Seconds between two looks.
+# Seconds that a process waits for the others: a failed process until all have failed, the first process at its end
+# until the others have read what it has published.
+PATIENCE = 30.0
+# Seconds between two checks of the store.
 PAUSE = 0.1
 
 
 def by_torchrun() -> bool:
-    """Whether torchrun has started this process."""
+    """Returns whether torchrun has started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def by_srun() -> bool:
-    """Whether srun has started this process, as Lightning decides it."""
+    """Returns whether srun has started this process, by the same rule as Lightning."""
     return (
         "SLURM_NTASKS" in os.environ
         and "SLURM_PROCID" in os.environ
@@ -47,12 +48,12 @@ def by_srun() -> bool:
 
 
 def by_lightning() -> bool:
-    """Whether the first process of this run is the parent of this process."""
+    """Returns whether Lightning has started this process, as a child of the first process of the run."""
     return f":{os.getppid()}:" in os.environ.get(STORE, "") and os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def rank() -> int:
-    """The number of this process among all of its run; the first is 0."""
+    """Returns the number of this process among the processes of its run; the first process is 0."""
     if by_torchrun() or "RANK" in os.environ:
         return int(os.environ["RANK"])
     if by_srun():
@@ -62,29 +63,27 @@ def rank() -> int:
 
 
 def first_process() -> bool:
-    """Whether this process may change the run's folder: of the processes that train together, one does."""
+    """Returns whether this is the first process of the run, which alone changes the folder of the run."""
     return rank() == 0
 
 
 def launched() -> int | None:
-    """How many processes torchrun or srun has started; None where neither has started this one."""
+    """Returns how many processes torchrun or srun has started; None where neither has started this process."""
     if by_torchrun():
         return int(os.environ["WORLD_SIZE"])
     return int(os.environ["SLURM_NTASKS"]) if by_srun() else None
 
 
 class Board:
-    """Decisions of the first process, by key, for all processes of the run. In a run of one process they are kept in a
-    dictionary.
-    """
+    """Values that the processes of a run share, by key. In a run of one process, a dictionary holds them."""
 
     def __init__(self) -> None:
-        self._told: dict[str, str] = {}
+        self._values: dict[str, str] = {}
         self._store: Any = None
         self._processes = 1
 
-    def open(self) -> bool:
-        """Joins the processes that were started together with this one; whether there are any that have a store."""
+    def join(self) -> bool:
+        """Connects this process to the store of its run; returns whether there is a store."""
         from torch.distributed import PrefixStore, TCPStore
 
         self._processes = launched() or 1
@@ -97,12 +96,13 @@ class Board:
             port, _, self._processes = (int(part) for part in os.environ[STORE].split(":"))
             self._store = TCPStore("127.0.0.1", port, is_master=False)
         if self._store is not None and not first_process():
-            self.tell(f"joined/{rank()}", True)
+            self.publish(f"joined/{rank()}", True)
         return self._store is not None
 
-    def host(self, processes: int) -> None:
-        """For the process from which Lightning starts others: opens a store, with all that was told before. processes:
-        of the run.
+    def open_store(self, processes: int) -> None:
+        """Opens a store with all values published so far, in the process from which Lightning starts the others.
+
+        processes: how many processes the run has.
         """
         from torch.distributed import TCPStore
 
@@ -110,101 +110,107 @@ class Board:
             self._store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
             self._processes = processes
             os.environ[STORE] = f"{self._store.port}:{os.getpid()}:{processes}"
-            for key, value in self._told.items():
+            for key, value in self._values.items():
                 self._store.set(key, value)
 
     def close(self) -> None:
-        """Forgets everything."""
-        self._told, self._store, self._processes = {}, None, 1
+        """Forgets all values and the store."""
+        self._values, self._store, self._processes = {}, None, 1
         os.environ.pop(STORE, None)
 
-    def tell(self, key: str, value: Any) -> None:
-        """Lets every process know `value`, plain data."""
-        self._told[key] = json.dumps(value)
+    def publish(self, key: str, value: Any) -> None:
+        """Makes `value`, plain data, available to every process under `key`."""
+        self._values[key] = json.dumps(value)
         if self._store is not None:
-            self._store.set(key, self._told[key])
+            self._store.set(key, self._values[key])
 
-    def ask(self, key: str) -> Any:
-        """What was told; waits until it is. Raises RuntimeError where the process that has the store has ended. For
-        processes with a store.
+    def wait_for(self, key: str) -> Any:
+        """Returns the value of `key` once it is published. For a process with a store.
+
+        Raises RuntimeError where the process that has opened the store has ended.
         """
-        while not self.knows(key):
+        while not self.has(key):
             time.sleep(PAUSE)
         return json.loads(self._store.get(key))
 
     def agree(self, key: str, decide: Callable[[], Any]) -> Any:
-        """What the first process decides, plain data, in every process. Where `decide` raises an error in the first
-        process, all raise one. Processes without a store, whose variables were set by hand, decide each for itself.
+        """Returns in every process what `decide` returns, plain data, in the first one.
+
+        Where `decide` raises an error in the first process, the others raise RunFailed. Processes without a store,
+        whose variables were set by hand, each call `decide`.
         """
         if first_process():
             try:
                 decision = decide()
             except Exception as error:
-                self.tell(key, {"failed": str(error)})
+                self.publish(key, {"failed": str(error)})
                 raise
-            self.tell(key, {"decided": decision})
+            self.publish(key, {"decided": decision})
             return decision
         if self._store is None:
             return decide()
-        answer = self.ask(key)
+        answer = self.wait_for(key)
         if "failed" in answer:
             raise RunFailed(answer["failed"])
         return answer["decided"]
 
-    def knows(self, key: str) -> bool:
-        """Whether `key` has been told."""
-        return key in self._told or (self._store is not None and self._store.check([key]))
+    def has(self, key: str) -> bool:
+        """Returns whether `key` has been published."""
+        return key in self._values or (self._store is not None and self._store.check([key]))
 
-    def told_by_others(self, key: str) -> Iterator[Any]:
-        """The values that other processes have told so far under the keys `key/<rank>`."""
+    def published_by_others(self, key: str) -> Iterator[Any]:
+        """Yields the values that other processes have published so far under the keys `key/<rank>`."""
         for other in range(self._processes):
-            if other != rank() and self.knows(f"{key}/{other}"):
-                yield self.ask(f"{key}/{other}")
+            if other != rank() and self.has(f"{key}/{other}"):
+                yield self.wait_for(f"{key}/{other}")
 
-    def failed_alike(self, job: str) -> bool:
-        """For a process whose job has failed: whether all others fail in it too, and the next job can begin. One that
-        fails alone has to end, as the others wait for it.
+    def all_failed(self, job: str) -> bool:
+        """Returns whether a job that failed in this process fails in all processes, so that the next job can begin.
+
+        A process that fails alone must end, because the other processes wait for it in the job.
         """
         if self._store is None:
             return True
-        self.tell(f"{job}/failed/{rank()}", True)
-        end = time.monotonic() + ALIKE
-        while (
-            not (alike := all(self.knows(f"{job}/failed/{other}") for other in range(self._processes)))
-            and time.monotonic() < end
-        ):
+        self.publish(f"{job}/failed/{rank()}", True)
+        end = time.monotonic() + PATIENCE
+        keys = [f"{job}/failed/{other}" for other in range(self._processes)]
+        while not all(map(self.has, keys)) and time.monotonic() < end:
             time.sleep(PAUSE)
-        if not alike:
-            self.tell(f"{job}/left", True)
-        return alike and not self.knows(f"{job}/left")
+        if not all(map(self.has, keys)):
+            self.publish(f"{job}/left", True)
+        return not self.has(f"{job}/left")
 
-    def meet(self, exit_codes: Callable[[], list[int | None]]) -> None:
-        """Waits until all processes are here. exit_codes: of the processes that this one has started, None of one that
-        runs. Raises RunFailed where one has ended.
+    def wait_for_all(self, exit_codes: Callable[[], list[int | None]]) -> None:
+        """Waits until all processes have called this method.
+
+        exit_codes: returns the exit codes of the processes that this process has started, None for one that runs.
+        Raises RunFailed where one has ended.
         """
-        self.tell(f"here/{rank()}", True)
-        while not all(self.knows(f"here/{other}") for other in range(self._processes)):
+        self.publish(f"here/{rank()}", True)
+        while not all(self.has(f"here/{other}") for other in range(self._processes)):
             if any(code is not None for code in exit_codes()):
                 raise RunFailed("a process of this run has ended before the training began; its own message says why")
             time.sleep(PAUSE)
 
     def leave(self, exit_code: int) -> None:
-        """The end of this process. The others learn of the first one's end where they do not know yet where it runs,
-        and it waits until they have read what it told them.
+        """Ends the part of this process in the run.
+
+        The first process publishes its exit code where it has not published a folder, and waits until the other
+        processes have read what it published.
         """
         if self._store is None:
             return
         if not first_process():
             with contextlib.suppress(RuntimeError):  # the first process may have ended
-                self.tell(f"left/{rank()}", True)
+                self.publish(f"left/{rank()}", True)
             return
         others = list(range(1, self._processes))
-        if not self.knows(PLACE):
-            self.tell(PLACE, {"exit": exit_code})
-        else:  # the one process of a batch script has the variables of srun too, and nobody beside it
-            others = [other for other in others if self.knows(f"joined/{other}")]
-        end = time.monotonic() + ALIKE
-        while not all(self.knows(f"left/{other}") for other in others) and time.monotonic() < end:
+        if not self.has(PLACE):
+            self.publish(PLACE, {"exit": exit_code})
+        else:  # the single process of a batch script has the variables of srun too, but no other process joins it
+            others = [other for other in others if self.has(f"joined/{other}")]
+        end = time.monotonic() + PATIENCE
+        while not all(self.has(f"left/{other}") for other in others) and time.monotonic() < end:
             time.sleep(PAUSE)
 
 
@@ -212,20 +218,21 @@ board = Board()
 
 
 def slurm_host() -> str:
-    """Where the first task of srun runs: the first of `SLURM_NODELIST`, as in `node[3-5,8]` or `node1 node2`."""
+    """Returns the node of srun's first task: the first of `SLURM_NODELIST`, as in `node[3-5,8]` or `node1 node2`."""
     nodes = os.environ.get("MASTER_ADDR") or os.environ.get("SLURM_NODELIST", "127.0.0.1")
     return re.split(r"[ ,]", re.sub(r"\[(\w+)[^\]]*\]", r"\1", nodes))[0]
 
 
 def slurm_port() -> int:
-    """The same in every task of a job; Lightning takes a number from 15000 for its own."""
+    """Returns a port that is the same in every task of a job. Lightning uses a port from 15000 for its own store."""
     digits = "".join(sign for sign in os.environ.get("SLURM_JOB_ID", "0") if sign.isdigit())
     return 25000 + int(digits[-4:] or "0")
 
 
 def end_with_parent() -> None:
-    """For a process that Lightning has started: it ends when the first process has ended, also while it waits for that
-    in torch. A signal that only this process receives is passed on to the first one.
+    """Makes a process that Lightning has started end when the first process ends, even while it waits in torch.
+
+    A signal that only this process receives is passed on to the first process.
     """
     parent = os.getppid()
     received.pass_on = lambda number: os.kill(parent, number)

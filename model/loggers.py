@@ -1,5 +1,5 @@
-"""The loggers beside metrics.csv, by their name in conf/logger: how one is made, what it gets at the end, how it is
-closed.
+"""The loggers of conf/logger, which a run has beside metrics.csv: how each is built, what it shows at the end of the
+run, how it is closed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ WANDB_ID = "wandb_id"
 
 
 def make_loggers(config: LoggerConfig, folder: Path, steps: int = 0) -> list[Logger]:
-    """The loggers beside metrics.csv. steps: those that a run which goes on has made already. Raises ConfigError where
-    a package is missing.
+    """Returns the loggers beside metrics.csv. steps: optimizer steps before this process, in a continued run.
+
+    Raises ConfigError where a package is missing.
     """
     kind = KINDS.get(config.name)
     if kind is None:
@@ -47,11 +48,10 @@ def finish_loggers(
     pictures: Sequence[Path],
     step: int,
 ) -> None:
-    """Gives every logger what comes at the end of a run: figures of the held-out splits, and the report's pictures (PNG
-    files).
+    """Logs the metrics of the test split and the pictures of the report (PNG files), and closes the loggers.
 
-    What goes wrong is a warning: the run is done, and its files are written. Only an error of the file system is
-    raised.
+    An error becomes a warning, because the run is complete and its files are written. Only an error of the file system
+    is raised.
     """
     try:
         for logger in loggers:
@@ -70,42 +70,44 @@ def finish_loggers(
 
 
 def close_loggers(config: LoggerConfig, *, failed: bool) -> None:
-    """Ends what the next run of this process would otherwise go on with."""
+    """Closes what the next run of this process would otherwise write into."""
     if config.name in KINDS:
         KINDS[config.name].close(failed)
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What there is to know about a logger."""
+    """The functions of one logger."""
 
     make: Callable[[Any, Path, int], Logger]
-    """Configuration, the run's folder, steps already made."""
+    """Builds it from its configuration, the folder of the run, and the optimizer steps before this process."""
     show: Callable[[Any, str, Path, int], None]
-    """Logger, name, PNG file, step."""
+    """Shows a picture: logger, name of the picture, PNG file, optimizer step."""
     close: Callable[[bool], None]
-    """Whether the run failed."""
+    """Closes it; the argument says whether the run failed."""
 
 
 def tensorboard(config: LoggerConfig, folder: Path, steps: int) -> Logger:
-    """Event files in the run's folder. TensorBoard does not show what earlier files have of the steps that are made
-    again.
+    """Writes event files into the folder of the run. TensorBoard hides the rows of earlier files from the step on at
+    which the run continues.
     """
     from pytorch_lightning.loggers import TensorBoardLogger
 
-    purge = {"purge_step": steps + 1} if steps else {}
-    return TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False, **purge)
+    purge_step = steps + 1 if steps else None
+    return TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False, purge_step=purge_step)
 
 
 def show_in_tensorboard(logger: Any, name: str, picture: Path, step: int) -> None:
-    """Among the images; written at once."""
+    """Adds the picture to TensorBoard's images, and writes it at once."""
     with Image.open(picture) as image:
         logger.experiment.add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
     logger.experiment.flush()
 
 
 def wandb(config: WandbConfig, folder: Path, steps: int) -> Logger:
-    """Weights & Biases; the key comes from the environment. A run that is continued in its folder keeps its W&B run."""
+    """Logs to Weights & Biases. The key comes from the environment. A run that is continued in its folder keeps its W&B
+    run.
+    """
     from pytorch_lightning.loggers import WandbLogger
 
     return WandbLogger(
@@ -114,26 +116,26 @@ def wandb(config: WandbConfig, folder: Path, steps: int) -> Logger:
 
 
 def wandb_id(folder: Path) -> str:
-    """The id of the W&B run of `folder`: chosen by the first process when the run begins, and kept in the folder."""
+    """Returns the id of the W&B run of `folder`, which the first process chooses and writes into the folder."""
     from wandb.util import generate_id
 
     path = folder / WANDB_ID
     if path.is_file():
         return path.read_text(encoding="utf-8").strip()
-    chosen = generate_id()
+    new_id = generate_id()
     if first_process():
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, f"{chosen}\n")
-    return chosen
+        write_whole(path, f"{new_id}\n")
+    return new_id
 
 
 def show_in_wandb(logger: Any, name: str, picture: Path, step: int) -> None:
-    """Among the media."""
+    """Adds the picture to the media of the W&B run."""
     logger.log_image(name, [str(picture)], step)
 
 
 def close_wandb(failed: bool) -> None:
-    """Ends the run; the package keeps one open per process, and the next job of a sweep would be written into it."""
+    """Ends the W&B run. The package keeps one run open in each process; the next job of a sweep would write to it."""
     if "wandb" in sys.modules:
         sys.modules["wandb"].finish(exit_code=int(failed))
 

@@ -1,4 +1,4 @@
-"""The largest memory that one run held, also where one process does many runs in turn."""
+"""The peak memory of one run, also where one process does many runs in turn."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
-# What Linux takes for "forget the largest resident size so far".
+# The text that makes Linux reset the peak resident size.
 FORGET_PEAK = "5"
 
 
 def forget_peak() -> None:
-    """What came before no longer counts. Where the system cannot forget (not Linux), the process's whole life
-    counts.
+    """Resets the peak, so that `peak_mib` measures from here. Systems other than Linux cannot reset it: there the peak
+    of the whole process counts.
     """
     gc.collect()
     with contextlib.suppress(OSError):
@@ -28,7 +28,9 @@ def forget_peak() -> None:
 
 
 def peak_mib() -> float:
-    """Since `forget_peak`, in MiB: of the GPU's allocations where there is one, else of the process's resident size."""
+    """Returns the peak since `forget_peak` in MiB: of the GPU's allocations if there is a GPU, otherwise of the
+    process's resident size.
+    """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     with contextlib.suppress(OSError):

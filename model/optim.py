@@ -12,155 +12,162 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from model.config.schema import OptimizerConfig, ScheduleConfig
+from model.config.schema import AdamWConfig, CosineConfig, OptimizerConfig, ScheduleConfig
 from model.errors import ConfigError
 
-# What weight decay would pull away from its meaning: the matrix P starts as, and hovers around, the identity.
+# Matrices without weight decay: P starts as the identity and stays close to it, so that it must not shrink to 0.
 NOT_DECAYED = ("projection.matrix",)
-# Steps from the old rate to the new curve, at least: as many as AdamW's and Lion's mean of gradients remembers (1 / (1
-# - 0.9)).
+# The least number of steps from the old rate to the new curve. AdamW and Lion average gradients over about as many
+# steps, 1 / (1 - 0.9).
 LEAST_APPROACH = 10
 
 
-def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict]:
-    """Matrices and embeddings with weight decay; biases, norms, scales and P without. Frozen parameters are left
-    out.
+def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
+    """Returns one group with weight decay (matrices and embeddings) and one without (biases, norms, scales and P).
+    Frozen parameters are in neither, and an empty group is left out.
     """
     trained = [(name, parameter) for name, parameter in named if parameter.requires_grad]
     decayed = [p for name, p in trained if p.ndim >= 2 and not name.endswith(NOT_DECAYED)]
     others = [p for name, p in trained if p.ndim < 2 or name.endswith(NOT_DECAYED)]
-    groups = ({"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0})
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     return [group for group in groups if group["params"]]
 
 
-def adamw(groups: list[dict], config: OptimizerConfig) -> Optimizer:
-    """AdamW (Loshchilov and Hutter 2019), the vectorised implementation."""
-    return AdamW(groups, lr=config.lr, betas=tuple(config.betas), eps=config.eps, foreach=True)
+def adamw(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
+    """Returns AdamW (Loshchilov and Hutter 2019), the vectorised implementation."""
+    assert isinstance(config, AdamWConfig)
+    return AdamW(groups, lr=config.lr, betas=(config.betas[0], config.betas[1]), eps=config.eps, foreach=True)
 
 
-def lion(groups: list[dict], config: OptimizerConfig) -> Optimizer:
-    """Lion (Chen et al. 2023)."""
-    return Lion(groups, lr=config.lr, betas=tuple(config.betas))
+def lion(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
+    """Returns Lion (Chen et al. 2023)."""
+    return Lion(groups, lr=config.lr, betas=(config.betas[0], config.betas[1]))
 
 
-OPTIMIZERS: dict[str, Callable[[list[dict], OptimizerConfig], Optimizer]] = {"adamw": adamw, "lion": lion}
+OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], OptimizerConfig], Optimizer]] = {"adamw": adamw, "lion": lion}
 
 
 def make_optimizer(module: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """The optimizer of every trained parameter of `module`."""
+    """Returns the optimizer of every trained parameter of `module`."""
     return OPTIMIZERS[config.name](parameter_groups(module.named_parameters(), config.weight_decay), config)
 
 
 class Plateau:
-    """A factor on the learning rate that is cut when the epoch's mean loss stops falling (as torch's ReduceLROnPlateau
-    decides).
+    """A factor on the learning rate that is lowered when the epoch's mean loss stops falling.
+
+    It follows the rule of torch's ReduceLROnPlateau with its default threshold. torch's class sets the rate of the
+    optimizer itself, so that it cannot be one factor under a warm-up.
     """
 
     def __init__(self, factor: float, patience: int) -> None:
+        """factor: multiplies the rate; patience: epochs without a lower loss before that."""
         self.factor, self.patience = factor, patience
-        self.scale, self.best, self.waited = 1.0, math.inf, 0
+        self.scale, self.best, self.bad_epochs = 1.0, math.inf, 0
 
     def end_epoch(self, loss: float) -> None:
-        """`loss`: the epoch's mean."""
+        """Lowers `scale` where `loss`, the mean of the epoch, has not fallen for more than `patience` epochs."""
         if loss < self.best * (1 - 1e-4):
-            self.best, self.waited = loss, 0
+            self.best, self.bad_epochs = loss, 0
             return
-        self.waited += 1
-        if self.waited > self.patience:
-            self.scale, self.waited = self.scale * self.factor, 0
+        self.bad_epochs += 1
+        if self.bad_epochs > self.patience:
+            self.scale, self.bad_epochs = self.scale * self.factor, 0
 
     def state_dict(self) -> dict[str, float]:
-        """Plain numbers."""
-        return {"scale": self.scale, "best": self.best, "waited": self.waited}
+        """Returns plain numbers; `waited` is the key of `bad_epochs` in checkpoints."""
+        return {"scale": self.scale, "best": self.best, "waited": self.bad_epochs}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """What `state_dict` gave."""
-        self.scale, self.best, self.waited = state["scale"], state["best"], int(state["waited"])
+        """Restores what `state_dict` returned."""
+        self.scale, self.best, self.bad_epochs = state["scale"], state["best"], int(state["waited"])
 
 
 @dataclass(frozen=True)
 class Approach:
-    """A straight way from the rate that a run had to the curve of a schedule with another number of steps."""
+    """A linear change from the rate that a run had to the curve of a schedule with another number of steps."""
 
     start: int
-    """Updates of the schedule before the first step of the way."""
+    """Updates of the schedule before its first step."""
     factor: float
-    """On `optimizer.lr`, at the start."""
+    """The factor on `optimizer.lr` at its start."""
     length: int
     """Steps until the curve is reached."""
 
     def factor_at(self, step: int, curve: float) -> float:
-        """The factor at `step`, where the curve has the value `curve`."""
+        """Returns the factor at `step`, where the curve has the value `curve`."""
         share = min(1.0, (step - self.start + 1) / self.length)
         return curve if share == 1.0 else self.factor + (curve - self.factor) * share
 
 
+def decay_of(config: ScheduleConfig, plateau: Plateau | None) -> Callable[[float], float]:
+    """Returns the curve of a schedule after its warm-up: share of the remaining steps (0 to 1) -> factor."""
+    if isinstance(config, CosineConfig):
+        final = config.final
+        return lambda share: final + (1 - final) * (1 + math.cos(math.pi * share)) / 2
+    return lambda share: plateau.scale if plateau else 1.0
+
+
 class Rate:
-    """Step -> factor on `optimizer.lr`. When the number of steps changes, the warm-up stays what it was, and the rate
-    goes to the new curve without a jump.
+    """Step -> factor on `optimizer.lr`. When the number of steps changes in a continued run, the warm-up stays as it
+    was, and the rate changes linearly from its last value to the new curve.
     """
 
     def __init__(self, config: ScheduleConfig, total_steps: float, plateau: Plateau | None) -> None:
-        """total_steps: infinite where it is not known. Raises ConfigError when the schedule needs to know it."""
-        bounded = math.isfinite(total_steps)
-        if not bounded and (config.warmup > 0 or config.name == "cosine"):
+        """total_steps: infinite where it is not known. Raises ConfigError for a schedule that needs to know it."""
+        is_known = math.isfinite(total_steps)
+        if not is_known and (config.warmup > 0 or isinstance(config, CosineConfig)):
             raise ConfigError(
                 f"schedule={config.name} needs the number of steps; allowed: trainer.max_steps or trainer.max_epochs "
                 f"beside it"
             )
-        self.config, self.total_steps, self.plateau = config, total_steps, plateau
-        self.warmup = math.ceil(config.warmup * total_steps) if bounded else 0
+        self.total_steps, self._warmup_share, self._decay = total_steps, config.warmup, decay_of(config, plateau)
+        self.warmup = math.ceil(config.warmup * total_steps) if is_known else 0
         self.approach: Approach | None = None
 
     def factor(self, step: int) -> float:
-        """The factor after `step` updates."""
+        """Returns the factor after `step` updates."""
         curve = self.curve(step)
         return curve if self.approach is None else self.approach.factor_at(step, curve)
 
     def curve(self, step: int) -> float:
-        """What the schedule says for a run that always had this number of steps."""
+        """Returns the factor after `step` updates in a run that had this number of steps from its beginning."""
         if step < self.warmup:
             return (step + 1) / self.warmup
-        if self.config.name == "cosine":
-            done = min(1.0, (step - self.warmup) / max(1, self.total_steps - self.warmup))
-            return self.config.final + (1 - self.config.final) * (1 + math.cos(math.pi * done)) / 2
-        return self.plateau.scale if self.plateau else 1.0
+        return self._decay(min(1.0, (step - self.warmup) / max(1, self.total_steps - self.warmup)))
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return {
-            "total_steps": self.total_steps,
-            "warmup": self.warmup,
-            "approach": asdict(self.approach) if self.approach else None,
-        }
+        """Returns plain numbers."""
+        approach = asdict(self.approach) if self.approach else None
+        return {"total_steps": self.total_steps, "warmup": self.warmup, "approach": approach}
 
-    def go_on(self, state: dict[str, Any], step: int, factor: float) -> bool:
-        """Takes up what `state_dict` gave after `step` updates, when the factor was `factor`. Returns whether the
-        factor is another one now, because the number of steps has changed.
+    def resume(self, state: dict[str, Any], step: int, factor: float) -> bool:
+        """Restores what `state_dict` returned after `step` updates, when the factor was `factor`.
+
+        Returns whether the factor changes with the first step, because the number of steps has changed.
         """
         self.warmup = state["warmup"]
         if state["total_steps"] == self.total_steps:
             self.approach = Approach(**state["approach"]) if state["approach"] else None
             return False
-        left = max(1, self.total_steps - step)
-        share = math.ceil(self.config.warmup * left) if math.isfinite(left) else 0
-        self.approach = (
-            None
-            if math.isclose(self.curve(step), factor)
-            else Approach(step, factor, int(min(left, max(LEAST_APPROACH, share))))
-        )
+        remaining = max(1, self.total_steps - step)
+        share = math.ceil(self._warmup_share * remaining) if math.isfinite(remaining) else 0
+        length = int(min(remaining, max(LEAST_APPROACH, share)))
+        self.approach = None if math.isclose(self.curve(step), factor) else Approach(step, factor, length)
         return self.approach is not None
 
 
 def make_schedule(optimizer: Optimizer, rate: Rate) -> LambdaLR:
-    """One update per optimizer step."""
-    # A function: of other objects torch would keep every attribute in the checkpoint.
+    """Returns torch's schedule for `rate`, with one update per optimizer step."""
+    # A plain function: torch would save every attribute of another callable object in the checkpoint.
     return LambdaLR(optimizer, lambda step: rate.factor(step))
 
 
 def resume_schedule(optimizer: Optimizer, schedule: LambdaLR, rate: Rate, state: dict[str, Any]) -> None:
-    """Takes up the checkpoint's `state` of `rate`, when torch has restored optimizer and schedule."""
+    """Restores the `state` of `rate` from a checkpoint, after torch has restored the optimizer and the schedule."""
     rates = [group["lr"] for group in optimizer.param_groups]
-    if rate.go_on(state, schedule.last_epoch, rates[0] / schedule.base_lrs[0]):
+    if rate.resume(state, schedule.last_epoch, rates[0] / schedule.base_lrs[0]):
         for group, base in zip(optimizer.param_groups, schedule.base_lrs, strict=True):
             group["lr"] = base * rate.factor(schedule.last_epoch)

@@ -1,19 +1,21 @@
-"""What one run works with: the trainer and everything that hangs on it."""
+"""Builds Lightning's Trainer with the callbacks and loggers of one run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, cast
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 
 from model.analysis.callbacks import ValidationAnalysis
+from model.build import Parts
 from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
 from model.checkpoint.early_stopping import EarlyStopping
 from model.checkpoint.on_signal import NoSignals, StopOnSignal
 from model.config.compose import as_dict
-from model.config.schema import RunConfig, TrainerConfig
-from model.data.module import CaptionData
+from model.config.schema import MonitorConfig, RunConfig, TrainerConfig
 from model.errors import ConfigError, first_line, require
 from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback
@@ -21,153 +23,155 @@ from model.health.view_callback import ViewHealthCallback
 from model.interruption import received
 from model.launch import board, by_lightning, by_torchrun, first_process, launched
 from model.loggers import make_loggers
-from model.module import NWayClip
-from model.record.callbacks import JournalCallback, ProgressBar, StepClock
+from model.record.callbacks import MetricsCallback, ProgressBar, StepClock
 from model.record.folder import METRICS
 
-# Keys of conf/trainer that Lightning's Trainer does not know.
+# Keys of conf/trainer that Lightning's Trainer does not have.
 OWN_TRAINER_KEYS = ("name", "checkpoint_every_n_steps", "early_stopping_patience", "matmul_precision")
 
 
 @dataclass
 class Session:
-    """What one run works with."""
+    """A run that is ready to train: its parts, the Trainer, and the callbacks that are read after training."""
 
     config: RunConfig
     folder: Path
-    data: CaptionData
-    module: NWayClip
+    parts: Parts
     trainer: pl.Trainer
     clock: StepClock
     health: GradientHealthCallback | None
     view_health: ViewHealthCallback | None
+    checkpoints: RunCheckpoints | None
 
 
-def make_session(config: RunConfig, folder: Path, data: CaptionData, module: NWayClip, steps: int = 0) -> Session:
-    """Order matters: what records comes before what writes checkpoints. steps: those that a run which goes on has made
-    already.
+def make_session(config: RunConfig, folder: Path, parts: Parts, steps: int = 0) -> Session:
+    """Builds the session of a run in `folder`. steps: optimizer steps before this process, in a continued run.
+
+    Raises ConfigError where the processes that were started do not match the configuration.
     """
-    writes = not config.trainer.fast_dev_run
-    random_state, clock, health, view_health = RandomState(config.seed), StepClock(), None, None
-    callbacks: list[pl.Callback] = [random_state, clock]
+    writes_files = not config.trainer.fast_dev_run
+    clock, random_state = StepClock(), RandomState(config.seed)
+    health = view_health = checkpoints = None
     if config.monitor.enabled:
-        health = GradientHealthCallback(health_settings(config), folder if writes else None)
+        health = GradientHealthCallback(health_settings(config.monitor), folder if writes_files else None)
         view_health = ViewHealthCallback()
-        callbacks += [health, view_health]
-    if config.analysis.geometry or config.analysis.drift:
-        callbacks.append(ValidationAnalysis(geometry=config.analysis.geometry, drift=config.analysis.drift))
-    if writes:
-        callbacks.append(JournalCallback(folder / METRICS, as_dict(config)))
-    if config.trainer.early_stopping_patience is not None:
-        # strict: an epoch in which every step was left out has no loss, which ends no run.
-        patience = config.trainer.early_stopping_patience
-        callbacks.append(
-            EarlyStopping("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False)
-        )
-    if config.trainer.enable_progress_bar:
-        callbacks.append(ProgressBar())
-    checkpoints = None
-    if config.trainer.enable_checkpointing and writes:
+    if config.trainer.enable_checkpointing and writes_files:
         checkpoints = RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, as_dict(config), config.objective)
-    callbacks += [StopOnSignal(checkpoints, random_state), *([checkpoints] if checkpoints else [])]
+    # The callbacks that record come before those that write checkpoints, which hold the state of all of them.
+    callbacks = [random_state, clock, health, view_health, *recording_callbacks(config, folder, writes_files)]
+    callbacks += [StopOnSignal(checkpoints, random_state), checkpoints]
     trainer = pl.Trainer(
         **lightning_arguments(config.trainer),
-        callbacks=callbacks,
-        logger=make_loggers(config.logger, folder, steps) if writes else False,
+        callbacks=[callback for callback in callbacks if callback is not None],
+        logger=make_loggers(config.logger, folder, steps) if writes_files else False,
         plugins=[WholeFileIO()],
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
-    trainer._signal_connector = NoSignals()
+    cast(Any, trainer)._signal_connector = NoSignals()  # Lightning has no argument for it
     check_processes(trainer)
-    lead_further_processes(trainer)
-    return Session(config, folder, data, module, trainer, clock, health, view_health)
+    connect_started_processes(trainer)
+    return Session(config, folder, parts, trainer, clock, health, view_health, checkpoints)
+
+
+def recording_callbacks(config: RunConfig, folder: Path, writes_files: bool) -> list[pl.Callback | None]:
+    """Returns the callbacks that read the figures of a step or a validation; None for one that is switched off."""
+    analysis, trainer = config.analysis, config.trainer
+    measured = ValidationAnalysis(geometry=analysis.geometry, drift=analysis.drift)
+    return [
+        measured if analysis.geometry or analysis.drift else None,
+        MetricsCallback(folder / METRICS, as_dict(config)) if writes_files else None,
+        early_stopping(trainer.early_stopping_patience) if trainer.early_stopping_patience is not None else None,
+        ProgressBar() if trainer.enable_progress_bar else None,
+    ]
+
+
+def early_stopping(patience: int) -> EarlyStopping:
+    """Returns the callback that ends training after `patience` epochs without a lower mean training loss."""
+    # strict=False: an epoch in which every step was skipped has no loss, and does not end the run.
+    return EarlyStopping("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False)
 
 
 def check_processes(trainer: pl.Trainer) -> None:
     """Raises ConfigError where torchrun or srun has started another number of processes than the configuration asks
     for.
     """
-    wanted, found = trainer.num_devices * trainer.num_nodes, launched()
-    # A batch script of Slurm has the variables of srun too, and its one process may well train alone.
-    if found is not None and found != wanted and (by_torchrun() or not first_process()):
+    wanted, started = trainer.num_devices * trainer.num_nodes, launched()
+    # A batch script of Slurm has the variables of srun too, and its single process may train alone.
+    if started is not None and started != wanted and (by_torchrun() or not first_process()):
         problem = (
             f"trainer.devices={trainer.num_devices} on trainer.num_nodes={trainer.num_nodes} is {wanted} "
-            f"processes, but {found} were started"
+            f"processes, but {started} were started"
         )
         raise ConfigError(f"{problem}; allowed: as many devices as processes are started on each node")
 
 
-def lead_further_processes(trainer: pl.Trainer) -> None:
-    """For a run whose further processes Lightning starts. The first process tells them what it knows, passes a signal
-    on, and takes them along at a second one. All meet before torch connects them, as a process that waits in torch
-    cannot be interrupted.
+def connect_started_processes(trainer: pl.Trainer) -> None:
+    """Connects the processes of a run whose further processes Lightning starts; does nothing in other runs.
+
+    The first process publishes its decisions to them, passes a signal on to them, and ends them at a second signal. All
+    processes wait for each other before torch connects them, because a process that waits in torch cannot be
+    interrupted.
     """
     launcher = trainer.strategy.launcher
-    if trainer.world_size == 1 or not hasattr(launcher, "procs"):
+    if trainer.world_size == 1 or not isinstance(launcher, _SubprocessScriptLauncher):
         return
     environment = launcher.cluster_environment
     if not environment.creates_processes_externally:
-        board.host(trainer.world_size)
+        board.open_store(trainer.world_size)
         received.pass_on = launcher.kill
     elif not by_lightning():
         return
-    number_self = environment.set_global_rank  # the last thing that Lightning does before
+    set_global_rank = environment.set_global_rank  # the last method that Lightning calls before torch connects
 
-    def meet(rank: int) -> None:
-        number_self(rank)
-        board.meet(lambda: [process.poll() for process in launcher.procs])
+    def wait_then_connect(rank: int) -> None:
+        set_global_rank(rank)
+        board.wait_for_all(lambda: [process.poll() for process in launcher.procs])
 
-    environment.set_global_rank = meet
+    cast(Any, environment).set_global_rank = wait_then_connect  # of this object only
 
 
 def check_trainer_arguments(trainer: TrainerConfig) -> None:
-    """Raises ConfigError where Lightning can make no such Trainer on this machine, naming the key that is to blame."""
+    """Raises ConfigError where Lightning cannot make this Trainer on this machine; names the key that is the reason."""
     arguments = lightning_arguments(trainer)
     reason = refusal(arguments)
     if reason is None:
         return
+    allowed = "what Lightning's Trainer takes on this machine"
     for key, value in arguments.items():
-        alone = refusal({key: value})
-        if alone is not None:
-            raise ConfigError(
-                f"trainer.{key}={value} cannot be used here ({alone}); allowed: what Lightning's Trainer takes on "
-                f"this machine"
-            )
-    raise ConfigError(
-        f"trainer={trainer.name} cannot be used here ({reason}); allowed: what Lightning's Trainer takes on this "
-        f"machine"
-    )
+        reason_alone = refusal({key: value})
+        if reason_alone is not None:
+            raise ConfigError(f"trainer.{key}={value} cannot be used here ({reason_alone}); allowed: {allowed}")
+    raise ConfigError(f"trainer={trainer.name} cannot be used here ({reason}); allowed: {allowed}")
 
 
-def refusal(arguments: dict) -> str | None:
-    """The first line of the error with which a Trainer of these arguments is refused; None where there is one."""
+def refusal(arguments: dict[str, Any]) -> str | None:
+    """Returns the first line of the error that Lightning raises for these arguments; None where it raises none."""
     try:
         pl.Trainer(**arguments | {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False})
-    except Exception as error:  # Lightning, torch and plugins refuse with errors of many kinds
+    except Exception as error:  # Lightning, torch and plugins raise errors of many types
         return first_line(error)[:200]
     return None
 
 
 def check_interval(session: Session) -> None:
     """Raises ConfigError where trainer.val_check_interval is more batches than an epoch has."""
-    interval, trainer = session.config.trainer.val_check_interval, session.trainer
-    if isinstance(interval, int) and trainer.check_val_every_n_epoch is not None:
-        batches = session.data.source.size("train") // (session.data.batch_size * trainer.world_size)
-        limit = session.config.trainer.limit_train_batches
-        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
-        problem, allowed = (
-            "is more batches than an epoch has",
-            f"1 to {batches}, or any number with trainer.check_val_every_n_epoch=null",
-        )
-        require(interval <= batches, "trainer.val_check_interval", interval, problem, allowed)
+    interval, trainer, data = session.config.trainer.val_check_interval, session.trainer, session.parts.data
+    if not isinstance(interval, int) or trainer.check_val_every_n_epoch is None:
+        return
+    batches = data.source.size("train") // (data.batch_size * trainer.world_size)
+    limit = session.config.trainer.limit_train_batches
+    batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+    allowed = f"1 to {batches}, or any number with trainer.check_val_every_n_epoch=null"
+    problem = "is more batches than an epoch has"
+    require(interval <= batches, "trainer.val_check_interval", interval, problem, allowed)
 
 
-def health_settings(config: RunConfig) -> HealthSettings:
-    """The monitor's own settings: the keys of conf/monitor that it knows."""
-    return HealthSettings(**{field.name: getattr(config.monitor, field.name) for field in fields(HealthSettings)})
+def health_settings(monitor: MonitorConfig) -> HealthSettings:
+    """Returns the settings of the gradient monitor: the keys of conf/monitor that it has."""
+    return HealthSettings(**{field.name: getattr(monitor, field.name) for field in fields(HealthSettings)})
 
 
-def lightning_arguments(trainer: TrainerConfig) -> dict:
-    """What conf/trainer hands to Lightning's Trainer."""
+def lightning_arguments(trainer: TrainerConfig) -> dict[str, Any]:
+    """Returns the keys of conf/trainer that Lightning's Trainer has."""
     return {field.name: getattr(trainer, field.name) for field in fields(trainer) if field.name not in OWN_TRAINER_KEYS}

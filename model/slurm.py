@@ -1,4 +1,4 @@
-"""Jobs of Slurm: whether this process is one, whether it was started again, and how it is."""
+"""Slurm: whether this process belongs to a job, whether the job was restarted, and how to requeue it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from model.launch import INTERACTIVE
 
 
 def in_slurm_job() -> bool:
-    """Whether this process belongs to a job that Slurm can start again; a shell that was asked for is none."""
+    """Returns whether this process belongs to a job that Slurm can restart; an interactive job does not count."""
     return "SLURM_JOB_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in INTERACTIVE
 
 
 def restarted_by_slurm() -> bool:
-    """Whether Slurm has started this job before."""
+    """Returns whether Slurm has restarted this job."""
     return (
         in_slurm_job()
         and os.environ.get("SLURM_RESTART_COUNT", "0").isdigit()
@@ -23,7 +23,7 @@ def restarted_by_slurm() -> bool:
 
 
 def requeue() -> str:
-    """Asks Slurm to start this job again; returns what came of it, in words."""
+    """Asks Slurm to restart this job; returns a sentence with the result."""
     job, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
     name = f"{job}_{task}" if job and task else os.environ["SLURM_JOB_ID"]
     try:

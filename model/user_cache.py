@@ -1,4 +1,4 @@
-"""The folder in which runs keep compiled code and results of examining pictures for later runs. Standard library only."""
+"""The folder of the user that holds compiled code and results of picture checks. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 @cache
 def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/nway-clip`, or `~/.cache/nway-clip` without that variable. Where it cannot be written or belongs
-    to another user: a temporary folder of this process.
+    """Returns `$XDG_CACHE_HOME/nway-clip`, or `~/.cache/nway-clip` without that variable.
+
+    Where that folder is not writable or belongs to another user: a temporary folder of this process.
     """
     try:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nway-clip"
@@ -28,13 +29,13 @@ def cache_folder() -> Path:
 
 @cache
 def temporary_folder() -> Path:
-    """A folder that is removed when this process ends."""
+    """Makes a folder that is removed when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="nway-clip-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def is_private(path: Path) -> bool:
-    """Whether this user owns a file or folder and nobody else can write to it."""
+    """Returns whether this user owns a file or folder and nobody else can write to it."""
     status = path.stat()
     return status.st_uid == os.geteuid() and not status.st_mode & 0o022

@@ -17,7 +17,7 @@ REPORT = ("report=true", "trainer.max_epochs=2")
 
 
 def journal(folder) -> dict[str, list[tuple[int, float]]]:
-    """Column -> its steps and values, of metrics.csv."""
+    """Returns, for each column of metrics.csv, its steps and values."""
     columns: dict[str, list[tuple[int, float]]] = {}
     for row in read_rows(folder / "metrics.csv"):
         for key, value in row.items():
@@ -27,7 +27,7 @@ def journal(folder) -> dict[str, list[tuple[int, float]]]:
 
 
 def held_out(summary) -> dict[str, float]:
-    """What is only known at the end."""
+    """Returns the metrics of the test split, which are known only at the end."""
     return {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
 
 
@@ -52,28 +52,28 @@ def test_tensorboard_has_the_metrics_and_the_pictures(small, tmp_path):
 
 
 def breaks_after(steps, monkeypatch):
-    """Training fails when so many steps are made."""
+    """Makes training fail after `steps` optimizer steps."""
     from model.module import NWayClip
 
     good = NWayClip.training_step
 
     def breaks(self, *batch):
         if self.global_step == steps:
-            raise RuntimeError("cut")
+            raise RuntimeError("interrupted")
         return good(self, *batch)
 
     monkeypatch.setattr(NWayClip, "training_step", breaks)
 
 
-def test_tensorboard_shows_no_row_twice_when_a_run_goes_on(small, tmp_path, monkeypatch):
-    """Five steps are written, the checkpoint has four."""
+def test_tensorboard_shows_no_row_of_a_continued_run_twice(small, tmp_path, monkeypatch):
+    """Five steps are written, and the checkpoint is of step four."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config = ("logger=tensorboard", "trainer.checkpoint_every_n_steps=2", "monitor.every_n_steps=1")
     with monkeypatch.context() as patch:
         breaks_after(5, patch)
-        with pytest.raises(RuntimeError, match="cut"):
+        with pytest.raises(RuntimeError, match="interrupted"):
             run(small(*config), tmp_path)
     assert len(list((tmp_path / "tensorboard").glob("events.*"))) == 1
     run(small(*config, "ckpt_path=last"), tmp_path)
@@ -85,8 +85,9 @@ def test_tensorboard_shows_no_row_twice_when_a_run_goes_on(small, tmp_path, monk
 
 
 def wandb_records(folder, file=None) -> tuple[list[dict], dict, int]:
-    """Rows of history, the configuration, and the exit code, of an offline run's file; None: the only one in the
-    folder.
+    """Returns the rows of the history, the configuration and the exit code of an offline run.
+
+    file: the file of the run, None for the only one in the folder.
     """
     from wandb.proto.wandb_internal_pb2 import Record
     from wandb.sdk.internal.datastore import DataStore
@@ -111,7 +112,7 @@ def wandb_records(folder, file=None) -> tuple[list[dict], dict, int]:
 
 @pytest.fixture
 def offline(monkeypatch):
-    """Nothing said, nothing sent."""
+    """Makes W&B print nothing and send nothing."""
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
@@ -138,7 +139,7 @@ def test_wandb_has_the_metrics_and_the_pictures_of_each_run_of_a_process(small, 
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_keeps_its_wandb_id(small, tmp_path):
+def test_a_continued_run_keeps_its_wandb_id(small, tmp_path):
     """Another folder is another run."""
     pytest.importorskip("wandb")
     config = small("logger=wandb", "logger.offline=true").logger
@@ -150,10 +151,10 @@ def test_a_run_that_goes_on_keeps_its_wandb_id(small, tmp_path):
 
 
 @pytest.mark.slow
-def test_wandb_gets_the_rows_of_a_run_that_goes_on_under_one_id(small, tmp_path, offline, monkeypatch):
+def test_wandb_gets_the_rows_of_a_continued_run_under_one_id(small, tmp_path, offline, monkeypatch):
     with monkeypatch.context() as patch:
         breaks_after(5, patch)
-        with pytest.raises(RuntimeError, match="cut"):
+        with pytest.raises(RuntimeError, match="interrupted"):
             run(small(*offline, "trainer.checkpoint_every_n_steps=2"), tmp_path)
     time.sleep(1.1)  # W&B names its folders by the second
     run(small(*offline, "trainer.checkpoint_every_n_steps=2", "ckpt_path=last"), tmp_path)

@@ -28,7 +28,7 @@ class ValidatedModule(Protocol):
     """The part of `model.module.NWayClip` that ValidationAnalysis uses."""
 
     encoder: ViewEncoder
-    validated: Tensor | None
+    validation_views: Tensor | None
     """(n, N, D): the views of the last validation."""
 
     def record(self, values: dict[str, float]) -> None:
@@ -58,7 +58,7 @@ class ValidationAnalysis(pl.Callback):
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
         validated = cast(ValidatedModule, module)  # Lightning's hook has the type of any module
-        views, names = validated.validated, validated.encoder.plan.names
+        views, names = validated.validation_views, validated.encoder.plan.names
         assert views is not None
         if self.geometry:
             validated.record(geometry_columns(geometry(views, names)))

@@ -43,7 +43,7 @@ def add_flag(command: Command, name: str, value: str) -> None:
         today = flag.translate(value)
     except ValueError:
         raise ConfigError(f"{name}={value} is not a value of this flag; allowed: {flag.allowed}") from None
-    reason = flag.nothing or command.script.unread.get(name)
+    reason = flag.why_none or command.script.unread.get(name)
     if reason:
         command.means_nothing(name, f"now: {reason}")
     else:

@@ -1,5 +1,5 @@
-"""Hydra's side of a sweep: where it writes, and the comparison at its end. Heavy packages load when there is something
-to compare.
+"""Hydra's callback of a sweep: it notes the folder, and compares the jobs at the end. Heavy packages are imported only
+when there is something to compare.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from model.command_line import CommandLine, active_command
 from model.errors import RunFailed
 from model.interruption import received
 from model.launch import PLACE, board, first_process
@@ -25,62 +26,70 @@ log = logging.getLogger(__name__)
 
 
 class SweepComparison(Callback):
-    """hydra.callbacks of conf/train.yaml: compares the jobs of a sweep when all have ended."""
-
-    folder: Path | None = None
-    """Of the sweep that this process runs."""
-    run_folder: Path | None = None
-    """Of the single run."""
-    failure: RunFailed | None = None
-    """Why there is no comparison, where the file system is to blame."""
+    """Compares the jobs of a sweep when all have ended. Hydra builds it, from hydra.callbacks of conf/train.yaml."""
 
     def on_run_start(self, config: DictConfig, **keywords: Any) -> None:
-        """Keeps the folder: Hydra's errors do not always name it."""
-        type(self).run_folder = Path(config.hydra.run.dir)
+        """Notes the folder of a single run, because Hydra's errors do not always name it."""
+        command = active_command()
+        if command is not None:
+            command.run_folder = Path(config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **keywords: Any) -> None:
-        """Keeps the folder, and names it for the further processes, which begin in another second: on the command line,
-        with which Lightning starts them, and on the board.
+        """Notes the folder of the sweep, and passes it on to the further processes of the jobs.
+
+        These processes start in another second, in which the default folder would have another name. Lightning starts
+        its processes with the arguments of this command; others read them from the board.
         """
-        type(self).folder = Path(config.hydra.sweep.dir)
-        named = f'hydra.sweep.dir="{config.hydra.sweep.dir}"'
-        sys.argv.append(named)
-        board.tell(PLACE, {"arguments": [named]})
+        command = active_command()
+        if command is not None:
+            argument = f'hydra.sweep.dir="{config.hydra.sweep.dir}"'
+            command.sweep_folder = Path(config.hydra.sweep.dir)
+            command.argv.append(argument)
+            board.publish(PLACE, {"arguments": [argument]})
         if "joblib" in config.hydra.launcher._target_:
-            lead_workers()
+            pass_signals_to_workers()
 
     def on_multirun_end(self, config: DictConfig, **keywords: Any) -> None:
-        """Not called after an exception: `end_sweep` then writes the comparison."""
+        """Writes the comparison. Hydra does not call it after an exception: then `end_sweep` writes the comparison."""
         received.waits = False
         received.raise_if_received()
         folder = Path(config.hydra.sweep.dir)
         try:
             with as_failures(folder):
-                keep_command(config, folder)
+                write_command(config, folder)
                 if any(folder.glob("*/.hydra")):  # a sweep over no values has no job
                     compare(folder)
-        except RunFailed as failure:  # Hydra would make a warning of it
-            type(self).failure = failure
+        except RunFailed as failure:  # Hydra would print a warning and continue
+            command = active_command()
+            if command is None:
+                raise
+            command.comparison_failure = failure
 
 
-def lead_workers() -> None:
-    """Before joblib starts its workers: a signal is passed on to them, and waits until they have ended their jobs, as
-    joblib would kill them.
+def pass_signals_to_workers() -> None:
+    """Makes this process pass a signal on to joblib's workers and wait until they have ended their jobs, before joblib
+    starts them. joblib itself would kill them.
     """
+
+    def to_workers(number: int) -> None:
+        for worker in multiprocessing.active_children():
+            if worker.pid is not None:
+                os.kill(worker.pid, number)
+
     received.waits = True
-    received.pass_on = lambda number: [os.kill(worker.pid, number) for worker in multiprocessing.active_children()]
+    received.pass_on = to_workers
 
 
-def keep_command(config: DictConfig, folder: Path) -> None:
-    """multirun.yaml, from which the comparison has the sweep's command: Hydra's own sweeper has written it, others do
-    not.
+def write_command(config: DictConfig, folder: Path) -> None:
+    """Writes multirun.yaml, from which the comparison reads the command of the sweep. Hydra's own sweeper has written
+    the file already, other sweepers have not.
     """
     if first_process() and folder.is_dir():
         write_whole(folder / "multirun.yaml", OmegaConf.to_yaml(config))
 
 
 def compare(folder: Path) -> None:
-    """comparison.csv, .md and .png in the sweep's folder, by the first of a job's processes."""
+    """Writes comparison.csv, .md and .png into the folder of the sweep, in the first process."""
     if not first_process():
         return
     from model.report.sweep_report import write_comparison
@@ -88,28 +97,28 @@ def compare(folder: Path) -> None:
     log.info("compared in %s", ", ".join(str(path) for path in write_comparison(folder)))
 
 
-def end_sweep(exit_in_order: bool) -> int:
-    """The exit code of the sweep that this process has run, from its files, as jobs may run elsewhere: 1 when a job
-    failed or did not end, 2 when there is none.
+def end_sweep(command: CommandLine, has_returned: bool) -> int:
+    """Returns the exit code of the sweep of this command: 1 when a job failed or has not ended, 2 when the sweep has no
+    job, 0 without a sweep. It reads the files of the jobs, because jobs may run in other processes.
 
-    exit_in_order: whether Hydra came to its end, and so has written the comparison.
+    has_returned: whether Hydra has returned, and so has called `on_multirun_end`.
     """
     from model.report.sweep_jobs import read_jobs
 
-    folder = SweepComparison.folder
+    folder = command.sweep_folder
     if folder is None or not first_process():
         return 0
     jobs = read_jobs(folder) if os.path.isdir(folder) else []
-    if jobs and not exit_in_order:
-        with suppress(OSError):  # the sweep has ended with an error, which is reported; a full disk can cause both
+    if jobs and not has_returned:
+        with suppress(OSError):  # the error that has ended the sweep is reported; a full disk can cause both
             compare(folder)
-    if SweepComparison.failure is not None:
-        print(SweepComparison.failure, file=sys.stderr)
+    if command.comparison_failure is not None:
+        print(command.comparison_failure, file=sys.stderr)
         return 1
-    if not jobs and exit_in_order:
+    if not jobs and has_returned:
         print("the sweep has no job; allowed: at least one value for every key", file=sys.stderr)
         return 2
-    if exit_in_order and not any(job.ended for job in jobs):
+    if has_returned and not any(job.ended for job in jobs):
         print(
             f"no job of the sweep has ended with figures; {folder / 'comparison.md'} has the reasons", file=sys.stderr
         )

@@ -132,7 +132,7 @@ def test_problems_of_all_files_are_listed(report, tmp_path):
     [
         ("data.val_size=7", "data.val_size=7 is more than there are; allowed: up to "),
         ("data.root=nowhere", "data.root=nowhere is not a folder"),
-        ("data.nothing=1", "data.nothing is not a key here"),
+        ("data.nothing=1", "data.nothing is not a known key"),
         ("data=nothing", "data=nothing is not known"),
         ("-m", "-m is not a setting; allowed: key=value"),
     ],

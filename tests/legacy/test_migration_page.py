@@ -90,7 +90,9 @@ def test_the_table_of_flags_is_that_of_the_code():
     for name, allowed, today in rows:
         flag = ALL_FLAGS[name]
         assert allowed == flag.allowed
-        words = f"nothing: {flag.nothing}" if flag.nothing else flag.today + (f" ({flag.aside})" if flag.aside else "")
+        words = (
+            f"nothing: {flag.why_none}" if flag.why_none else flag.today + (f" ({flag.remark})" if flag.remark else "")
+        )
         assert today.replace("`", "") == words
 
 

@@ -1,4 +1,4 @@
-"""What the tests of damaged files share: a run that was cut, the same run never cut, and ways to damage a file."""
+"""Helpers for the tests of damaged files: a killed run, the same run without a kill, and ways to damage a file."""
 
 from __future__ import annotations
 
@@ -30,45 +30,45 @@ JOB = (
 )
 
 
-def make_whole(place: Path) -> Path:
-    """The folder of the job after an uncut sweep."""
-    (place / "whole" / "job").mkdir(parents=True)
-    assert go_on(place / "whole" / "job") == 0
-    return job_folder(place / "whole", "stock_seed1")
+def uninterrupted_job(place: Path) -> Path:
+    """Runs the sweep without an interruption; returns the folder of its job."""
+    (place / "reference" / "job").mkdir(parents=True)
+    assert run_again(place / "reference" / "job") == 0
+    return job_folder(place / "reference", "stock_seed1")
 
 
-def make_cut(place: Path) -> Path:
-    """The folder of the job after a kill at step 5 of 9: last.ckpt is of step 4, previous.ckpt of step 3."""
-    arguments = ("-m", *SMALL, f"hydra.sweep.dir={place / 'cut'}", *JOB)
-    assert train_until(lambda module: module.global_step == 5, place / "said", *arguments) == -signal.SIGKILL
-    return job_folder(place / "cut", "stock_seed1")
+def killed_job(place: Path) -> Path:
+    """Kills the sweep at step 5 of 9; returns its job's folder. last.ckpt is of step 4, previous.ckpt of step 3."""
+    arguments = ("-m", *SMALL, f"hydra.sweep.dir={place / 'killed'}", *JOB)
+    assert train_until(lambda module: module.global_step == 5, place / "output", *arguments) == -signal.SIGKILL
+    return job_folder(place / "killed", "stock_seed1")
 
 
-def copied(job: Path, place: Path) -> Path:
-    """The job's folder in a copy of its sweep, `sweep` in `place`."""
+def copy_of(job: Path, place: Path) -> Path:
+    """Copies the sweep of the job to `sweep` in `place`; returns the folder of the job in the copy."""
     return job_folder(shutil.copytree(job.parent, place / "sweep"), "stock_seed1")
 
 
-def go_on(job: Path) -> int:
+def run_again(job: Path) -> int:
     """Runs the sweep again; returns its exit code."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.sweep.callback.compare", lambda folder: None)  # painting takes most of the time
+        patch.setattr("model.sweep.callback.compare", lambda folder: None)  # pictures take most of the time
         return sweep_here(job.parents[1], job.parent.name, *JOB)
 
 
 def summary(job: Path) -> dict:
-    """What the job has recorded."""
+    """Returns summary.json of the job."""
     return json.loads((job / "summary.json").read_text())
 
 
 def step(job: Path, name: str) -> int:
-    """Of a checkpoint."""
+    """Returns the number of optimizer steps of a checkpoint."""
     return torch.load(checkpoint_path(job, name), weights_only=True)["global_step"]
 
 
 def differences(job: Path, other: Path) -> list[str]:
-    """What two runs do not have in common, to the last byte and bit. Without train/* figures, which a run continued
-    from its end does not have.
+    """Returns the names of everything that is not bit-identical in two runs. It leaves out the train/* metrics, which a
+    run that is continued after its last step does not have.
     """
     found = [
         name for name in ("metrics.csv", "health.jsonl") if (job / name).read_bytes() != (other / name).read_bytes()
@@ -109,21 +109,21 @@ def flip(path: Path) -> None:
 
 
 def replace_by_folder(path: Path) -> None:
-    """A folder of that name, with a file in it."""
+    """Replaces a file by a folder of the same name, with a file in it."""
     path.unlink()
     path.mkdir()
     (path / "file").touch()
 
 
 def lines_changed(change: Callable[[list[bytes]], list[bytes]]) -> Callable[[Path], None]:
-    """Damage to the lines of a text file."""
+    """Returns a function that damages the lines of a text file."""
     return lambda path: path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
 
 
 DAMAGE: dict[str, Callable[[Path], object]] = {
     "half": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "cut tail": lambda path: path.write_bytes(path.read_bytes()[:-30]),
+    "missing tail": lambda path: path.write_bytes(path.read_bytes()[:-30]),
     "text": lambda path: path.write_text("a text\n"),
     "flipped bit": flip,
     "empty": lambda path: path.write_bytes(b""),
@@ -132,7 +132,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "missing": lambda path: path.unlink(),
     "binary": lambda path: path.write_bytes(b"\x89\xff\xfe\n\x00\x01" * 50),
     "no header": lines_changed(lambda lines: lines[1:]),
-    "cut line": lines_changed(lambda lines: [*lines[:2], lines[2][: len(lines[2]) // 2] + b"\n", *lines[3:]]),
+    "half a line": lines_changed(lambda lines: [*lines[:2], lines[2][: len(lines[2]) // 2] + b"\n", *lines[3:]]),
     "zero bytes": lines_changed(lambda lines: [*lines[:2], bytes(len(lines[2])), *lines[3:]]),
     "not UTF-8": lines_changed(lambda lines: [*lines[:2], b"\xff\xfe" + lines[2], *lines[3:]]),
     "line missing": lines_changed(lambda lines: [*lines[:2], *lines[3:]]),

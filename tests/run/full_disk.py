@@ -1,4 +1,4 @@
-"""What the tests of full disks share: the command, two ways to fill a disk, what is told and what is left."""
+"""Helpers for the tests of full disks: the command, two ways to fill a disk, checks of the message and of the files."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def command(capfd, monkeypatch, tmp_path) -> Callable[..., tuple[int, list[str]]
 
 @contextmanager
 def no_room_for(*parts: str) -> Iterator[None]:
-    """The disk is full for every file with all `parts` in its path: the system's device that is always full stands in
-    for it.
+    """Makes the disk full, within the block, for every file with all `parts` in its path: the system's device that is
+    always full takes its place.
     """
     real = builtins.open
 
@@ -78,13 +78,13 @@ def disk(tmp_path) -> Iterator[Callable[[str], Path]]:
         subprocess.run(["umount", "-l", place], check=True)
 
 
-def assert_told(lines: list[str], *words: str) -> None:
-    """Exactly two lines, with these words."""
+def assert_two_lines(lines: list[str], *words: str) -> None:
+    """Asserts that there are exactly two lines, with these words."""
     text = "\n".join(lines)
     assert len(lines) == 2, text
     assert [word for word in words if word not in text] == [], text
 
 
 def incomplete(folder: Path) -> list[Path]:
-    """Files and folders that were begun."""
+    """Returns the incomplete files and folders."""
     return [path for path in folder.rglob(".*") if path.name not in (".hydra", ".lock", UNFINISHED)]

@@ -1,5 +1,5 @@
-"""What the tests of signals share: the moments of a run, the command that gets a signal at one of them, and what two
-equal runs have in common.
+"""Helpers for the tests of signals: the moments of a run, a command that gets a signal at one of them, and the
+comparison of two runs.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ MEASURED = ("seconds", "step_seconds", "peak_memory_mib")
 
 
 def is_last_checkpoint(_: object, file: Any) -> bool:
-    """Of torch.save's arguments: whether last.ckpt is being written, and not for the first time."""
+    """Returns, for the arguments of torch.save, whether it writes last.ckpt, and not for the first time."""
     path = Path(getattr(file, "name", ""))
     return path.name.startswith(".last.ckpt") and (path.parent / "last.ckpt").is_file()
 
 
-# Moment -> where the function is that runs then, and for which of its calls the signal comes.
+# Moment -> the owner and the name of a function that runs then, and for which of its calls the signal comes.
 MOMENTS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
-    "preparation": ("model.run", "make_data", lambda *_: True),
+    "preparation": ("model.build", "make_data", lambda *_: True),
     "training": (NWayClip, "training_step", lambda module, batch, index: module.global_step == 4),
     "validation": (NWayClip, "validation_step", lambda module, batch, index: (module.current_epoch, index) == (1, 1)),
     "last validation": (
@@ -54,13 +54,13 @@ MOMENTS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
     "analysis": ("model.analysis.parts", "split_retrieval", lambda *_: True),
     "report": ("model.report.page", "write_report", lambda *_: True),
 }
-# What a run needs in order to come to that moment.
+# Arguments with which a run has that moment.
 EXTRA = {"analysis": ("analysis=standard",), "report": ("report=true",)}
 
 
 def at(moment: str, act: Callable[[], object], job: str = "") -> None:
-    """`act` is called once, in the middle of `moment`, in this process; of a sweep, in the job whose folder has `job`
-    in its name.
+    """Makes this process call `act` once, in the middle of `moment`; in a sweep, in the job whose folder has `job` in
+    its name.
     """
     owner, name, due = MOMENTS[moment]
     owner = import_module(owner) if isinstance(owner, str) else owner
@@ -76,8 +76,9 @@ def at(moment: str, act: Callable[[], object], job: str = "") -> None:
 
 
 def begin(prepare: Callable[[], object], output: Path, *arguments: str) -> int:
-    """Starts `prepare` and then `python train.py <arguments>` in a copy of this process. Its stderr goes to `output`,
-    what it prints beside that. Returns the number of the process.
+    """Runs `prepare` and then `python train.py <arguments>` in a copy of this process; returns the number of the copy.
+
+    Its stderr goes to the file `output`, its stdout to a file beside it.
     """
 
     def task() -> None:
@@ -94,13 +95,13 @@ def begin(prepare: Callable[[], object], output: Path, *arguments: str) -> int:
 
 
 def interrupted(moment: str, number: int, output: Path, *arguments: str, job: str = "") -> tuple[int, list[str]]:
-    """The exit code and the lines on stderr of a command that gets a signal in the middle of `moment`."""
+    """Runs a command that gets a signal in the middle of `moment`; returns its exit code and its lines on stderr."""
     process = begin(lambda: at(moment, lambda: os.kill(os.getpid(), number), job), output, *arguments)
     return ended(process), output.read_text().splitlines()
 
 
-def here(*arguments: str) -> int:
-    """The exit code of `python train.py <arguments>` in this process."""
+def run_here(*arguments: str) -> int:
+    """Runs `python train.py <arguments>` in this process and returns the exit code."""
     before = sys.argv
     sys.argv = ["train.py", *arguments]
     try:
@@ -109,16 +110,16 @@ def here(*arguments: str) -> int:
         sys.argv = before
 
 
-def go_on(folder: Path, *arguments: str) -> int:
-    """The exit code of the command that the message asks for: with ckpt_path=last where there is such a checkpoint,
-    else the same one.
+def continue_run(folder: Path, *arguments: str) -> int:
+    """Runs the command that the message of the interruption names, with ckpt_path=last if there is such a checkpoint;
+    returns the exit code.
     """
-    goes_on = checkpoint_path(folder, "last").is_file()
-    return here(*arguments, f"hydra.run.dir={folder}", *(["ckpt_path=last"] if goes_on else []))
+    has_checkpoint = checkpoint_path(folder, "last").is_file()
+    return run_here(*arguments, f"hydra.run.dir={folder}", *(["ckpt_path=last"] if has_checkpoint else []))
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:
-    """Rows, history, weights, the optimizer's state and figures: equal to the last bit."""
+    """Asserts that rows, history, weights, the state of the optimizer and metrics of two runs are bit-identical."""
     for name in ("metrics.csv", "health.jsonl"):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     for name in ("last", "best"):
@@ -137,7 +138,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
 
 
 def differences(one: Any, other: Any, place: str) -> list[str]:
-    """Where two nested structures of tensors and plain values are not the same."""
+    """Returns the places where two nested structures of tensors and plain values differ."""
     if isinstance(one, torch.Tensor):
         return [] if isinstance(other, torch.Tensor) and torch.equal(one, other) else [place]
     if isinstance(one, Mapping):
@@ -157,7 +158,7 @@ def differences(one: Any, other: Any, place: str) -> list[str]:
 
 
 def processes_of_session(session: int) -> list[int]:
-    """Numbers of the processes of a session, those left out that have ended and are not yet waited for."""
+    """Returns the numbers of the processes of a session, without zombies."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -1,4 +1,4 @@
-"""What the tests of sweeps share: the smallest sweep, in this process or another, and what it leaves."""
+"""Helpers for the tests of sweeps: the smallest sweep, in this process or another, and its results."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from model.command import command_line
 from tests.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
-# What may differ between two sweeps of the same jobs.
+# Columns that may differ between two sweeps of the same jobs.
 MEASURED = ("step_seconds", "peak_memory_mib")
 Sweep = Callable[..., int]
-# The last argument of the last sweep's command line, when it had ended.
-TOLD: list[str] = []
 
 
 @pytest.fixture
@@ -37,18 +35,13 @@ def sweep_here(place: Path, folder: str, *arguments: str, options: Sequence[str]
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        patch.setattr(
-            sys,
-            "argv",
-            command := ["train.py", "-m", *options, *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments],
-        )
-        code = command_line()
-        TOLD[:] = command[-1:]
-    return code
+        command = ["train.py", "-m", *options, *SMALL, f"hydra.sweep.dir={folder}", *quiet, *arguments]
+        patch.setattr(sys, "argv", command)
+        return command_line()
 
 
 def sweep_apart(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    """The same in a process of its own."""
+    """Runs the smallest sweep in a process of its own."""
     command = [sys.executable, str(ROOT / "train.py"), "-m", *SMALL, f"hydra.sweep.dir={folder}", *arguments]
     variables = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     return subprocess.run(
@@ -57,19 +50,19 @@ def sweep_apart(folder: Path, *arguments: str, **environment: str) -> subprocess
 
 
 def compared(folder: Path) -> list[dict[str, str]]:
-    """comparison.csv without what a clock or the system's memory decides."""
+    """Returns the rows of comparison.csv without measured times and memory."""
     with open(folder / "comparison.csv", newline="") as file:
         return [{key: value for key, value in row.items() if key not in MEASURED} for row in csv.DictReader(file)]
 
 
 def job_folder(folder: Path, start: str) -> Path:
-    """The one folder of a job whose name starts so."""
+    """Returns the folder of the one job whose name starts with `start`."""
     (found,) = folder.glob(f"{start}*")
     return found
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Bytes and time of change of every file that a run, not Hydra, has written."""
+    """Returns content and time of change of every file that a run, not Hydra, has written."""
     kept = [
         path
         for path in folder.rglob("*")

@@ -1,5 +1,5 @@
-"""One damaged file in the folder of a sweep's job: the next run of the same command mends it or names it, and ends as
-if nothing had been.
+"""One damaged file in the folder of a job of a sweep: the same command repairs the file or names it, and ends with the
+result of an undamaged job.
 """
 
 from __future__ import annotations
@@ -9,26 +9,26 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import some
-from tests.run.damaged import DAMAGE, copied, differences, go_on, make_cut, make_whole, step, summary
+from tests.run.damaged import DAMAGE, copy_of, differences, killed_job, run_again, step, summary, uninterrupted_job
 
-# Of a killed job. The run repeats what came after its checkpoint, so that nothing is lost.
-MENDED = [
+# Damage to a killed job from which nothing is lost: the job repeats the steps after its checkpoint.
+REPAIRED = [
     *(
-        ("checkpoints/last.ckpt", how)
-        for how in ("flipped bit", "half", "zeros", "cut tail", "text", "empty", "folder", "pickle", "missing")
+        ("checkpoints/last.ckpt", damage)
+        for damage in ("flipped bit", "half", "zeros", "missing tail", "text", "empty", "folder", "pickle", "missing")
     ),
-    *(("tokenizer/tokenizer.json", how) for how in ("half", "empty", "binary")),
+    *(("tokenizer/tokenizer.json", damage) for damage in ("half", "empty", "binary")),
     ("tokenizer", "empty folder"),
 ]
-BEST = [("checkpoints/best.ckpt", how) for how in ("flipped bit", "missing", "half", "folder", "empty")]
-# Of a killed job. Rows that only these files had are lost.
+BEST = [("checkpoints/best.ckpt", damage) for damage in ("flipped bit", "missing", "half", "folder", "empty")]
+# Damage to a killed job that loses rows, because only these files have them.
 ROWS = [
     *(
-        ("metrics.csv", how)
-        for how in (
+        ("metrics.csv", damage)
+        for damage in (
             "binary",
             "no header",
-            "cut line",
+            "half a line",
             "zero bytes",
             "not UTF-8",
             "missing",
@@ -38,13 +38,13 @@ ROWS = [
         )
     ),
     *(
-        ("health.jsonl", how)
-        for how in ("cut line", "binary", "zero bytes", "not UTF-8", "missing", "line missing", "empty")
+        ("health.jsonl", damage)
+        for damage in ("half a line", "binary", "zero bytes", "not UTF-8", "missing", "line missing", "empty")
     ),
 ]
-# Written at a run's end: those of an earlier attempt are replaced.
+# Files that are written at the end of a run, in place of those of an earlier attempt.
 REPLACED = [
-    *(("summary.json", how) for how in ("list", "null", "binary", "no metrics", "half")),
+    *(("summary.json", damage) for damage in ("list", "null", "binary", "no metrics", "half")),
     *(
         (name, "binary")
         for name in (
@@ -60,50 +60,50 @@ REPLACED = [
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """The job, never cut."""
-    return make_whole(tmp_path_factory.mktemp("whole"))
+def reference(tmp_path_factory) -> Path:
+    """The folder of a job that was not interrupted."""
+    return uninterrupted_job(tmp_path_factory.mktemp("reference"))
 
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory) -> Path:
-    """The job, killed."""
-    return make_cut(tmp_path_factory.mktemp("cut"))
+    """The folder of a job that was killed."""
+    return killed_job(tmp_path_factory.mktemp("killed"))
 
 
-@pytest.mark.parametrize("case", some(MENDED, 13))
-def test_a_killed_job_with_a_damaged_file_ends_like_one_never_cut(whole, killed, tmp_path, case):
-    (name, how), job = case, copied(killed, tmp_path)
-    DAMAGE[how](job / name)
-    assert go_on(job) == 0
-    assert differences(job, whole) == []
+@pytest.mark.parametrize("case", some(REPAIRED, 13))
+def test_a_killed_job_with_a_damaged_file_ends_like_an_uninterrupted_one(reference, killed, tmp_path, case):
+    (name, damage), job = case, copy_of(killed, tmp_path)
+    DAMAGE[damage](job / name)
+    assert run_again(job) == 0
+    assert differences(job, reference) == []
     (repair,) = summary(job)["repairs"]
     assert repair.startswith(("checkpoints/last.ckpt is ", "tokenizer is damaged"))
     assert summary(job)["evaluated"] == "best"
 
 
 @pytest.mark.parametrize("case", some(BEST, 5))
-def test_a_lost_best_checkpoint_is_written_again_by_the_next_validation(whole, killed, tmp_path, case):
-    (name, how), job = case, copied(killed, tmp_path)
-    DAMAGE[how](job / name)
-    assert go_on(job) == 0
-    assert [found for found in differences(job, whole) if not found.startswith(("best", "test/"))] == []
-    assert step(job, "best") in (6, 9), "of a validation after the cut, at step 5"
+def test_a_lost_best_checkpoint_is_written_again_by_the_next_validation(reference, killed, tmp_path, case):
+    (name, damage), job = case, copy_of(killed, tmp_path)
+    DAMAGE[damage](job / name)
+    assert run_again(job) == 0
+    assert [found for found in differences(job, reference) if not found.startswith(("best", "test/"))] == []
+    assert step(job, "best") in (6, 9), "of a validation after the kill at step 5"
     (repair,) = summary(job)["repairs"]
     assert repair.startswith("checkpoints/best.ckpt is ")
     assert summary(job)["evaluated"] == "best"
 
 
 @pytest.mark.parametrize("case", some(ROWS, 16))
-def test_lost_rows_are_named_and_the_others_written(whole, killed, tmp_path, case):
-    (name, how), job = case, copied(killed, tmp_path)
-    DAMAGE[how](job / name)
-    assert go_on(job) == 0
-    assert set(differences(job, whole)) == {name}
-    kept, wanted = ((folder / name).read_bytes().splitlines() for folder in (job, whole))
-    assert set(kept) < set(wanted), "no row twice, none that the other run does not have"
-    assert kept == [line for line in wanted if line in kept]
-    assert wanted[-5:] == kept[-5:]
+def test_lost_rows_are_named_and_the_others_written(reference, killed, tmp_path, case):
+    (name, damage), job = case, copy_of(killed, tmp_path)
+    DAMAGE[damage](job / name)
+    assert run_again(job) == 0
+    assert set(differences(job, reference)) == {name}
+    lines, all_lines = ((folder / name).read_bytes().splitlines() for folder in (job, reference))
+    assert set(lines) < set(all_lines), "no row twice, none that the other run does not have"
+    assert lines == [line for line in all_lines if line in lines]
+    assert all_lines[-5:] == lines[-5:]
     assert any(
         f"{name} has" in repair and "rows that were written before the checkpoint" in repair
         for repair in summary(job)["repairs"]
@@ -112,31 +112,31 @@ def test_lost_rows_are_named_and_the_others_written(whole, killed, tmp_path, cas
 
 @pytest.mark.parametrize("case", some(REPLACED, 12))
 @pytest.mark.parametrize("state", ["killed", pytest.param("ended", marks=pytest.mark.slow)])
-def test_other_files_are_written_again_or_left_out(whole, killed, tmp_path, case, state):
-    (name, how), job = case, copied(killed if state == "killed" else whole, tmp_path)
+def test_other_files_are_written_again_or_left_out(reference, killed, tmp_path, case, state):
+    (name, damage), job = case, copy_of(killed if state == "killed" else reference, tmp_path)
     (job / name).parent.mkdir(exist_ok=True)
     (job / name).touch()
-    DAMAGE[how](job / name)
-    assert go_on(job) == 0
-    assert differences(job, whole) == []
-    assert go_on(job) == 0
+    DAMAGE[damage](job / name)
+    assert run_again(job) == 0
+    assert differences(job, reference) == []
+    assert run_again(job) == 0
 
 
-@pytest.mark.parametrize("case", some([*BEST, *MENDED, *ROWS], 34))
-def test_an_ended_job_without_its_summary_is_measured_again(whole, tmp_path, case):
-    (name, how), job = case, copied(whole, tmp_path)
+@pytest.mark.parametrize("case", some([*BEST, *REPAIRED, *ROWS], 34))
+def test_an_ended_job_without_its_summary_is_measured_again(reference, tmp_path, case):
+    (name, damage), job = case, copy_of(reference, tmp_path)
     (job / "summary.json").unlink()
-    DAMAGE[how](job / name)
-    assert go_on(job) == 0
+    DAMAGE[damage](job / name)
+    assert run_again(job) == 0
     body = summary(job)
     assert body["status"] == "complete"
     assert body["evaluated"] == ("last" if name.startswith("checkpoints/best") else "best")
     figures = [
         key
-        for key in summary(whole)["metrics"]
+        for key in summary(reference)["metrics"]
         if key.startswith("val/" if body["evaluated"] == "last" else ("val/", "test/"))
     ]
     assert {key: body["metrics"].get(key) for key in figures} == {
-        key: summary(whole)["metrics"][key] for key in figures
+        key: summary(reference)["metrics"][key] for key in figures
     }
     assert body["repairs"]

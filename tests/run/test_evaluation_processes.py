@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 
-from model.build import make_data, make_module
+from model.build import build_parts
 from model.ending import evaluate_splits
 from model.session import make_session
-from model.views.backbone_sizes import resolved_sizes
 from tests.conftest import SMALL, compose_run
 from tests.forked import together
 
@@ -41,9 +40,7 @@ def figures_of(processes: int, size: int, losses: Sequence[str], folder: Path) -
         for loss in losses:
             config = compose_run(*shared, f"loss={loss}")
             pl.seed_everything(1, verbose=False)
-            sizes = resolved_sizes(config.backbone)
-            data = make_data(config, sizes, folder, None)
-            session = make_session(config, folder, data, make_module(config, sizes, data))
+            session = make_session(config, folder, build_parts(config, folder, None))
             found[loss] = evaluate_splits(session)
         if session.trainer.is_global_zero:
             (folder / "figures.json").write_text(json.dumps(found))

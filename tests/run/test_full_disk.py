@@ -1,5 +1,5 @@
-"""A disk that is full, or a folder that cannot be written to: two lines with the file and the bytes, nothing
-incomplete, and the run goes on.
+"""A disk that is full, or a folder that is not writable: two lines with the file and the bytes, no incomplete file, and
+the same command continues the run.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from model.record.files import append, write_whole
 from model.record.summary import read_summary
 from model.report import __main__ as report_command
 from tests.conftest import some
-from tests.run.full_disk import FULL, assert_told, command, disk, incomplete, no_room_for
+from tests.run.full_disk import FULL, assert_two_lines, command, disk, incomplete, no_room_for
 from tests.run.test_run import assert_same_run
 
 __all__ = ["command", "disk"]
 
 
-def test_a_run_that_fills_the_disk_goes_on_when_there_is_room(command, disk, tmp_path):
+def test_a_run_that_fills_the_disk_continues_when_there_is_room(command, disk, tmp_path):
     """Room for two checkpoints: the third one, of the second epoch, does not fit beside the first two."""
     assert command(folder=tmp_path / "whole") == (0, [])
     size = checkpoint_path(tmp_path / "whole", "last").stat().st_size
-    cut = disk(f"size={2 * size + 200_000}") / "run"
-    code, lines = command(folder=cut)
-    kept = {path.name: path.read_bytes() for path in (cut / "checkpoints").iterdir()}
+    folder = disk(f"size={2 * size + 200_000}") / "run"
+    code, lines = command(folder=folder)
+    kept = {path.name: path.read_bytes() for path in (folder / "checkpoints").iterdir()}
     assert code == 1
-    assert_told(lines, str(cut / "checkpoints"), FULL, "make room", "ckpt_path=last")
+    assert_two_lines(lines, str(folder / "checkpoints"), FULL, "make room", "ckpt_path=last")
     wanted, free = (
         int(figure.replace(",", ""))
         for figure in re.search(r"([\d,]+) bytes were to be written, ([\d,]+) bytes", lines[0]).groups()
     )
     assert wanted == pytest.approx(size, rel=0.01)
-    assert free == pytest.approx(shutil.disk_usage(cut).free, abs=16384), "summary.json has been written since"
+    assert free == pytest.approx(shutil.disk_usage(folder).free, abs=16384), "summary.json has been written since"
     assert sorted(kept) == ["best.ckpt", "last.ckpt"]
-    assert incomplete(cut) == []
-    summary = json.loads((cut / "summary.json").read_text())
+    assert incomplete(folder) == []
+    summary = json.loads((folder / "summary.json").read_text())
     assert (summary["status"], summary["reason"].partition(" (")[0]) == ("failed", lines[0].partition(" (")[0])
     disk("size=100m")
-    assert command("ckpt_path=last", folder=cut) == (0, [])
-    assert_same_run(tmp_path / "whole", cut)
+    assert command("ckpt_path=last", folder=folder) == (0, [])
+    assert_same_run(tmp_path / "whole", folder)
 
 
 FILES = [
@@ -67,24 +67,24 @@ FILES = [
 
 
 @pytest.mark.parametrize("case", some(FILES, 20))
-def test_whatever_file_does_not_fit_is_named(command, tmp_path, case):
-    """What comes after a run's end leaves it complete. With room, the command goes on to the end."""
+def test_a_file_that_does_not_fit_is_named(command, tmp_path, case):
+    """A file that is written after training leaves the run complete. With room, the same command ends the run."""
     part, extra = case
     with no_room_for(part):
         code, lines = command(*extra, folder=tmp_path / "run")
     assert code == 1
     named = (
         ("a file in",) if part == "tensorboard" else (part.strip("./"), "bytes were to be written")
-    )  # that package tells no file
-    assert_told(lines, *named, FULL, "bytes are free", "make room")
+    )  # the package does not name the file
+    assert_two_lines(lines, *named, FULL, "bytes are free", "make room")
     assert incomplete(tmp_path / "run") == []
     after = FILES.index(case) > FILES.index((".summary.json", ()))
     assert read_summary(tmp_path / "run").get("status") == (
         None if part == ".summary.json" else "complete" if after else "failed"
     )
-    begun = checkpoint_path(tmp_path / "run", "last").is_file()
-    assert ("ckpt_path=last" in lines[1]) == begun
-    assert command(*extra, *(["ckpt_path=last"] if begun else []), folder=tmp_path / "run") == (0, [])
+    has_checkpoint = checkpoint_path(tmp_path / "run", "last").is_file()
+    assert ("ckpt_path=last" in lines[1]) == has_checkpoint
+    assert command(*extra, *(["ckpt_path=last"] if has_checkpoint else []), folder=tmp_path / "run") == (0, [])
     assert incomplete(tmp_path / "run") == []
 
 
@@ -93,7 +93,7 @@ def test_a_tokeniser_that_does_not_fit_is_removed(command, disk):
     folder = disk("size=24k") / "run"
     code, lines = command(folder=folder)
     assert code == 1
-    assert_told(lines, str(folder / "tokenizer"), FULL, "bytes are free", "make room")
+    assert_two_lines(lines, str(folder / "tokenizer"), FULL, "bytes are free", "make room")
     assert not (folder / "tokenizer").exists()
     assert incomplete(folder) == []
 
@@ -104,7 +104,7 @@ def test_a_disk_without_any_room_brings_no_further_errors(command, tmp_path):
     with no_room_for("metrics.csv"), no_room_for("summary.json"), no_room_for("report/"):
         code, lines = command("report=true", folder=tmp_path / "run")
     assert code == 1
-    assert_told(lines, "metrics.csv", FULL)
+    assert_two_lines(lines, "metrics.csv", FULL)
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
@@ -127,42 +127,42 @@ def test_a_folder_that_cannot_be_made_is_a_mistake(command, disk, tmp_path, kind
         "name too long": errno.ENAMETOOLONG,
         "read only": errno.EROFS,
     }
-    assert_told(lines, str(folders[kind]), os.strerror(reasons.get(kind, errno.ENOSPC)), "bytes are free")
+    assert_two_lines(lines, str(folders[kind]), os.strerror(reasons.get(kind, errno.ENOSPC)), "bytes are free")
 
 
-def test_a_report_that_does_not_fit_is_told(command, capfd, tmp_path, monkeypatch):
+def test_a_report_that_does_not_fit_is_named(command, capfd, tmp_path, monkeypatch):
     assert command("trainer.max_epochs=1", folder=tmp_path / "run") == (0, [])
     monkeypatch.setattr("model.report.page.draw", lambda run: ({}, []))  # pictures take seconds
     with no_room_for(".index.html"):
         assert report_command.main([str(tmp_path / "run")]) == 1
-    assert_told(capfd.readouterr().err.splitlines(), str(tmp_path / "run" / "report" / "index.html"), FULL)
+    assert_two_lines(capfd.readouterr().err.splitlines(), str(tmp_path / "run" / "report" / "index.html"), FULL)
 
 
-def test_an_older_file_stays_whole_where_a_new_one_or_an_addition_does_not_fit(tmp_path):
-    """A limit on the size of files cuts the writing in the middle, as a full disk does."""
-    whole, grown = tmp_path / "whole", tmp_path / "grown"
-    write_whole(whole, "earlier")
+def test_an_older_file_stays_complete_where_a_new_one_or_an_addition_does_not_fit(tmp_path):
+    """A limit on the size of files ends the write in the middle, as a full disk does."""
+    old, grown = tmp_path / "whole", tmp_path / "grown"
+    write_whole(old, "earlier")
     write_whole(grown, "x" * 900)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(NotWritten) as one:
-            write_whole(whole, "y" * 2000)
+            write_whole(old, "y" * 2000)
         with pytest.raises(NotWritten) as other:
             append(grown, "y" * 200)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [(error.value.errno, error.value.filename, error.value.size) for error in (one, other)] == [
-        (errno.EFBIG, str(whole), 2000),
+        (errno.EFBIG, str(old), 2000),
         (errno.EFBIG, str(grown), 200),
     ]
-    assert (whole.read_text(), grown.read_text()) == ("earlier", "x" * 900)
+    assert (old.read_text(), grown.read_text()) == ("earlier", "x" * 900)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grown", "whole"]
 
 
-def test_errors_of_other_kinds_are_not_taken_for_the_disk(tmp_path):
-    """A file that is missing, one of the data that may not be read, a mistake in the configuration that an error of the
-    disk is behind.
+def test_other_errors_are_not_reported_as_those_of_the_disk(tmp_path):
+    """A missing file, a file of the data that may not be read, and a mistake in the configuration whose cause is an
+    error of the disk.
     """
     mistake = ConfigError("data.root")
     mistake.__cause__ = OSError(errno.ENOSPC, FULL)

@@ -1,6 +1,4 @@
-"""Signals: at any moment a run ends in order, says how to go on, and then reaches what it would have reached without a
-signal.
-"""
+"""Signals: at any moment a run saves, says how to continue, and then ends with the result of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -26,16 +24,16 @@ from tests.run.interrupting import (
     assert_equal_runs,
     at,
     begin,
-    go_on,
-    here,
+    continue_run,
     interrupted,
     processes_of_session,
+    run_here,
 )
 from tests.run.sweeps import compared, job_folder
 
 NAMES = {number: number.name for number in SIGNALS}
 AFTER_THE_RUN = ("analysis", "report")
-# Optimizer steps in last.ckpt after a signal at that moment: none that was made is lost.
+# Optimizer steps in last.ckpt after a signal at that moment: no step is lost.
 STEPS = {"training": 5, "validation": 6, "last validation": 9, "saving": 6, "evaluation": 9, "analysis": 9, "report": 9}
 WORKERS = ("data.num_workers=2",)
 CASES = [(moment, number) for moment in MOMENTS for number in SIGNALS]
@@ -55,15 +53,15 @@ def _outside_slurm(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Callable[..., Path]:
-    """`whole("report=true")` -> the folder of such a run that no signal has cut; made once."""
-    made: dict[tuple[str, ...], Path] = {}
+def reference(tmp_path_factory) -> Callable[..., Path]:
+    """`reference("report=true")` -> the folder of such a run without a signal; each is run once."""
+    folders: dict[tuple[str, ...], Path] = {}
 
     def run_of(*extra: str) -> Path:
-        if extra not in made:
-            made[extra] = tmp_path_factory.mktemp("whole") / "run"
-            assert here(*RUN, *extra, f"hydra.run.dir={made[extra]}") == 0
-        return made[extra]
+        if extra not in folders:
+            folders[extra] = tmp_path_factory.mktemp("reference") / "run"
+            assert run_here(*RUN, *extra, f"hydra.run.dir={folders[extra]}") == 0
+        return folders[extra]
 
     return run_of
 
@@ -75,51 +73,51 @@ def whole(tmp_path_factory) -> Callable[..., Path]:
         for case in CASES
     ],
 )
-def test_a_run_ends_in_order_and_goes_on_as_if_no_signal_had_come(whole, tmp_path, moment, number):
-    extra, cut = EXTRA.get(moment, ()), tmp_path / "cut"
+def test_a_run_saves_and_continues_as_without_a_signal(reference, tmp_path, moment, number):
+    extra, folder = EXTRA.get(moment, ()), tmp_path / "folder"
     arguments = (*RUN, *extra)
-    code, lines = interrupted(moment, number, tmp_path / "said", *arguments, f"hydra.run.dir={cut}")
+    code, lines = interrupted(moment, number, tmp_path / "output", *arguments, f"hydra.run.dir={folder}")
     assert code == 128 + number, lines
     assert len(lines) == 2, lines
-    assert str(cut) in lines[0]
-    last = checkpoint_path(cut, "last")
+    assert str(folder) in lines[0]
+    last = checkpoint_path(folder, "last")
     assert last.is_file() == (moment != "preparation")
     assert moment == "preparation" or torch.load(last, weights_only=True)["global_step"] == STEPS[moment]
     assert ("ckpt_path=last" in lines[1]) == (moment != "preparation")
-    assert read_summary(cut)["status"] == ("complete" if moment in AFTER_THE_RUN else "interrupted")
-    assert [path for path in cut.rglob(".*") if path.name not in (".hydra", ".lock", UNFINISHED)] == [], (
-        "nothing is left that was begun"
+    assert read_summary(folder)["status"] == ("complete" if moment in AFTER_THE_RUN else "interrupted")
+    assert [path for path in folder.rglob(".*") if path.name not in (".hydra", ".lock", UNFINISHED)] == [], (
+        "no incomplete file is left"
     )
-    assert go_on(cut, *arguments) == 0
-    assert_equal_runs(whole(*extra), cut)
-    assert not (cut / UNFINISHED).exists()
+    assert continue_run(folder, *arguments) == 0
+    assert_equal_runs(reference(*extra), folder)
+    assert not (folder / UNFINISHED).exists()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_workers_too_leaves_no_process_behind(whole, tmp_path, number):
+def test_a_signal_to_the_workers_too_leaves_no_process_behind(reference, tmp_path, number):
     """Ctrl-C in a terminal, or a scheduler that ends a job, sends it to every process of the group."""
-    cut = tmp_path / "cut"
+    folder = tmp_path / "folder"
 
     def prepare() -> None:
         os.setsid()
         at("training", lambda: os.killpg(0, number))
 
-    process = begin(prepare, tmp_path / "said", *RUN, *WORKERS, f"hydra.run.dir={cut}")
-    assert ended(process) == 128 + number, (tmp_path / "said").read_text()
-    assert len((tmp_path / "said").read_text().splitlines()) == 2
+    process = begin(prepare, tmp_path / "output", *RUN, *WORKERS, f"hydra.run.dir={folder}")
+    assert ended(process) == 128 + number, (tmp_path / "output").read_text()
+    assert len((tmp_path / "output").read_text().splitlines()) == 2
     until = time.monotonic() + 10
     while processes_of_session(process) and time.monotonic() < until:
         time.sleep(0.1)
     assert processes_of_session(process) == []
-    assert go_on(cut, *RUN, *WORKERS) == 0
-    assert_equal_runs(whole(*WORKERS), cut)
+    assert continue_run(folder, *RUN, *WORKERS) == 0
+    assert_equal_runs(reference(*WORKERS), folder)
 
 
 @pytest.mark.slow
-def test_a_second_interrupt_ends_a_step_that_hangs(whole, tmp_path):
+def test_a_second_interrupt_ends_a_step_that_hangs(reference, tmp_path):
     """The first one waits for the step; the checkpoint of the epoch before stays."""
-    cut, hangs = tmp_path / "cut", tmp_path / "hangs"
+    folder, hangs = tmp_path / "folder", tmp_path / "hangs"
 
     def hang() -> None:
         os.kill(os.getpid(), signal.SIGINT)
@@ -127,7 +125,7 @@ def test_a_second_interrupt_ends_a_step_that_hangs(whole, tmp_path):
         for _ in range(300):
             time.sleep(0.1)
 
-    process = begin(lambda: at("training", hang), tmp_path / "said", *RUN, f"hydra.run.dir={cut}")
+    process = begin(lambda: at("training", hang), tmp_path / "output", *RUN, f"hydra.run.dir={folder}")
     until = time.monotonic() + 60
     while not hangs.exists() and time.monotonic() < until:
         time.sleep(0.05)
@@ -137,21 +135,21 @@ def test_a_second_interrupt_ends_a_step_that_hangs(whole, tmp_path):
     code = ended(process)
     assert time.monotonic() - began < 5
     assert code in (128 + signal.SIGINT, -signal.SIGINT)
-    assert go_on(cut, *RUN) == 0
-    assert_equal_runs(whole(), cut)
+    assert continue_run(folder, *RUN) == 0
+    assert_equal_runs(reference(), folder)
 
 
 @pytest.mark.slow
-def test_a_hangup_that_was_ignored_before_the_start_is_ignored(whole, tmp_path):
+def test_a_hangup_that_was_ignored_before_the_start_is_ignored(reference, tmp_path):
     """As nohup does."""
-    cut = tmp_path / "cut"
+    folder = tmp_path / "folder"
 
     def prepare() -> None:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         at("training", lambda: os.kill(os.getpid(), signal.SIGHUP))
 
-    assert ended(begin(prepare, tmp_path / "said", *RUN, f"hydra.run.dir={cut}")) == 0
-    assert_equal_runs(whole(), cut)
+    assert ended(begin(prepare, tmp_path / "output", *RUN, f"hydra.run.dir={folder}")) == 0
+    assert_equal_runs(reference(), folder)
 
 
 SWEEP = (
@@ -164,25 +162,25 @@ SWEEP = (
     "loss=stock",
     "seed=1,2,3",
 )
-CUT_SWEEPS = [
+SWEEP_CASES = [
     *(("training", number) for number in SIGNALS),
     *((moment, signal.SIGTERM) for moment in ("preparation", "evaluation", "report")),
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CUT_SWEEPS, ids=lambda case: f"{case[0]}-{NAMES[case[1]]}")
-def test_a_sweep_compares_what_is_there_and_goes_on(tmp_path, case):
+@pytest.mark.parametrize("case", SWEEP_CASES, ids=lambda case: f"{case[0]}-{NAMES[case[1]]}")
+def test_a_sweep_compares_the_finished_jobs_and_continues(tmp_path, case):
     moment, number = case
     command = (*SWEEP, *EXTRA.get(moment, ()))
-    cut, whole = tmp_path / "cut", tmp_path / "whole"
-    code, lines = interrupted(moment, number, tmp_path / "said", *command, f"hydra.sweep.dir={cut}", job="_seed2_")
+    folder, reference = tmp_path / "folder", tmp_path / "reference"
+    code, lines = interrupted(moment, number, tmp_path / "output", *command, f"hydra.sweep.dir={folder}", job="_seed2_")
     assert code == 128 + number, lines
     assert len(lines) == 2, lines
-    assert compared(cut)[0]["seeds"] == ("1 2" if moment in AFTER_THE_RUN else "1")
-    assert not list(cut.glob("*_seed3_*")), "the third job has not begun"
-    for folder in (cut, whole):
-        assert here(*command, f"hydra.sweep.dir={folder}") == 0
-    assert compared(cut) == compared(whole)
+    assert compared(folder)[0]["seeds"] == ("1 2" if moment in AFTER_THE_RUN else "1")
+    assert not list(folder.glob("*_seed3_*")), "the third job has not begun"
+    for place in (folder, reference):
+        assert run_here(*command, f"hydra.sweep.dir={place}") == 0
+    assert compared(folder) == compared(reference)
     for seed in (1, 2, 3):
-        assert_equal_runs(*(job_folder(folder, f"stock_seed{seed}") for folder in (whole, cut)))
+        assert_equal_runs(*(job_folder(place, f"stock_seed{seed}") for place in (reference, folder)))

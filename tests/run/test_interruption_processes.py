@@ -1,5 +1,5 @@
-"""Signals in a run of two processes: whichever gets one, both end after the same step, and the run goes on as if no
-signal had come.
+"""Signals in a run of two processes: whichever gets one, both end after the same step, and the run continues with the
+result of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CASES = list(product(("training", "last validation", "evaluation"), (signal.SIGT
 def train_together(
     folder: Path, code: int, *arguments: str, moment: str = "", number: int = 0, ranks: tuple[int, ...] = ()
 ) -> None:
-    """Two processes that run the command, of which those of `ranks` get the signal; raises AssertionError unless both
+    """Runs the command in two processes, of which those of `ranks` get the signal; raises AssertionError unless both
     end with `code`.
     """
 
@@ -50,9 +50,9 @@ def train_together(
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    """The folder of a run that no signal has cut."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
+def reference(tmp_path_factory) -> Path:
+    """The folder of a run without a signal."""
+    folder = tmp_path_factory.mktemp("reference") / "run"
     train_together(folder, 0)
     return folder
 
@@ -64,10 +64,10 @@ def whole(tmp_path_factory) -> Path:
         for case in CASES
     ],
 )
-def test_both_processes_end_in_order_and_go_on(whole, tmp_path, moment, number, who):
-    cut = tmp_path / "cut"
-    train_together(cut, 128 + number, moment=moment, number=number, ranks=WHO[who])
-    assert read_summary(cut)["status"] == "interrupted"
-    assert checkpoint_path(cut, "last").is_file()
-    train_together(cut, 0, "ckpt_path=last")
-    assert_equal_runs(whole, cut)
+def test_both_processes_save_and_continue(reference, tmp_path, moment, number, who):
+    folder = tmp_path / "folder"
+    train_together(folder, 128 + number, moment=moment, number=number, ranks=WHO[who])
+    assert read_summary(folder)["status"] == "interrupted"
+    assert checkpoint_path(folder, "last").is_file()
+    train_together(folder, 0, "ckpt_path=last")
+    assert_equal_runs(reference, folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# A process of its own: what earlier tests have left would be freed at any time.
+# A process of its own: memory of earlier tests could be freed at any time.
 PROGRAM = """
 import json
 import numpy as np
@@ -29,9 +29,9 @@ print(json.dumps(figures))
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can forget a peak")
-def test_a_peak_is_forgotten_with_what_made_it():
-    """400 MiB held, then 100: the second figure is of the second only."""
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can reset a peak")
+def test_a_peak_does_not_count_after_a_reset():
+    """400 MiB, then 100: the second peak is that of the second array alone."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
     )

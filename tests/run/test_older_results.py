@@ -1,6 +1,4 @@
-"""Results of version 0.1's commit b09aa08 keep their place: its sweeps are found done, its checkpoints give their
-figures or are refused.
-"""
+"""Results of commit b09aa08 stay usable: its sweeps count as done, its checkpoints are evaluated or refused."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ from tests.run.sweeps import contents, sweep
 
 __all__ = ["sweep"]
 OLD = Path(__file__).parents[1] / "golden" / "sweep_b09aa08"
-# The command of that sweep, with the defaults that have changed since as they were then.
+# The command of that sweep, with the old values of the defaults that have changed since.
 ARGUMENTS = ("model.captions=2", "seed=1", "backbone.lr=4e-3", "analysis=standard")
 THEN = ("backbone.translator_norm=post", "backbone.translator_init=marian")
 UNCAPPED = "loss.scale_cap=null"
@@ -44,7 +42,7 @@ def old(tmp_path) -> Path:
         pytest.param("clip", ("backbone.translator_norm=post",), marks=pytest.mark.slow),
     ],
 )
-def test_a_sweep_is_found_done(sweep, old, model, more):
+def test_a_sweep_counts_as_done(sweep, old, model, more):
     before = {name: content for name, content in contents(old).items() if "seed1" in name}
     assert sweep("loss=stock,norms", f"model={model}", *ARGUMENTS, *more) == 0
     after = contents(old)
@@ -54,14 +52,14 @@ def test_a_sweep_is_found_done(sweep, old, model, more):
 
 @pytest.mark.slow
 def test_a_changed_default_is_another_job_and_a_column(sweep, old):
-    """Without the old norm and first weights the six views are other ones."""
+    """The norm and the initial weights change the six views."""
     assert sweep("loss=norms", "model=v534dim", *ARGUMENTS) == 0
     assert len(list(old.glob("norms_seed1_*"))) == 3
     header = (old / "comparison.csv").read_text().splitlines()[0].split(",")
     assert {"backbone.translator_norm", "backbone.translator_init"} <= set(header)
 
 
-def test_hashes_are_those_of_then(composed):
+def test_hashes_have_not_changed(composed):
     """As commit b09aa08 computed them from the whole configuration."""
     assert config_hash(composed("model=clip", "backbone.lr=4e-3", UNCAPPED)) == "e6d8f58e0746"
     assert config_hash(composed("model=v534dim", "backbone.lr=4e-3", UNCAPPED, *THEN)) == "e402de207933"
@@ -69,7 +67,7 @@ def test_hashes_are_those_of_then(composed):
 
 
 @pytest.mark.slow
-def test_a_later_key_counts_where_it_changes_something(composed):
+def test_a_new_key_is_part_of_the_hash_where_it_has_an_effect(composed):
     changes = [(), ("objective=val/swap_acc",), (UNCAPPED,), (THEN[0],), (THEN[1],)]
     assert len({config_hash(composed(*change)) for change in changes}) == 5
     assert len({config_hash(composed("model=clip", *change)) for change in changes}) == 3
@@ -86,7 +84,7 @@ def as_then(loss, views, scale, batch_size) -> tuple[float, float]:
     return sum(losses), sum(wins)
 
 
-def test_a_checkpoint_gives_the_figures_that_it_gave(old, small, tmp_path, monkeypatch):
+def test_a_checkpoint_still_gives_its_metrics(old, small, tmp_path, monkeypatch):
     """Evaluated with the norm that it was trained with, whatever first weights the configuration names."""
     monkeypatch.setattr(validation, "batch_figures", as_then)
     job = old / V534DIM

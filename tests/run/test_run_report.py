@@ -1,4 +1,4 @@
-"""A run ends with its page, whatever becomes of the run or of the page."""
+"""A run ends with its report, also where the run fails, and where the report fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`loss.scale_cap` bounds what scores are multiplied by: at the start, after every step, and with
+"""`loss.scale_cap` bounds the multiplier of the logits: at the start, after every step, and with
 `loss.scale_init=auto`.
 """
 
@@ -10,13 +10,12 @@ import math
 import pytest
 import torch
 
-from model.build import make_data, make_module
+from model.build import build_parts
 from model.checkpoint.files import checkpoint_path
 from model.errors import ConfigError
 from model.health.signals import scale_advice
 from model.module import NWayClip
 from model.run import run
-from model.views.backbone_sizes import resolved_sizes
 
 FAST = ("model=clip", "analysis=off", "optimizer.lr=0.5", "schedule=constant", "optimizer.weight_decay=0")
 
@@ -27,8 +26,7 @@ def multipliers(folder) -> list[float]:
 
 
 def module_of(config, folder):
-    sizes = resolved_sizes(config.backbone)
-    return make_module(config, sizes, make_data(config, sizes, folder, None))
+    return build_parts(config, folder, None).module
 
 
 @pytest.mark.parametrize(("cap", "first"), [("null", 1 / 0.07), ("10", 10.0), ("14", 14.0), ("30", 1 / 0.07)])
@@ -58,16 +56,16 @@ def test_auto_stays_below_the_cap_as_well(small, tmp_path):
     assert max(multipliers(tmp_path / "2")) <= 2 * (1 + 1e-5)
 
 
-def test_a_checkpoint_brings_its_own_cap(small, tmp_path):
-    """The cap that scale_init=auto chose is evaluated and resumed with, whatever the configuration would begin with."""
+def test_a_checkpoint_restores_its_own_cap(small, tmp_path):
+    """The cap that scale_init=auto chose is evaluated and resumed with, whatever the configuration says."""
     run(small("loss=einsum", "loss.scale_init=auto", "analysis=off", "trainer.max_epochs=1"), tmp_path)
     state = torch.load(checkpoint_path(tmp_path, "last"), weights_only=True)["state_dict"]
     assert state["scale_cap"].item() > 100
     assert state["logit_scale"].exp().item() == pytest.approx(multipliers(tmp_path)[-1], rel=1e-5)
 
 
-def test_a_cap_that_was_asked_for_is_no_news(small, tmp_path):
-    """Advice on a reached cap tells of one that nobody chose."""
+def test_a_cap_that_the_user_has_set_gives_no_advice(small, tmp_path):
+    """Advice is given only on a cap that the user has not set."""
     chosen, own = (module_of(small("loss=stock", f"loss.scale_cap={cap}"), tmp_path) for cap in ("10", "null"))
     own.logit_scale.data.fill_(math.log(100))
     assert [scale_advice(chosen), [advice.kind for advice in scale_advice(own)]] == [[], ["scale_cap"]]

@@ -1,4 +1,4 @@
-"""Processes that torchrun or srun has started: one folder, one decision, no deadlock."""
+"""Processes that torchrun or srun has started: they use one folder, agree on decisions, and do not wait forever."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from model import launch
-from model import run as run_module
+from model import failures, launch
 from model.errors import RunFailed
 from model.launch import Board
 from tests.conftest import SMALL
@@ -78,13 +77,13 @@ def test_the_first_node_of_a_list_of_slurm(monkeypatch, nodes, first):
     assert launch.slurm_host() == first
 
 
-def test_what_the_first_process_decided_before_the_others_began_reaches_them(monkeypatch):
+def test_earlier_decisions_of_the_first_process_reach_the_others(monkeypatch):
     first, second = Board(), Board()
     assert first.agree("job/start", lambda: "last.ckpt") == "last.ckpt"
-    first.host(2)
+    first.open_store(2)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr(os, "getppid", os.getpid)
-    assert second.open()
+    assert second.join()
     assert second.agree("job/start", lambda: pytest.fail("the first process decides")) == "last.ckpt"
     second.close()
     first.close()
@@ -92,26 +91,27 @@ def test_what_the_first_process_decided_before_the_others_began_reaches_them(mon
 
 def test_the_reason_of_another_process_replaces_a_lost_connection(monkeypatch, tmp_path):
     first, second = Board(), Board()
-    first.host(2)
+    first.open_store(2)
     lost, reason = RuntimeError("connection closed by peer"), RunFailed("val: a picture is gone\nrestore it")
-    monkeypatch.setattr(run_module, "board", first)
-    assert run_module.agreed_failure(lost, tmp_path) is lost
+    monkeypatch.setattr(failures, "board", first)
+    assert failures.explanation(lost, tmp_path) is lost
     with monkeypatch.context() as patch:
         patch.setenv("LOCAL_RANK", "1")
         patch.setattr(os, "getppid", os.getpid)
-        assert second.open()
-        patch.setattr(run_module, "board", second)
-        assert run_module.agreed_failure(reason, tmp_path) is reason
-    agreed = run_module.agreed_failure(lost, tmp_path)
+        assert second.join()
+        patch.setattr(failures, "board", second)
+        assert failures.explanation(reason, tmp_path) is reason
+    agreed = failures.explanation(lost, tmp_path)
     assert (type(agreed), str(agreed)) == (RunFailed, str(reason))
-    assert run_module.agreed_failure(lost, tmp_path / "another") is lost
+    assert failures.explanation(lost, tmp_path / "another") is lost
     second.close()
     first.close()
 
 
 def started(kind: str, place: Path, *arguments: str) -> tuple[list[int], str]:
-    """Exit codes and output of `train.py <arguments>`, started in `place` as torchrun (one code) or srun (one of each
-    task) would.
+    """Starts `train.py <arguments>` in `place` as torchrun or srun would; returns the exit codes and the output.
+
+    torchrun has one exit code, srun has one for each task.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -137,12 +137,12 @@ def started(kind: str, place: Path, *arguments: str) -> tuple[list[int], str]:
         }
         ranks = [{"SLURM_PROCID": str(rank), "SLURM_LOCALID": str(rank)} for rank in (0, 1)]
         processes = [start([sys.executable, *command], place, shared | rank) for rank in ranks]
-    said = [process.communicate(timeout=200)[0] for process in processes]
-    return [process.returncode for process in processes], "\n".join(said)
+    outputs = [process.communicate(timeout=200)[0] for process in processes]
+    return [process.returncode for process in processes], "\n".join(outputs)
 
 
 def start(command: list[str], place: Path, variables: Mapping[str, str]) -> subprocess.Popen:
-    """A process whose output can be read."""
+    """Starts a process whose output can be read."""
     return subprocess.Popen(
         command, cwd=place, env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -151,37 +151,37 @@ def start(command: list[str], place: Path, variables: Mapping[str, str]) -> subp
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["torchrun", "srun"])
 def test_one_folder_that_no_second_run_overwrites(tmp_path, kind):
-    codes, said = started(kind, tmp_path, *TWO)
-    assert set(codes) == {0}, said
+    codes, output = started(kind, tmp_path, *TWO)
+    assert set(codes) == {0}, output
     (folder,) = tmp_path.glob("outputs/*/*")
     before = contents(folder)
-    codes, said = started(kind, tmp_path, *TWO, "seed=1", f"hydra.run.dir={folder}")
-    assert codes[0] == {"torchrun": 1, "srun": 2}[kind], said
-    assert "holds a run already" in said
+    codes, output = started(kind, tmp_path, *TWO, "seed=1", f"hydra.run.dir={folder}")
+    assert codes[0] == {"torchrun": 1, "srun": 2}[kind], output
+    assert "holds a run already" in output
     assert contents(folder) == before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["torchrun", "srun"])
-def test_a_sweep_ends_and_is_found_done(tmp_path, kind):
-    codes, said = started(kind, tmp_path, "-m", *TWO, "seed=1,2")
-    assert set(codes) == {0}, said
+def test_a_finished_sweep_counts_as_done(tmp_path, kind):
+    codes, output = started(kind, tmp_path, "-m", *TWO, "seed=1,2")
+    assert set(codes) == {0}, output
     (folder,) = tmp_path.glob("multirun/*")
     assert compared(folder)[0]["seeds"] == "1 2"
     before = [contents(job) for job in sorted(folder.glob("stock_*"))]
-    codes, said = started(kind, tmp_path, "-m", *TWO, "seed=1,2", f"hydra.sweep.dir={folder}")
-    assert set(codes) == {0}, said
+    codes, output = started(kind, tmp_path, "-m", *TWO, "seed=1,2", f"hydra.sweep.dir={folder}")
+    assert set(codes) == {0}, output
     assert [contents(job) for job in sorted(folder.glob("stock_*"))] == before
 
 
-def test_the_one_process_of_a_batch_script_waits_for_nobody(monkeypatch):
+def test_the_single_process_of_a_batch_script_does_not_wait(monkeypatch):
     """It has the variables of srun, as if three more had been started."""
     for name, value in {**SRUN, "SLURM_PROCID": "0", "SLURM_JOB_ID": "7654"}.items():
         monkeypatch.setenv(name, value)
     alone = Board()
-    assert alone.open()
-    alone.tell(launch.PLACE, {"arguments": []})
+    assert alone.join()
+    alone.publish(launch.PLACE, {"arguments": []})
     began = time.monotonic()
     alone.leave(0)
-    assert time.monotonic() - began < launch.ALIKE / 2
+    assert time.monotonic() - began < launch.PATIENCE / 2
     alone.close()

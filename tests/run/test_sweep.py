@@ -1,28 +1,21 @@
-"""Sweeps: they end with a comparison, whatever a job does, and go on where they were cut."""
+"""Sweeps: they end with a comparison, whatever a job does, and continue after an interruption."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import threading
-import time
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from model.checkpoint.files import checkpoint_path, hash_in_checkpoint
-from model.config.compose import job_hash
-from model.job import WORST, finite_objective
 from model.module import NWayClip
-from model.record.folder import UsedFolder, only_writer
-from tests import forked
 from tests.conftest import SMALL
 from tests.forked import train_until
-from tests.run.sweeps import TOLD, compared, contents, job_folder, sweep, sweep_here
+from tests.run.sweeps import compared, contents, job_folder, sweep, sweep_here
 
 __all__ = ["sweep"]
 CLIP = ("model=clip", "model.captions=1", "loss=stock")
@@ -30,7 +23,7 @@ CLIP = ("model=clip", "model.captions=1", "loss=stock")
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory) -> Path:
-    """A sweep of one job, done."""
+    """The folder of a finished sweep of one job."""
     place = tmp_path_factory.mktemp("ended")
     assert sweep_here(place, "sweep", *CLIP, "seed=1") == 0
     return place / "sweep"
@@ -38,7 +31,7 @@ def ended(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def job(ended, tmp_path) -> Path:
-    """The folder of that job, in a copy of that sweep for this test alone: `sweep(*CLIP, "seed=1")` goes on with it."""
+    """The folder of that job, in a copy of the sweep for one test, which `sweep(*CLIP, "seed=1")` continues."""
     return job_folder(shutil.copytree(ended, tmp_path / "sweep"), "stock_seed1")
 
 
@@ -55,43 +48,45 @@ def test_a_sweep_ends_with_a_comparison(sweep, tmp_path):
     assert float(rows[0]["val/recall@1 by seed"].split()[0]) == best["metrics"]["val/recall@1"]
 
 
-def test_further_processes_are_told_the_folder(sweep, tmp_path):
-    """They are started with this process's command line, in another second."""
-    sweep("seed=-1", folder="${now:%Y-%m-%d_%H-%M-%S-%f}")
-    (made,) = [path for path in tmp_path.iterdir() if path.is_dir()]
-    assert [f'hydra.sweep.dir="{made.name}"'] == TOLD
+def test_further_processes_start_with_the_folder_of_the_sweep(sweep, tmp_path, monkeypatch):
+    """Lightning starts them in another second, with the arguments in sys.argv."""
+    last_argument = []
+    monkeypatch.setattr("model.command.sweep_job", lambda composed, folder: last_argument.append(sys.argv[-1]))
+    sweep("seed=1", folder="${now:%Y-%m-%d_%H-%M-%S-%f}")
+    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert last_argument == [f'hydra.sweep.dir="{folder.name}"']
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_goes_on_and_its_comparison_is_that_of_one_never_killed(sweep, tmp_path):
-    """SIGKILL in the second job's second epoch: the first is not run again, the second goes on, the third runs."""
+def test_a_killed_sweep_continues_with_the_comparison_of_an_uninterrupted_one(sweep, tmp_path):
+    """SIGKILL in the second epoch of the second job: the first job is not run again, the second continues."""
     arguments = (*CLIP, "seed=1,2,3")
-    assert sweep(*arguments, folder="whole") == 0
-    cut = tmp_path / "cut"
+    assert sweep(*arguments, folder="reference") == 0
+    killed = tmp_path / "killed"
     code = train_until(
         lambda module: module.global_step == 4 and "_seed2_" in str(module.trainer.default_root_dir),
-        tmp_path / "said",
-        *("-m", *SMALL, f"hydra.sweep.dir={cut}", *arguments),
+        tmp_path / "output",
+        *("-m", *SMALL, f"hydra.sweep.dir={killed}", *arguments),
     )
     assert code == -signal.SIGKILL
-    finished, half_done = job_folder(cut, "stock_seed1"), job_folder(cut, "stock_seed2")
+    finished, half_done = job_folder(killed, "stock_seed1"), job_folder(killed, "stock_seed2")
     assert checkpoint_path(half_done, "last").is_file()
     assert not (half_done / "summary.json").exists()
     before = contents(finished)
     started_at = []
     watch_starts(started_at)
-    assert sweep(*arguments, folder="cut") == 0
+    assert sweep(*arguments, folder="killed") == 0
     assert contents(finished) == before
-    assert started_at == [3, 0], "the second job goes on after its first epoch, the third starts"
-    assert compared(cut) == compared(tmp_path / "whole")
+    assert started_at == [3, 0], "the second job continues after its first epoch, the third starts"
+    assert compared(killed) == compared(tmp_path / "reference")
     assert (half_done / "metrics.csv").read_bytes() == (
-        job_folder(tmp_path / "whole", "stock_seed2") / "metrics.csv"
+        job_folder(tmp_path / "reference", "stock_seed2") / "metrics.csv"
     ).read_bytes()
 
 
 @pytest.fixture(autouse=True)
 def _unwatched():
-    """Whatever a test hangs on the module goes again."""
+    """Restores the training step after each test."""
     step = NWayClip.training_step
     yield
     NWayClip.training_step = step
@@ -105,16 +100,16 @@ def watch_starts(started_at: list[int]) -> None:
         if id(self) not in seen:
             seen.add(id(self))
             started_at.append(self.global_step)
-            kept.append(self)  # so that no other object gets this one's number
+            modules.append(self)  # so that no other object gets the same id
         return step(self, batch, index)
 
-    kept: list[NWayClip] = []
+    modules: list[NWayClip] = []
     NWayClip.training_step = watched
 
 
 @pytest.mark.slow
 def test_a_sweep_that_grew_runs_only_what_is_new(sweep, tmp_path):
-    """Numbers of jobs shift when a value is added in the middle; folders do not."""
+    """A value in the middle of the list changes the numbers of the jobs, but not their folders."""
     assert sweep(*CLIP, "optimizer.lr=0.001,0.002", "seed=1") == 0
     jobs = list((tmp_path / "sweep").glob("stock_*"))
     before = [contents(job) for job in jobs]
@@ -128,7 +123,7 @@ def test_a_sweep_that_grew_runs_only_what_is_new(sweep, tmp_path):
 
 
 def test_a_job_killed_before_its_summary_is_only_evaluated_again(sweep, job, tmp_path):
-    """All training was done: nothing is trained, every figure is there again."""
+    """Training was complete: nothing is trained, and every metric is measured again."""
     before = compared(tmp_path / "sweep")
     summary = job / "summary.json"
     summary.write_text(summary.read_text()[:40])
@@ -139,7 +134,7 @@ def test_a_job_killed_before_its_summary_is_only_evaluated_again(sweep, job, tmp
     assert compared(tmp_path / "sweep") == before
 
 
-def test_a_job_killed_before_its_first_checkpoint_starts_anew(sweep, job, tmp_path):
+def test_a_job_killed_before_its_first_checkpoint_starts_again(sweep, job, tmp_path):
     before = compared(tmp_path / "sweep"), (job / "metrics.csv").read_bytes()
     shutil.rmtree(job / "checkpoints")
     (job / "summary.json").unlink()
@@ -174,9 +169,9 @@ def test_checkpoints_can_be_compared_without_training(sweep, job, tmp_path):
     assert all(row["val/recall@1"] for row in rows)
 
 
-def test_a_failed_job_is_told_and_run_again(sweep, tmp_path):
-    """A value out of range and an error in the middle; the others run, the command exits with 1, and with 0 when they
-    are mended.
+def test_a_failed_job_is_listed_and_run_again(sweep, tmp_path):
+    """One job has a value out of range, another one an error in a step. The command exits with 1 as long as the folder
+    holds a failed job.
     """
 
     def breaks(self, batch, index):
@@ -218,56 +213,7 @@ def test_a_sweep_of_failures_says_so(sweep, capsys):
 
 def test_folders_of_jobs_cannot_be_named(sweep, capsys):
     assert sweep(*CLIP, "seed=1", "hydra.sweep.subdir=0") == 2
-    assert "hydra.sweep.subdir=0 cannot be chosen" in capsys.readouterr().err
-
-
-def test_a_job_waits_while_another_process_runs_it(tmp_path):
-    """The process that holds the folder is killed: the lock goes with it."""
-
-    def hold() -> None:
-        with only_writer(tmp_path, waits=True):
-            (tmp_path / "held").touch()
-            time.sleep(60)
-
-    holder = forked.start(hold, tmp_path / "said")
-    while not (tmp_path / "held").exists():
-        time.sleep(0.01)
-    with pytest.raises(UsedFolder, match="is in use by another process"), only_writer(tmp_path, waits=False):
-        pass
-    entered = threading.Event()
-
-    def second() -> None:
-        with only_writer(tmp_path, waits=True):
-            entered.set()
-
-    thread = threading.Thread(target=second)
-    thread.start()
-    assert not entered.wait(0.3)
-    os.kill(holder, signal.SIGKILL)
-    assert entered.wait(5)
-    thread.join()
-    assert forked.ended(holder) == -signal.SIGKILL
-
-
-def test_the_name_of_a_folder_is_the_job_and_nothing_else():
-    def name(**values: object) -> str:
-        return job_hash(
-            _root_=OmegaConf.create(
-                {"seed": 1, "lr": "${base}", "base": 0.1, "ckpt_path": None, "evaluate": [], "hydra": {}, **values}
-            )
-        )
-
-    assert name() == name(evaluate=["test"]) == name(hydra={"job": {"num": 3}}) == name(lr=0.1)
-    assert len({name(), name(seed=2), name(base=0.2), name(ckpt_path="a.ckpt"), name(ckpt_path="b.ckpt")}) == 5
-
-
-def test_an_objective_that_is_not_there_is_the_worst(tmp_path):
-    assert [finite_objective(value, tmp_path) for value in (0.25, None, float("nan"), float("inf"))] == [
-        0.25,
-        WORST,
-        WORST,
-        WORST,
-    ]
+    assert "hydra.sweep.subdir=0 cannot be set" in capsys.readouterr().err
 
 
 def test_the_hash_in_a_checkpoint_is_read_without_its_tensors(job, tmp_path):

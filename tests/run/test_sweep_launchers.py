@@ -39,7 +39,7 @@ def test_a_search_survives_jobs_that_fail_or_measure_nothing(sweep, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_with_the_trials_that_it_has(sweep, tmp_path):
+def test_a_search_continues_with_its_finished_trials(sweep, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     arguments = (
         "experiment=search",
@@ -57,7 +57,7 @@ def test_a_search_goes_on_with_the_trials_that_it_has(sweep, tmp_path):
 
 @pytest.mark.slow
 def test_jobs_side_by_side(tmp_path):
-    """Worker processes train; the exit code knows of the one that failed."""
+    """Worker processes train, and the exit code says that one job failed."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     done = sweep_apart(tmp_path / "sweep", "experiment=parallel", *CLIP, "optimizer.lr=0.001,-1.0")
     assert done.returncode == 1, done.stdout + done.stderr
@@ -70,7 +70,7 @@ def test_jobs_side_by_side(tmp_path):
 
 @pytest.mark.slow
 def test_jobs_of_a_cluster(tmp_path):
-    """submitit's executor on this machine takes the way of a job on a cluster: a pickled job, a process of its own."""
+    """submitit's executor on this machine works as on a cluster: a pickled job, a process of its own."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     folder = tmp_path / "sweep"
     done = sweep_apart(folder, "hydra/launcher=submitit_local", *CLIP, "seed=1")
@@ -80,8 +80,8 @@ def test_jobs_of_a_cluster(tmp_path):
 
 
 @pytest.mark.slow
-def test_further_processes_of_a_job_walk_the_sweep_with_it(composed, tmp_path):
-    """The first job is done already: both processes leave it out and train the second."""
+def test_further_processes_of_a_job_run_the_sweep_too(composed, tmp_path):
+    """The first job is done already: both processes skip it and train the second."""
     folder = tmp_path / "sweep"
     two = (*CLIP, "trainer.strategy=ddp", "trainer.devices=2")
     node = composed_node(*SMALL, *two, "seed=1")
@@ -97,7 +97,7 @@ def test_further_processes_of_a_job_walk_the_sweep_with_it(composed, tmp_path):
     assert [row["seeds"] for row in compared(folder)] == ["1 2"]
 
 
-def test_the_cluster_example_asks_for_what_it_says():
+def test_the_cluster_example_sets_its_resources():
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     launcher = composed_node("experiment=slurm", "hydra.launcher.partition=long").hydra.launcher
     assert launcher["_target_"].endswith("SlurmLauncher")

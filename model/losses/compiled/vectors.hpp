@@ -1,18 +1,8 @@
-"""C++ of vectors as wide as the processor's registers, with what a program of symbols calls on them beside
-`program.HELPERS`.
-"""
-
-from __future__ import annotations
-
-VECTORS = """
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <vector>
+// Vectors as wide as the processor's registers, with the functions that generated formulas call on them. Needs
+// functions.hpp.
 #ifdef __SSE__
 #include <immintrin.h>
 #endif
-typedef int64_t I;
 #if defined(__AVX512F__)
 #define BYTES 64
 #elif defined(__AVX__)
@@ -27,9 +17,11 @@ template <class T, int N> struct Vector {
 };
 template <class T> const I LANES = BYTES / sizeof(T);
 template <class T> using V = typename Vector<T, BYTES / sizeof(T)>::Value;
-template <class T> static inline V<T> load(const T* from) { return *(const typename Vector<T, BYTES / sizeof(T)>::Stored*)from; }
-template <class T> static inline void store(T* to, V<T> x) { *(typename Vector<T, BYTES / sizeof(T)>::Stored*)to = x; }
+template <class T> using Stored = typename Vector<T, BYTES / sizeof(T)>::Stored;
+template <class T> static inline V<T> load(const T* from) { return *(const Stored<T>*)from; }
+template <class T> static inline void store(T* to, V<T> x) { *(Stored<T>*)to = x; }
 
+// The sum of all lanes, in double.
 template <class T, int N> static inline double total(const typename Vector<T, N>::Value x) {
     typename Vector<T, N / 2>::Value halves[2];
     __builtin_memcpy(halves, &x, sizeof x);
@@ -40,12 +32,15 @@ template <class T, int N> static inline double total(const typename Vector<T, N>
     else return total<double, N / 2>(sum);
 }
 
-// near_inverse_root: to 13 bits or more in float, 26 in double. One Newton step makes it, or the root, as exact as the type.
+// near_inverse_root is 1 / sqrt(x), accurate to 13 bits or more in float and 26 in double. One Newton step makes it, or
+// the root, as accurate as the type: root is sqrt(x), slope is 2 / sqrt(x).
 template <class X> static inline X slope(X x, X near) { return near * (3 - x * near * near); }
 template <class X> static inline X root(X x, X near) { return x * slope(x, near) / 2; }
 #if defined(__AVX512F__)
 static inline V<float> near_inverse_root(V<float> x) { return (V<float>)_mm512_rsqrt14_ps((__m512)x); }
-static inline V<double> near_inverse_root(V<double> x) { return slope(x, (V<double>)_mm512_rsqrt14_pd((__m512d)x)) / 2; }
+static inline V<double> near_inverse_root(V<double> x) {
+    return slope(x, (V<double>)_mm512_rsqrt14_pd((__m512d)x)) / 2;
+}
 static inline V<float> fabs(V<float> x) { return (V<float>)_mm512_abs_ps((__m512)x); }
 static inline V<double> fabs(V<double> x) { return (V<double>)_mm512_abs_pd((__m512d)x); }
 // By class of x: NaN (0, 1) stays; 0 (2) -> 0; 1, +inf and positive (3, 5, 7) -> 1; -inf and negative (4, 6) -> -1.
@@ -66,4 +61,3 @@ static inline V<double> near_inverse_root(V<double> x) { return plain_inverse_ro
 static inline V<float> fabs(V<float> x) { return x < 0 ? -x : x; }
 static inline V<double> fabs(V<double> x) { return x < 0 ? -x : x; }
 #endif
-"""
