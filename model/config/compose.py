@@ -20,7 +20,11 @@ from model.config.schema import SCHEMAS, LossConfig, RunConfig
 from model.errors import ConfigError, not_known, require
 from model.record.folder import CONFIG_NAME
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+INSTALLED = Path(__file__).resolve().parents[1] / "conf"
+# The folder with the YAML files: inside the package where it was installed from a wheel, beside the package in a clone.
+CONF = INSTALLED if INSTALLED.is_dir() else INSTALLED.parents[1] / "conf"
+# How a user starts a run: the console script where the package was installed, train.py in a clone.
+PROGRAM = ("nway-clip",) if CONF == INSTALLED else ("python", "train.py")
 
 
 def register_schemas() -> None:

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from model.config.compose import PROGRAM
 from model.config.old_flags import boolean
 from model.legacy._old_scripts import Script
-from model.report.commands import COMMAND
 
 # The order of a command's overrides: the experiment, then group after group, the choice of a group before its keys.
 GROUPS = ("experiment", "model", "data", "loss", "backbone", "optimizer", "schedule", "monitor", "trainer")
@@ -38,7 +38,7 @@ class Command:
         def order(key: str) -> tuple[int, bool]:
             return position.get(key.partition(".")[0], len(position)), "." in key
 
-        return shlex.join([*COMMAND, *(f"{key}={self.overrides[key]}" for key in sorted(self.overrides, key=order))])
+        return shlex.join([*PROGRAM, *(f"{key}={self.overrides[key]}" for key in sorted(self.overrides, key=order))])
 
     def value(self, key: str) -> str | None:
         """The value of a key: from the overrides, from the script's settings, or from today's defaults; None where none

@@ -7,9 +7,9 @@ import re
 import shlex
 from pathlib import Path
 
+from model.config.compose import PROGRAM
 from model.report.run_files import Run, read_config_options, read_overrides
 
-COMMAND = ("python", "train.py")
 SWEEP_FILE = "multirun.yaml"
 # The override of Hydra that a single run needs: it names folders of further configuration files. Launcher, sweeper and
 # the sweep's folder concern the sweep only.
@@ -35,7 +35,7 @@ def run_command(run: Run) -> str:
     )
     return shlex.join(
         [
-            *COMMAND,
+            *PROGRAM,
             *run.config_options,
             *run.overrides,
             *(argument for argument in run.hydra_overrides if key_of(argument) in needed),
@@ -51,7 +51,7 @@ def sweep_command(folder: Path) -> str:
     own = [argument for argument in hydra if key_of(argument) not in REPLACED_OVERRIDES]
     return shlex.join(
         [
-            *COMMAND,
+            *PROGRAM,
             "-m",
             *read_config_options(folder / SWEEP_FILE),
             *task,
