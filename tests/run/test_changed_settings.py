@@ -170,20 +170,6 @@ def test_precision_may_change_where_the_weights_keep_their_type(small):
     assert check_changes(config, past(small()), 1) == [Change("trainer.precision", "32-true", "bf16-mixed")]
 
 
-def test_processes_may_change_where_all_together_keep_their_batch(small):
-    four = small("data.batch_size=4", "trainer.devices=2", "trainer.strategy=ddp")
-    changed = [change.key for change in check_changes(four, past(small()), 2)]
-    assert changed == ["data.batch_size", "trainer.strategy", "trainer.devices"]
-    with pytest.raises(ConfigError, match=r"\ntrainer\.devices=2 \(in the checkpoint: 1\)$"):
-        check_changes(small("trainer.devices=2"), past(small()), 2)
-    automatic = small("trainer.devices=auto")
-    with pytest.raises(
-        ConfigError,
-        match=r"\ndata\.batch_size=8 in each of 1 processes \(in the checkpoint: 8 in each of 4 processes\)$",
-    ):
-        check_changes(automatic, past(automatic, processes=4), 1)
-
-
 def test_the_objective_may_change_until_a_best_checkpoint_is_chosen(small):
     config = small("objective=val/swap_acc")
     assert [change.key for change in check_changes(config, past(small()), 1)] == ["objective"]
