@@ -1,8 +1,8 @@
 """Measures the tables of docs/results.md and draws their pictures: ``python docs/measure.py <folder> [part ...]``.
 
-Each part is a sweep in a folder of its own below <folder>; a part that was cut goes on, and what is done is not run
-again. Tables are printed as Markdown. Without parts all are run, which takes hours; `--list` names them with their
-commands.
+Each part is a sweep in its own folder below <folder>. An interrupted part continues, and complete jobs are not run
+again. Tables are printed as Markdown. Without part names all parts are run, which takes hours. `--list` prints the
+parts and their commands.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SEARCH = (
     "evaluate=[val]",
     "trainer.check_val_every_n_epoch=8",
 )
-# What else could hold recall back, each alone.
+# Further settings that could limit recall, one change each.
 OTHERS = (
     ("optimizer.weight_decay=0",),
     ("schedule.final=0.1",),
@@ -61,17 +61,17 @@ PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 
 def command(part: str, arguments: Sequence[str], folder: Path) -> list[str]:
-    """The sweep of one set of arguments, in the part's folder."""
+    """Returns the command of a sweep in the part's folder."""
     return ["train.py", "-m", *arguments, *QUIET, f"hydra.sweep.dir={folder / part}"]
 
 
 def measure(part: str, folder: Path) -> None:
-    """Runs what is missing of a part, then prints its tables."""
+    """Runs the missing jobs of a part, then prints its tables."""
     for arguments in PARTS[part]:
         line = command(part, arguments, folder)
         print(f"\n$ python {shlex.join(line)}", file=sys.stderr)
         ended = subprocess.run([sys.executable, *line], cwd=ROOT, stdout=sys.stderr)
-        # 1 counts every failed job of the folder, so also one of a later command that was cut and now goes on.
+        # Exit code 1 counts every failed job of the folder, also an interrupted job of a later command.
         if ended.returncode not in (0, 1):
             ended.check_returncode()
     ended.check_returncode()
@@ -81,7 +81,7 @@ def measure(part: str, folder: Path) -> None:
 
 
 def by_job(sweep: Path) -> str:
-    """Every job's figures by split, one row each."""
+    """Returns a table with one row for each job and split."""
     lines = [
         f"| job | split | {' | '.join(RECALLS)} | s | ms a step | MiB |",
         "|---|---|" + "---:|" * (len(RECALLS) + 3),
@@ -104,7 +104,7 @@ def by_job(sweep: Path) -> str:
 
 
 def draw(folder: Path) -> None:
-    """nway.png from the first command's run of seed 0, sweep.png from the sweep of losses."""
+    """Draws nway.png from the run of the first command with seed 0, and copies sweep.png from the sweep of losses."""
     (run,) = (folder / "first").glob("*_seed0_*")
     subprocess.run([sys.executable, "docs/draw_nway.py", str(run / "metrics.csv")], cwd=ROOT, check=True)
     (ROOT / "docs" / "sweep.png").write_bytes((folder / "losses" / "comparison.png").read_bytes())
@@ -112,7 +112,7 @@ def draw(folder: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit codes: 0 done, 2 a part that is not known."""
+    """Measures the parts. Exit codes: 0 success, 2 an unknown part."""
     if "--list" in arguments:
         for part, sweeps in PARTS.items():
             print(
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
     unknown = [part for part in arguments[1:] if part not in PARTS]
     if not arguments or unknown:
         print(
-            f"{' '.join(unknown) or 'no folder'} is not what is measured; allowed: <folder> [{' | '.join(PARTS)}]",
+            f"{' '.join(unknown) or 'no folder'} is not a part; allowed: <folder> [{' | '.join(PARTS)}]",
             file=sys.stderr,
         )
         return 2

@@ -11,18 +11,19 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from model.config.schema import AnalysisConfig, BackboneConfig, RunConfig, TrainerConfig
-from model.data import make_source, record
+from model.data import data_json, make_source
 from model.data.module import CaptionData
-from model.data.source import ForRun, Source
-from model.data.tokenizer import cut_captions, load_tokenizer, named_tokenizer, new_tokenizer, save_tokenizer
+from model.data.source import Source, SourceOptions
+from model.data.tokenizer import count_truncated, load_tokenizer, new_tokenizer, save_tokenizer, tokenizer_name
 from model.errors import ConfigError
 from model.launch import board, first_process
 from model.losses import make_loss
 from model.module import NWayClip
 from model.record.repairs import move_damaged
-from model.views import ViewEncoder, plan_views
-from model.views.backbone_sizes import resolved_sizes
-from model.views.towers import SpecialTokens, Towers, load_towers, pretrained_sizes
+from model.views.backbone_sizes import pretrained_sizes, resolved_sizes
+from model.views.encoder import ViewEncoder
+from model.views.recipes import plan_views
+from model.views.towers import SpecialTokens, Towers, load_towers
 
 log = logging.getLogger(__name__)
 # Training samples whose captions are compared with the context length before training; python -m model.data.check
@@ -110,13 +111,13 @@ def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start:
 
     def examine() -> dict | None:
         shows_bar = config.trainer.enable_progress_bar
-        first.append(make_source(config.data, ForRun(sizes.image_size, config.seed, earlier, shows_bar)))
+        first.append(make_source(config.data, SourceOptions(sizes.image_size, config.seed, earlier, shows_bar)))
         return first[0].record
 
     rows = board.agree(f"{folder.name}/rows", examine)
-    source = first[0] if first else make_source(config.data, ForRun(sizes.image_size, config.seed, rows))
+    source = first[0] if first else make_source(config.data, SourceOptions(sizes.image_size, config.seed, rows))
     if source.record is not None and first_process() and config.train and not config.trainer.fast_dev_run:
-        record.write(folder, source.record)
+        data_json.write(folder, source.record)
     return source
 
 
@@ -125,10 +126,10 @@ def earlier_record(folder: Path, earlier: Path) -> dict | None:
     there is no record, or a damaged one.
     """
     try:
-        return record.read(earlier)
+        return data_json.read(earlier)
     except ValueError:
         if first_process() and earlier.resolve() == folder.resolve():
-            move_damaged(folder, folder / record.FILE, "it cannot be read", "the picture files are examined again")
+            move_damaged(folder, folder / data_json.FILE, "it cannot be read", "the picture files are examined again")
         return None
 
 
@@ -136,7 +137,7 @@ def warn_of_long_captions(data: CaptionData) -> None:
     """Logs how many captions of the first CHECKED_SAMPLES training samples are longer than the context."""
     rows = range(min(data.source.size("train"), CHECKED_SAMPLES))
     texts = [text for texts in data.source.texts("train", rows) for text in texts[: data.captions]]
-    longer = cut_captions(data.tokenizer, texts, data.context_length)
+    longer = count_truncated(data.tokenizer, texts, data.context_length)
     if longer:
         share = (
             f"{longer:,} of the {len(texts):,} captions of the first {len(rows):,} training samples "
@@ -154,7 +155,7 @@ def make_tokenizer(config: RunConfig, source: Source, folder: Path, start: Path 
     A run whose own tokeniser is damaged trains it again, which gives the same tokeniser. Raises ConfigError where the
     tokeniser of another run, or of a run that is only evaluated, is damaged.
     """
-    named = named_tokenizer(config.data, config.backbone)
+    named = tokenizer_name(config.data.tokenizer, config.backbone.pretrained)
     if named:
         return load_tokenizer(named)
     own = folder / "tokenizer"

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from model.command_line import CommandLine, active_command
 from model.config.arguments import check_arguments
 from model.config.compose import CONF, groups, job_hash, register_schemas
-from model.config.messages import CONFIG_ERRORS, before_the_job, two_lines
+from model.config.messages import CONFIG_ERRORS, startup_message, two_lines
 from model.errors import RunFailed
 from model.interruption import Interrupted, exit_when_interrupted, listening, received
 from model.job import job_of_a_worker, run_job, sweep_job
@@ -123,7 +123,7 @@ def failed_exit(error: Exception, command: CommandLine) -> int:
         failure = write_failure(error, folder) if command.job_began and folder else None
         if command.wants_tracebacks or (command.job_began and failure is None):
             raise error
-        code, message = (1, str(failure)) if failure else (2, before_the_job(error, folder))
+        code, message = (1, str(failure)) if failure else (2, startup_message(error, folder))
     if first_process():
         print(message, file=sys.stderr)
     return code

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 
 from model.analysis.callbacks import analyse
+from model.analysis.parts import PARTS, AnalysisSettings
 from model.checkpoint.files import BEST, LAST, checkpoint_path, load_weights
-from model.checkpoint.healing import best_is_whole
+from model.checkpoint.healing import best_is_undamaged
 from model.config.compose import config_hash
+from model.config.schema import RunConfig
 from model.data.module import CaptionData
 from model.errors import RunFailed
 from model.failures import draws_report
@@ -178,7 +181,7 @@ def load_best_weights(session: Session) -> str:
     if checkpoints is None:
         return LAST
     instead = "the splits of `evaluate` are measured with the last weights"
-    usable = trainer.is_global_zero and best_is_whole(session.folder, checkpoints.best, instead)
+    usable = trainer.is_global_zero and best_is_undamaged(session.folder, checkpoints.best, instead)
     if not trainer.strategy.broadcast(usable):
         return LAST
     module = session.parts.module
@@ -192,8 +195,25 @@ def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str
     """
     module, data = session.parts.module, session.parts.data
     try:
-        analyse(session.trainer, module, data, session.config, session.folder, make_reference)
+        settings = analysis_settings(session.config, session.folder)
+        analyse(session.trainer, module.encoder, module.loss, data, settings, make_reference)
     except (Exception, KeyboardInterrupt) as error:
         if write_failure(error, session.folder):
             raise
         warnings.warn(f"the run has no analysis: {type(error).__name__}: {error}", RuntimeWarning, stacklevel=2)
+
+
+def analysis_settings(config: RunConfig, folder: Path) -> AnalysisSettings:
+    """The values of the configuration that the analysis reads."""
+    keys = config.analysis
+    return AnalysisSettings(
+        parts=tuple(name for name in PARTS if getattr(keys, name)),
+        splits=tuple(dict.fromkeys(config.evaluate)),
+        seed=config.seed,
+        folder=folder,
+        samples=keys.samples,
+        resamples=keys.resamples,
+        probe_samples=keys.probe_samples,
+        cka_samples=keys.cka_samples,
+        examples=keys.examples,
+    )

@@ -10,7 +10,7 @@ from model.errors import RunFailed, failure_reason
 from model.interruption import Interrupted, received
 from model.launch import board, first_process, rank
 from model.loggers import close_loggers
-from model.record.folder import can_go_on
+from model.record.folder import can_resume
 from model.record.summary import ENDED, EVALUATION, SUMMARY, read_summary, record_failure
 from model.report.commands import RUN_FOLDER, as_value, from_here
 from model.report.draw import draw_report
@@ -61,7 +61,7 @@ def record_interruption(interrupted: Interrupted, folder: Path, name: str) -> In
     if first_process():
         record_failure(folder, interrupted.reason, name, status="interrupted")
     arguments = f"{RUN_FOLDER}={as_value(from_here(folder))}"
-    if can_go_on(folder) and name == SUMMARY:
+    if can_resume(folder) and name == SUMMARY:
         arguments += " ckpt_path=last"
     has_ended = read_summary(folder, name).get("status") in ENDED
     reason = f"{interrupted.reason} after training and evaluation" if has_ended else interrupted.reason

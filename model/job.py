@@ -87,15 +87,15 @@ def job_of_a_worker(composed: DictConfig, folder: Path) -> float:
 def unfinished_job(config: RunConfig, folder: Path, *, own_folder: bool) -> float:
     """Returns the recorded objective of a finished job, or runs the job. The first process decides for all processes.
 
-    own_folder: see `continued`.
+    own_folder: see `with_newest_checkpoint`.
     """
-    from model.sweep.resume import continued, recorded_metrics
+    from model.sweep.resume import recorded_metrics, with_newest_checkpoint
 
     def decide() -> dict[str, Any]:
         metrics = recorded_metrics(folder, config)
         if metrics is not None:
             return {"done": True, "objective": metrics.get(config.objective)}
-        return {"done": False, "ckpt_path": continued(folder, config, own_folder=own_folder).ckpt_path}
+        return {"done": False, "ckpt_path": with_newest_checkpoint(folder, config, own_folder=own_folder).ckpt_path}
 
     decision = board.agree(folder.name, decide)
     if decision["done"]:

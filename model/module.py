@@ -23,7 +23,7 @@ from model.training.learning_rate import LearningRate
 from model.training.logit_scale import LogitScaleMixin
 from model.training.tower_parameters import tower_parameters
 from model.training.view_gradients import ViewGradients
-from model.views import ViewEncoder
+from model.views.encoder import ViewEncoder
 
 # The metrics of a validation that the progress bar shows.
 IN_BAR = ("val/recall@1", "val/recall@10")

@@ -16,8 +16,8 @@ import torch
 from model.build import build_parts, processes, reference_towers
 from model.checkpoint.files import LAST, initial_seed, load_weights
 from model.checkpoint.healing import checkpoint_to_start
-from model.checkpoint.past import going_on
-from model.checkpoint.rows import mend_folder
+from model.checkpoint.past import check_resume
+from model.checkpoint.rows import repair_folder
 from model.config.schema import RunConfig
 from model.data import check_source
 from model.ending import require_steps, summarise, write_results
@@ -27,10 +27,10 @@ from model.launch import board, first_process
 from model.memory import forget_peak
 from model.record.disk import as_failures
 from model.record.folder import (
-    clear_cut_run,
-    cut_before_checkpoint,
-    put_away_slurm_checkpoints,
+    has_run_without_checkpoint,
+    move_slurm_checkpoints,
     refuse_used_folder,
+    remove_run_without_checkpoint,
 )
 from model.record.summary import Summary
 from model.session import Session, check_interval, check_trainer_arguments, make_session
@@ -55,10 +55,12 @@ def run(config: RunConfig, folder: Path) -> Summary:
     check_source(config.data)
     try:
         start = starting_point(config, folder)
-        steps = going_on(config, start, processes(config.trainer)).steps if config.train and start is not None else 0
+        steps = 0
+        if config.train and start is not None:
+            steps = check_resume(config, start, processes(config.trainer)).steps
         with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
             if config.train and first_process():
-                mend_folder(folder, start)
+                repair_folder(folder, start)
             return train_and_evaluate(config, folder, start, steps)
     except ConfigError:
         raise
@@ -116,8 +118,8 @@ def choose_checkpoint(config: RunConfig, folder: Path) -> str | None:
     Raises ConfigError where there is no such checkpoint, or the folder holds another run.
     """
     if first_process():
-        put_away_slurm_checkpoints(folder)
-    if config.ckpt_path == LAST and config.train and cut_before_checkpoint(folder):
+        move_slurm_checkpoints(folder)
+    if config.ckpt_path == LAST and config.train and has_run_without_checkpoint(folder):
         log.warning(
             "%s has no checkpoint, as the run was interrupted before its first one: it trains from the beginning",
             folder,
@@ -126,7 +128,7 @@ def choose_checkpoint(config: RunConfig, folder: Path) -> str | None:
         return str(checkpoint_to_start(folder, config.ckpt_path, trains=config.train))
     if config.train and first_process():
         refuse_used_folder(folder)
-        clear_cut_run(folder)
+        remove_run_without_checkpoint(folder)
     return None
 
 

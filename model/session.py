@@ -23,7 +23,7 @@ from model.health.view_callback import ViewHealthCallback
 from model.interruption import received
 from model.launch import board, by_lightning, by_torchrun, first_process, launched
 from model.loggers import make_loggers
-from model.record.callbacks import JournalCallback, ProgressBar, StepClock
+from model.record.callbacks import MetricsCallback, ProgressBar, StepClock
 from model.record.folder import METRICS
 
 # Keys of conf/trainer that Lightning's Trainer does not have.
@@ -80,7 +80,7 @@ def recording_callbacks(config: RunConfig, folder: Path, writes_files: bool) -> 
     measured = ValidationAnalysis(geometry=analysis.geometry, drift=analysis.drift)
     return [
         measured if analysis.geometry or analysis.drift else None,
-        JournalCallback(folder / METRICS, as_dict(config)) if writes_files else None,
+        MetricsCallback(folder / METRICS, as_dict(config)) if writes_files else None,
         early_stopping(trainer.early_stopping_patience) if trainer.early_stopping_patience is not None else None,
         ProgressBar() if trainer.enable_progress_bar else None,
     ]

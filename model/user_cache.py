@@ -1,6 +1,4 @@
-"""The folder of the user that holds compiled code and the results of picture checks for later runs. Standard library
-only.
-"""
+"""The folder of the user that holds compiled code and results of picture checks. Standard library only."""
 
 from __future__ import annotations
 

@@ -62,9 +62,9 @@ def imported() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def pictures_forgotten(tmp_path_factory) -> Iterator[None]:
-    """Keeps verdicts on the tests' pictures in a folder of the tests, not in the user's cache."""
+    """Keeps results for the tests' pictures in a folder of the tests, not in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.data.remembered.cache_folder", lambda: tmp_path_factory.getbasetemp() / "cache")
+        patch.setattr("model.data.picture_cache.cache_folder", lambda: tmp_path_factory.getbasetemp() / "cache")
         yield
 
 

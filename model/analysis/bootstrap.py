@@ -1,4 +1,4 @@
-"""How far a mean would move with another draw of the samples. Shapes: S statistics, N samples."""
+"""Bootstrap intervals: how far a mean would move with another sample. Shapes: S statistics, N samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-# Numbers that one call of the resampling may hold: 32 MiB.
+# The most numbers that one call of the resampling holds: 32 MiB.
 NUMBERS = 1 << 22
 LEVEL = 0.95
 
@@ -14,16 +14,16 @@ Interval = dict[str, float]
 
 
 def intervals(values: NDArray, resamples: int, seed: int) -> list[Interval]:
-    """(S, N) figures of samples -> for each row its mean (`value`) and the percentile bootstrap's 95 % interval (`low`,
-    `high`).
+    """(S, N) figures of samples -> for each row its mean (`value`) and the 95 % interval of the percentile bootstrap
+    (`low`, `high`).
 
-    All rows see the same draws. A single sample tells nothing of the spread: low = high = value.
+    All rows use the same resamples. A single sample shows no spread: low = high = value.
     """
     means = values.mean(axis=1)
     if values.shape[1] < 2:
         low, high = means, means
     else:
-        found = bootstrap(
+        result = bootstrap(
             (values,),
             np.mean,
             axis=-1,
@@ -33,6 +33,7 @@ def intervals(values: NDArray, resamples: int, seed: int) -> list[Interval]:
             method="percentile",
             rng=np.random.default_rng(seed),
         )
-        # Rounding can put an end on the wrong side of the mean where the draws are nearly equal.
-        low, high = np.minimum(found.confidence_interval.low, means), np.maximum(found.confidence_interval.high, means)
+        # Where the means of all resamples are nearly equal, rounding can put a bound on the wrong side of the mean.
+        low = np.minimum(result.confidence_interval.low, means)
+        high = np.maximum(result.confidence_interval.high, means)
     return [{"value": float(m), "low": float(a), "high": float(b)} for m, a, b in zip(means, low, high, strict=True)]

@@ -1,11 +1,10 @@
-"""Lightning's side of analysis: what is measured at each validation, and what at the end of a run."""
+"""Lightning's side of the analysis: what is measured at each validation, and what at the end of a run."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
 import torch
@@ -13,86 +12,99 @@ from lightning_fabric.utilities.apply_func import move_data_to_device
 from pytorch_lightning.strategies import DeepSpeedStrategy, FSDPStrategy
 from torch import Tensor
 
-from model.analysis.drift import drift_columns
-from model.analysis.finish import write_analysis
-from model.analysis.geometry import geometry, geometry_columns
-from model.analysis.material import Material
-from model.analysis.parts import Settings
-from model.config.schema import RunConfig
+from model.analysis.analysis_json import write_analysis
+from model.analysis.geometry import drift_columns, geometry, geometry_columns
+from model.analysis.parts import AnalysedRun, AnalysisSettings
+from model.analysis.split_features import SplitFeatures
 from model.data.module import CaptionData
+from model.losses.objective.loss import ContrastiveLoss
+from model.views.encoder import ViewEncoder
 from model.views.towers import Towers
 
 log = logging.getLogger(__name__)
 
 
+class ValidatedModule(Protocol):
+    """The part of `model.module.NWayClip` that ValidationAnalysis uses."""
+
+    encoder: ViewEncoder
+    validation_views: Tensor | None
+    """(n, N, D): the views of the last validation."""
+
+    def record(self, values: dict[str, float]) -> None:
+        """Adds figures to this step's row of metrics.csv."""
+
+
 class ValidationAnalysis(pl.Callback):
-    """Adds geometry/* and drift/* to the row of a validation. The features of the last one are part of the checkpoint,
-    so that a continued run says the same as one that was never cut.
+    """Adds geometry/* and drift/* to the row of a validation in metrics.csv. A checkpoint holds the views of the last
+    validation, so that a resumed run records the same figures as one that was never interrupted.
     """
 
     def __init__(self, *, geometry: bool, drift: bool) -> None:
         self.geometry, self.drift = geometry, drift
         self.previous: Tensor | None = None
+        """(n, N, D): the views of the last validation."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The (n, N, D) features of the last validation."""
+        """Returns the views of the last validation."""
         return {"previous": self.previous}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What `state_dict` gave."""
+        """Restores the result of `state_dict`."""
         self.previous = state_dict["previous"]
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Before the row is written."""
+        """Records the figures before the row is written."""
         if trainer.sanity_checking or trainer.state.fn != "fit" or not trainer.is_global_zero:
             return
-        views, names = module.validation_views, module.encoder.plan.names
+        validated = cast(ValidatedModule, module)  # Lightning's hook has the type of any module
+        views, names = validated.validation_views, validated.encoder.plan.names
+        assert views is not None
         if self.geometry:
-            module.record(geometry_columns(geometry(views, names)))
+            validated.record(geometry_columns(geometry(views, names)))
         if self.drift:
-            module.record(drift_columns(views, self.previous, names))
+            validated.record(drift_columns(views, self.previous, names))
             self.previous = views
 
 
 def analyse(
     trainer: pl.Trainer,
-    module: pl.LightningModule,
+    encoder: ViewEncoder,
+    loss: ContrastiveLoss,
     data: CaptionData,
-    config: RunConfig,
-    folder: Path,
+    settings: AnalysisSettings,
     make_reference: Callable[[], tuple[Towers, str]],
 ) -> None:
-    """Writes analysis.json, cka.npz and examples/ into `folder`, from `module` as it stands; the first process does it
-    alone, the others need not wait. `make_reference`: the towers that cka compares with, and what they are.
+    """Writes analysis.json, cka.npz and examples/ with the current weights. Only the first process does so, and the
+    others do not wait. make_reference: builds the towers that cka compares with, and returns them with a description.
     """
-    if not config.evaluate or not trainer.is_global_zero:
+    if not settings.splits or not trainer.is_global_zero:
         return
     if isinstance(trainer.strategy, (FSDPStrategy, DeepSpeedStrategy)):
         log.warning(
-            "no analysis: each process holds a part of the weights only; evaluate a checkpoint with "
+            "no analysis: each process holds only a part of the weights; evaluate a checkpoint with "
             "trainer.strategy=auto"
         )
         return
     device, plugin = trainer.strategy.root_device, trainer.precision_plugin
-    module.to(device).eval()
+    encoder.to(device).eval()
 
-    def place(batch: Any) -> Any:
+    def to_device(batch: Any) -> Any:
         return plugin.convert_input(move_data_to_device(batch, device))
 
     def reference() -> tuple[Towers, str]:
-        towers, what = make_reference()
-        return towers.to(device, module.encoder.towers.token_embedding.dtype).eval(), what
+        towers, description = make_reference()
+        return towers.to(device, encoder.towers.token_embedding.dtype).eval(), description
 
     with torch.no_grad():
-        limit = row_limit(trainer, data, config.analysis.samples)
-        material = Material(module.encoder, data, place=place, context=plugin.forward_context, limit=limit)
-        splits = tuple(dict.fromkeys(config.evaluate))
-        write_analysis(material, Settings(config.analysis, splits, config.seed, module.loss.cpu(), reference, folder))
+        limit = row_limit(trainer, data, settings.samples)
+        features = SplitFeatures(encoder, data, to_device=to_device, precision=plugin.forward_context, row_limit=limit)
+        write_analysis(AnalysedRun(features, loss.cpu().eval(), reference, settings))
 
 
 def row_limit(trainer: pl.Trainer, data: CaptionData, most: int | None) -> Callable[[str], int | None]:
-    """How many rows of a split count: at most `most`, and what trainer.limit_test_batches leaves in all processes
-    together; None: all.
+    """Returns a function: split -> the number of its first rows that are read (None: all). It is at most `most`, and at
+    most the number of rows that trainer.limit_test_batches allows to all processes together.
     """
     limit, batch = trainer.limit_test_batches, data.val_batch_size * trainer.world_size
 

@@ -1,8 +1,8 @@
-"""Centred kernel alignment from minibatches. Shapes: B samples of a batch, D features, L layers of one model, M of the
-other.
+"""Centred kernel alignment (CKA) from minibatches. Shapes: B samples of a batch, D features, L layers of the first
+model, M of the second.
 
 Nguyen, Raghu and Kornblith 2021, "Do wide and deep networks learn the same things?": the unbiased estimator of HSIC
-(Song et al. 2012) is averaged over batches, so that no Gram matrix of all samples is held.
+(Song et al. 2012) is averaged over batches, so that no Gram matrix of all samples is in memory.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-# The estimator divides by B (B - 3).
+# The smallest batch: the estimator divides by B (B - 3).
 LEAST = 4
 
 
 def centred_gram(features: Tensor) -> Tensor:
-    """(B, …) features -> (B, B) float64: their inner products, U-centred (Székely and Rizzo 2014), so that the sum of
-    the products of two such matrices over B (B - 3) is the unbiased HSIC. Zero on the diagonal; rows and columns sum to
-    0.
+    """(B, …) features -> (B, B) float64: their inner products, U-centred (Székely and Rizzo 2014). The diagonal is
+    zero, and rows and columns sum to 0. The sum of the products of two such matrices over B (B - 3) is the unbiased
+    HSIC.
     """
     rows = features.flatten(1).double()
     size = len(rows)
-    # No shift changes the result; without one, no digit is lost where all rows are nearly alike.
+    # The result does not depend on the mean. Without it, rows that are nearly alike lose no digits.
     rows = rows - rows.mean(dim=0)
     gram = (rows @ rows.T).fill_diagonal_(0)
     sums = gram.sum(dim=1) / (size - 2)
@@ -32,25 +32,28 @@ def centred_gram(features: Tensor) -> Tensor:
 
 
 class MinibatchCKA:
-    """Sums of HSIC over batches, and the (L, M) similarities that follow."""
+    """Adds up HSIC over batches; `result` is the similarity of all layers of two models."""
 
     def __init__(self) -> None:
-        self.cross: Tensor | float = 0.0
-        self.one: Tensor | float = 0.0
-        self.other: Tensor | float = 0.0
+        self.cross = torch.zeros((), dtype=torch.float64)
+        """(L, M): HSIC of each layer of the first model with each of the second."""
+        self.first = torch.zeros((), dtype=torch.float64)
+        """(L,): HSIC of each layer of the first model with itself."""
+        self.second = torch.zeros((), dtype=torch.float64)
+        """(M,): the same of the second model."""
 
-    def add(self, one: Sequence[Tensor], other: Sequence[Tensor]) -> None:
-        """The `centred_gram`s of a batch's layers in one model and in the other, of at least LEAST samples."""
-        size = len(one[0])
-        a, b = (torch.stack(list(grams)).flatten(1) for grams in (one, other))
+    def add(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> None:
+        """Adds a batch of at least LEAST samples: the `centred_gram` of each layer of the two models."""
+        size = len(first[0])
+        a, b = (torch.stack(list(grams)).flatten(1) for grams in (first, second))
         scale = size * (size - 3)
         self.cross = self.cross + a @ b.T / scale
-        self.one = self.one + a.square().sum(dim=1) / scale
-        self.other = self.other + b.square().sum(dim=1) / scale
+        self.first = self.first + a.square().sum(dim=1) / scale
+        self.second = self.second + b.square().sum(dim=1) / scale
 
     def result(self) -> Tensor:
-        """(L, M) float64, at most 1 but for rounding; near 0 for independent features, also below it. NaN where a layer
-        says the same of every sample, for which no similarity is defined.
+        """(L, M) float64, at most 1 up to rounding. Independent features are near 0, also slightly below. A layer with
+        equal outputs for all samples is NaN, because its similarity is not defined.
         """
-        self_similarity = self.one[:, None] * self.other
+        self_similarity = self.first[:, None] * self.second
         return torch.where(self_similarity > 0, self.cross / self_similarity.sqrt(), torch.nan)

@@ -1,4 +1,7 @@
-"""How features lie in space, all scaled to length 1 first. Shapes: n views, N samples, D features."""
+"""The geometry of features, and how it changes from one validation to the next. Shapes: n views, N samples, D features.
+
+"Unit features" are rows that are scaled to length 1 in float64, see `unit`.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,16 @@ def unit(features: Tensor) -> Tensor:
     return F.normalize(features.double(), dim=-1)
 
 
-def alignment(one: Tensor, other: Tensor) -> float:
-    """E |x - y|^2 over matching rows of two (N, D) unit features (Wang and Isola 2020, alpha = 2). 0 is perfect, 2 is
-    unrelated.
+def alignment(x: Tensor, y: Tensor) -> float:
+    """E |x - y|^2 over matching rows of two (N, D) unit features (Wang and Isola 2020, alpha = 2): 0 for equal rows, 2
+    for unrelated ones.
     """
-    return (one - other).square().sum(dim=-1).mean().item()
+    return (x - y).square().sum(dim=-1).mean().item()
 
 
 def uniformity(features: Tensor, t: float = 2.0, cells: int = CELLS) -> float:
-    """log E exp(-t |x - y|^2) over pairs of different rows of (N, D) unit features (Wang and Isola 2020). 0 where all
-    rows are equal, towards -2t where all are orthogonal; NaN for fewer than two rows. Memory: a few times `cells`
-    distances.
+    """log E exp(-t |x - y|^2) over pairs of different rows of (N, D) unit features (Wang and Isola 2020): 0 if all rows
+    are equal, -2t if all are orthogonal, NaN for fewer than two rows. Memory: a few times `cells` distances.
     """
     size, total = len(features), 0.0
     squares = features.square().sum(dim=-1)
@@ -41,28 +43,26 @@ def uniformity(features: Tensor, t: float = 2.0, cells: int = CELLS) -> float:
 
 
 def effective_rank(features: Tensor) -> float:
-    """exp of the entropy of the singular values' shares (RankMe, Garrido et al. 2023) of (N, D) features: 1 to min(N,
-    D).
-
-    NaN where features are not finite or all zero.
+    """exp of the entropy of the singular values' shares in their sum (RankMe, Garrido et al. 2023), for (N, D)
+    features: 1 to min(N, D). NaN if a feature is not finite or all are zero.
     """
     if not torch.isfinite(features).all() or not features.any():
         return math.nan
     try:
         values = torch.linalg.svdvals(features)
-    except torch.linalg.LinAlgError:  # it did not converge: no reason to end a run
+    except torch.linalg.LinAlgError:  # the decomposition did not converge, which must not end a run
         return math.nan
     shares = values / values.sum()
     return math.exp(-torch.special.xlogy(shares, shares).sum().item())
 
 
-def modality_gap(one: Tensor, other: Tensor) -> float:
-    """Distance between the centroids of two (N, D) unit features (Liang et al. 2022): 0 to 2."""
-    return (one.mean(dim=0) - other.mean(dim=0)).norm().item()
+def modality_gap(x: Tensor, y: Tensor) -> float:
+    """The distance between the centroids of two (N, D) unit features (Liang et al. 2022): 0 to 2."""
+    return (x.mean(dim=0) - y.mean(dim=0)).norm().item()
 
 
 def mean_similarity(features: Tensor) -> float:
-    """Mean cosine of two different rows of (N, D) unit features: 1 where they have collapsed into one. NaN for fewer
+    """The mean cosine of two different rows of (N, D) unit features: 1 if all rows are equal (collapse). NaN for fewer
     than two rows.
     """
     size = len(features)
@@ -71,8 +71,8 @@ def mean_similarity(features: Tensor) -> float:
 
 
 def geometry(views: Tensor, names: Sequence[str]) -> dict:
-    """Every measure above of (n, N, D) views, the image first: alignment per pair, the gap to the image, the others per
-    view.
+    """All measures above of (n, N, D) views, the image first: alignment of each pair of views, the modality gap between
+    the image and each other view, and uniformity and effective rank of each view.
     """
     rows = dict(zip(names, unit(views), strict=True))
     image = names[0]
@@ -85,7 +85,23 @@ def geometry(views: Tensor, names: Sequence[str]) -> dict:
 
 
 def geometry_columns(figures: dict) -> dict[str, float]:
-    """The same under the names of metrics.csv."""
+    """The result of `geometry` as columns of metrics.csv."""
     columns = {f"geometry/alignment/{'~'.join(pair['views'])}": pair["value"] for pair in figures["alignment"]}
     kinds = ("uniformity", "effective_rank", "modality_gap")
     return columns | {f"geometry/{kind}/{name}": value for kind in kinds for name, value in figures[kind].items()}
+
+
+def drift_columns(views: Tensor, previous: Tensor | None, names: Sequence[str]) -> dict[str, float]:
+    """Columns of metrics.csv for each of (n, N, D) views: the mean length of the features, the mean cosine of two
+    different samples (1: collapse), and the mean cosine of each sample with itself at the previous validation. The last
+    one is left out at the first validation, and if the previous one had other samples.
+    """
+    columns = {}
+    for i, name in enumerate(names):
+        columns[f"drift/{name}/norm"] = views[i].double().norm(dim=-1).mean().item()
+        columns[f"drift/{name}/mean_similarity"] = mean_similarity(unit(views[i]))
+        if previous is not None and previous.shape == views.shape:
+            columns[f"drift/{name}/cosine_to_previous"] = (
+                F.cosine_similarity(views[i].double(), previous[i].double(), dim=-1).mean().item()
+            )
+    return columns

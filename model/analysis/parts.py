@@ -1,169 +1,212 @@
-"""The parts of analysis.json, each a function of the run's material; None where a part has no meaning. Shapes: n views,
-N samples, K captions.
+"""The parts of analysis.json. Shapes: n views, N samples, K captions of a sample, D features, C classes.
+
+How to add a part:
+
+1. Write the measure as a function of arrays in a file of this folder, with a test on a case worked by hand.
+2. Write `<name>_part` below. It takes an AnalysedRun and returns plain data for JSON, or None if the part has no
+   meaning for these data. Add it to PARTS, whose order is that of analysis.json.
+3. Add the switch `<name>: bool` to AnalysisConfig in model/config/schema.py, with its line in conf/analysis/_keys.yaml
+   and `<name>: false` in conf/analysis/off.yaml, and decide in model/config/decisions.py whether a resumed run may
+   change it. A value that the part reads needs a key in the same way, and a field of AnalysisSettings, which
+   model/ending.py fills in.
+4. Run `python -m model.config.document`, and add a row to the table in docs/analysis.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from model.analysis.bootstrap import intervals
+from model.analysis.bootstrap import Interval, intervals
 from model.analysis.cka import LEAST, MinibatchCKA
 from model.analysis.geometry import geometry
 from model.analysis.layers import image_grams, image_layers, text_grams, text_layers
-from model.analysis.material import Material
 from model.analysis.probes import probe
-from model.analysis.rest import rest_places
-from model.analysis.retrieval import KS, Places, find, hits, ranks
+from model.analysis.retrieval import MatchCounts, expected_ranks, hit_probability, rank_by_cosine, rank_from_other_views
+from model.analysis.split_features import SplitFeatures
 from model.analysis.tokens import token_figures, token_names
 from model.analysis.zero_shot import class_features, majority, zero_shot_hits
-from model.config.schema import AnalysisConfig
+from model.losses.objective.loss import ContrastiveLoss
+from model.metric_names import KS
 from model.record.files import write_whole
 from model.views.towers import Towers
 
+Figures = dict[str, Any]
+
 
 @dataclass(frozen=True)
-class Settings:
-    """What the parts go by."""
+class AnalysisSettings:
+    """The values of the configuration that the analysis reads. A field with the name of a key of conf/analysis has the
+    value of that key.
+    """
 
-    config: AnalysisConfig
+    parts: tuple[str, ...]
+    """The names in PARTS that are switched on."""
     splits: tuple[str, ...]
-    """Those that are evaluated, in order; at least one."""
+    """The splits of `evaluate`, each once, in order; empty for no analysis."""
     seed: int
-    loss: nn.Module
-    reference: Callable[[], tuple[Towers, str]]
-    """Makes the model that cka compares with, and says what it is."""
+    """The seed of the bootstrap and of the examples."""
     folder: Path
+    """The run's folder."""
+    samples: int | None
+    resamples: int
+    probe_samples: int | None
+    cka_samples: int | None
+    examples: int
 
     @property
     def held_out(self) -> str:
-        """The first evaluated split that was not trained on; val where there is none."""
+        """The first evaluated split that is not train; val if there is none."""
         return next((split for split in self.splits if split != "train"), "val")
 
 
-def retrieval_part(material: Material, settings: Settings) -> dict:
-    """Split -> recall and median rank of image and captions, of any caption, of every view from the rest."""
-    return {split: split_retrieval(material, settings, split) for split in settings.splits}
+@dataclass(frozen=True)
+class AnalysedRun:
+    """What the parts read."""
+
+    features: SplitFeatures
+    loss: ContrastiveLoss
+    """On the CPU."""
+    reference: Callable[[], tuple[Towers, str]]
+    """Builds the towers that cka compares with, and returns them with a description."""
+    settings: AnalysisSettings
 
 
-def split_retrieval(material: Material, settings: Settings, split: str) -> dict:
-    """The same of one split."""
-    views, captions = material.views(split), material.captions(split)
+def retrieval_part(run: AnalysedRun) -> Figures:
+    """Split -> recall and median rank between the image and each other view, of any caption, and of each view from the
+    other views.
+    """
+    return {split: split_retrieval(run, split) for split in run.settings.splits}
+
+
+def split_retrieval(run: AnalysedRun, split: str) -> Figures:
+    """The part `retrieval` of one split."""
+    features, settings = run.features, run.settings
+    views, captions = features.views(split), features.captions(split)
     image, samples = views[0], views.shape[1]
 
-    def row(found: Places, **names: str) -> dict:
-        return {**names, "recall": recalls(found, settings), "median_rank": float(np.median(ranks(found)))}
+    def row(counts: MatchCounts, **names: str) -> Figures:
+        recalls = recall_intervals(counts, settings.resamples, settings.seed)
+        return {**names, "recall": recalls, "median_rank": float(np.median(expected_ranks(counts)))}
 
     pairs = []
-    for name, view in zip(material.names[1:], views[1:], strict=True):
-        pairs.append(row(find(view, image), view=name, direction="text_to_image"))
-        pairs.append(row(find(image, view), view=name, direction="image_to_text"))
-    part = {
+    for name, view in zip(features.names[1:], views[1:], strict=True):
+        pairs.append(row(rank_by_cosine(view, image), view=name, direction="text_to_image"))
+        pairs.append(row(rank_by_cosine(image, view), view=name, direction="image_to_text"))
+    any_caption = row(rank_by_cosine(image, captions))
+    from_others = rank_from_other_views(run.loss, views)
+    return {
         "samples": samples,
         "captions": len(captions) // samples,
         "pairs": pairs,
-        "any_caption": row(find(image, captions)),
+        "any_caption": any_caption,
+        "rest": [row(counts, view=name) for name, counts in zip(features.names, from_others, strict=True)],
     }
-    rest = rest_places(settings.loss, views)
-    part["rest"] = [row(found, view=name) for name, found in zip(material.names, rest, strict=True)]
-    return part
 
 
-def recalls(found: Places, settings: Settings) -> dict[str, dict[str, float]]:
-    """Recall at every k with its interval."""
-    rows = torch.stack([hits(found, k) for k in KS]).numpy()
-    return dict(zip(map(str, KS), intervals(rows, settings.config.resamples, settings.seed), strict=True))
+def recall_intervals(counts: MatchCounts, resamples: int, seed: int) -> dict[str, Interval]:
+    """k -> the recall at k with its interval."""
+    rows = torch.stack([hit_probability(counts, k) for k in KS]).numpy()
+    return dict(zip(map(str, KS), intervals(rows, resamples, seed), strict=True))
 
 
-def zero_shot_part(material: Material, settings: Settings) -> dict | None:
-    """Split -> accuracy of taking the class whose prompts are nearest to the image."""
-    prompts = material.source.prompts
+def zero_shot_part(run: AnalysedRun) -> Figures | None:
+    """Split -> the accuracy of the class whose prompts are most similar to the image. None if the data have no class
+    with prompts.
+    """
+    prompts = run.features.source.prompts
     if prompts is None:
         return None
     ends = np.cumsum([len(texts) for texts in prompts])[:-1].tolist()
-    classes = class_features(material.text_features([text for texts in prompts for text in texts]).tensor_split(ends))
-    parts = {split: split_zero_shot(material, settings, split, classes) for split in settings.splits}
-    return {split: part for split, part in parts.items() if part is not None} or None
+    of_prompts = run.features.text_features([text for texts in prompts for text in texts])
+    classes = class_features(of_prompts.tensor_split(ends))
+    by_split = {split: split_zero_shot(run, split, classes) for split in run.settings.splits}
+    return {split: figures for split, figures in by_split.items() if figures is not None} or None
 
 
-def split_zero_shot(material: Material, settings: Settings, split: str, classes: Tensor) -> dict | None:
-    """The same of one split; None where none of its samples has a class."""
-    labels = material.labels(split)
+def split_zero_shot(run: AnalysedRun, split: str, classes: Tensor) -> Figures | None:
+    """The part `zero_shot` of one split, for (C, D) features of classes. None if none of its samples has a class."""
+    labels = run.features.labels(split)
     if labels is None or not (labels >= 0).any():
         return None
-    images, labels = material.views(split)[0][labels >= 0], labels[labels >= 0]
+    images, labels = run.features.views(split)[0][labels >= 0], labels[labels >= 0]
     tops = [k for k in (1, 5) if k == 1 or k < len(classes)]
     rows = torch.stack([zero_shot_hits(images, classes, labels, k) for k in tops]).numpy()
-    found = intervals(rows, settings.config.resamples, settings.seed)
-    figures = {f"top{k}": interval for k, interval in zip(tops, found, strict=True)}
+    accuracies = intervals(rows, run.settings.resamples, run.settings.seed)
+    figures = {f"top{k}": accuracy for k, accuracy in zip(tops, accuracies, strict=True)}
     return {"classes": len(classes), "samples": len(labels), **figures, "majority": majority(labels)}
 
 
-def probes_part(material: Material, settings: Settings) -> dict | None:
-    """Logistic regression on the image's and on caption 1's features, fitted on train."""
-    if material.source.class_names is None:
+def probes_part(run: AnalysedRun) -> Figures | None:
+    """Logistic regression on the features of the image and on those of caption 1, fitted on train. None if the data
+    have no classes, or too few samples with a class.
+    """
+    if run.features.source.class_names is None:
         return None
-    fit, score = material.pairs("train", settings.config.probe_samples), material.pairs(settings.held_out)
+    scored_on = run.settings.held_out
+    fit, score = run.features.towers("train", run.settings.probe_samples), run.features.towers(scored_on)
     if fit.labels is None or score.labels is None:
         return None
-    parts = {}
-    for name in ("image", "text"):
-        arrays: Sequence[NDArray] = [
-            x.numpy() for x in (getattr(fit, name), fit.labels, getattr(score, name), score.labels)
-        ]
-        figures = probe(*arrays)
-        if figures is not None:
-            parts[name] = {"fitted_on": "train", "scored_on": settings.held_out, **figures}
-    return parts or None
+    fit_labels, score_labels = fit.labels.numpy(), score.labels.numpy()
+    figures = {}
+    for name, x, y in (("image", fit.image, score.image), ("text", fit.text, score.text)):
+        accuracy = probe(x.numpy(), fit_labels, y.numpy(), score_labels)
+        if accuracy is not None:
+            figures[name] = {"fitted_on": "train", "scored_on": scored_on, **accuracy}
+    return figures or None
 
 
-def geometry_part(material: Material, settings: Settings) -> dict:
-    """Split -> alignment, uniformity, effective rank, modality gap."""
-    return {split: geometry(material.views(split), material.names) for split in settings.splits}
+def geometry_part(run: AnalysedRun) -> Figures:
+    """Split -> alignment, uniformity, effective rank and modality gap."""
+    return {split: geometry(run.features.views(split), run.features.names) for split in run.settings.splits}
 
 
-def tokens_part(material: Material, settings: Settings) -> dict:
-    """Of the text tower's token embedding, as far as the tokeniser has tokens."""
-    embedding, tokenizer = material.encoder.towers.token_embedding, material.data.tokenizer
+def tokens_part(run: AnalysedRun) -> Figures:
+    """Figures of the text tower's token embedding, for the ids that the tokeniser uses."""
+    embedding, tokenizer = run.features.encoder.towers.token_embedding, run.features.data.tokenizer
     count = min(len(tokenizer), len(embedding))
     return token_figures(embedding[:count].float().cpu(), token_names(tokenizer, count))
 
 
-def cka_part(material: Material, settings: Settings) -> dict | None:
-    """Similarity of every layer with every layer of the reference, for both towers; the matrices go to cka.npz."""
-    split, most = settings.held_out, settings.config.cka_samples
-    towers, (reference, what) = material.encoder.towers, settings.reference()
-    end, image, text, samples, largest = material.encoder.tokens.end, MinibatchCKA(), MinibatchCKA(), 0, 0
-    for batch in material.batches(split, most):
+def cka_part(run: AnalysedRun) -> Figures | None:
+    """Writes cka.npz: the similarity of every layer with every layer of the reference, for both towers. Returns what
+    the matrices compare. None if no batch has LEAST samples.
+    """
+    features, settings = run.features, run.settings
+    towers, (reference, description) = features.encoder.towers, run.reference()
+    end, image, text = features.encoder.tokens.end, MinibatchCKA(), MinibatchCKA()
+    samples, largest = 0, 0
+    for batch in features.batches(settings.held_out, settings.cka_samples):
         if len(batch.images) < LEAST:
             continue
         tokens = batch.captions[:, 0]
-        with material.context():
+        with features.precision():
             image.add(image_grams(towers, batch.images), image_grams(reference, batch.images))
             text.add(text_grams(towers, tokens, end), text_grams(reference, tokens, end))
         samples, largest = samples + len(tokens), max(largest, len(tokens))
     if samples == 0:
         return None
-    save_matrices(settings.folder / "cka.npz", image=image.result(), text=text.result())
+    save_matrices(settings.folder / "cka.npz", {"image": image.result(), "text": text.result()})
     layers = {"image": list(image_layers(towers)), "text": list(text_layers(towers))}
-    return {"reference": what, "samples": samples, "batch": largest, "layers": layers}
+    return {"reference": description, "samples": samples, "batch": largest, "layers": layers}
 
 
-def save_matrices(path: Path, **matrices: Tensor) -> None:
-    """Named matrices as float32 in an .npz file, written whole."""
+def save_matrices(path: Path, matrices: dict[str, Tensor]) -> None:
+    """Writes matrices as float32 into an .npz file, which replaces an older one as a whole."""
+    arrays: dict[str, Any] = {name: matrix.float().cpu().numpy() for name, matrix in matrices.items()}
     content = BytesIO()
-    np.savez(content, **{name: matrix.float().cpu().numpy() for name, matrix in matrices.items()})
+    np.savez(content, **arrays)
     write_whole(path, content.getvalue())
 
 
-PARTS: dict[str, Callable[[Material, Settings], dict | None]] = {
+PARTS: dict[str, Callable[[AnalysedRun], Figures | None]] = {
     "retrieval": retrieval_part,
     "zero_shot": zero_shot_part,
     "probes": probes_part,

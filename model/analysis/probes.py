@@ -1,10 +1,11 @@
-"""How much of a class features hold for a linear reader: fitted on one split, scored on another. Shapes: N samples, D
-features.
+"""Linear probes: logistic regression of classes on features, fitted on one split and scored on another. Shapes: N
+samples, D features.
 """
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,33 +15,34 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+# The most steps of the optimizer.
 STEPS = 1000
 
 
-def probe(fit: NDArray, fit_labels: NDArray, score: NDArray, score_labels: NDArray) -> dict | None:
-    """Accuracy of logistic regression on standardised (N, D) features, and of always saying the most frequent class of
-    the fitted split.
+def probe(fit: NDArray, fit_labels: NDArray, score: NDArray, score_labels: NDArray) -> dict[str, Any] | None:
+    """The numbers of samples, the accuracy of logistic regression on standardised (N, D) features, and the accuracy of
+    always predicting the most frequent class of the samples that were fitted.
 
-    Rows without a class (label -1) or with features that are not finite are left out. None where fewer than two classes
-    are left to fit, or nothing to score.
+    Rows without a class (label -1) and rows with a feature that is not finite are left out. None if fewer than two
+    classes remain to fit, or no row remains to score.
     """
     fit, fit_labels = usable(fit, fit_labels)
     score, score_labels = usable(score, score_labels)
     if len(np.unique(fit_labels)) < 2 or len(score) == 0:
         return None
-    reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=STEPS))
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=STEPS))
     with warnings.catch_warnings():
-        # The accuracy after so many steps is what is reported; a few more would not change it.
+        # The reported accuracy is that after STEPS steps; a few more would not change it.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        reader.fit(fit, fit_labels)
+        classifier.fit(fit, fit_labels)
     return {
         "samples": [len(fit), len(score)],
-        "accuracy": float(reader.score(score, score_labels)),
+        "accuracy": float(classifier.score(score, score_labels)),
         "majority": float(DummyClassifier(strategy="most_frequent").fit(fit, fit_labels).score(score, score_labels)),
     }
 
 
 def usable(features: NDArray, labels: NDArray) -> tuple[NDArray, NDArray]:
-    """The rows with a class and finite features, in float64."""
-    kept = (labels >= 0) & np.isfinite(features).all(axis=1)
-    return features[kept].astype(np.float64), labels[kept]
+    """The rows that have a class and finite features, in float64."""
+    rows = (labels >= 0) & np.isfinite(features).all(axis=1)
+    return features[rows].astype(np.float64), labels[rows]

@@ -1,9 +1,9 @@
-"""Retrieval between two sets of features. Shapes: N queries, M candidates, K candidates that match a query, T queries
-of a tile, D features.
+"""Retrieval: the ranks of matching candidates, and recall. Shapes: n views, N queries or samples, M candidates, K
+candidates that match a query, T queries of a tile, D features.
 
-torchmetrics is not used: its retrieval metrics take every score with two int64 beside it (2.5 GB for 5,000 pictures and
-25,000 captions), and order equal scores as the sort happens to leave them, so that features that are all alike would be
-found first.
+torchmetrics is not used. Its retrieval metrics take every score with two int64 beside it (2.5 GB for 5,000 images and
+25,000 captions), and they keep equal scores in the order of the sort, so that a model whose features are all alike
+would find every match first.
 """
 
 from __future__ import annotations
@@ -15,89 +15,109 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-KS = (1, 5, 10)
-# Scores of a tile: 8 MiB of float32; comparing and counting them takes about four times that.
+from model.losses.objective.loss import ContrastiveLoss
+from model.metric_names import KS
+
+# Scores of a tile: 8 MiB of float32. Comparing and counting them takes about four times that.
 CELLS = 1 << 21
 
 
-class Places(NamedTuple):
-    """Where the best match of each query stands; (N,) int64 each."""
+class MatchCounts(NamedTuple):
+    """For each query, the candidates that rank before its best match or beside it; (N,) int64 each."""
 
     better: Tensor
-    """Candidates with a higher score."""
+    """The number of candidates with a higher score than the best match."""
     equal: Tensor
-    """Candidates with the same score, the match counted."""
-    own: Tensor
-    """Those of them that match."""
+    """The number of candidates with the score of the best match, including it."""
+    matching: Tensor
+    """The number of those equal candidates that match the query."""
 
 
-def places(scores: Tensor, match: Tensor) -> Places:
-    """(T, M) scores and the (T,) or (T, K) columns that match each row -> where the best of these stands. NaN ranks
-    last.
+def count_candidates(scores: Tensor, match: Tensor) -> MatchCounts:
+    """Compares candidates with the best match of each query. scores: (T, M); match: (T,) or (T, K), the columns that
+    match each row. A score of NaN ranks last.
     """
     scores = torch.nan_to_num(scores, nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
-    own = scores.gather(1, match.reshape(len(scores), -1))
-    best = own.amax(dim=1, keepdim=True)
-    return Places((scores > best).sum(dim=1), (scores == best).sum(dim=1), (own == best).sum(dim=1))
+    of_matches = scores.gather(1, match.reshape(len(scores), -1))
+    best = of_matches.amax(dim=1, keepdim=True)
+    return MatchCounts((scores > best).sum(dim=1), (scores == best).sum(dim=1), (of_matches == best).sum(dim=1))
 
 
-def hits(found: Places, k: int) -> Tensor:
+def hit_probability(counts: MatchCounts, k: int) -> Tensor:
     """(N,) float64: the probability that a match is among the first k, over all orders of equal candidates.
 
-    Of e + m equal candidates m match; j = k - better places are left for them, and none matches with probability
-    C(e, j) / C(e + m, j), the product of (e - j + i) / (e + i) over i = 1 … m.
+    Of e + m equal candidates m match; j = k - better ranks are left for them, and none of these ranks holds a match
+    with probability C(e, j) / C(e + m, j), the product of (e - j + i) / (e + i) over i = 1 … m.
     """
-    left = (k - found.better).clamp(min=0).double()
-    others = (found.equal - found.own).double()
-    missed = torch.ones_like(left)
-    for i in range(1, int(found.own.max()) + 1):
-        factor = ((others - left + i) / (others + i)).clamp(min=0)
-        missed = torch.where(i <= found.own, missed * factor, missed)
-    return 1 - missed
+    ranks_left = (k - counts.better).clamp(min=0).double()
+    others = (counts.equal - counts.matching).double()
+    miss = torch.ones_like(ranks_left)
+    for i in range(1, int(counts.matching.max()) + 1):
+        factor = ((others - ranks_left + i) / (others + i)).clamp(min=0)
+        miss = torch.where(i <= counts.matching, miss * factor, miss)
+    return 1 - miss
 
 
-def ranks(found: Places) -> Tensor:
+def expected_ranks(counts: MatchCounts) -> Tensor:
     """(N,) float64: the expected rank of the first match, from 1, over all orders of equal candidates."""
-    return found.better + (found.equal + 1).double() / (found.own + 1)
+    return counts.better + (counts.equal + 1).double() / (counts.matching + 1)
 
 
-def recall_at(scores: Tensor, k: int) -> float:
-    """Share of rows of `scores` (N, M), candidate i being the match of query i, whose match is among the k best.
-
-    Ties are counted fairly: as the expectation over orders of equal candidates. NaN ranks last.
-    """
-    return recall_of(places(scores, torch.arange(len(scores), device=scores.device)), k)
-
-
-def recall_of(found: Places, k: int) -> float:
-    """Recall at k from places."""
-    return hits(found, k).mean().item()
+def recall(counts: MatchCounts, k: int) -> float:
+    """The share of queries with a match among the first k; equal candidates count with the mean over their orders."""
+    return hit_probability(counts, k).mean().item()
 
 
 def tiles(size: int, width: int, cells: int = CELLS) -> Iterator[slice]:
-    """Slices of `size` rows of `width` scores each, at most `cells` scores in a slice."""
+    """Slices of `size` rows of `width` scores each, with at most `cells` scores in a slice (at least one row)."""
     step = max(1, cells // max(1, width))
     for start in range(0, size, step):
         yield slice(start, min(start + step, size))
 
 
-def find(queries: Tensor, candidates: Tensor, cells: int = CELLS) -> Places:
-    """Places by cosine similarity of (N, D) and (N K, D) features, rows i K … i K + K - 1 of the candidates matching
-    query i.
-
-    Memory: a few times `cells` scores.
+def rank_by_cosine(queries: Tensor, candidates: Tensor, cells: int = CELLS) -> MatchCounts:
+    """Ranks (N K, D) candidates for (N, D) queries by cosine similarity. Rows i K … i K + K - 1 of the candidates match
+    query i. Memory: a few times `cells` scores.
     """
     queries, candidates = F.normalize(queries.float(), dim=-1), F.normalize(candidates.float(), dim=-1)
     match = torch.arange(len(candidates), device=queries.device).reshape(len(queries), -1)
-    # Made at once: small results kept between large tiles would leave gaps that no later tile fits into.
-    found = Places(*match.new_empty(3, len(queries)))
+    # Allocated once: small results between large tiles would leave gaps in memory that no later tile fits into.
+    counts = MatchCounts(*match.new_empty(3, len(queries)))
     for rows in tiles(len(queries), len(candidates), cells):
-        for whole, part in zip(found, places(queries[rows] @ candidates.T, match[rows]), strict=True):
-            whole[rows] = part
-    return found
+        tile = count_candidates(queries[rows] @ candidates.T, match[rows])
+        for count, tile_count in zip(counts, tile, strict=True):
+            count[rows] = tile_count
+    return counts
 
 
-def retrieval(queries: Tensor, candidates: Tensor, ks: Sequence[int] = KS) -> dict[int, float]:
-    """Recall at every k by cosine similarity of (N, D) and (N, D) features."""
-    found = find(queries, candidates)
-    return {k: recall_of(found, k) for k in ks}
+def cosine_recalls(queries: Tensor, candidates: Tensor, ks: Sequence[int] = KS) -> dict[int, float]:
+    """The recall at every k, by cosine similarity of (N, D) queries and (N, D) candidates; candidate i matches query
+    i.
+    """
+    counts = rank_by_cosine(queries, candidates)
+    return {k: recall(counts, k) for k in ks}
+
+
+def rank_from_other_views(loss: ContrastiveLoss, views: Tensor) -> list[MatchCounts]:
+    """For each view that the loss reads: ranks its N rows as candidates for the row of the n - 1 other views, by the
+    score that was trained. views: (n, N, D). Memory: a few tiles of `loss`.
+    """
+    read = views[: loss.reads]
+    match = torch.arange(read.shape[1], device=views.device)
+    counts = match.new_empty(len(read), 3, len(match))
+    for view, rows, scores in loss.rest_tiles(read):
+        counts[view, :, rows] = torch.stack(count_candidates(scores, match[rows]))
+    return [MatchCounts(*of_view) for of_view in counts]
+
+
+def joint_recalls(loss: ContrastiveLoss, views: Tensor) -> dict[str, float]:
+    """`joint_recall@k`: the share of images that are found among all N from the other views of their sample.
+    `joint_recall_all@k`: the mean of this share over every view as the one to find. Equal candidates count with the
+    mean over their orders.
+    """
+    counts = rank_from_other_views(loss, views)
+    recalls = {k: [recall(of_view, k) for of_view in counts] for k in KS}
+    return {
+        **{f"joint_recall@{k}": recalls[k][0] for k in KS},
+        **{f"joint_recall_all@{k}": sum(recalls[k]) / len(counts) for k in KS},
+    }

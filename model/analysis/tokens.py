@@ -1,17 +1,19 @@
-"""What a token embedding has come to. Shapes: V tokens, D features."""
+"""Figures of a trained token embedding. Shapes: V tokens, D features."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import PreTrainedTokenizerBase
 
 
-def token_figures(embedding: Tensor, names: Sequence[str], most: int = 10) -> dict:
-    """The lengths of (V, D) embeddings, and the `most` tokens nearest to the direction of their mean and furthest from
-    it, each with its cosine.
+def token_figures(embedding: Tensor, names: Sequence[str], count: int = 10) -> dict[str, Any]:
+    """The mean, deviation, minimum and maximum of the lengths of (V, D) embeddings; the `count` tokens nearest to the
+    direction of the mean embedding and the `count` furthest from it, each with its cosine.
     """
     embedding = embedding.double()
     norms = embedding.norm(dim=1)
@@ -24,15 +26,15 @@ def token_figures(embedding: Tensor, names: Sequence[str], most: int = 10) -> di
             "min": norms.min().item(),
             "max": norms.max().item(),
         },
-        "central": [[names[i], cosines[i].item()] for i in order[:most]],
-        "furthest": [[names[i], cosines[i].item()] for i in order[::-1][:most]],
+        "central": [[names[i], cosines[i].item()] for i in order[:count]],
+        "furthest": [[names[i], cosines[i].item()] for i in order[::-1][:count]],
     }
 
 
-def token_names(tokenizer, count: int) -> list[str]:
-    """The first `count` tokens as text; those that are no text by themselves (parts of a character) as the tokeniser
-    writes them.
+def token_names(tokenizer: PreTrainedTokenizerBase, count: int) -> list[str]:
+    """The first `count` tokens as text. A token that is no text alone, such as a part of a character, has the name that
+    it has in the tokeniser's vocabulary.
     """
-    written = tokenizer.convert_ids_to_tokens(list(range(count)))
-    read = [tokenizer.decode([i]) for i in range(count)]
-    return [token if "\ufffd" in text or not text.strip() else text for token, text in zip(written, read, strict=True)]
+    entries = tokenizer.convert_ids_to_tokens(list(range(count)))
+    texts = [str(tokenizer.decode([i])) for i in range(count)]
+    return [entry if "\ufffd" in text or not text.strip() else text for entry, text in zip(entries, texts, strict=True)]

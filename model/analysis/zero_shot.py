@@ -1,4 +1,6 @@
-"""Classification by the texts that name classes. Shapes: N samples, C classes, D features."""
+"""Zero-shot classification: an image gets the class whose texts are most similar. Shapes: N samples, C classes, P
+prompts of a class, D features.
+"""
 
 from __future__ import annotations
 
@@ -8,24 +10,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.analysis.retrieval import hits, places
+from model.analysis.retrieval import count_candidates, hit_probability
 
 
 def class_features(prompts: Sequence[Tensor]) -> Tensor:
-    """For each of C classes the (P, D) features of its prompts -> (C, D): the mean of the prompts' directions (Radford
-    et al. 2021).
+    """(P, D) features of the prompts of each of C classes -> (C, D): the direction of the mean of the prompts'
+    directions (Radford et al. 2021).
     """
     return torch.stack([F.normalize(F.normalize(features, dim=-1).mean(dim=0), dim=-1) for features in prompts])
 
 
 def zero_shot_hits(images: Tensor, classes: Tensor, labels: Tensor, k: int) -> Tensor:
     """(N, D) images, (C, D) class features, (N,) labels -> (N,) probability that the label is among the k most similar
-    classes; ties as in retrieval.
+    classes, over all orders of equally similar classes.
     """
     scores = F.normalize(images, dim=-1) @ F.normalize(classes, dim=-1).T
-    return hits(places(scores, labels), k)
+    return hit_probability(count_candidates(scores, labels), k)
 
 
 def majority(labels: Tensor) -> float:
-    """Share of the most frequent of (N,) labels."""
+    """The share of the most frequent label among (N,) labels."""
     return int(labels.bincount().max()) / len(labels)

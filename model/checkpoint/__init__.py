@@ -1,1 +1,1 @@
-"""Checkpoints that survive a kill and hold everything a run needs to go on exactly."""
+"""Checkpoints: writing them so that a kill leaves a complete file, checking them, and resuming from them exactly."""

@@ -1,10 +1,10 @@
-"""Where a run's checkpoints lie, and how they are found by the user's words."""
+"""Finds, reads and checks checkpoint files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,60 +14,67 @@ from model.errors import ConfigError, first_line
 
 LAST = "last"
 PREVIOUS = "previous"
-"""The last one before LAST."""
+"""The checkpoint before LAST."""
 BEST = "best"
-# In the names of an encoder-decoder's weights.
+# The names of an encoder-decoder's weights contain this.
 TRANSLATOR_PART = ".marian."
+# The entries of a checkpoint that every run of this program writes, with their types.
+ENTRIES = {"state_dict": dict, "callbacks": dict, "optimizer_states": list, "scale_due": bool, "epoch_loss": dict}
+
+
+class Encoder(Protocol):
+    """The part of the model's encoder that is compared with a checkpoint."""
+
+    architecture: dict[str, str]
+    """`translator_norm`: where the norms of the encoder-decoder stand, `pre` or `post`."""
 
 
 class NotACheckpoint(ConfigError):
-    """No run can be continued from this file or evaluated with it."""
+    """This file cannot be used to resume or evaluate a run."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        """reason: why, in words."""
+        """reason: why, as a clause."""
         self.reason = reason
         super().__init__(
-            f"ckpt_path={path} is no checkpoint of this program ({reason}); allowed: a file of checkpoints/ in a "
-            f"run's folder"
+            f"ckpt_path={path} is not a checkpoint of this program ({reason}); allowed: a file in the folder "
+            f"checkpoints/ of a run"
         )
 
 
 def checkpoint_path(folder: Path, name: str) -> Path:
-    """`name`: LAST, PREVIOUS or BEST, of the run in `folder`."""
+    """Returns the path of a checkpoint of the run in `folder`. name: LAST, PREVIOUS or BEST."""
     return folder / "checkpoints" / f"{name}.ckpt"
 
 
-def find_checkpoint(folder: Path, asked: str) -> Path:
-    """`asked`: `last` or `best` (of the run in `folder`) or a file. Raises ConfigError where there is none."""
-    path = checkpoint_path(folder, asked) if asked in (LAST, BEST) else Path(asked)
+def find_checkpoint(folder: Path, ckpt_path: str) -> Path:
+    """Returns the path for a value of ckpt_path. Raises ConfigError if there is no such file.
+
+    ckpt_path: `last` or `best`, which mean the checkpoints of the run in `folder`, or the path of a file.
+    """
+    path = checkpoint_path(folder, ckpt_path) if ckpt_path in (LAST, BEST) else Path(ckpt_path)
     if not path.is_file():
-        where = f" in {path.parent}" if asked in (LAST, BEST) else ""
+        where = f" in {path.parent}" if ckpt_path in (LAST, BEST) else ""
         raise ConfigError(
-            f"ckpt_path={asked} is not there{where}; allowed: a file, or last or best with hydra.run.dir=<folder of "
-            f"the run>"
+            f"ckpt_path={ckpt_path} does not exist{where}; allowed: a file, or last or best with "
+            f"hydra.run.dir=<folder of the run>"
         )
     return path
 
 
 def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
-    """What a run of this program wrote to `path`; `mapped`: without reading its tensors. Plain data only: nothing in
-    the file is executed.
+    """Reads a checkpoint that this program wrote to `path`. It contains plain data only: nothing in the file is
+    executed.
 
-    Raises NotACheckpoint where the file cannot be read, or is something else.
+    mapped: whether to map the tensors into memory instead of reading them. Raises NotACheckpoint if the file cannot be
+    read or is not a checkpoint of this program.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except Exception as error:  # a damaged or foreign file fails anywhere in torch's readers, with errors of many kinds
+    except Exception as error:  # torch's readers raise many kinds of errors for a damaged or foreign file
         reason = first_line(error)
         reason = "it holds more than plain data" if isinstance(error, UnpicklingError) else reason[:100]
         raise NotACheckpoint(path, reason) from error
-    for key, kind in (
-        ("state_dict", dict),
-        ("callbacks", dict),
-        ("optimizer_states", list),
-        ("scale_due", bool),
-        ("epoch_loss", dict),
-    ):
+    for key, kind in ENTRIES.items():
         if not (isinstance(checkpoint, dict) and isinstance(checkpoint.get(key), kind)):
             raise NotACheckpoint(path, f"it has no {key}")
     if not all(
@@ -78,18 +85,21 @@ def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
 
 
 def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
-    """The weights in the checkpoint at `path`. Raises ConfigError where they are not those of `module`, an NWayClip,
-    naming the first difference.
+    """Returns the weights in the checkpoint at `path`. Raises ConfigError, which names the first difference, if they do
+    not fit `module`.
     """
     checkpoint = read_checkpoint(path)
     weights = checkpoint["state_dict"]
     if any(TRANSLATOR_PART in name for name in weights.keys() & module.state_dict().keys()):
-        refuse_other_norm(path, checkpoint.get("architecture", {}), module.encoder.architecture)
+        architecture = cast(Encoder, module.encoder).architecture  # nn.Module hides the types of attributes from mypy
+        refuse_other_norm(path, checkpoint.get("architecture", {}), architecture)
     shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     for name in [*wanted, *shapes]:
         if shapes.get(name) != wanted.get(name):
-            problem = f"{name} is {shapes.get(name, 'missing')} there and {wanted.get(name, 'missing')} here"
+            problem = (
+                f"{name} is {shapes.get(name, 'missing')} in the checkpoint and {wanted.get(name, 'missing')} here"
+            )
             raise ConfigError(
                 f"ckpt_path={path} belongs to another model: {problem}; allowed: a checkpoint of the same model=, "
                 f"backbone= and loss="
@@ -98,22 +108,24 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, Tensor]:
 
 
 def refuse_other_norm(path: Path, there: dict[str, str], here: dict[str, str]) -> None:
-    """Raises ConfigError where the encoder-decoder of the checkpoint normalises elsewhere; a checkpoint that does not
-    say has `post`.
+    """Raises ConfigError if the encoder-decoder of the checkpoint has its norms in other places. Older checkpoints do
+    not store the place; theirs is `post`.
     """
     key = "translator_norm"
-    found = there.get(key, INTRODUCED[f"backbone.{key}"])
-    if here[key] != found:
-        problem = f"ckpt_path={path} was trained with backbone.{key}={found}, here it is {here[key]}"
-        raise ConfigError(f"{problem}; allowed: backbone.{key}={found} beside this checkpoint")
+    trained = there.get(key, INTRODUCED[f"backbone.{key}"])
+    if here[key] != trained:
+        problem = f"ckpt_path={path} was trained with backbone.{key}={trained}, here it is {here[key]}"
+        raise ConfigError(f"{problem}; allowed: backbone.{key}={trained} with this checkpoint")
 
 
 def hash_in_checkpoint(path: Path) -> str | None:
-    """Hash of the configuration that the checkpoint at `path` was made with; its tensors are not read."""
+    """Returns the hash of the configuration in the checkpoint at `path`; does not read the tensors."""
     callbacks = read_checkpoint(path, mapped=True)["callbacks"]
     return next((state["config_hash"] for state in callbacks.values() if "config_hash" in state), None)
 
 
 def initial_seed(path: Path, default: int) -> int:
-    """The seed that the weights in the checkpoint at `path` were drawn with; `default` where it does not say."""
+    """Returns the seed of the initial weights of the run that wrote the checkpoint at `path`; `default` if the
+    checkpoint does not store it.
+    """
     return read_checkpoint(path, mapped=True).get("initial_seed", default)

@@ -1,4 +1,4 @@
-"""Lightning's side of signals: all processes stop training after the same optimizer step and write a checkpoint."""
+"""Stops training after a signal: all processes stop after the same optimizer step, and a checkpoint is written."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
+from pytorch_lightning.loops.progress import _ProcessedTracker
 
-from model.checkpoint.callbacks import RandomState, RunCheckpoints
+from model.checkpoint.callbacks import RandomState, RunCheckpoints, validation_follows
 from model.distributed import several_processes
 from model.interruption import received
 
@@ -25,92 +26,97 @@ class NoSignals:
         """Leaves the handlers as they are."""
 
     def teardown(self) -> None:
-        """Has nothing to give back."""
+        """Does nothing, because no handler was installed."""
 
 
 class StopOnSignal(pl.Callback):
-    """During training, keeps a signal until a checkpoint can be written from which training resumes exactly: after an
-    optimizer step, or within a validation, which is then repeated. Then it raises Interrupted, in all processes.
-    Several processes also keep a signal during a test loop.
+    """Holds a signal during training until a checkpoint can be written from which training resumes exactly: after an
+    optimizer step, or within a validation, which is then repeated. Then raises Interrupted in all processes. A run of
+    several processes also holds a signal during a test loop.
     """
 
     def __init__(self, checkpoints: RunCheckpoints | None, random_state: RandomState) -> None:
-        """checkpoints: what writes last.ckpt; None: a signal ends training without a checkpoint."""
+        """checkpoints: the callback that writes last.ckpt; with None, a signal ends training without a checkpoint."""
         self.checkpoints, self.random_state = checkpoints, random_state
         self._step = 0
         self._within_window = False
-        """Whether the last batch was no optimizer step: gradients that are being accumulated are in no checkpoint."""
+        """Whether the last batch ended without an optimizer step. A checkpoint does not contain accumulated gradients.
+        """
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Signals are kept from here on."""
+        """Starts to hold signals."""
         received.waits = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """The end of the epoch before has written last.ckpt."""
+        """Stops if a signal was received. The previous epoch has already written last.ckpt at its end."""
         if trainer.global_step:
             self._stop_if_asked(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
-        """Remembers how many steps there were."""
+        """Stores the number of optimizer steps before this batch."""
         self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Right after an optimizer step; where a validation or the end of the epoch follows, that is the better
-        place.
+        """Stops after an optimizer step if a signal was received. If a validation or the end of the epoch follows, the
+        run stops there.
         """
-        followed = trainer.is_last_batch or (batch_idx + 1) % trainer.val_check_batch == 0
         self._within_window = trainer.global_step == self._step
-        if not self._within_window and not followed and agreed(trainer):
+        if not self._within_window and not validation_follows(trainer, batch_idx) and agreed(trainer):
             self._save(trainer)
             self._stop()
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """The random state of this moment is the one that the validation starts with again."""
+        """Stores the random state with which a repeated validation starts, and stops if a signal was received."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self.random_state.keep()
             self._stop_in_validation(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Nothing of the validation has been recorded yet."""
+        """Stops if a signal was received. Nothing of the validation is recorded before its end."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._stop_in_validation(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """A run that is stopped between two epochs has no checkpoint of its last step yet."""
+        """Writes last.ckpt and stops if a signal was received: a run that is stopped between two epochs has no
+        checkpoint of its last step yet.
+        """
         if agreed(trainer):
             self._save(trainer)
             self._stop()
         received.waits = False
 
     def on_test_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """One process can be interrupted anywhere in the loop."""
+        """Starts to hold signals if there are several processes. A single process can stop anywhere in the test
+        loop.
+        """
         received.waits = several_processes()
 
     def on_test_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *_: Any) -> None:
-        """Every process has as many batches."""
+        """Stops if a signal was received. All processes have the same number of batches."""
         self._stop_if_asked(trainer)
 
     def on_test_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """What follows is the work of one process."""
+        """Stops if a signal was received, and holds no further signals: only one process works after the test loop."""
         self._stop_if_asked(trainer)
         received.waits = False
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        """Training has ended."""
+        """Holds no further signals, because training has ended."""
         received.waits = False
 
     def _stop_in_validation(self, trainer: pl.Trainer) -> None:
         if self._within_window or not agreed(trainer):
             return
-        # What Lightning takes for a validation that was left within its first batch: it runs again when training is
-        # resumed.
+        # With these counts Lightning repeats the validation when training resumes: they say that it was left within its
+        # first batch.
         progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
         for tracker in (progress.total, progress.current):
+            assert isinstance(tracker, _ProcessedTracker)  # the type that Lightning gives the progress of batches
             tracker.ready = tracker.started = 1
             tracker.processed = tracker.completed = 0
-        with self.random_state.as_kept():
+        with self.random_state.saving_stored():
             self._save(trainer)
         self._stop()
 
@@ -128,11 +134,13 @@ class StopOnSignal(pl.Callback):
 
 
 def agreed(trainer: pl.Trainer) -> bool:
-    """Whether any process has received a signal; then every process has. All processes must ask at the same place."""
+    """Whether any process has received a signal; copies the signal's number to all processes. All processes must call
+    this at the same place.
+    """
     number = received.number or 0
     if several_processes():
-        shared = torch.tensor(number, device=trainer.strategy.root_device)
-        dist.all_reduce(shared, dist.ReduceOp.MAX)
-        number = int(shared)
+        highest = torch.tensor(number, device=trainer.strategy.root_device)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        number = int(highest)
     received.number = received.number or number or None
     return number != 0

@@ -1,5 +1,5 @@
-"""A run that goes on from a checkpoint: what the checkpoint says about its run, and which of the changed settings take
-effect.
+"""Reads from a checkpoint what is known about its run, and checks which changed settings take effect in a
+resumed run.
 """
 
 from __future__ import annotations
@@ -9,33 +9,36 @@ from pathlib import Path
 from typing import Any
 
 from model.checkpoint.files import read_checkpoint
-from model.config.changes import check_changes, lines
-from model.config.decisions import Past
+from model.config.changes import change_texts, check_changes
+from model.config.decisions import PastRun
+from model.config.nested import value_at
 from model.config.schema import RunConfig
 from model.launch import first_process
 
 log = logging.getLogger(__name__)
 
 
-def going_on(config: RunConfig, start: Path, processes: int) -> Past:
-    """What the checkpoint at `start` says; lists the changed settings that take effect. `processes`: that the run has
-    now.
+def check_resume(config: RunConfig, start: Path, processes: int) -> PastRun:
+    """Returns the run that wrote the checkpoint at `start`, and logs the changed settings that take effect.
 
-    Raises ConfigError for a setting that cannot be changed in a run that goes on.
+    processes: the number of processes of the resumed run. Raises ConfigError for a setting that a resumed run cannot
+    change.
     """
-    past = read_past(start)
+    past = read_past_run(start)
     changes = check_changes(config, past, processes)
     if changes and first_process():
-        log.info("going on from step %d with changed settings: %s", past.steps, ", ".join(lines(changes, "was ")))
+        log.info(
+            "resuming from step %d with changed settings: %s", past.steps, ", ".join(change_texts(changes, "was "))
+        )
     return past
 
 
-def read_past(path: Path) -> Past:
-    """The checkpoint at `path` without its tensors. Raises ConfigError where it is not one of this program."""
+def read_past_run(path: Path) -> PastRun:
+    """Reads the checkpoint at `path` without its tensors. Raises ConfigError if this program did not write it."""
     checkpoint = read_checkpoint(path, mapped=True)
     callbacks = checkpoint["callbacks"]
-    run = next((state for state in callbacks.values() if "config_hash" in state), {})
-    return Past(
+    run: dict[str, Any] = next((state for state in callbacks.values() if "config_hash" in state), {})
+    return PastRun(
         config=run.get("config"),
         steps=checkpoint.get("global_step", 0),
         epochs=value_at(checkpoint, ("loops", "fit_loop", "epoch_progress", "current", "started"), 0),
@@ -43,12 +46,3 @@ def read_past(path: Path) -> Past:
         processes=len(checkpoint.get("random_states", [])) or 1,
         best=run.get("best"),
     )
-
-
-def value_at(values: Any, path: tuple[str, ...], default: Any) -> Any:
-    """The value in nested dictionaries; `default` where there is none."""
-    for key in path:
-        if not isinstance(values, dict) or key not in values:
-            return default
-        values = values[key]
-    return values

@@ -1,4 +1,6 @@
-"""Rows that a run's files have lost since its checkpoint was written: noticed before the run goes on."""
+"""Repairs the files of rows before a run resumes: detects damaged lines, and rows that are missing although the
+checkpoint counts them.
+"""
 
 from __future__ import annotations
 
@@ -12,68 +14,67 @@ from model.record.files import remove_unfinished, write_whole
 from model.record.folder import METRICS
 from model.record.repairs import move_damaged, record_repair
 
-# File -> the callback that writes it, and the step of each of its sound lines (None: the line is no row).
+# File -> the key of its writer's state in a checkpoint, and a function that returns the step of each line up to the
+# first damaged one (None for a header).
 ROW_FILES: dict[str, tuple[str, Callable[[list[str]], list[int | None]]]] = {
-    METRICS: ("JournalCallback", metrics_csv.sound_steps),
+    METRICS: (metrics_csv.STATE_KEY, metrics_csv.sound_steps),
     health_jsonl.FILE: ("GradientHealthCallback", health_jsonl.sound_steps),
 }
 
 
-def mend_folder(run_dir: Path, start: Path | None) -> None:
-    """Before a run trains: removes what killed processes were writing, and mends the files of rows where the run goes
-    on in its own folder, from `start`. For the first process.
+def repair_folder(run_dir: Path, start: Path | None) -> None:
+    """Removes the incomplete files of killed processes. If the run resumes from a checkpoint of its own folder,
+    `start`, also repairs the files of rows. For the first process of a run, before it trains.
     """
     remove_unfinished(run_dir)
     if start is not None and start.parent.resolve() == checkpoint_path(run_dir, LAST).parent.resolve():
         checkpoint = read_checkpoint(start, mapped=True)
         for name in ROW_FILES:
-            mend_rows(run_dir, name, checkpoint)
+            repair_rows(run_dir, name, checkpoint)
 
 
-def mend_rows(run_dir: Path, name: str, checkpoint: dict[str, Any]) -> None:
-    """Moves a damaged file aside and keeps the rows before the damage. Records it where rows are missing that the
-    checkpoint knows of.
+def repair_rows(run_dir: Path, name: str, checkpoint: dict[str, Any]) -> None:
+    """Renames a damaged file and writes the rows before the damage again. Records a repair if the file has fewer rows
+    than the checkpoint counts.
     """
-    callback, sound_steps = ROW_FILES[name]
-    path, known = run_dir / name, checkpoint["callbacks"].get(callback, {}).get("rows")
-    lines, other = text_lines(path)
+    state_key, sound_steps = ROW_FILES[name]
+    path, counted = run_dir / name, checkpoint["callbacks"].get(state_key, {}).get("rows")
+    lines, has_other_bytes = text_lines(path)
     sound = sound_steps(lines)
-    if other or len(sound) < len(lines):
+    if has_other_bytes or len(sound) < len(lines):
         move_damaged(run_dir, path, f"line {len(sound) + 1} cannot be read", "the rows before that line are kept")
         write_lines(path, lines[: len(sound)])
     steps = [step for step in sound if step is not None]
-    kept = [step for step in steps[:known] if step <= checkpoint["global_step"]]
-    if known is not None and len(kept) < known:
-        record_repair(
-            run_dir,
-            f"{name} has {len(kept)} of the {known} rows that were written before the checkpoint; the others are lost",
-        )
-        # Without the rows that come after the checkpoint, which will be written again.
-        write_lines(path, lines[: len(sound) - len(steps) + len(kept)])
+    before = [step for step in steps[:counted] if step <= checkpoint["global_step"]]
+    if counted is not None and len(before) < counted:
+        rows = f"{len(before)} of the {counted} rows that were written before the checkpoint"
+        record_repair(run_dir, f"{name} has {rows}; the others are lost")
+        # The rows after the checkpoint are removed: the run writes them again.
+        write_lines(path, lines[: len(sound) - len(steps) + len(before)])
 
 
 def write_lines(path: Path, lines: list[str]) -> None:
-    """Replaces a text file."""
+    """Replaces a text file by these lines."""
     write_whole(path, "".join(f"{line}\n" for line in lines))
 
 
 def text_lines(path: Path) -> tuple[list[str], bool]:
-    """The lines of a text file, as far as it is text, and whether something else follows. A last line cut by a kill is
-    left out.
+    """Returns the lines of a text file up to the first line that is not text, and whether there is such a line. An
+    incomplete last line is left out.
     """
     if not path.is_file():
         return [], path.exists()
-    *whole, cut = path.read_bytes().split(b"\n")
+    *complete, incomplete = path.read_bytes().split(b"\n")
     lines: list[str] = []
-    for line in whole:
+    for line in complete:
         if not is_text(line):
             return lines, True
         lines.append(line.decode())
-    return lines, not is_text(cut)
+    return lines, not is_text(incomplete)
 
 
 def is_text(line: bytes) -> bool:
-    """Whether it is UTF-8 without zero bytes."""
+    """Whether the line is UTF-8 without zero bytes."""
     try:
         return "\0" not in line.decode()
     except UnicodeDecodeError:

@@ -1,5 +1,5 @@
-"""Typed configuration: the dataclasses (`schema`), their checks (`checks`) and Hydra's side of it (`compose`,
-`cli`).
+"""Typed configuration: the dataclasses (`schema`), their checks (`checks`) and their composition by Hydra
+(`compose`).
 """
 
 from model.config.schema import RunConfig

@@ -1,5 +1,5 @@
-"""The command line before Hydra reads it: what Hydra would answer with a traceback or a page, or take for something
-else than was meant.
+"""Checks the command line before Hydra reads it: arguments that Hydra would answer with a traceback or a long text, or
+would misinterpret.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from model.launch import first_process
 from model.record.folder import refuse_used_folder
 from model.slurm import restarted_by_slurm
 
-# Hydra's flags; those of the second kind have a value, with `=` or as the next word.
+# Hydra's flags without a value, and Hydra's flags with a value (after `=`, or as the next word).
 FLAGS = (
     "-h",
     "--help",
@@ -29,87 +29,100 @@ FLAGS = (
     "-sc",
     "--shell-completion",
 )
-VALUED = (
+FLAGS_WITH_VALUE = (
     *("-c", "--cfg", "-p", "--package", "-cp", "--config-path", "-cn", "--config-name", "-cd", "--config-dir"),
     *("--experimental-rerun", "-i", "--info"),
 )
-# Each of these says what is to be done.
+# Each of these flags chooses what the command does.
 MODES = ("--multirun", "-m", "--run", "-r", "--cfg", "-c", "--info", "-i")
-SHOWN = ("job", "hydra", "all")
+CFG_VALUES = ("job", "hydra", "all")
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir")
-# A group's choice is a word; what YAML reads as something else, or as a list, is none.
-NO_CHOICE = re.compile(r"null|true|false|[-+]?[\d.]+|\[.*|\{.*", flags=re.IGNORECASE)
+# Values that cannot name a choice: YAML reads them as null, a boolean, a number, a list or a dictionary.
+NOT_A_CHOICE = re.compile(r"null|true|false|[-+]?[\d.]+|\[.*|\{.*", flags=re.IGNORECASE)
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Raises ConfigError for the first argument that cannot be meant."""
+    """Raises ConfigError for the first argument that is invalid."""
     overrides = check_flags(arguments)
-    known = groups()
+    choices = groups()
     for override in overrides:
-        check_override(override, known)
-    given = dict(override.split("=", 1) for override in overrides if "=" in override)
-    if "hydra.sweep.subdir" in given:
-        value = given["hydra.sweep.subdir"]
+        check_override(override, choices)
+    values = dict(override.split("=", 1) for override in overrides if "=" in override)
+    if "hydra.sweep.subdir" in values:
+        value = values["hydra.sweep.subdir"]
         raise ConfigError(
-            f"hydra.sweep.subdir={value} cannot be chosen, as jobs are found again by it; allowed: "
+            f"hydra.sweep.subdir={value} cannot be set, because a resumed sweep finds its jobs by this name; allowed: "
             f"hydra.sweep.dir=<folder>"
         )
-    if "hydra.run.dir" in given and "ckpt_path" not in given and first_process() and not restarted_by_slurm():
-        refuse_used_folder(Path(given["hydra.run.dir"]))
+    if "hydra.run.dir" in values and "ckpt_path" not in values and first_process() and not restarted_by_slurm():
+        refuse_used_folder(Path(values["hydra.run.dir"]))
 
 
 def check_flags(arguments: Sequence[str]) -> list[str]:
-    """The overrides among the arguments. Raises ConfigError for a flag that is not known or lacks its value, and for
-    one between overrides.
+    """Returns the overrides among the arguments. Raises ConfigError for an unknown flag, a flag without its value, a
+    flag between overrides, and flags that contradict each other.
     """
     overrides: list[str] = []
-    ended, at = False, 0
-    while at < len(arguments):
-        argument = arguments[at]
-        flag, _, value = argument.partition("=")
-        at += 1
-        if not argument.startswith("-"):
-            if ended:
-                raise ConfigError(
-                    f"{argument} stands behind a flag that follows other overrides; allowed: flags before all "
-                    f"overrides, or after all"
-                )
+    flag_followed, words = False, list(arguments)
+    while words:
+        argument = words.pop(0)
+        if argument.startswith("-"):
+            flag_followed = bool(overrides)
+            check_flag(argument, words)
+        elif flag_followed:
+            raise ConfigError(
+                f"{argument} follows a flag that follows other overrides; allowed: flags before all overrides, or "
+                f"after all overrides"
+            )
+        else:
             overrides.append(argument)
-            continue
-        ended = bool(overrides)
-        refuse_key_as_flag(flag, value or next(iter(arguments[at:]), ""))
-        one_of("flag", flag, (*FLAGS, *VALUED))
-        if flag in VALUED:
-            if not value and at < len(arguments) and not arguments[at].startswith("-"):
-                value, at = arguments[at], at + 1
-            if flag in ("-c", "--cfg"):
-                one_of(flag, value, SHOWN)
-            if not value and flag not in ("-i", "--info"):
-                raise ConfigError(f"{flag} has no value; allowed: {flag} <value>")
-    given = {argument.partition("=")[0] for argument in arguments}
-    modes = [word for word in MODES if word in given]
-    if len(modes) > 1:
-        raise ConfigError(f"{' '.join(modes)} say different things to do; allowed: one of them")
-    if "--resolve" in given and given.isdisjoint(("--cfg", "-c", "--help", "-h")):
-        raise ConfigError("--resolve has nothing to resolve; allowed: --resolve beside --cfg job")
+    check_modes({argument.partition("=")[0] for argument in arguments})
     return overrides
 
 
+def check_flag(argument: str, words: list[str]) -> None:
+    """Raises ConfigError for an unknown flag, or a flag without its value. Removes the value from `words`, the
+    arguments after the flag, if it is the next word.
+    """
+    flag, _, value = argument.partition("=")
+    refuse_key_as_flag(flag, value or next(iter(words), ""))
+    one_of("flag", flag, (*FLAGS, *FLAGS_WITH_VALUE))
+    if flag in FLAGS_WITH_VALUE:
+        if not value and words and not words[0].startswith("-"):
+            value = words.pop(0)
+        if flag in ("-c", "--cfg"):
+            one_of(flag, value, CFG_VALUES)
+        if not value and flag not in ("-i", "--info"):
+            raise ConfigError(f"{flag} has no value; allowed: {flag} <value>")
+
+
+def check_modes(flags: set[str]) -> None:
+    """Raises ConfigError for flags that contradict each other, and for --resolve without a configuration to show."""
+    modes = [mode for mode in MODES if mode in flags]
+    if len(modes) > 1:
+        raise ConfigError(f"{' '.join(modes)} exclude each other; allowed: one of them")
+    if "--resolve" in flags and flags.isdisjoint(("--cfg", "-c", "--help", "-h")):
+        raise ConfigError("--resolve needs a configuration to show; allowed: --resolve with --cfg job")
+
+
 def refuse_key_as_flag(flag: str, value: str) -> None:
-    """Raises ConfigError for `--key value` and `--key=value`, of today's keys and of the old launchers' flags."""
+    """Raises ConfigError for `--key value` and `--key=value`, where `key` is a key of conf/ or a flag of the old
+    scripts.
+    """
     key = flag.lstrip("-")
     hint = flag_hint(key, value)
     if hint is None and (key in groups() or key in known_keys()):
         hint = f"did you mean {key}={value}?"
-    if hint and flag not in (*FLAGS, *VALUED):
-        raise ConfigError(
-            f"{flag} {value} is not a flag; allowed: key=value, and the flags {', '.join((*FLAGS, *VALUED))}\n{hint}"
-        )
+    if hint and flag not in (*FLAGS, *FLAGS_WITH_VALUE):
+        flags = ", ".join((*FLAGS, *FLAGS_WITH_VALUE))
+        raise ConfigError(f"{flag} {value} is not a flag; allowed: key=value, and the flags {flags}\n{hint}")
 
 
-def check_override(override: str, known: dict[str, list[str]]) -> None:
-    """Raises ConfigError for `group=_choice` (such files are shared parts), a group without a choice, a choice's name,
-    no folder, and a placeholder of the documentation such as <folder>.
+def check_override(override: str, choices: dict[str, list[str]]) -> None:
+    """Raises ConfigError for an override that cannot be meant.
+
+    Such overrides are `group=_choice` (a file that choices share), a group without a choice, `group.name=…`, an empty
+    folder, and a placeholder of the documentation such as <folder>. choices: group -> its choices.
     """
     key, equals, value = override.lstrip("+~").partition("=")
     if not key:
@@ -118,14 +131,14 @@ def check_override(override: str, known: dict[str, list[str]]) -> None:
         raise ConfigError(f"{key}= names no folder; allowed: {key}=<folder>")
     if re.fullmatch(r"<.*>", value):
         raise ConfigError(
-            f"{key}={value} is a placeholder; allowed: {key}=<value> with a value of yours, without < and >"
+            f"{key}={value} is a placeholder; allowed: {key}=<value> with your own value, without < and >"
         )
     group, _, rest = key.partition(".")
-    if group in known and rest == "name":
+    if group in choices and rest == "name":
         raise ConfigError(
-            f"{key}={value} cannot be set by itself, as other keys follow from it; allowed: {group}={value}"
+            f"{key}={value} cannot be set alone, because other keys depend on it; allowed: {group}={value}"
         )
-    if key in known and equals and not override.startswith("~"):
+    if key in choices and equals and not override.startswith("~"):
         for choice in [value] if value.startswith(("[", "{")) else value.split(","):
-            if choice.startswith("_") or NO_CHOICE.fullmatch(choice):
-                raise not_known(key, choice, known[key])
+            if choice.startswith("_") or NOT_A_CHOICE.fullmatch(choice):
+                raise not_known(key, choice, choices[key])

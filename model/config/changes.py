@@ -1,23 +1,27 @@
-"""What a run that goes on may change: a comparison of its configuration with the one in its checkpoint."""
+"""Compares the configuration of a resumed run with the one in its checkpoint, and refuses changes that cannot take
+effect.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import Any
 
-from model.config.decisions import CONDITIONAL, NOT_COMPARED, Change, Past, applies, equal_batch
+from model.config.decisions import CONDITIONAL, NOT_COMPARED, Change, PastRun, applies, equal_batch
 from model.config.identity import INTRODUCED, OF_TRANSLATOR
+from model.config.nested import flatten
 from model.config.schema import RunConfig, TrainerConfig
 from model.errors import ConfigError, require
 
 ABSENT = "absent"
+"""The value of a key that one of the two configurations does not have."""
 
 
-def check_changes(config: RunConfig, past: Past, processes: int) -> list[Change]:
-    """The changes of `config` that take effect when the run of `past` goes on in `processes` processes.
+def check_changes(config: RunConfig, past: PastRun, processes: int) -> list[Change]:
+    """Returns the changes of `config` that take effect when the run `past` is resumed in `processes` processes.
 
-    Raises ConfigError where the run has gone on beyond the end that `config` gives it, and where a change cannot take
-    effect: a line for each.
+    Raises ConfigError if the run is already beyond the end that `config` sets, or if a change cannot take effect; the
+    message has one line for each such change.
     """
     if past.config is None:
         check_end(config.trainer, past)
@@ -28,49 +32,49 @@ def check_changes(config: RunConfig, past: Past, processes: int) -> list[Change]
     changes = differences(before, now)
     refused = [change for change in changes if not applies(change, past, same_batch)]
     if not same_batch and all(CONDITIONAL.get(change.key) is not equal_batch for change in changes):
-        of_all = [
+        earlier, present = (
             f"{rows} in each of {count} processes"
             for rows, count in ((batch_before, past.processes), (batch, processes))
-        ]
-        refused.append(Change("data.batch_size", *of_all))
+        )
+        refused.append(Change("data.batch_size", earlier, present))
     if refused:
         head = (
-            f"ckpt_path={config.ckpt_path} was made with other settings; allowed: those of the checkpoint, or a "
-            f"new run without ckpt_path"
+            f"ckpt_path={config.ckpt_path} was written with other settings; allowed: the settings of the checkpoint, "
+            f"or a new run without ckpt_path"
         )
-        raise ConfigError("\n".join([head, *lines(refused, "in the checkpoint: ")]))
+        raise ConfigError("\n".join([head, *change_texts(refused, "in the checkpoint: ")]))
     check_end(config.trainer, past)
     return changes
 
 
-def check_end(trainer: TrainerConfig, past: Past) -> None:
-    """Raises ConfigError where the run is beyond its end already."""
-    for key, done, what in (("max_epochs", past.epochs, "epochs begun"), ("max_steps", past.steps, "steps made")):
+def check_end(trainer: TrainerConfig, past: PastRun) -> None:
+    """Raises ConfigError if the run is already beyond the end that `trainer` sets."""
+    for key, done, unit in (("max_epochs", past.epochs, "epochs"), ("max_steps", past.steps, "steps")):
         value = getattr(trainer, key)
         require(
             value in (None, -1) or value >= done,
             f"trainer.{key}",
             value,
-            f"is below the {done} {what} by the checkpoint",
+            f"is below the {done} {unit} of the checkpoint",
             f"{done} or more",
         )
     limit = past.config["trainer"]["max_time"] if past.config else trainer.max_time
     if trainer.max_time != limit and trainer.max_time is not None:
-        problem = f"is over: the run has trained for {past.seconds:.0f} s, which count"
+        problem = f"has passed: the run has already trained for {past.seconds:.0f} s"
         require(
             as_seconds(trainer.max_time) > past.seconds, "trainer.max_time", trainer.max_time, problem, "a longer time"
         )
 
 
 def as_seconds(time: str) -> int:
-    """Of days:hours:minutes:seconds."""
-    days, hours, minutes, seconds = (int(part) for part in time.split(":"))
+    """Returns the seconds of a time in the form days:hours:minutes:seconds."""
+    days, hours, minutes, seconds = map(int, time.split(":"))
     return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
-    """The keys of two configurations (nested dictionaries) whose values differ."""
-    old, new = flat(before), flat(now)
+    """Returns the keys of two configurations (nested dictionaries) whose values differ."""
+    old, new = flatten(before), flatten(now)
     translates = now["model"]["name"] != "clip"
     changes = []
     for key in dict.fromkeys([*new, *old]):
@@ -82,48 +86,39 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
     return changes
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted key -> value."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        found |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return found
+def change_texts(changes: list[Change], before: str) -> list[str]:
+    """Describes each change in one line. If another choice of a group is made, its line also describes the other keys
+    that both choices have.
 
-
-def lines(changes: list[Change], before: str) -> list[str]:
-    """A line for each change. Where another choice of a group was made, the other keys that both choices have are in
-    its line.
+    before: the words in front of the earlier value.
     """
     choices = {change.key.partition(".")[0] for change in changes if change.key.endswith(".name")}
     texts = []
     for change in changes:
         group, _, name = change.key.rpartition(".")
         if name == "name":
-            texts.append(f"{group}={written(change.now)} ({before}{written(change.before)}{with_it(group, changes)})")
+            consequences = consequence_text(group, changes)
+            texts.append(f"{group}={as_typed(change.now)} ({before}{as_typed(change.before)}{consequences})")
         elif group not in choices:
-            texts.append(f"{change.key}={written(change.now)} ({before}{written(change.before)})")
+            texts.append(f"{change.key}={as_typed(change.now)} ({before}{as_typed(change.before)})")
     return texts
 
 
-def with_it(group: str, changes: list[Change]) -> str:
-    """The keys of `group` beside its name that differ and that both choices have, in words; empty where there are
-    none.
+def consequence_text(group: str, changes: list[Change]) -> str:
+    """Describes the keys of `group`, except its name, that differ and that both choices have; empty if there
+    are none.
     """
     others = [change for change in changes if change.key.startswith(f"{group}.") and change.key != f"{group}.name"]
     values = [
-        f"{one.key.rpartition('.')[2]}={written(one.now)} instead of {written(one.before)}"
-        for one in others
-        if ABSENT not in (one.before, one.now)
+        f"{other.key.rpartition('.')[2]}={as_typed(other.now)} instead of {as_typed(other.before)}"
+        for other in others
+        if ABSENT not in (other.before, other.now)
     ]
     return f"; with it {', '.join(values)}" if values else ""
 
 
-def written(value: Any) -> str:
-    """A value as it is typed on the command line."""
+def as_typed(value: Any) -> str:
+    """Returns a value as a user types it on the command line."""
     if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(written, value))}]"
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, str(value))
-        if value is None or isinstance(value, bool)
-        else str(value)
-    )
+        return f"[{','.join(map(as_typed, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,5 +1,5 @@
-"""Ranges of the configuration's values, and combinations that mean nothing. Pure: a RunConfig in, ConfigError or
-nothing out.
+"""Checks the ranges of the configuration's values and their combinations. Every function raises ConfigError or returns
+None, and reads no file.
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ from model.config.schema import (
 )
 from model.config.trainer_checks import check_trainer
 from model.errors import ConfigError, at_least, fraction, one_of, positive, require, within
+from model.metric_names import KS
+from model.views.recipes import plan_views
 
 PROJECTIONS = ("identity", "none", "inv", "iinv")
 SELECTIONS = {"eot_select": ("argmax", "gumbel"), "token_select": ("softmax", "gumbel")}
 NORMS, INITS = ("pre", "post"), ("fan_in", "marian")
 SPLITS = ("train", "val", "test")
-# Figures of an evaluation where higher is better.
+# The recall figures of an evaluation.
 RECALLS = ("recall", "joint_recall", "joint_recall_all", "text_to_image_recall", "image_to_text_recall")
-OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in (1, 5, 10)), "val/swap_acc")
-# The largest number of float32: beyond it a rate or a decay is infinite in the weights' own arithmetic.
+OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in KS), "val/swap_acc")
+# The largest number of float32. A larger rate or decay is infinite in the arithmetic of the weights.
 FLOAT32_MAX = 3.4028234e38
-# Bounds that no run reaches; what is above is a slip of the hand that would fill memory or start processes without end.
-MOST = {
+# Upper bounds that no run needs. A larger value is a typing mistake that would fill the memory or start far too many
+# processes.
+LARGEST = {
     "num_workers": 512,
     "batch_size": 1 << 20,
     "train_size": 10**9,
@@ -44,14 +47,14 @@ MOST = {
     "test_size": 10**9,
     "vocab_size": 1 << 20,
 }
-MOST_SIZE = {
+LARGEST_SIZE = {
     "image_size": 1 << 14,
     "context_length": 1 << 14,
     "vision_width": 1 << 15,
     "text_width": 1 << 15,
     "translator_ffn": 1 << 17,
 }
-MOST_LAYERS = 1000
+LARGEST_LAYERS = 1000
 SEEDS = (0, 2**32 - 1)
 
 
@@ -61,9 +64,13 @@ def check_run(config: RunConfig) -> None:
     within("seed", config.seed, *SEEDS)
     for split in config.evaluate:
         one_of("evaluate", split, SPLITS)
-    once = len(set(config.evaluate)) == len(config.evaluate)
+    no_duplicates = len(set(config.evaluate)) == len(config.evaluate)
     require(
-        once, "evaluate", f"[{','.join(config.evaluate)}]", "names a split twice", f"each of {', '.join(SPLITS)} once"
+        no_duplicates,
+        "evaluate",
+        f"[{','.join(config.evaluate)}]",
+        "names a split twice",
+        f"each of {', '.join(SPLITS)} once",
     )
     one_of("objective", config.objective, OBJECTIVES)
     check_data(config.data)
@@ -79,15 +86,15 @@ def check_run(config: RunConfig) -> None:
 
 
 def check_finite(values: dict[str, Any], prefix: str = "") -> None:
-    """Raises ConfigError for the first number that is infinite or NaN, also in a list, and for the first empty text."""
+    """Raises ConfigError for the first infinite number, NaN or empty text, also within lists."""
     for name, value in values.items():
         key = f"{prefix}{name}"
         if isinstance(value, dict):
             check_finite(value, f"{key}.")
             continue
-        for one in value if isinstance(value, list) else [value]:
-            require(not isinstance(one, float) or math.isfinite(one), key, one, "is not finite", "a finite number")
-            require(one != "", key, "", "is empty", "a text that is not empty, or null where that is the default")
+        for item in value if isinstance(value, list) else [value]:
+            require(not isinstance(item, float) or math.isfinite(item), key, item, "is not finite", "a finite number")
+            require(item != "", key, "", "is empty", "a text that is not empty, or null if that is the default")
 
 
 def check_loss(config: RunConfig) -> None:
@@ -101,13 +108,12 @@ def check_loss(config: RunConfig) -> None:
 
 
 def view_count(model: ModelConfig) -> int:
-    """How many views a sample has: the image, caption 1, and what each further caption gives."""
-    further = 2 if isinstance(model, DecodedModelConfig) else 1
-    return 2 + further * (model.captions - 1)
+    """The number of views that a sample has."""
+    return len(plan_views(model.name, model.captions).names)
 
 
 def check_monitor(config: RunConfig) -> None:
-    """The monitor checks its own settings, and knows what it cannot work beside."""
+    """Raises ConfigError for invalid settings of the monitor, and for other settings with which it cannot work."""
     from model.health.limits import HealthSettings, refuse_strategy, refuse_two_clippings
 
     HealthSettings(**{field.name: getattr(config.monitor, field.name) for field in fields(HealthSettings)})
@@ -117,13 +123,15 @@ def check_monitor(config: RunConfig) -> None:
 
 
 def check_model(model: ModelConfig, data: DataConfig) -> None:
-    """Captions must be there; choices must be known."""
+    """Raises ConfigError for a number of captions that the data do not have, and for an unknown projection or
+    selection.
+    """
     at_least("model.captions", model.captions, 1)
     require(
         model.captions <= data.captions,
         "model.captions",
         model.captions,
-        f"is more than data={data.name} has",
+        f"is more than the captions of data={data.name}",
         f"1 to {data.captions}",
     )
     one_of("model.projection", model.projection, PROJECTIONS)
@@ -134,58 +142,61 @@ def check_model(model: ModelConfig, data: DataConfig) -> None:
 
 
 def check_backbone(backbone: BackboneConfig) -> None:
-    """Sizes must be positive and divide where they have to."""
+    """Raises ConfigError for a size out of range, and for a size that its divisor (such as the number of heads) does
+    not divide.
+    """
     for key in ("vision_layers", "text_layers", "translator_layers"):
-        within(f"backbone.{key}", getattr(backbone, key), 1, MOST_LAYERS)
-    for key, most in MOST_SIZE.items():
-        within(f"backbone.{key}", getattr(backbone, key), 4 if key == "context_length" else 1, most)
+        within(f"backbone.{key}", getattr(backbone, key), 1, LARGEST_LAYERS)
+    for key, largest in LARGEST_SIZE.items():
+        within(f"backbone.{key}", getattr(backbone, key), 4 if key == "context_length" else 1, largest)
     at_least("backbone.patch_size", backbone.patch_size, 1)
     fraction("backbone.translator_dropout", backbone.translator_dropout)
     one_of("backbone.translator_norm", backbone.translator_norm, NORMS)
     one_of("backbone.translator_init", backbone.translator_init, INITS)
     check_rate("backbone.lr", backbone.lr)
-    pairs = (
+    divisors = (
         ("image_size", "patch_size"),
         ("vision_width", "vision_heads"),
         ("text_width", "text_heads"),
         ("text_width", "translator_heads"),
     )
-    for key, divisor_key in pairs:
+    for key, divisor_key in divisors:
         value, divisor = getattr(backbone, key), getattr(backbone, divisor_key)
         at_least(f"backbone.{divisor_key}", divisor, 1)
         require(
             value > 0 and value % divisor == 0,
             f"backbone.{key}",
             value,
-            "does not fit",
+            "is not a multiple",
             f"multiples of backbone.{divisor_key}={divisor}",
         )
 
 
 def check_data(data: DataConfig) -> None:
-    """Sizes must allow a contrast; captions must be those that the source has."""
-    most = len(data.languages) if isinstance(data, EmojiConfig) else 5
-    require(
-        1 <= data.captions <= most, "data.captions", data.captions, f"is not what data={data.name} has", f"1 to {most}"
-    )
+    """Raises ConfigError for sizes out of range, and for more captions than the source has. A contrast needs at least
+    two samples.
+    """
+    available = len(data.languages) if isinstance(data, EmojiConfig) else 5
+    problem = f"is not a number of captions of data={data.name}"
+    require(1 <= data.captions <= available, "data.captions", data.captions, problem, f"1 to {available}")
     for key, least in (("batch_size", 2), ("num_workers", 0), ("val_size", 2), ("test_size", 2), ("vocab_size", 300)):
-        within(f"data.{key}", getattr(data, key), least, MOST[key])
+        within(f"data.{key}", getattr(data, key), least, LARGEST[key])
     if data.train_size is not None:
-        within("data.train_size", data.train_size, 2, MOST["train_size"])
+        within("data.train_size", data.train_size, 2, LARGEST["train_size"])
         require(
             data.train_size >= data.batch_size,
             "data.train_size",
             data.train_size,
-            "makes no batch",
+            "is smaller than a batch",
             f"data.batch_size={data.batch_size} or more",
         )
 
 
 def check_optimizer(optimizer: OptimizerConfig) -> None:
-    """Rates must be positive, decays in range."""
+    """Raises ConfigError for a rate, a decay, betas or eps out of range."""
     check_rate("optimizer.lr", optimizer.lr)
     within("optimizer.weight_decay", optimizer.weight_decay, 0, FLOAT32_MAX)
-    require(len(optimizer.betas) == 2, "optimizer.betas", optimizer.betas, "is not a pair", "two numbers")
+    require(len(optimizer.betas) == 2, "optimizer.betas", optimizer.betas, "does not have two values", "two numbers")
     for beta in optimizer.betas:
         fraction("optimizer.betas", beta)
     if isinstance(optimizer, AdamWConfig):
@@ -193,13 +204,13 @@ def check_optimizer(optimizer: OptimizerConfig) -> None:
 
 
 def check_rate(key: str, value: float) -> None:
-    """A learning rate that float32 holds."""
+    """Raises ConfigError for a learning rate that is not positive or that float32 cannot represent."""
     positive(key, value)
     require(value <= FLOAT32_MAX, key, value, "is too large", f"a number above 0, up to {FLOAT32_MAX:g}")
 
 
 def check_schedule(schedule: ScheduleConfig) -> None:
-    """Shares must be shares."""
+    """Raises ConfigError for a share outside [0, 1), a factor outside (0, 1) or a negative patience."""
     fraction("schedule.warmup", schedule.warmup)
     if isinstance(schedule, CosineConfig):
         fraction("schedule.final", schedule.final)
@@ -210,7 +221,7 @@ def check_schedule(schedule: ScheduleConfig) -> None:
 
 
 def check_analysis(analysis: AnalysisConfig) -> None:
-    """Samples must suffice for what is estimated from them."""
+    """Raises ConfigError for fewer samples than the estimates need."""
     for key, least in (("samples", 2), ("cka_samples", 4), ("probe_samples", 2)):
         value = getattr(analysis, key)
         if value is not None:
@@ -220,6 +231,8 @@ def check_analysis(analysis: AnalysisConfig) -> None:
 
 
 def check_combinations(config: RunConfig) -> None:
-    """Settings that contradict each other."""
+    """Raises ConfigError for settings that contradict each other."""
     if not config.train and config.ckpt_path is None:
-        raise ConfigError("ckpt_path=null names nothing to evaluate with train=false; allowed: a file, last or best")
+        raise ConfigError(
+            "ckpt_path=null does not name a checkpoint to evaluate with train=false; allowed: a file, last or best"
+        )

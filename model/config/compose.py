@@ -1,10 +1,11 @@
-"""Hydra's side of the configuration: schemas into its store, composed nodes out as a checked RunConfig."""
+"""Composition by Hydra: registers the schemas in Hydra's store, and turns a composed node into a checked RunConfig."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -21,7 +22,7 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def register_schemas() -> None:
-    """Puts the typed groups where the YAML files' defaults lists find them. Harmless when repeated."""
+    """Registers the typed groups under the names that the defaults lists of the YAML files use. May be called again."""
     store = ConfigStore.instance()
     store.store(name="_root", node=RunConfig)
     for group, nodes in SCHEMAS.items():
@@ -30,13 +31,13 @@ def register_schemas() -> None:
 
 
 def groups() -> dict[str, list[str]]:
-    """Config group -> its choices, from conf/ (files that start with an underscore are no choices)."""
+    """Returns group -> its choices, from conf/. Files that start with an underscore are not choices."""
     folders = sorted(path for path in CONF.iterdir() if path.is_dir())
     return {folder.name: sorted(path.stem for path in folder.glob("[!_]*.yaml")) for folder in folders}
 
 
 def known_keys() -> list[str]:
-    """Every dotted key that some choice of conf/ has."""
+    """Returns every dotted key that at least one choice of conf/ has."""
     keys = {field.name for field in fields(RunConfig) if field.name not in SCHEMAS}
     for group, nodes in SCHEMAS.items():
         keys |= {f"{group}.{field.name}" for node in nodes.values() for field in fields(node)}
@@ -44,8 +45,8 @@ def known_keys() -> list[str]:
 
 
 def composed_run(overrides: Sequence[str]) -> RunConfig:
-    """The checked configuration that train.py would have with these arguments. Raises what Hydra raises for arguments
-    that it cannot read.
+    """Returns the checked configuration of train.py with these arguments. Raises ConfigError, and Hydra's errors for
+    arguments that Hydra cannot read.
     """
     register_schemas()
     with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
@@ -53,19 +54,20 @@ def composed_run(overrides: Sequence[str]) -> RunConfig:
 
 
 def from_hydra(composed: DictConfig) -> RunConfig:
-    """The composed node as a RunConfig; raises ConfigError for keys that are not known, values that are missing or out
-    of range.
+    """Returns the composed node as a RunConfig. Raises ConfigError for unknown keys and for values that are missing or
+    out of range.
     """
     for key, allowed in unknown_keys(composed):
         hint = flag_hint(key, str(OmegaConf.select(composed, key)))
-        raise ConfigError(f"{key} is not a key here; allowed: {', '.join(allowed)}" + (f"\n{hint}" if hint else ""))
+        raise ConfigError(f"{key} is not a known key; allowed: {', '.join(allowed)}" + (f"\n{hint}" if hint else ""))
     removed = list(removed_keys(composed))
     if removed:
-        raise ConfigError(f"{removed[0]} was removed, and is needed; allowed: {removed[0]}=<value>")
+        raise ConfigError(f"{removed[0]} was removed but is required; allowed: {removed[0]}=<value>")
     missing = sorted(OmegaConf.missing_keys(composed))
     if missing:
         raise ConfigError(f"{missing[0]}=??? has no value; allowed: a value for {', '.join(missing)}")
     config = OmegaConf.to_object(composed)
+    assert isinstance(config, RunConfig)  # the root of the composition is typed, see `register_schemas`
     for group, choices in groups().items():
         choice = getattr(getattr(config, group, None), "name", None)
         if choice is not None and choice not in choices:
@@ -75,50 +77,54 @@ def from_hydra(composed: DictConfig) -> RunConfig:
 
 
 def unknown_keys(node: DictConfig, prefix: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Keys that no dataclass field stands behind (Hydra lets `+key=value` add them), each with what is allowed beside
-    it.
+    """Yields the keys that have no dataclass field (Hydra lets `+key=value` add them), each with the keys that are
+    allowed.
     """
-    schema = OmegaConf.get_type(node)
-    allowed = [field.name for field in fields(schema)] if is_dataclass(schema) else []
-    for key in node:
+    allowed = schema_keys(node)
+    for key in map(str, node):
         if allowed and key not in allowed:
             yield f"{prefix}{key}", allowed
-        elif (
-            not OmegaConf.is_missing(node, key)
-            and isinstance(node._get_node(key), DictConfig)
-            and not node._get_node(key)._is_none()
-        ):
-            yield from unknown_keys(node[key], f"{prefix}{key}.")
+        elif (child := child_node(node, key)) is not None:
+            yield from unknown_keys(child, f"{prefix}{key}.")
 
 
 def removed_keys(node: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Keys of the dataclasses that the node no longer has (`~key` takes them away)."""
+    """Yields the keys of the dataclasses that the node does not have (`~key` removes them)."""
+    present = list(map(str, node))
+    yield from (f"{prefix}{name}" for name in schema_keys(node) if name not in present)
+    for key in present:
+        if (child := child_node(node, key)) is not None:
+            yield from removed_keys(child, f"{prefix}{key}.")
+
+
+def schema_keys(node: DictConfig) -> list[str]:
+    """Returns the fields of the dataclass that types the node; empty if it is not typed."""
     schema = OmegaConf.get_type(node)
-    kept = list(node.keys())
-    if is_dataclass(schema):
-        yield from (f"{prefix}{field.name}" for field in fields(schema) if field.name not in kept)
-    for key in kept:
-        if (
-            not OmegaConf.is_missing(node, key)
-            and isinstance(node._get_node(key), DictConfig)
-            and not node._get_node(key)._is_none()
-        ):
-            yield from removed_keys(node[key], f"{prefix}{key}.")
+    return [field.name for field in fields(schema)] if is_dataclass(schema) else []
 
 
-def as_dict(config: RunConfig) -> dict:
-    """The configuration as plain nested dictionaries."""
+def child_node(node: DictConfig, key: str) -> DictConfig | None:
+    """Returns the dictionary at `key`; None if the value is missing, null or of another type."""
+    child = None if OmegaConf.is_missing(node, key) else node._get_node(key)
+    return child if isinstance(child, DictConfig) and not child._is_none() else None
+
+
+def as_dict(config: RunConfig) -> dict[str, Any]:
+    """Returns the configuration as plain nested dictionaries."""
     return asdict(config)
 
 
 def config_hash(config: RunConfig) -> str:
-    """12 hexadecimal digits that name the configuration; equal for runs that differ only in how they are continued."""
+    """Returns 12 hexadecimal digits that identify the configuration; see `run_hash`."""
     return run_hash(as_dict(config))
 
 
 def job_hash(*, _root_: DictConfig) -> str:
-    """`${job_hash:}`, which names the folder of a sweep's job; reads the composed root with Hydra's own part, right or
-    not.
+    """Resolves `${job_hash:}`, which is part of the name of a job's folder.
+
+    _root_: the composed configuration with Hydra's own settings; its values are not yet checked.
     """
-    own = OmegaConf.masked_copy(_root_, [key for key in _root_ if key != "hydra"])
-    return job_hash_of(OmegaConf.to_container(own, resolve=True))
+    own = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
+    values = OmegaConf.to_container(own, resolve=True)
+    assert isinstance(values, dict)  # the container of a DictConfig
+    return job_hash_of({str(key): value for key, value in values.items()})

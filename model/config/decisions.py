@@ -1,6 +1,4 @@
-"""For every key of conf/: whether a run that goes on from a checkpoint can take another value than the one that the
-checkpoint was made with.
-"""
+"""Decides for every key of conf/ whether a run that resumes from a checkpoint can change its value."""
 
 from __future__ import annotations
 
@@ -10,20 +8,21 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Past:
-    """What a checkpoint says about the run that wrote it."""
+class PastRun:
+    """What a checkpoint stores about the run that wrote it."""
 
     config: dict[str, Any] | None
-    """Nested dictionaries; None in checkpoints of versions that did not keep it."""
+    """The configuration as nested dictionaries; None if an older version wrote the checkpoint."""
     steps: int
-    """Optimizer steps made."""
+    """The number of optimizer steps."""
     epochs: int
-    """Epochs begun."""
+    """The number of epochs, including an incomplete one."""
     seconds: float
-    """Training time that trainer.max_time has counted."""
+    """The training time that counts for `trainer.max_time`."""
     processes: int
+    """The number of processes."""
     best: float | None
-    """The value of `objective` that best.ckpt was chosen by."""
+    """The value of `objective` for which best.ckpt was written; None if there is no best.ckpt."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,13 @@ class Change:
 
 
 def keys(group: str, names: str) -> frozenset[str]:
-    """`group.name` of every name."""
+    """Returns `group.name` for each of the names, which are separated by spaces."""
     return frozenset(f"{group}.{name}" for name in names.split())
 
 
-# Not compared: they say how a run is continued.
+# Keys that say how a run is continued. They are not compared.
 NOT_COMPARED = frozenset({"ckpt_path", "train"})
-# Read from the configuration whenever a process starts; the checkpoint does not restore them.
+# Changes of these keys take effect: a process reads them when it starts, and the checkpoint does not restore them.
 APPLIED = (
     frozenset({"evaluate", "report"})
     | keys("logger", "name project offline")
@@ -51,15 +50,15 @@ APPLIED = (
         "name retrieval zero_shot probes geometry drift tokens cka samples cka_reference cka_samples probe_samples "
         "examples resamples",
     )
-    # The monitor decides about each step by its settings alone; the checkpoint holds its counts.
+    # The monitor decides about each step from its settings alone; the checkpoint stores its counts.
     | keys(
         "monitor",
         "name clip clip_above every_n_steps vanishing exploding on_nonfinite max_skips per_layer activations "
         "noise_std noise_gamma",
     )
-    # The end of the run. The schedule follows it, see `model.optim.Rate`.
+    # The end of the run. The schedule changes with it, see `model.optim.Rate`.
     | keys("trainer", "max_epochs min_epochs max_steps min_steps max_time early_stopping_patience")
-    # The machine, what is written and shown, and what is done to each gradient.
+    # The machine, the output, and the clipping of each gradient.
     | keys(
         "trainer", "name accelerator deterministic benchmark detect_anomaly sync_batchnorm profiler matmul_precision"
     )
@@ -72,20 +71,22 @@ APPLIED = (
         "gradient_clip_val gradient_clip_algorithm limit_test_batches num_sanity_val_steps val_check_interval "
         "check_val_every_n_epoch",
     )
-    # The same samples in the same order, whoever makes the batches and wherever the files lie.
+    # The samples and their order do not depend on the number of workers or on the folder of the files.
     | keys("data", "num_workers root")
-    # The same loss in another order of summation.
-    | keys("loss", "evaluation memory_mib")
-    # Read when an epoch ends; the checkpoint holds the rate, the lowest loss and the number of epochs waited.
+    # The loss is the same; only the order of summation differs.
+    | keys("loss", "evaluation backend memory_mib")
+    # The schedule reads these at the end of an epoch. The checkpoint stores the rate, the lowest loss and the number of
+    # epochs without improvement.
     | keys("schedule", "factor patience")
 )
+# Changes of these keys are refused.
 REFUSED = (
     # Lightning restores the optimizer's parameter groups, and with them the rate, the decay, betas and eps of the
     # checkpoint.
     keys("optimizer", "name lr weight_decay betas eps")
-    # The peak rate and the shape of the curve: the checkpoint holds the peak rate and the place on the curve.
+    # The peak rate and the shape of the schedule: the checkpoint stores the peak rate and the position in the schedule.
     | keys("schedule", "name warmup final")
-    # The weights in the checkpoint are those of this model.
+    # The weights in the checkpoint belong to this model.
     | keys("model", "name captions projection eot_select token_select")
     | keys("backbone", "name pretrained image_size patch_size context_length activation lr")
     | keys("backbone", "vision_width vision_layers vision_heads text_width text_layers text_heads")
@@ -94,58 +95,60 @@ REFUSED = (
         "translator_layers translator_heads translator_ffn translator_activation translator_dropout translator_norm "
         "translator_init",
     )
-    # Another loss makes the figures before and after incomparable; the scale and its cap are restored with the weights.
+    # With another loss, figures before and after cannot be compared. The scale and its cap are restored with the
+    # weights.
     | keys("loss", "name normalize eps targets mask axes reduction scale_init scale_cap")
-    # The samples or their order, which the place in the epoch is counted in; val_size also what best.ckpt is chosen by.
+    # The samples or their order: the position in the epoch counts samples, and val_size affects the choice of
+    # best.ckpt.
     | keys(
         "data", "name train_size val_size test_size captions tokenizer vocab_size languages augment year allow_outside"
     )
     | frozenset({"seed"})
-    # The steps of an epoch, and what best.ckpt is chosen by.
+    # The number of steps of an epoch, and the choice of best.ckpt.
     | keys("trainer", "limit_train_batches limit_val_batches accumulate_grad_batches")
-    # A trial run writes nothing that could go on.
+    # A trial run writes no checkpoint.
     | keys("trainer", "fast_dev_run")
-    # The counts of skipped and clipped steps would be those of a part of the run.
+    # The counts of skipped and clipped steps would cover a part of the run only.
     | keys("monitor", "enabled")
 )
-# Precisions that keep the weights in float32, so that a change loses nothing.
+# Precisions with float32 weights. Changes among them do not round the weights.
 FLOAT32_WEIGHTS = ("32-true", "16-mixed", "bf16-mixed")
-# Strategies under which every process holds, and the checkpoint has, whole weights.
-WHOLE_WEIGHTS = ("auto", "ddp", "single_device")
+# Strategies with which every process, and the checkpoint, has all weights. Others split the weights among processes.
+UNSPLIT_WEIGHTS = ("auto", "ddp", "single_device")
 
 
-def same_storage(change: Change, past: Past, same_batch: bool) -> bool:
-    """Whether the weights keep their type."""
+def float32_weights(change: Change, past: PastRun, same_batch: bool) -> bool:
+    """Whether the weights are float32 before and after the change."""
     return change.before in FLOAT32_WEIGHTS and change.now in FLOAT32_WEIGHTS
 
 
-def whole_weights(change: Change, past: Past, same_batch: bool) -> bool:
-    """Whether the state of the optimizer has the same form."""
-    return all(str(value).startswith(WHOLE_WEIGHTS) for value in (change.before, change.now))
+def unsplit_weights(change: Change, past: PastRun, same_batch: bool) -> bool:
+    """Whether no strategy splits weights among processes, so that the optimizer's state keeps its form."""
+    return all(str(value).startswith(UNSPLIT_WEIGHTS) for value in (change.before, change.now))
 
 
-def nothing_chosen(change: Change, past: Past, same_batch: bool) -> bool:
-    """Whether best.ckpt has not been chosen by another figure yet."""
+def no_best_checkpoint(change: Change, past: PastRun, same_batch: bool) -> bool:
+    """Whether best.ckpt has not yet been written for another objective."""
     return past.best is None
 
 
-def equal_batch(change: Change, past: Past, same_batch: bool) -> bool:
-    """Whether all processes together have the same batch: their number does not change which samples it holds."""
+def equal_batch(change: Change, past: PastRun, same_batch: bool) -> bool:
+    """Whether the total batch size of all processes is unchanged: then each step reads the same samples."""
     return same_batch
 
 
-# Applied where the function says so, refused elsewhere.
-CONDITIONAL: dict[str, Callable[[Change, Past, bool], bool]] = {
-    "trainer.precision": same_storage,
-    "trainer.strategy": whole_weights,
+# Changes of these keys take effect if the function returns True; otherwise they are refused.
+CONDITIONAL: dict[str, Callable[[Change, PastRun, bool], bool]] = {
+    "trainer.precision": float32_weights,
+    "trainer.strategy": unsplit_weights,
     "trainer.devices": equal_batch,
     "trainer.num_nodes": equal_batch,
     "data.batch_size": equal_batch,
-    "objective": nothing_chosen,
+    "objective": no_best_checkpoint,
 }
 
 
-def applies(change: Change, past: Past, same_batch: bool) -> bool:
-    """Whether the change takes effect in a run that goes on."""
+def applies(change: Change, past: PastRun, same_batch: bool) -> bool:
+    """Whether the change takes effect in a resumed run."""
     condition = CONDITIONAL.get(change.key)
     return condition(change, past, same_batch) if condition else change.key in APPLIED

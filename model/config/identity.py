@@ -1,5 +1,5 @@
-"""What makes two configurations the same run: the hashes that name a run and a sweep's job, unchanged by keys that came
-later.
+"""Hashes that identify the configuration of a run and of a sweep's job. Keys that were added later do not
+change them.
 """
 
 from __future__ import annotations
@@ -9,51 +9,52 @@ import json
 from copy import deepcopy
 from typing import Any
 
-# What a continued run may change and still be the same run.
+# A run that changes only these keys is still the same run.
 NOT_HASHED = ("ckpt_path", "train", "evaluate", "report")
-# What the jobs of a sweep may change and still mean the same job: other checkpoints to start from are other jobs.
+# A sweep's job that changes only these keys is still the same job. A job with another `ckpt_path` is another job.
 NOT_IN_JOB_HASH = ("evaluate", "report")
-# Keys that were added after the first sweeps were run -> the value that repeats what runs did before the key existed.
-# At that value a key is left out of the hashes, so that results of older versions are found again. A new key of conf/
-# belongs here.
+# Keys that were added after the first sweeps -> the value with which a run does what runs did before the key existed.
+# With that value a key is left out of the hashes, so that results of older versions are found. Add each new key of
+# conf/ here.
 INTRODUCED: dict[str, Any] = {
     "data.allow_outside": False,
     "backbone.translator_init": "marian",
     "backbone.translator_norm": "post",
     "loss.scale_cap": None,
+    "loss.backend": "auto",
     "objective": "val/recall@1",
     "trainer.matmul_precision": None,
 }
-# Keys of the encoder-decoder, which model=clip does not have.
+# Keys of the encoder-decoder. model=clip has no encoder-decoder.
 OF_TRANSLATOR = ("backbone.translator_init", "backbone.translator_norm")
 
 
 def run_hash(values: dict[str, Any]) -> str:
-    """12 hexadecimal digits that name a run's configuration (nested dictionaries); equal for runs that differ only in
-    how they are continued.
+    """Returns 12 hexadecimal digits that identify a run's configuration, given as nested dictionaries. Runs that differ
+    only in how they are continued have equal hashes.
     """
     return digest(values, NOT_HASHED)
 
 
 def job_hash_of(values: dict[str, Any]) -> str:
-    """12 hexadecimal digits that name a sweep's job."""
+    """Returns 12 hexadecimal digits that identify a sweep's job."""
     return digest(values, NOT_IN_JOB_HASH)
 
 
 def digest(values: dict[str, Any], left_out: tuple[str, ...]) -> str:
-    """12 hexadecimal digits of `values` without the first-level keys that are left out, and without the later keys that
+    """Returns 12 hexadecimal digits for `values` without the top-level keys `left_out` and without later keys that
     change nothing.
     """
-    kept = deepcopy({key: value for key, value in values.items() if key not in left_out})
-    model = kept.get("model")
+    hashed = deepcopy({key: value for key, value in values.items() if key not in left_out})
+    model = hashed.get("model")
     translates = not (isinstance(model, dict) and model.get("name") == "clip")
     for key, before in INTRODUCED.items():
         group, _, name = key.rpartition(".")
-        holder = kept.get(group) if group else kept
+        holder = hashed.get(group) if group else hashed
         if (
             isinstance(holder, dict)
             and name in holder
             and (holder[name] == before or (key in OF_TRANSLATOR and not translates))
         ):
             del holder[name]
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:12]

@@ -1,5 +1,5 @@
-"""Translations of values of the old scripts' flags. The functions with a `key` return a function that translates a
-typed value into today's keys and values, and raises ValueError for a value that the flag did not take.
+"""Translates values of the old scripts' flags. The functions with a `key` return a function that translates a typed
+value into today's keys and values, and raises ValueError for a value that the flag did not accept.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def boolean(typed: str) -> bool:
 
 
 def switch(key: str, yes: str, no: str) -> Translate:
-    """A boolean that chose between two values."""
+    """Translates a boolean into one of two values of `key`."""
     return lambda typed: {key: yes if boolean(typed) else no}
 
 
 def choice(key: str, values: Mapping[str, str]) -> Translate:
-    """One of a few values."""
+    """Translates one of a few values."""
 
     def translate(typed: str) -> Mapping[str, str]:
         if typed.lower() not in values:
@@ -35,8 +35,8 @@ def choice(key: str, values: Mapping[str, str]) -> Translate:
     return translate
 
 
-def whole(key: str, least: int, most: int) -> Translate:
-    """A whole number in a range."""
+def integer(key: str, least: int, most: int) -> Translate:
+    """Translates a whole number in a range."""
 
     def translate(typed: str) -> Mapping[str, str]:
         value = int(typed)
@@ -48,7 +48,7 @@ def whole(key: str, least: int, most: int) -> Translate:
 
 
 def number(key: str, *, least: float, above: bool = False, most: float = 1.7e308) -> Translate:
-    """A number in a range, written as it was typed. above: whether it must be above `least`."""
+    """Translates a number in a range; keeps the form in which it was typed. above: whether it must exceed `least`."""
 
     def translate(typed: str) -> Mapping[str, str]:
         value = float(typed)
@@ -64,8 +64,8 @@ def number(key: str, *, least: float, above: bool = False, most: float = 1.7e308
 
 
 def splits(typed: str) -> Mapping[str, str]:
-    """Translates None, or a list in the form of Python, JSON or comma-separated words. Raises ValueError for other
-    words than splits.
+    """Translates None, or a list of splits in the form of Python, JSON or comma-separated words. Raises ValueError for
+    other words.
     """
     words = re.findall(r"\w+", typed)
     if words == ["None"]:
@@ -76,7 +76,7 @@ def splits(typed: str) -> Mapping[str, str]:
 
 
 def text(key: str) -> Translate:
-    """Any text that is not empty."""
+    """Translates any text that is not empty."""
 
     def translate(typed: str) -> Mapping[str, str]:
         if not typed:

@@ -1,15 +1,48 @@
-"""The typed groups of ``conf/``: one dataclass a group, or a choice where choices differ in their keys.
+"""The types of the configuration: one dataclass for each group of ``conf/``, and further ones for choices with keys of
+their own.
 
-Every key is documented in its YAML, which also holds its default (``conf/<group>/_keys.yaml`` or the choice itself);
-types live here, ranges in `checks`.
+A YAML file documents each key and holds its default (``conf/<group>/_keys.yaml`` or the file of the choice). The ranges
+of the values are in `checks`. The larger groups are in `schema_model` and `schema_training`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from omegaconf import MISSING
+
+from model.config.schema_model import BackboneConfig, DecodedModelConfig, ModelConfig, TranslatedModelConfig
+from model.config.schema_training import (
+    AdamWConfig,
+    CosineConfig,
+    OptimizerConfig,
+    PlateauConfig,
+    ScheduleConfig,
+    TrainerConfig,
+)
+
+__all__ = [
+    "SCHEMAS",
+    "AdamWConfig",
+    "AnalysisConfig",
+    "BackboneConfig",
+    "CocoConfig",
+    "CosineConfig",
+    "DataConfig",
+    "DecodedModelConfig",
+    "EmojiConfig",
+    "LoggerConfig",
+    "LossConfig",
+    "ModelConfig",
+    "MonitorConfig",
+    "OptimizerConfig",
+    "PlateauConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "TrainerConfig",
+    "TranslatedModelConfig",
+    "WandbConfig",
+]
 
 
 @dataclass
@@ -26,12 +59,13 @@ class LossConfig:
     evaluation: str = MISSING
     scale_init: str = MISSING
     scale_cap: float | None = MISSING
+    backend: str = MISSING
     memory_mib: int = MISSING
 
 
 @dataclass
 class MonitorConfig:
-    """conf/monitor: what is measured of the gradients and what is done about it."""
+    """conf/monitor: which figures of the gradients are measured, and what the run does about bad ones."""
 
     name: str = MISSING
     enabled: bool = MISSING
@@ -49,57 +83,8 @@ class MonitorConfig:
 
 
 @dataclass
-class ModelConfig:
-    """conf/model: which views a sample has (see docs/quickstart.md)."""
-
-    name: str = MISSING
-    captions: int = MISSING
-    projection: str = MISSING
-
-
-@dataclass
-class DecodedModelConfig(ModelConfig):
-    """model=v534dim: image, caption 1, decoded and encoded captions."""
-
-    eot_select: str = MISSING
-
-
-@dataclass
-class TranslatedModelConfig(ModelConfig):
-    """model=v5335dim: image, caption 1, translated captions."""
-
-    token_select: str = MISSING
-
-
-@dataclass
-class BackboneConfig:
-    """conf/backbone: sizes of the two CLIP towers and of the encoder-decoder."""
-
-    name: str = MISSING
-    pretrained: str | None = MISSING
-    image_size: int = MISSING
-    patch_size: int = MISSING
-    context_length: int = MISSING
-    vision_width: int = MISSING
-    vision_layers: int = MISSING
-    vision_heads: int = MISSING
-    text_width: int = MISSING
-    text_layers: int = MISSING
-    text_heads: int = MISSING
-    activation: str = MISSING
-    translator_layers: int = MISSING
-    translator_heads: int = MISSING
-    translator_ffn: int = MISSING
-    translator_activation: str = MISSING
-    translator_dropout: float = MISSING
-    translator_norm: str = MISSING
-    translator_init: str = MISSING
-    lr: float = MISSING
-
-
-@dataclass
 class DataConfig:
-    """conf/data: where pictures and captions come from."""
+    """conf/data: the source of pictures and captions."""
 
     name: str = MISSING
     batch_size: int = MISSING
@@ -114,7 +99,7 @@ class DataConfig:
 
 @dataclass
 class EmojiConfig(DataConfig):
-    """data=emoji."""
+    """data=emoji: keys of this source only."""
 
     root: str | None = MISSING
     languages: list[str] = MISSING
@@ -123,7 +108,7 @@ class EmojiConfig(DataConfig):
 
 @dataclass
 class CocoConfig(DataConfig):
-    """data=coco."""
+    """data=coco: keys of this source only."""
 
     root: str | None = MISSING
     year: str = MISSING
@@ -131,94 +116,15 @@ class CocoConfig(DataConfig):
 
 
 @dataclass
-class OptimizerConfig:
-    """conf/optimizer: keys shared by both optimizers."""
-
-    name: str = MISSING
-    lr: float = MISSING
-    weight_decay: float = MISSING
-    betas: list[float] = MISSING
-
-
-@dataclass
-class AdamWConfig(OptimizerConfig):
-    """optimizer=adamw."""
-
-    eps: float = MISSING
-
-
-@dataclass
-class ScheduleConfig:
-    """conf/schedule: keys shared by all schedules."""
-
-    name: str = MISSING
-    warmup: float = MISSING
-
-
-@dataclass
-class CosineConfig(ScheduleConfig):
-    """schedule=cosine."""
-
-    final: float = MISSING
-
-
-@dataclass
-class PlateauConfig(ScheduleConfig):
-    """schedule=plateau."""
-
-    factor: float = MISSING
-    patience: int = MISSING
-
-
-@dataclass
-class TrainerConfig:
-    """conf/trainer: Lightning's own Trainer arguments, and three of this project's."""
-
-    name: str = MISSING
-    accelerator: str = MISSING
-    strategy: str = MISSING
-    devices: Any = MISSING
-    num_nodes: int = MISSING
-    precision: str = MISSING
-    max_epochs: int | None = MISSING
-    min_epochs: int | None = MISSING
-    max_steps: int = MISSING
-    min_steps: int | None = MISSING
-    max_time: str | None = MISSING
-    limit_train_batches: Any = MISSING
-    limit_val_batches: Any = MISSING
-    limit_test_batches: Any = MISSING
-    fast_dev_run: Any = MISSING
-    val_check_interval: Any = MISSING
-    check_val_every_n_epoch: int | None = MISSING
-    num_sanity_val_steps: int = MISSING
-    log_every_n_steps: int = MISSING
-    enable_checkpointing: bool = MISSING
-    enable_progress_bar: bool = MISSING
-    enable_model_summary: bool = MISSING
-    accumulate_grad_batches: int = MISSING
-    gradient_clip_val: float | None = MISSING
-    gradient_clip_algorithm: str | None = MISSING
-    deterministic: Any = MISSING
-    benchmark: bool | None = MISSING
-    detect_anomaly: bool = MISSING
-    sync_batchnorm: bool = MISSING
-    profiler: str | None = MISSING
-    checkpoint_every_n_steps: int = MISSING
-    early_stopping_patience: int | None = MISSING
-    matmul_precision: str | None = MISSING
-
-
-@dataclass
 class LoggerConfig:
-    """conf/logger: where else than metrics.csv the metrics go."""
+    """conf/logger: the logger that gets the metrics in addition to metrics.csv."""
 
     name: str = MISSING
 
 
 @dataclass
 class WandbConfig(LoggerConfig):
-    """logger=wandb."""
+    """logger=wandb: keys of this logger only."""
 
     project: str = MISSING
     offline: bool = MISSING
@@ -226,7 +132,7 @@ class WandbConfig(LoggerConfig):
 
 @dataclass
 class AnalysisConfig:
-    """conf/analysis: what is measured at validations and at the end of a run."""
+    """conf/analysis: which figures are measured at validations and at the end of a run."""
 
     name: str = MISSING
     retrieval: bool = MISSING
@@ -246,7 +152,7 @@ class AnalysisConfig:
 
 @dataclass
 class RunConfig:
-    """Everything one run needs; what `model.run.run` takes."""
+    """The complete configuration of a run, the argument of `model.run.run`."""
 
     loss: LossConfig = MISSING
     monitor: MonitorConfig = MISSING
@@ -266,7 +172,7 @@ class RunConfig:
     objective: str = MISSING
 
 
-# Group -> the nodes that conf/<group>/*.yaml build on, by the name in their defaults list.
+# Group -> the name in the defaults lists of conf/<group>/*.yaml -> the dataclass.
 SCHEMAS: dict[str, dict[str, type]] = {
     "loss": {"_schema": LossConfig},
     "monitor": {"_schema": MonitorConfig},

@@ -1,5 +1,7 @@
-"""Pictures and captions: one source a file, the same batch out. Heavy packages are imported by the source that needs
-them.
+"""Data sources, batches and loaders. Every source gives the same kind of batch (`batch.Batch`).
+
+`source` describes what a source must have and how to add one. A source imports its heavy packages itself, so that a run
+with another source does not need them.
 """
 
 from __future__ import annotations
@@ -8,25 +10,25 @@ from collections.abc import Callable
 from importlib import import_module
 
 from model.config.schema import DataConfig
-from model.data.source import ForRun, Source
+from model.data.source import Source, SourceOptions
 from model.errors import ConfigError
 
-# Name of conf/data -> module with `check(config)` and `make(config, run)`.
+# Name of the choice in conf/data -> module with `check(config)` and `make(config, options)`.
 SOURCES = {"scenes": "model.data.scenes", "emoji": "model.data.emoji", "coco": "model.data.coco"}
 
 
 def check_source(config: DataConfig) -> None:
-    """Looks whether the source's files and packages are there, without reading any. Raises ConfigError."""
+    """Checks that the files and packages of the source exist, without reading any of them. Raises ConfigError."""
     check: Callable[[DataConfig], None] = import_module(SOURCES[config.name]).check
     check(config)
 
 
-def make_source(config: DataConfig, run: ForRun) -> Source:
-    """The source that `config` names. Raises ConfigError where it has fewer samples than are asked for."""
-    source: Source = import_module(SOURCES[config.name]).make(config, run)
+def make_source(config: DataConfig, options: SourceOptions) -> Source:
+    """Makes the source that `config` names. Raises ConfigError if it has fewer samples than the configuration needs."""
+    source: Source = import_module(SOURCES[config.name]).make(config, options)
     if source.size("train") < config.batch_size:
-        allowed = f"{source.size('train')} or less"
         raise ConfigError(
-            f"data.batch_size={config.batch_size} is more than the training samples that there are; allowed: {allowed}"
+            f"data.batch_size={config.batch_size} is more than the number of training samples; "
+            f"allowed: {source.size('train')} or less"
         )
     return source

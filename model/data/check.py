@@ -1,177 +1,93 @@
-"""``python -m model.data.check data=coco data.root=<folder>``: which data a run with these settings would see, and
-which it would leave out.
+"""``python -m model.data.check data=coco data.root=<folder>``: prints which data a run with these settings would use,
+and which data it would leave out.
 
-Takes what train.py takes. Exit codes: 0 everything is used, 1 something is left out or damaged, 2 a mistake in the
-settings.
+It takes the arguments of train.py. Exit codes: 0 everything is used, 1 something is left out or damaged, 2 a mistake in
+the settings.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-
-import numpy as np
+from collections.abc import Iterator, Sequence
 
 from model.config.arguments import check_override
 from model.config.compose import composed_run, groups
 from model.config.messages import CONFIG_ERRORS, two_lines
-from model.config.schema import RunConfig
-from model.data import check_source, coco_files, coco_problems, make_source
-from model.data.source import SPLITS, ForRun, Source
-from model.data.tally import plural, shared_images
-from model.data.text import shown
-from model.data.tokenizer import named_tokenizer, new_tokenizer, words
+from model.config.schema import BackboneConfig, DataConfig
+from model.data import check_source, make_source
+from model.data.annotation_problems import DamagedAnnotations
+from model.data.check_tables import caption_rows, format_table, label_rows, picture_rows, size_rows
+from model.data.coco_left_out import left_out_entries
+from model.data.part_report import plural, shared_images
+from model.data.source import Source, SourceOptions
+from model.data.text import one_line
+from model.data.tokenizer import new_tokenizer, tokenizer_name
 from model.errors import ConfigError
 from model.views.backbone_sizes import resolved_sizes
 
-# Rows of a table, each with its name and a cell for each split.
-Table = list[tuple[str, list[str]]]
-
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints the report; returns the exit code."""
-    logging.getLogger("model.data").addHandler(logging.NullHandler())  # the report prints what a run would log
+    """Prints the report. Returns the exit code."""
+    logging.getLogger("model.data").addHandler(logging.NullHandler())  # the report contains what a run would log
     if {"-h", "--help"} & set(arguments):
         print(__doc__)
         return 0
     try:
         config = composed_run(settings(arguments))
         check_source(config.data)
-        broken = coco_problems.in_files(config.data) if config.data.name == "coco" else []
-        if broken:
-            print("\n".join(map(str, broken)))
-            print(
-                f"\n{plural(len(broken), 'problem', 'problems')} in the annotation files: a run with these settings "
-                f"would stop here"
-            )
-            return 1
-        return report(config)
+        return report(config.data, config.backbone, config.model.captions, config.seed)
+    except DamagedAnnotations as damage:
+        print("\n".join(map(str, damage.problems)))
+        count = plural(len(damage.problems), "problem", "problems")
+        print(f"\n{count} in the annotation files: a run with these settings would stop here")
+        return 1
     except CONFIG_ERRORS as error:
         print(two_lines(error), file=sys.stderr)
         return 2
 
 
 def settings(arguments: Sequence[str]) -> list[str]:
-    """The arguments, if each of them is a setting of one run. Raises ConfigError otherwise."""
-    known = groups()
+    """Returns the arguments, if each of them is a setting of one run. Raises ConfigError otherwise."""
+    choices = groups()
     for argument in arguments:
         if argument.startswith("-"):
-            raise ConfigError(f"{shown(argument)} is not a setting; allowed: key=value, as for one run of train.py")
-        check_override(argument, known)
+            raise ConfigError(f"{one_line(argument)} is not a setting; allowed: key=value, as for one run of train.py")
+        check_override(argument, choices)
     return list(arguments)
 
 
-def report(config: RunConfig) -> int:
-    """Prints which data are used and which are left out; returns the exit code."""
-    sizes = resolved_sizes(config.backbone)
-    source = make_source(config.data, ForRun(sizes.image_size, config.seed))
-    tokenizer = new_tokenizer(named_tokenizer(config.data, config.backbone), config.data.vocab_size, source)
-    print(f"data={config.data.name}: what a run sees\n")
-    table = [("images", [f"{source.size(split):,}" for split in SPLITS])]
-    table += pictures(source) + captions(
-        source, config.model.captions, lambda texts: list(map(len, words(tokenizer, texts))), sizes.context_length
-    )
-    print(laid_out(table + labels(source)))
-    if source.tallies:
-        print("\n" + ("\n".join(findings(source)) or "nothing is left out, and no picture occurs twice"))
-    if config.data.name == "coco":
-        entries = list(coco_problems.left_out(coco_files.parts(config.data.root, config.data.year), source.tallies))
-        if entries:
-            print("\nentries that are left out:")
-            print("\n".join(map(str, entries)))
-    return 1 if any(tally.left_out() for tally in source.tallies.values()) else 0
+def report(data: DataConfig, backbone: BackboneConfig, captions: int, seed: int) -> int:
+    """Prints which data are used and which are left out. Returns the exit code.
 
-
-def findings(source: Source) -> Iterator[str]:
-    """Sentences on what is left out and what occurs twice; none for sources that draw their pictures."""
-    for tally in source.tallies.values():
-        yield from tally.warnings()
-    if source.tallies:
-        shared = shared_images(source.tallies["train"], source.tallies["val"])
-        if shared:
-            yield shared
-
-
-def pictures(source: Source) -> Table:
-    """Sizes and formats of the picture files; nothing for sources that draw their pictures."""
-    facts = [source.files(split) for split in SPLITS]
-    if not all(facts):
-        return []
-    return [
-        ("width, pixels: least, median, most", [spread([one.width for one in files]) for files in facts]),
-        ("height, pixels: least, median, most", [spread([one.height for one in files]) for files in facts]),
-        ("formats", [frequencies(one.format for one in files) for files in facts]),
-    ]
-
-
-def captions(source: Source, read: int, lengths: Callable[[list[str]], list[int]], context_length: int) -> Table:
-    """Numbers, lengths and repetitions of the captions that the model reads, which are the first `read` of each image.
-
-    lengths: texts -> number of tokens of each, without begin and end.
+    captions: number of captions of each image that the model reads.
     """
-    columns = []
-    for split in SPLITS:
-        texts = [text for texts in source.texts(split, range(source.size(split))) for text in texts[:read]]
-        tokens = [count + 2 for count in lengths(texts)]  # begin and end
-        cut = sum(count > context_length for count in tokens)
-        repeated = len(texts) - len(set(texts))
-        columns.append(
-            [
-                f"{len(texts):,}",
-                spread([len(text.split()) for text in texts]),
-                spread(tokens),
-                share(cut, texts),
-                share(repeated, texts),
-            ]
-        )
-    names = [
-        f"captions, {read} of each image",
-        "words of a caption: least, median, most",
-        "tokens of a caption: least, median, most",
-        f"captions cut at backbone.context_length={context_length}",
-        "captions equal to an earlier one",
+    sizes = resolved_sizes(backbone)
+    source = make_source(data, SourceOptions(sizes.image_size, seed))
+    tokenizer = new_tokenizer(tokenizer_name(data.tokenizer, backbone.pretrained), data.vocab_size, source)
+    table = [
+        *size_rows(source),
+        *picture_rows(source),
+        *caption_rows(source, tokenizer, captions, sizes.context_length),
+        *label_rows(source),
     ]
-    return [(name, list(cells)) for name, *cells in zip(names, *columns, strict=True)]
+    print(f"data={data.name}: what a run uses\n\n{format_table(table)}")
+    reports = source.part_reports.values()
+    if reports:
+        print("\n" + ("\n".join(warnings(source)) or "nothing is left out, and no picture occurs twice"))
+    entries = [entry for part in reports for entry in left_out_entries(part)]
+    if entries:
+        print("\nentries that are left out:", *entries, sep="\n")
+    return 1 if any(part.left_out() for part in reports) else 0
 
 
-def labels(source: Source) -> Table:
-    """How many images have a class; nothing where the data has no classes."""
-    columns = [source.labels(split, range(source.size(split))) for split in SPLITS]
-    return (
-        []
-        if columns[0] is None
-        else [
-            ("images with a class", ["none" if one is None else share(int((one >= 0).sum()), one) for one in columns])
-        ]
-    )
-
-
-def spread(values: Sequence[int]) -> str:
-    """The least, the median and the highest value."""
-    return ", ".join(f"{int(value):,}" for value in np.percentile(values, (0, 50, 100)))
-
-
-def share(count: int, of: Sequence[object]) -> str:
-    """`count`, and its share of the elements of `of` in percent."""
-    return f"{count:,} ({100 * count / len(of):.1f} %)"
-
-
-def frequencies(names: Iterator[str]) -> str:
-    """Each name with its number, the most frequent first."""
-    return ", ".join(f"{shown(name)} {count:,}" for name, count in Counter(names).most_common())
-
-
-def laid_out(table: Table) -> str:
-    """The table as lines of aligned columns."""
-    rows = [("", list(SPLITS)), *table]
-    widths = [max(len(cells[column]) for _, cells in rows) for column in range(len(SPLITS))]
-    first = max(len(name) for name, _ in rows)
-    return "\n".join(
-        "  ".join([f"{name:{first}}", *(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))])
-        for name, cells in rows
-    )
+def warnings(source: Source) -> Iterator[str]:
+    """Yields sentences about what is left out and what occurs twice, for a source with part reports."""
+    for part in source.part_reports.values():
+        yield from part.warnings()
+    shared = shared_images(source.part_reports["train"], source.part_reports["val"])
+    if shared:
+        yield shared
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,21 +11,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.data.coco_files import Part, parts
-from model.data.coco_rows import Listed, Row, listed_rows, readable_rows, remaining_rows
-from model.data.pictures import Facts, NotReadable, read_picture
-from model.data.sizes import limited
-from model.data.source import ForRun, PicturesLost
-from model.data.tally import shared_images
-from model.data.text import escaped
+from model.config.schema import CocoConfig
+from model.data.coco_files import CocoPart, coco_parts
+from model.data.coco_rows import ImageRow, PartContent, read_parts, readable_rows, recorded_rows
+from model.data.part_report import shared_images
+from model.data.pictures import NotReadable, PictureFacts, read_picture
+from model.data.source import SPLITS, Source, SourceOptions, SplitSizes, UnreadablePictures, check_available
+from model.data.text import escape
 from model.errors import at_least, one_of
 
 log = logging.getLogger(__name__)
 YEARS = ("2014", "2017")
-# Mean and deviation of the pixels that the published CLIP models were trained on.
+# Mean and deviation of the pixels on which the published CLIP models were trained.
 CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-# The largest ratio of a picture's longer side to its shorter side at which the whole picture is scaled.
-LONGEST = 16
+# The largest ratio of a picture's longer side to its shorter side for which the whole picture is scaled.
+MOST_ELONGATED = 16
 # Sentences that captions use for a photograph of a thing.
 PROMPTS = (
     "a photo of {}",
@@ -37,17 +37,18 @@ PROMPTS = (
 
 
 class Coco:
-    """See `Source`. Training images are those of train, validation and test images different ones of val.
+    """Source of the images of a COCO folder, see `Source`.
 
-    A label is the category of an image's largest instance, -1 where it has none.
+    The training split takes images of the part train. The validation split takes the first images of the part val, the
+    test split the next ones. A label is the category of an image's largest instance, -1 if it has none.
     """
 
     normalization = CLIP_PIXELS
 
     def __init__(
         self,
-        folder: dict[str, Part],
-        sizes: dict[str, int | None],
+        parts: Mapping[str, CocoPart],
+        sizes: SplitSizes,
         *,
         captions: int,
         image_size: int,
@@ -55,147 +56,152 @@ class Coco:
         record: dict[str, Any] | None = None,
         progress_bar: bool = False,
     ) -> None:
-        """folder: the parts "train" and "val"; sizes: split -> images (train: None for all); captions: images with
-        fewer are left out; record: the record of a source of the same files. This source then has the same rows, and no
-        file is examined; progress_bar: whether a terminal shows one while pictures are decoded.
+        """Reads the annotation files and examines the picture files.
 
-        Without a record, every picture that is not known from an earlier run is decoded, and pictures that cannot be
-        decoded are left out. Raises ConfigError for a damaged annotation file, and where fewer images are left than
-        asked for.
+        parts: the parts "train" and "val"; captions: images with fewer captions are left out; image_size: width and
+        height of a picture in pixels; allow_outside: whether files outside the image folders are used; record: the
+        record of a source of the same files: this source then has the same rows and examines no file; progress_bar:
+        whether a terminal shows a progress bar while pictures are decoded.
+
+        Without a record, every picture that no earlier run has examined is decoded, and pictures that cannot be decoded
+        are left out. Raises DamagedAnnotations for damaged annotation files, and ConfigError if fewer images remain
+        than `sizes` asks for.
         """
         self.captions, self.image_size = captions, image_size
-        listed = {
-            name: listed_rows(part, captions, allow_outside=allow_outside)
-            for name, part in sorted(folder.items(), reverse=True)
+        contents = read_parts(parts, captions, allow_outside=allow_outside)
+        self.class_names = contents["val"].class_names
+        self.prompts = None if self.class_names is None else tuple(map(prompts_for, self.class_names))
+        self._has_labels = {split: contents[part_of(split)].class_names is not None for split in SPLITS}
+        left_out = None if record is None else record["left_out"]
+        held_out = select_rows(parts["val"], contents["val"], sizes.val + sizes.test, left_out, progress_bar)
+        check_held_out(contents["val"], len(held_out), sizes)
+        train = select_rows(parts["train"], contents["train"], sizes.train, left_out, progress_bar)
+        check_train(contents["train"], len(train), sizes)
+        self._rows = {"train": train, "val": held_out[: sizes.val], "test": held_out[sizes.val :]}
+        self.part_reports = {name: content.report for name, content in contents.items()}
+        self.record: dict[str, Any] | None = record or {
+            "left_out": {report.name: report.unreadable for report in self.part_reports.values()}
         }
-        self.class_names = listed["val"].class_names
-        self.prompts = self.class_names and tuple(map(prompts_of, self.class_names))
-        self._labelled = {"train": listed["train"].class_names is not None, "val": self.class_names is not None}
-        self._labelled["test"] = self._labelled["val"]
-        val, test = sizes["val"], sizes["test"]
-        held_out = rows_of(folder["val"], listed["val"], val + test, record, progress_bar)
-        what = f"images of {folder['val'].name}"
-        limited(
-            "data.val_size",
-            val,
-            len(held_out) - 1,
-            f"{what}, one kept for data.test_size",
-            listed["val"].tally.reasons(),
-        )
-        limited(
-            "data.test_size",
-            test,
-            len(held_out) - val,
-            f"{what} after those of data.val_size",
-            listed["val"].tally.reasons(),
-        )
-        train = rows_of(folder["train"], listed["train"], sizes["train"], record, progress_bar)
-        limited(
-            "data.train_size",
-            sizes["train"] or 0,
-            len(train),
-            f"images of {folder['train'].name}",
-            listed["train"].tally.reasons(),
-        )
-        self._rows: dict[str, list[Row]] = {"train": train, "val": held_out[:val], "test": held_out[val:]}
-        self.tallies = {name: listed[name].tally for name in ("train", "val")}
-        self.record = record or {"left_out": {tally.name: tally.unreadable for tally in self.tallies.values()}}
-        if record is None and (shared := shared_images(self.tallies["train"], self.tallies["val"])):
+        if record is None and (shared := shared_images(self.part_reports["train"], self.part_reports["val"])):
             log.warning("%s", shared)
 
-    def files(self, split: str) -> list[Facts] | None:
-        """What is known of the picture file of each row of `split`; None for a source that was made from a record,
-        which examines no file.
-        """
-        known = [facts for _, facts in self.tallies["train" if split == "train" else "val"].facts]
+    def files(self, split: str) -> list[PictureFacts] | None:
+        """Returns facts about the picture file of each row. None for a source that was made from a record."""
+        facts = [fact for _, fact in self.part_reports[part_of(split)].facts]
         first = self.size("val") if split == "test" else 0
-        return known[first : first + self.size(split)] or None
+        return facts[first : first + self.size(split)] or None
 
     def size(self, split: str) -> int:
-        """Images in `split`."""
+        """Returns the number of images in `split`."""
         return len(self._rows[split])
 
     def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
-        """(B, 3, H, W) uint8; the same in every epoch. Raises PicturesLost for files that can no longer be read."""
-        pictures, lost = [], {}
-        for place, index in enumerate(indices):
+        """Returns (B, 3, H, W) uint8, the same in every epoch. Raises UnreadablePictures for files that can no longer
+        be read.
+        """
+        pictures: list[Tensor] = []
+        reasons: dict[int, str] = {}
+        for position, index in enumerate(indices):
+            file = self._rows[split][index].file
             try:
-                pictures.append(self._image(self._rows[split][index]))
+                pixels = np.array(centre_square(read_picture(file), self.image_size))
+                pictures.append(torch.from_numpy(pixels).permute(2, 0, 1))
             except NotReadable as reason:
-                lost[place] = f"{escaped(self._rows[split][index].file)} {reason}"
-        if lost:
-            raise PicturesLost(lost)
+                reasons[position] = f"{escape(file)} {reason}"
+        if reasons:
+            raise UnreadablePictures(reasons)
         return torch.stack(pictures)
 
-    def _image(self, row: Row) -> Tensor:
-        pixels = np.asarray(centre_square(read_picture(row.file), self.image_size))
-        return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
-
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
-        """The captions of each image, in the order of their numbers."""
+        """Returns the captions of each image, in the order of their ids."""
         return [self._rows[split][index].captions for index in indices]
 
     def labels(self, split: str, indices: Sequence[int]) -> Tensor | None:
-        """(B,) int64; None where the folder has no instances file for the split."""
-        return torch.tensor([self._rows[split][index].label for index in indices]) if self._labelled[split] else None
+        """Returns (B,) int64. None if the folder has no instances file for the split."""
+        return torch.tensor([self._rows[split][index].label for index in indices]) if self._has_labels[split] else None
 
-    def fits(self, split: str) -> None:
-        """None: only people can tell of how many images a caption is true."""
+    def matches(self, split: str) -> None:
+        """Returns None: only people can tell for how many images a caption is true."""
 
 
-def prompts_of(name: str) -> tuple[str, ...]:
-    """Texts that name a thing, with its article."""
+def part_of(split: str) -> str:
+    """Returns the name of the part from which a split takes its images."""
+    return "train" if split == "train" else "val"
+
+
+def select_rows(
+    part: CocoPart,
+    content: PartContent,
+    count: int | None,
+    left_out: Mapping[str, Mapping[str, str]] | None,
+    progress_bar: bool,
+) -> list[ImageRow]:
+    """Returns the first `count` (None: all) rows of a part that can be used. With `left_out` (name of the part -> file
+    -> reason), the record of an earlier source decides, otherwise the files do.
+    """
+    if left_out is None:
+        return readable_rows(part, content, count, progress_bar=progress_bar)
+    return recorded_rows(content, left_out.get(part.name, {}), count)
+
+
+def check_held_out(content: PartContent, available: int, sizes: SplitSizes) -> None:
+    """Raises ConfigError if validation and test need more than the `available` images of the part val."""
+    what, reasons = f"images of {content.report.name}", content.report.reasons()
+    check_available("data.val_size", sizes.val, available - 1, f"{what}, one kept for data.test_size", reasons)
+    check_available(
+        "data.test_size", sizes.test, available - sizes.val, f"{what} after those of data.val_size", reasons
+    )
+
+
+def check_train(content: PartContent, available: int, sizes: SplitSizes) -> None:
+    """Raises ConfigError if training needs more than the `available` images of the part train."""
+    what = f"images of {content.report.name}"
+    check_available("data.train_size", sizes.train or 0, available, what, content.report.reasons())
+
+
+def prompts_for(name: str) -> tuple[str, ...]:
+    """Returns texts that name a thing, with its article."""
     thing = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
     return tuple(template.format(thing) for template in PROMPTS)
 
 
-def rows_of(
-    part: Part, listed: Listed, wanted: int | None, record: dict[str, Any] | None, progress_bar: bool
-) -> list[Row]:
-    """The rows of one part: those whose picture can be read, or those of an earlier source."""
-    if record is None:
-        return readable_rows(part, listed, wanted, progress_bar=progress_bar)
-    return remaining_rows(listed, record["left_out"].get(part.name, {}), wanted)
-
-
 def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """The middle of `image`: the shorter side is scaled to `size` pixels (bicubic), and the ends of the longer side are
-    cropped.
+    """Returns the middle of `image`: the shorter side is scaled to `size` pixels (bicubic), and the ends of the longer
+    side are cropped.
     """
-    image = shortened(image)
+    image = crop_elongated(image)
     scale = size / min(image.size)
     width, height = (max(size, round(side * scale)) for side in image.size)
     left, top = (width - size) // 2, (height - size) // 2
     return image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
 
 
-def shortened(image: Image.Image) -> Image.Image:
-    """The middle of a picture whose sides differ by more than LONGEST to 1, as scaling the whole picture could need
-    gigabytes; others unchanged.
+def crop_elongated(image: Image.Image) -> Image.Image:
+    """Returns the middle of a picture whose sides differ by more than MOST_ELONGATED to 1, because scaling the whole
+    picture could need gigabytes. Returns other pictures unchanged.
     """
-    longest = LONGEST * min(image.size)
+    longest = MOST_ELONGATED * min(image.size)
     if max(image.size) <= longest:
         return image
     left, top = (max(0, side - longest) // 2 for side in image.size)
     return image.crop((left, top, left + min(image.width, longest), top + min(image.height, longest)))
 
 
-def check(config) -> None:
-    """Raises ConfigError where the folder or one of its annotation files is missing."""
+def check(config: CocoConfig) -> None:
+    """Raises ConfigError if the folder or one of its annotation files is missing."""
     one_of("data.year", config.year, YEARS)
     at_least("data.captions", config.captions, 1)
-    parts(config.root, config.year)
+    coco_parts(config.root, config.year)
 
 
-def make(config, run: ForRun) -> Coco:
-    """The source that `config` (conf/data/coco.yaml) asks for."""
-    sizes = {"train": config.train_size, "val": config.val_size, "test": config.test_size}
+def make(config: CocoConfig, options: SourceOptions) -> Source:
+    """Makes the source that `config` (conf/data/coco.yaml) describes."""
     return Coco(
-        parts(config.root, config.year),
-        sizes,
+        coco_parts(config.root, config.year),
+        SplitSizes.from_config(config),
         captions=config.captions,
-        image_size=run.image_size,
+        image_size=options.image_size,
         allow_outside=config.allow_outside,
-        record=run.record,
-        progress_bar=run.progress_bar,
+        record=options.record,
+        progress_bar=options.progress_bar,
     )

@@ -1,4 +1,4 @@
-"""Where the files of a COCO folder are. Standard library only."""
+"""The paths of the files of a COCO folder. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 from model.errors import ConfigError
 
+FOLDER = "a COCO folder, with annotations/ and the image folders"
 
-class Part(NamedTuple):
+
+class CocoPart(NamedTuple):
     """One of the two parts of a COCO folder, train or val."""
 
     root: Path
@@ -16,33 +18,29 @@ class Part(NamedTuple):
     """The name in file and folder names, such as val2017."""
 
     def captions(self) -> Path:
-        """The file of the captions, which is required."""
+        """Returns the path of the captions file, which must exist."""
         return self.root / "annotations" / f"captions_{self.name}.json"
 
     def instances(self) -> Path:
-        """The file of the objects in the images, which is optional."""
+        """Returns the path of the instances file (the objects in the images), which may be missing."""
         return self.root / "annotations" / f"instances_{self.name}.json"
 
     def images(self) -> Path:
-        """The folder of the images."""
+        """Returns the path of the folder of the images."""
         return self.root / self.name
 
 
-def parts(root: str | None, year: str) -> dict[str, Part]:
-    """ "train" and "val" of the folder `root`. Raises ConfigError, which names the path, where a file or folder is
-    missing.
+def coco_parts(root: str | None, year: str) -> dict[str, CocoPart]:
+    """Returns the parts "train" and "val" of the folder `root`. Raises ConfigError, which names the path, if a file or
+    folder is missing.
     """
     if root is None:
-        raise ConfigError(
-            "data.root=null names no folder; allowed: a COCO folder, with annotations/ and the image folders"
-        )
+        raise ConfigError(f"data.root=null names no folder; allowed: {FOLDER}")
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        raise ConfigError(
-            f"data.root={root} is not a folder; allowed: a COCO folder, with annotations/ and the image folders"
-        )
-    found = {split: Part(folder, f"{split}{year}") for split in ("train", "val")}
-    for part in found.values():
+        raise ConfigError(f"data.root={root} is not a folder; allowed: {FOLDER}")
+    parts = {name: CocoPart(folder, f"{name}{year}") for name in ("train", "val")}
+    for part in parts.values():
         if not part.captions().is_file():
             raise ConfigError(
                 f"data.root={root} lacks the annotation file {part.captions()}; allowed: a COCO folder of {year}"
@@ -51,4 +49,4 @@ def parts(root: str | None, year: str) -> dict[str, Part]:
             raise ConfigError(
                 f"data.root={root} lacks the image folder {part.images()}; allowed: a COCO folder of {year}"
             )
-    return found
+    return parts

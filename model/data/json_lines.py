@@ -1,53 +1,63 @@
-"""The line in which an entry of a JSON file begins. Standard library only."""
+"""Finds the entries of a list in a JSON file and the lines in which they begin. Standard library only."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 
-def lines_of(text: str, name: str, numbers: set[int]) -> dict[int, int]:
-    """Entry number in the top-level list `name` -> the line that it begins in, from 1. `text` is valid JSON with that
-    list.
+def entry_lines(text: str, name: str, numbers: set[int]) -> dict[int, int]:
+    """Returns number of an entry -> the line in which it begins, for the entries `numbers` of the list `name`. For the
+    arguments, see `entries`. Stops at the last of `numbers`.
     """
-    decoder, lines, at, line = json.JSONDecoder(), {}, 0, 1
-    for number, start in enumerate(starts_in(text, name, decoder)):
+    lines: dict[int, int] = {}
+    for number, (line, _) in enumerate(entries(text, name)):
         if number in numbers:
-            line += text.count("\n", at, start)
-            at = start
             lines[number] = line
         if len(lines) == len(numbers):
             break
     return lines
 
 
-def starts_in(text: str, name: str, decoder: json.JSONDecoder) -> Iterator[int]:
-    """The places in `text` where the entries of the top-level list `name` begin. Of several lists with this name, the
-    last one is used, as by `json.loads`.
+def entries(text: str, name: str) -> Iterator[tuple[int, Any]]:
+    """Yields the line in which an entry begins, counted from 1, and the entry.
+
+    text: valid JSON; name: a list of the top-level object. If several lists have this name, the last one is used, as
+    `json.loads` does.
     """
-    lists, at = [], after_space(text, text.index("{") + 1)
-    while text[at] != "}":
-        key, at = decoder.raw_decode(text, after_space(text, at))
-        at = after_space(text, after_space(text, at) + 1)
+    decoder = json.JSONDecoder()
+    position = list_start(text, name, decoder)
+    line = 1 + text.count("\n", 0, position)
+    while text[position] != "]":
+        start = position
+        entry, end = decoder.raw_decode(text, start)
+        yield line, entry
+        position = skip_separator(text, end)
+        line += text.count("\n", start, position)
+
+
+def list_start(text: str, name: str, decoder: json.JSONDecoder) -> int:
+    """Returns the position of the first entry of the last top-level list `name`, or of the bracket that closes it."""
+    start, position = 0, skip_space(text, text.index("{") + 1)
+    while text[position] != "}":
+        key, position = decoder.raw_decode(text, skip_space(text, position))
+        position = skip_space(text, skip_space(text, position) + 1)  # behind the colon
         if key == name:
-            lists.append(at)
-        _, at = decoder.raw_decode(text, at)
-        at = after_separator(text, at)
-    at = after_space(text, lists[-1] + 1)
-    while text[at] != "]":
-        yield at
-        _, at = decoder.raw_decode(text, at)
-        at = after_separator(text, at)
+            start = position
+        _, position = decoder.raw_decode(text, position)
+        position = skip_separator(text, position)
+    return skip_space(text, start + 1)
 
 
-def after_separator(text: str, at: int) -> int:
-    """The first place at or after `at` that is no comma and no white space: the next entry, or the closing bracket."""
-    at = after_space(text, at)
-    return after_space(text, at + 1) if text[at] == "," else at
+def skip_separator(text: str, position: int) -> int:
+    """Returns the first position at or after `position` with neither a comma nor white space."""
+    position = skip_space(text, position)
+    return skip_space(text, position + 1) if text[position] == "," else position
 
 
-def after_space(text: str, at: int) -> int:
-    """The first place at or after `at` that is no white space."""
-    while text[at] in " \t\r\n":
-        at += 1
-    return at
+def skip_space(text: str, position: int) -> int:
+    """Returns the first position at or after `position` without white space."""
+    while text[position] in " \t\r\n":
+        position += 1
+    return position

@@ -1,4 +1,4 @@
-"""Opens and reads picture files for every source, and says why a file cannot be used."""
+"""Opens and reads picture files for every source, and explains why a file cannot be used."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
-from model.data.pixels import NotReadable, upright_rgb
-from model.data.text import shown
+from model.data.pixels import NotReadable, to_upright_rgb
+from model.data.text import one_line
 from model.errors import first_line
 
-# The only formats that are opened: others of Pillow's run further programs (EPS) or are not used for photographs.
+# The only formats that are opened. Pillow's other formats run further programs (EPS) or are not used for photographs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-# A larger picture needs gigabytes of memory, also where its file has only a few kilobytes. Twice the number at which
-# Pillow warns.
+# A larger picture needs gigabytes of memory, even if its file has only a few kilobytes. Twice the number of pixels for
+# which Pillow warns.
 MOST_PIXELS = 178_956_970
-KINDS = {
+FILE_TYPES = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -42,16 +42,16 @@ SIGNATURES = {
     "TIFF": rb"II[*+]\0|MM\0[*+]",
 }
 
-# Pillow warns of damaged EXIF data, odd tags and many pixels without the file's name. Faults that matter are refused
-# here with the name.
+# Pillow warns of damaged EXIF data, odd tags and many pixels, without the name of the file. Problems that matter raise
+# NotReadable here, and the caller names the file.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class NotThere(NotReadable):
-    """The file system or the memory is the reason, not the content: the next attempt may succeed."""
+class NotAccessible(NotReadable):
+    """Raised if the file system or the memory is the reason, not the content: the next attempt may succeed."""
 
 
-class Facts(NamedTuple):
+class PictureFacts(NamedTuple):
     """Facts about a picture that has been decoded once."""
 
     digest: str
@@ -63,34 +63,52 @@ class Facts(NamedTuple):
     """One of FORMATS, or MPO: a JPEG that holds further pictures."""
 
 
+CheckResult = PictureFacts | NotReadable
+"""Facts about a picture, or the reason why it cannot be used."""
+
+
 def read_picture(path: str | Path) -> Image.Image:
-    """The picture at `path` as 8-bit RGB, upright, on white where it is transparent; of an animation the first frame.
+    """Returns the picture at `path` as 8-bit RGB, upright, on white if it is transparent. Of an animation, returns the
+    first frame.
 
     Raises NotReadable, with the reason.
     """
-    with explained(), opened(path) as file, image_in(file) as image:
-        return upright_rgb(image)
+    with errors_as_not_readable(), open_file(path) as file, open_image(file) as image:
+        return to_upright_rgb(image)
 
 
-def examine(path: str | Path) -> Facts:
+def examine(path: str | Path) -> PictureFacts:
     """Decodes the whole picture. A JPEG is decoded at an eighth of its size, which is faster and finds the same damage.
     Raises NotReadable, with the reason.
     """
-    with explained(), opened(path) as file:
+    with errors_as_not_readable(), open_file(path) as file:
         digest = hashlib.blake2b(digest_size=16)
         while block := file.read(1 << 20):
             digest.update(block)
         file.seek(0)
-        with image_in(file) as image:
+        with open_image(file) as image:
             width, height = image.size
             image.draft("RGB", (1, 1))
-            upright_rgb(image)
-            return Facts(digest.hexdigest(), width, height, image.format or "")
+            to_upright_rgb(image)
+            return PictureFacts(digest.hexdigest(), width, height, image.format or "")
+
+
+def check_picture(path: str) -> CheckResult:
+    """Returns the result of `examine`, or the reason why the picture cannot be used."""
+    try:
+        return examine(path)
+    except NotReadable as reason:
+        return reason
+
+
+def check_pictures(folder: str, names: Sequence[str]) -> list[CheckResult]:
+    """Returns `check_picture` of each file below the folder."""
+    return [check_picture(os.path.join(folder, name)) for name in names]
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """Turns every error of reading a picture into NotReadable: for damaged files, decoders raise errors of any kind."""
+def errors_as_not_readable() -> Iterator[None]:
+    """Converts every error of reading a picture to NotReadable. Decoders raise errors of any type for damaged files."""
     try:
         yield
     except NotReadable:
@@ -98,57 +116,57 @@ def explained() -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise NotReadable(f"has too many pixels; allowed: {MOST_PIXELS:,} in all") from error
     except MemoryError as error:
-        raise NotThere("needs more memory than there is") from error
+        raise NotAccessible("needs more memory than there is") from error
     except Exception as error:
-        # EINVAL: a damaged file has made its decoder seek to a place before the file's start.
+        # EINVAL: a damaged file has made its decoder seek to a position before the start of the file.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise NotThere(f"cannot be opened ({error.strerror})") from error
-        reason = first_line(error)
-        raise NotReadable(f"is damaged ({shown(reason)})") from error
+            raise NotAccessible(f"cannot be opened ({error.strerror})") from error
+        raise NotReadable(f"is damaged ({one_line(first_line(error))})") from error
 
 
-def status_of(path: str | Path) -> os.stat_result:
-    """Size, type and times of a file, links followed. Raises NotThere."""
+def file_status(path: str | Path) -> os.stat_result:
+    """Returns size, type and times of a file. Symbolic links are followed. Raises NotAccessible."""
     try:
         return os.stat(path)
     except ValueError as error:
-        raise NotThere("has a name that no file can have") from error
+        raise NotAccessible("has a name that no file can have") from error
     except OSError as error:
-        raise NotThere(f"cannot be opened ({error.strerror})") from error
+        raise NotAccessible(f"cannot be opened ({error.strerror})") from error
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[BinaryIO]:
-    """The file, open for reading; links are followed. Raises NotThere where it is not a regular file, and NotReadable
-    where it is empty.
+def open_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Opens a file for reading. Symbolic links are followed. Raises NotAccessible if it is not a regular file, and
+    NotReadable if it is empty.
     """
-    status = status_of(path)
+    status = file_status(path)
     if not stat.S_ISREG(status.st_mode):
-        raise NotThere(f"is {KINDS.get(stat.S_IFMT(status.st_mode), 'not a regular file')}; allowed: a picture file")
+        kind = FILE_TYPES.get(stat.S_IFMT(status.st_mode), "not a regular file")
+        raise NotAccessible(f"is {kind}; allowed: a picture file")
     if status.st_size == 0:
         raise NotReadable("is empty")
-    # O_NONBLOCK: if the file has become a named pipe since, opening it must not wait for a writer.
+    # O_NONBLOCK: if the file has meanwhile been replaced by a named pipe, opening it must not wait for a writer.
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         yield file
 
 
 @contextmanager
-def image_in(file: BinaryIO) -> Iterator[Image.Image]:
-    """The opened picture, not yet decoded. Raises NotReadable for a picture of too many pixels or of another format
-    than FORMATS.
+def open_image(file: BinaryIO) -> Iterator[Image.Image]:
+    """Opens a picture without decoding it. Raises NotReadable for a picture with too many pixels, or whose format is
+    not one of FORMATS.
     """
     try:
-        opened_image = Image.open(file, formats=FORMATS)
+        opened = Image.open(file, formats=FORMATS)
     except Image.UnidentifiedImageError as error:
-        raise NotReadable(unidentified(file)) from error
-    with opened_image as image:
+        raise NotReadable(unidentified_reason(file)) from error
+    with opened as image:
         if image.width * image.height > MOST_PIXELS:
             raise NotReadable(f"has {image.width} x {image.height} pixels; allowed: {MOST_PIXELS:,} in all")
         yield image
 
 
-def unidentified(file: BinaryIO) -> str:
-    """Why Pillow cannot tell a file's format."""
+def unidentified_reason(file: BinaryIO) -> str:
+    """Returns why Pillow cannot identify the format of a file."""
     file.seek(0)
     start = file.read(12)
     for kind, signature in SIGNATURES.items():

@@ -1,4 +1,4 @@
-"""Converts all kinds of pixels to upright 8-bit RGB: grey, palettes, transparency, CMYK, 16 bits, floating point."""
+"""Converts pixels of every kind to upright 8-bit RGB: grey, palette, transparent, CMYK, 16 bits, floating point."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile, TiffImagePlugin
 
 ORIENTATION = 0x0112  # the EXIF and TIFF tag
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
 WHITE_IS_ZERO = 0  # a value of PHOTOMETRIC
 BITS_OF_GREY = {"L;2": 2, "L;4": 4}  # Pillow's names for such pixels of a PNG
-# EXIF orientation -> the operation that makes the stored pixels upright. 1 is upright already.
+# EXIF orientation -> the operation that makes the stored pixels upright. Pixels of orientation 1 are upright.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -26,27 +26,30 @@ UPRIGHT = {
 
 
 class NotReadable(Exception):
-    """A picture cannot be used. The text is the reason: the rest of a sentence whose subject is the file's name."""
-
-
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """The first frame of an opened picture as 8-bit RGB, turned as its EXIF tag says; transparent parts are white.
-
-    Raises NotReadable where the pixels have no known range, and whatever Pillow raises for a damaged file.
+    """Raised for a picture that cannot be used. The text is the reason: the rest of a sentence whose subject is the
+    file.
     """
-    key_in_eight_bits(image)
+
+
+def to_upright_rgb(image: Image.Image) -> Image.Image:
+    """Returns the first frame of an opened picture as 8-bit RGB, turned as its EXIF tag says, on white if it is
+    transparent.
+
+    Raises NotReadable if the range of the pixels is not known, and whatever Pillow raises for a damaged file.
+    """
+    scale_transparent_colour(image)
     image.load()
-    rgb = flattened(eight_bits(uninverted(image)))
+    rgb = on_white(to_eight_bits(undo_cmyk_inversion(image)))
     turn = UPRIGHT.get(orientation(image))
     return rgb if turn is None else rgb.transpose(turn)
 
 
-def key_in_eight_bits(image: Image.Image) -> None:
-    """Scales the colour that a PNG declares transparent to 8 bits: Pillow scales pixels of 2, 4 and 3 x 16 bits, but
-    not that colour.
+def scale_transparent_colour(image: Image.Image) -> None:
+    """Scales the colour that a PNG declares transparent to 8 bits, in place. Pillow scales pixels of 2, 4 and 3 x 16
+    bits, but not that colour.
     """
     key = image.info.get("transparency")
-    if image.format != "PNG" or not image.tile:
+    if image.format != "PNG" or not isinstance(image, ImageFile.ImageFile) or not image.tile:
         return
     stored = image.tile[0][3]
     if stored in BITS_OF_GREY and isinstance(key, int):
@@ -57,47 +60,47 @@ def key_in_eight_bits(image: Image.Image) -> None:
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation of a loaded picture that is still to be applied; 1 (upright) where there is none, or it
-    cannot be read.
+    """Returns the EXIF orientation of a loaded picture that has not been applied yet. 1 (upright) if there is none, or
+    if it cannot be read.
     """
     if image.format == "TIFF":
-        # Pillow turns a TIFF as it loads it and then removes the tag.
-        return image.tag_v2.get(ORIENTATION, 1)
+        # Pillow turns a TIFF when it loads it, and then removes the tag.
+        return tiff_tags(image).get(ORIENTATION, 1)
     try:
         return image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF data are no reason to leave out the picture
         return 1
 
 
-def uninverted(image: Image.Image) -> Image.Image:
-    """CMYK in which 0 means no ink. Adobe's programs store inverted values in JPEGs and mark these files; Pillow
-    inverts the values of every CMYK JPEG, also of those without the mark, which this function inverts back. Other
-    pictures are unchanged.
+def undo_cmyk_inversion(image: Image.Image) -> Image.Image:
+    """Returns a CMYK picture in which 0 means no ink. Adobe's programs store inverted values in JPEGs and mark these
+    files. Pillow inverts the values of every CMYK JPEG, also of those without the mark, so this function inverts the
+    latter again. Returns other pictures unchanged.
     """
     if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
         return image.point(lambda value: 255 - value)
     return image
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """Scales samples of 16 bits and of floating point to 8 bits; other pictures are unchanged. Raises NotReadable where
-    their range is not known.
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scales samples of 16 bits and of floating point to 8 bits. Returns other pictures unchanged. Raises NotReadable
+    if the range of the samples is not known.
     """
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        return grey(from_sixteen_bits(np.asarray(image), image), image)
+        return to_grey_picture(from_sixteen_bits(np.asarray(image), image), image)
     if image.mode == "I":
         raise NotReadable(
             "has pixels of 32-bit or signed 16-bit integers; allowed: 8 bits, unsigned 16 bits, floating point from "
             "0 to 1"
         )
     if image.mode == "F":
-        return grey(from_fractions(np.asarray(image), image), image)
+        return to_grey_picture(from_fractions(np.asarray(image), image), image)
     return image
 
 
-def grey(values: NDArray, image: Image.Image) -> Image.Image:
-    """(H, W) of 0 to 255 -> an 8-bit picture, white where the pixel of `image` has the value that it declares
-    transparent.
+def to_grey_picture(values: NDArray, image: Image.Image) -> Image.Image:
+    """Returns (H, W) values from 0 to 255 as an 8-bit picture. It is white where the pixel of `image` has the value
+    that `image` declares transparent.
     """
     rounded = np.rint(values).astype(np.uint8)
     key = image.info.get("transparency")
@@ -107,35 +110,35 @@ def grey(values: NDArray, image: Image.Image) -> Image.Image:
 
 
 def from_sixteen_bits(values: NDArray, image: Image.Image) -> NDArray:
-    """Integers of the file's number of bits -> 0 to 255."""
-    bits = np.ravel(tags_of(image).get(BITS_PER_SAMPLE, 16))[0]
-    return black_is_zero(values.astype(np.float32) * (255 / (2 ** int(bits) - 1)), image)
+    """Scales integers with the file's number of bits to 0 to 255."""
+    bits = np.ravel(tiff_tags(image).get(BITS_PER_SAMPLE, 16))[0]
+    return invert_if_white_is_zero(values.astype(np.float32) * (255 / (2 ** int(bits) - 1)), image)
 
 
 def from_fractions(values: NDArray, image: Image.Image) -> NDArray:
-    """Numbers from 0 to 1 -> 0 to 255. Raises NotReadable for other numbers, because it is not known which of them are
-    black and white.
+    """Scales numbers from 0 to 1 to 0 to 255. Raises NotReadable for other numbers, because it is not known which of
+    them are black and white.
     """
     least, most = float(values.min()), float(values.max())
     if not (least >= 0 and most <= 1):  # also where one is NaN
         raise NotReadable(f"has floating-point pixels from {least:g} to {most:g}; allowed: 0 to 1")
-    return black_is_zero(values * 255, image)
+    return invert_if_white_is_zero(values * 255, image)
 
 
-def black_is_zero(values: NDArray, image: Image.Image) -> NDArray:
-    """Values from 0 to 255, inverted where a TIFF declares that 0 is white. Pillow itself does so for at most 8
-    bits.
+def invert_if_white_is_zero(values: NDArray, image: Image.Image) -> NDArray:
+    """Returns values from 0 to 255, inverted if a TIFF declares that 0 is white. Pillow itself inverts samples of at
+    most 8 bits.
     """
-    return 255 - values if tags_of(image).get(PHOTOMETRIC) == WHITE_IS_ZERO else values
+    return 255 - values if tiff_tags(image).get(PHOTOMETRIC) == WHITE_IS_ZERO else values
 
 
-def tags_of(image: Image.Image) -> Mapping[int, Any]:
-    """The tags of a TIFF; none for other formats."""
-    return image.tag_v2 if image.format == "TIFF" else {}
+def tiff_tags(image: Image.Image) -> Mapping[int, Any]:
+    """Returns the tags of a TIFF. Empty for other formats."""
+    return image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
 
 
-def flattened(image: Image.Image) -> Image.Image:
-    """RGB, with transparent parts on white."""
+def on_white(image: Image.Image) -> Image.Image:
+    """Returns the picture as RGB, with transparent parts on white."""
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("LA") if image.mode == "La" else image
         image = image if image.mode == "RGBA" else image.convert("RGBA")

@@ -1,4 +1,4 @@
-"""data=scenes: pictures of one to three objects with five captions each, drawn when they are asked for; no files."""
+"""data=scenes: pictures of one to three objects with five captions each. They are drawn when a batch needs them."""
 
 from __future__ import annotations
 
@@ -9,67 +9,66 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.data.draws import uniform
+from model.config.schema import DataConfig
+from model.data.part_report import PartReport
+from model.data.random_numbers import uniform
 from model.data.scenes_captions import Thing, captions
-from model.data.scenes_drawing import drawing
-from model.data.scenes_layout import COLOURS, SHAPES, Layout, description, draw_split
-from model.data.source import SPLITS, SYMMETRIC, ForRun
-from model.data.tally import Tally
+from model.data.scenes_drawing import scene_drawing
+from model.data.scenes_layout import COLOURS, SHAPES, Layout, description, sample_split
+from model.data.source import SYMMETRIC, Source, SourceOptions, SplitSizes
 from model.errors import ConfigError, require
 
-# Random streams, beside those of the scenes themselves.
+# Random streams of the pixels and of the wording of captions. `scenes_layout` has those of the scenes.
 PICTURE, WORDING = 11, 12
-# What a picture with a shape may be called.
+# Texts for a picture with a shape.
 PROMPTS = ("a {}", "{}", "just one {}")
 
 
 class Scenes:
-    """See `Source`. A picture's label is the shape of its first object in reading order."""
+    """Source of drawn scenes, see `Source`. A label is the shape of the first object in reading order."""
 
     captions = 5
     class_names = SHAPES
     prompts = tuple(tuple(template.format(shape) for template in PROMPTS) for shape in SHAPES)
     normalization = SYMMETRIC
     record = None
-    tallies: ClassVar[dict[str, Tally]] = {}
+    part_reports: ClassVar[dict[str, PartReport]] = {}
 
-    def __init__(self, sizes: dict[str, int], *, image_size: int, seed: int) -> None:
-        """sizes: split -> scenes; image_size: pixels of a side; seed: of the training scenes, val and test do not
-        depend on it.
+    def __init__(self, sizes: SplitSizes, *, image_size: int, seed: int) -> None:
+        """sizes: their `train` is a number; image_size: width and height of a picture in pixels; seed: decides the
+        training scenes. Validation and test scenes do not depend on it.
         """
-        self._layouts = {split: draw_split(split, sizes[split], seed) for split in SPLITS}
-        self._keys = {"train": (0, seed), "val": (1,), "test": (2,)}
-        self._drawing = drawing(image_size)
+        self._layouts = {split: sample_split(split, size, seed) for split, size in sizes._asdict().items()}
+        self._keys: dict[str, tuple[int, ...]] = {"train": (0, seed), "val": (1,), "test": (2,)}
+        self._drawing = scene_drawing(image_size)
 
     def files(self, split: str) -> None:
-        """None: the pictures are drawn."""
+        """Returns None: the pictures are drawn."""
 
     def size(self, split: str) -> int:
-        """Scenes in `split`."""
+        """Returns the number of scenes in `split`."""
         return len(self._layouts[split])
 
     def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
-        """(B, 3, H, W) uint8; the same in every epoch."""
+        """Returns (B, 3, H, W) uint8, the same in every epoch."""
         rows = np.asarray(indices)
         return torch.from_numpy(
             self._drawing.draw(self._layouts[split].rows(rows), (PICTURE, *self._keys[split]), rows)
         )
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
-        """Five captions a row."""
+        """Returns five captions for each row."""
         rows = np.asarray(indices)
-        picks = (uniform((WORDING, *self._keys[split]), rows, self.captions) * 2**20).astype(np.int64).tolist()
-        return [
-            captions(things, pick)
-            for things, pick in zip(things_of(self._layouts[split].rows(rows)), picks, strict=True)
-        ]
+        choices = (uniform((WORDING, *self._keys[split]), rows, self.captions) * 2**20).astype(np.int64).tolist()
+        scenes = things_of(self._layouts[split].rows(rows))
+        return [captions(things, choice) for things, choice in zip(scenes, choices, strict=True)]
 
     def labels(self, split: str, indices: Sequence[int]) -> Tensor:
-        """(B,) int64."""
+        """Returns the shape of the first object, (B,) int64."""
         return torch.from_numpy(self._layouts[split].shape[np.asarray(indices), 0])
 
-    def fits(self, split: str) -> Tensor:
-        """(size,) int64. Caption 1 states everything but sizes, so it is true of the scenes that are equal apart from
+    def matches(self, split: str) -> Tensor:
+        """Returns (size,) int64. Caption 1 states everything but sizes, so it is true for scenes that differ only in
         them.
         """
         _, group, members = np.unique(
@@ -78,12 +77,12 @@ class Scenes:
         return torch.from_numpy(members[group])
 
     def things(self, split: str, index: int) -> list[Thing]:
-        """The objects of one scene, in reading order."""
+        """Returns the objects of one scene, in reading order."""
         return things_of(self._layouts[split].rows(np.array([index])))[0]
 
 
 def things_of(layout: Layout) -> list[list[Thing]]:
-    """The objects of each scene, in words."""
+    """Returns the objects of each scene, as words."""
     rows = zip(*(field.tolist() for field in layout), strict=True)
     return [
         [Thing(SHAPES[shape[i]], COLOURS[colour[i]], size[i], cell[i]) for i in range(count)]
@@ -91,10 +90,12 @@ def things_of(layout: Layout) -> list[list[Thing]]:
     ]
 
 
-def check(config) -> None:
-    """Scenes need no files, but a number of them."""
+def check(config: DataConfig) -> None:
+    """Raises ConfigError if the number of training scenes is null, or if there are not so many captions."""
     if config.train_size is None:
-        raise ConfigError("data.train_size=null has no end with data=scenes; allowed: a number of scenes")
+        raise ConfigError(
+            "data.train_size=null is not possible with data=scenes, which has no end; allowed: a number of scenes"
+        )
     require(
         1 <= config.captions <= Scenes.captions,
         "data.captions",
@@ -104,10 +105,6 @@ def check(config) -> None:
     )
 
 
-def make(config, run: ForRun) -> Scenes:
-    """The source that `config` (conf/data/scenes.yaml) asks for."""
-    return Scenes(
-        {"train": config.train_size, "val": config.val_size, "test": config.test_size},
-        image_size=run.image_size,
-        seed=run.seed,
-    )
+def make(config: DataConfig, options: SourceOptions) -> Source:
+    """Makes the source that `config` (conf/data/scenes.yaml) describes."""
+    return Scenes(SplitSizes.from_config(config), image_size=options.image_size, seed=options.seed)

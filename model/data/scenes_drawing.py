@@ -1,6 +1,7 @@
-"""Scenes as pictures. Shapes: N scenes, H = W pixels, P pixels of a window that holds one object.
+"""Draws scenes as pictures. Shapes: N scenes, H = W pixels, P x P pixels of a window that holds one object.
 
-Every object is a stencil, drawn once for each shape, size, place and shift, and laid over the background in its colour.
+Every object is a stencil, which is computed once for each shape, size, place and shift, and painted over the background
+in the colour of the object.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.draws import uniform
+from model.data.random_numbers import uniform
 from model.data.scenes_layout import GRID, MOST_OBJECTS, SHAPES, SIZES, Layout
 
 # Red, green, blue of COLOURS, 0 to 255.
@@ -29,9 +30,9 @@ PALETTE = np.array(
 )
 # Half an object's width over the width of a grid cell.
 RADII = {"small": 0.28, "large": 0.44}
-# An object's centre lies on one of 3 x 3 points this share of a cell apart.
+# The centre of an object is one of 3 x 3 points, which are this share of a cell apart.
 SHIFTS, SHIFT = 3, 0.05
-# Points per pixel and axis that a stencil's coverage is counted on.
+# Number of points per pixel and axis at which the coverage of a stencil is sampled.
 SUPERSAMPLING = 8
 COLOUR_NOISE, BACKGROUND, BACKGROUND_TINT = 24.0, (15.0, 50.0), 16.0
 
@@ -49,9 +50,9 @@ INSIDE = {
 
 
 @lru_cache(maxsize=1)
-def drawing(image_size: int) -> Drawing:
-    """The Drawing for this size. The last one is kept for the next job of a sweep, because its stencils take a third of
-    a second to make.
+def scene_drawing(image_size: int) -> Drawing:
+    """Returns the Drawing for this size. The last Drawing is cached for the next job of a sweep, because its stencils
+    take a third of a second.
     """
     return Drawing(image_size)
 
@@ -69,8 +70,8 @@ class Drawing:
         )
 
     def _stencils(self, shape: str, radius: float) -> NDArray:
-        """(3, 3, 3, 3, P, P) float32: coverage of each pixel, 0 to 1, by grid row, grid column, vertical and horizontal
-        shift.
+        """Returns the coverage of each pixel, 0 to 1, for each grid row, grid column, vertical shift and horizontal
+        shift: (3, 3, 3, 3, P, P) float32.
         """
         cell = self.image_size / GRID
         points = (np.arange(self.window * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
@@ -84,8 +85,8 @@ class Drawing:
         return inside.reshape(blocks).mean(axis=(5, 7))
 
     def draw(self, layout: Layout, key: tuple[int, ...], rows: NDArray) -> NDArray:
-        """(N, 3, H, W) uint8: the N scenes of `layout`; background, tint and shifts come from the (N,) `rows` of the
-        stream `key`.
+        """Draws the N scenes of `layout`: (N, 3, H, W) uint8. The (N,) `rows` of the random stream `key` decide
+        background, tint and shifts.
         """
         numbers = uniform(key, rows, 4 + 5 * MOST_OBJECTS).astype(np.float32)
         low, high = BACKGROUND
@@ -93,29 +94,29 @@ class Drawing:
         pictures = np.empty((len(layout), 3, self.image_size, self.image_size), dtype=np.uint8)
         pictures[:] = np.rint(background).astype(np.uint8)[:, :, None, None]
         for i in range(MOST_OBJECTS):
-            there = np.flatnonzero(layout.count > i)
-            self._lay(pictures, layout, i, there, numbers[there, 4 + 5 * i : 9 + 5 * i])
+            scenes = np.flatnonzero(layout.number > i)
+            self._paint(pictures, layout, i, scenes, numbers[scenes, 4 + 5 * i : 9 + 5 * i])
         return pictures
 
-    def _lay(self, pictures: NDArray, layout: Layout, i: int, there: NDArray, numbers: NDArray) -> None:
-        """Lays object `i` of the scenes `there` over their `pictures`, in place; `numbers`: (len(there), 5) in [0,
-        1).
+    def _paint(self, pictures: NDArray, layout: Layout, i: int, scenes: NDArray, numbers: NDArray) -> None:
+        """Paints object `i` of the scenes `scenes` over their `pictures`, in place. numbers: (len(scenes), 5) in
+        [0, 1).
         """
-        row, column = np.divmod(layout.cell[there, i], GRID)
+        row, column = np.divmod(layout.cell[scenes, i], GRID)
         down, right = (numbers[:, :2] * SHIFTS).astype(np.int64).T
-        cover = self.stencils[layout.shape[there, i], layout.size[there, i], row, column, down, right][:, None]
-        colour = np.clip(PALETTE[layout.colour[there, i]] + COLOUR_NOISE * (numbers[:, 2:5] - 0.5), 0, 255)[
+        cover = self.stencils[layout.shape[scenes, i], layout.size[scenes, i], row, column, down, right][:, None]
+        colour = np.clip(PALETTE[layout.colour[scenes, i]] + COLOUR_NOISE * (numbers[:, 2:5] - 0.5), 0, 255)[
             :, :, None, None
         ]
-        # As offsets into the flat pictures: one index array is much faster than four.
+        # Offsets into the flattened pictures, because one index array is much faster than four.
         span = np.arange(self.window)
         window = (
             (self.origins[row] * self.image_size + self.origins[column])[:, None, None]
             + span[:, None] * self.image_size
             + span
         )
-        planes = (there[:, None] * 3 + np.arange(3)) * self.image_size**2
-        place = planes[:, :, None, None] + window[:, None]
-        flat = pictures.reshape(-1)
-        under = flat[place].astype(np.float32)
-        flat[place] = np.rint(under + cover * (colour - under)).astype(np.uint8)
+        planes = (scenes[:, None] * 3 + np.arange(3)) * self.image_size**2
+        offsets = planes[:, :, None, None] + window[:, None]
+        pixels = pictures.reshape(-1)
+        background = pixels[offsets].astype(np.float32)
+        pixels[offsets] = np.rint(background + cover * (colour - background)).astype(np.uint8)

@@ -1,7 +1,7 @@
-"""Which scenes there are, and which split each belongs to. Shapes: N scenes of up to 3 objects, filled from the left.
+"""Samples scenes, and decides the split of each scene. Shapes: N scenes of up to 3 objects, filled from the left.
 
-A scene's full description (shape, colour, size and place of every object) decides its split, so that no scene is in two
-of them, whatever the seed.
+The full description of a scene (shape, colour, size and place of every object) decides its split. No scene is therefore
+in two splits, whatever the seed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from model.data.draws import scramble, uniform
+from model.data.random_numbers import scramble, uniform
 
 SHAPES = ("circle", "square", "triangle", "cross", "ring", "diamond", "bar", "pole")
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "white")
@@ -19,36 +19,37 @@ SIZES = ("small", "large")
 GRID = 3
 NO_OBJECT = GRID * GRID
 MOST_OBJECTS = 3
-# Shares of scenes with one, two and three objects: few with one, as there are few such scenes.
+# A random number below the first bound gives one object, below the second two, otherwise three. Few scenes have one
+# object, because few such scenes differ.
 COUNT_BOUNDS = (0.1, 0.45)
-# Of ten parts of all scenes one is for validation and one for tests.
-PARTS = {"val": (0,), "test": (1,), "train": tuple(range(2, 10))}
+# Split -> remainders modulo 10 of the hash of its scenes: a tenth of all scenes for validation, a tenth for tests.
+REMAINDERS = {"val": (0,), "test": (1,), "train": tuple(range(2, 10))}
 
 
 class Layout(NamedTuple):
-    """N scenes. Objects stand in reading order: left to right, then top to bottom."""
+    """N scenes. Their objects are in reading order: left to right, then top to bottom."""
 
-    count: NDArray
-    """(N,) objects, 1 to 3."""
+    number: NDArray
+    """(N,) number of objects, 1 to 3."""
     shape: NDArray
-    """(N, 3) index into SHAPES; 0 where there is no object, as for colour and size."""
+    """(N, 3) index into SHAPES. 0 if there is no object; the same holds for colour and size."""
     colour: NDArray
     """(N, 3) index into COLOURS."""
     size: NDArray
     """(N, 3) index into SIZES."""
     cell: NDArray
-    """(N, 3) place on the 3 x 3 grid, 0 to 8 in reading order; NO_OBJECT where there is none."""
+    """(N, 3) place on the 3 x 3 grid, 0 to 8 in reading order. NO_OBJECT if there is no object."""
 
     def __len__(self) -> int:
-        return len(self.count)
+        return len(self.number)
 
     def rows(self, indices: NDArray) -> Layout:
-        """The scenes at `indices`."""
+        """Returns the scenes at `indices`."""
         return Layout(*(field[indices] for field in self))
 
 
-def draw(key: tuple[int, ...], rows: NDArray) -> Layout:
-    """One scene for each of the (N,) `rows` of the random stream `key`."""
+def sample(key: tuple[int, ...], rows: NDArray) -> Layout:
+    """Samples one scene for each of the (N,) `rows` of the random stream `key`."""
     numbers = uniform(key, rows, 1 + 4 * MOST_OBJECTS)
     count = 1 + (numbers[:, :1] >= COUNT_BOUNDS).sum(axis=1)
     shape, colour, size = (
@@ -65,8 +66,8 @@ def draw(key: tuple[int, ...], rows: NDArray) -> Layout:
 
 
 def distinct_cells(numbers: NDArray) -> NDArray:
-    """(N, 3) numbers in [0, 1) -> (N, 3) places, no two of a row alike, each choice of places as likely as any
-    other.
+    """Maps (N, 3) numbers in [0, 1) to (N, 3) places. The places of a row differ, and every choice of three places has
+    the same probability.
     """
     first = (numbers[:, 0] * 9).astype(np.int64)
     second = (numbers[:, 1] * 8).astype(np.int64)
@@ -79,43 +80,49 @@ def distinct_cells(numbers: NDArray) -> NDArray:
 
 
 def description(layout: Layout, *, sizes: bool = True) -> NDArray:
-    """(N,) int64, equal for two scenes exactly if their objects are (leaving sizes aside where `sizes` is False)."""
+    """Returns (N,) int64, which are equal for two scenes exactly if their objects are equal. sizes: whether the sizes
+    of the objects count.
+    """
     size = layout.size if sizes else np.zeros_like(layout.size)
     objects = ((layout.shape * len(COLOURS) + layout.colour) * len(SIZES) + size) * (NO_OBJECT + 1) + layout.cell
     span = len(SHAPES) * len(COLOURS) * len(SIZES) * (NO_OBJECT + 1)
     return (objects[:, 0] * span + objects[:, 1]) * span + objects[:, 2]
 
 
-def belongs(layout: Layout, split: str) -> NDArray:
-    """(N,) bool: whether the scene is one of `split`'s."""
-    part = (scramble(description(layout)) % np.uint64(10)).astype(np.int64)
-    return np.isin(part, PARTS[split])
+def is_in_split(layout: Layout, split: str) -> NDArray:
+    """Returns whether each scene belongs to `split`, (N,) bool."""
+    remainder = (scramble(description(layout)) % np.uint64(10)).astype(np.int64)
+    return np.isin(remainder, REMAINDERS[split])
 
 
-def draw_split(split: str, size: int, seed: int) -> Layout:
-    """`size` scenes of `split`. Those of train follow `seed` and may repeat; those of val and test are fixed and all
-    different, and a smaller `size` gives the first of a larger one.
+def sample_split(split: str, size: int, seed: int) -> Layout:
+    """Samples `size` scenes of `split`.
+
+    Training scenes follow `seed` and may repeat. Validation and test scenes do not depend on `seed` and are all
+    different, and a smaller `size` gives the first scenes of a larger one.
     """
     if split == "train":
-        return redrawn(size, seed)
-    found = draw((PARTS[split][0],), np.arange(0))
+        return sample_training(size, seed)
+    key = (REMAINDERS[split][0],)
+    scenes = sample(key, np.arange(0))
     start = 0
-    while len(found) < size:
+    while len(scenes) < size:
         rows = np.arange(start, start + 16 * size)
-        more = draw((PARTS[split][0],), rows)
-        found = Layout(*(np.concatenate(pair) for pair in zip(found, more.rows(belongs(more, split)), strict=True)))
-        first = np.unique(description(found), return_index=True)[1]
-        found, start = found.rows(np.sort(first)), start + len(rows)
-    return found.rows(np.arange(size))
+        more = sample(key, rows)
+        more = more.rows(is_in_split(more, split))
+        scenes = Layout(*(np.concatenate(pair) for pair in zip(scenes, more, strict=True)))
+        first = np.unique(description(scenes), return_index=True)[1]
+        scenes, start = scenes.rows(np.sort(first)), start + len(rows)
+    return scenes.rows(np.arange(size))
 
 
-def redrawn(size: int, seed: int) -> Layout:
-    """Training scene i of `seed`: the first draw of row i that belongs to train."""
-    layout = draw((len(PARTS), seed, 0), np.arange(size))
-    wrong, attempt = np.flatnonzero(~belongs(layout, "train")), 1
+def sample_training(size: int, seed: int) -> Layout:
+    """Samples the training scenes of `seed`. Scene i is the first sample of row i that belongs to the split train."""
+    layout = sample((len(REMAINDERS), seed, 0), np.arange(size))
+    wrong, attempt = np.flatnonzero(~is_in_split(layout, "train")), 1
     while len(wrong):
-        again = draw((len(PARTS), seed, attempt), wrong)
-        for field, fresh in zip(layout, again, strict=True):
-            field[wrong] = fresh
-        wrong, attempt = wrong[~belongs(again, "train")], attempt + 1
+        again = sample((len(REMAINDERS), seed, attempt), wrong)
+        for field, values in zip(layout, again, strict=True):
+            field[wrong] = values
+        wrong, attempt = wrong[~is_in_split(again, "train")], attempt + 1
     return layout

@@ -1,4 +1,4 @@
-"""Worker processes of torch's DataLoader: how they are started, and how they apply a function to pieces of work."""
+"""Worker processes of torch's DataLoader: how they are started, and how they apply a function to many items."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from model.interruption import leave_to_parent
 
-Piece, Result = TypeVar("Piece"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def start_method() -> str | None:
-    """The start method for workers; None leaves the choice to torch. Processes of joblib's launcher have the start
-    method `loky`, with which a DataLoader cannot start workers.
+    """Returns the start method for workers. None leaves the choice to torch. Processes of joblib's launcher have the
+    start method `loky`, with which a DataLoader cannot start workers.
     """
     if multiprocessing.get_start_method(allow_none=True) != "loky":
         return None
@@ -25,49 +26,48 @@ def start_method() -> str | None:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Mapped(Generic[Piece, Result]):
-    """A dataset whose items are the results of a function for pieces of work."""
+class FunctionDataset(Dataset[Result], Generic[Item, Result]):
+    """A dataset whose samples are the results of a function of `items`."""
 
-    def __init__(self, function: Callable[[Piece], Result], pieces: Sequence[Piece]) -> None:
-        self.function, self.pieces = function, pieces
+    def __init__(self, function: Callable[[Item], Result], items: Sequence[Item]) -> None:
+        self.function, self.items = function, items
 
     def __len__(self) -> int:
-        return len(self.pieces)
+        return len(self.items)
 
     def __getitem__(self, index: int) -> Result:
-        return self.function(self.pieces[index])
+        return self.function(self.items[index])
 
 
-def unchanged(result: Result) -> Result:
-    """`result` as it is, where a DataLoader would convert it to tensors."""
+def identity(result: Result) -> Result:
+    """Returns `result` unchanged. A DataLoader's own function would convert it to tensors."""
     return result
 
 
-def mapped(
-    function: Callable[[Piece], Result], pieces: Sequence[Piece], workers: int, *, pin_memory: bool = False
+def parallel_map(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, *, pin_memory: bool = False
 ) -> Iterator[Result]:
-    """The results of `function` in the order of `pieces`, computed in this process (0) or by `workers` others, which
-    end when this process is killed.
+    """Returns the results of `function` in the order of `items`.
 
-    pin_memory: whether tensors in the results are put into memory from which a GPU copies faster.
+    workers: number of processes that compute them, 0 for this process; they end if this process is killed.
+    pin_memory: whether tensors in the results are moved to memory from which a GPU copies faster.
 
-    Raises OSError, RuntimeError or AssertionError where processes cannot be started, and RuntimeError where one is
-    killed.
+    Raises OSError, RuntimeError or AssertionError if processes cannot be started, and RuntimeError if one is killed.
     """
     return iter(
         DataLoader(
-            Mapped(function, pieces),
+            FunctionDataset(function, items),
             batch_size=None,
             num_workers=workers,
-            collate_fn=unchanged,
+            collate_fn=identity,
             multiprocessing_context=start_method() if workers else None,
             worker_init_fn=leave_to_parent,
             pin_memory=pin_memory,
-            # Every iterator draws a number from it, which must not come from the global generator.
+            # Every iterator draws a number from this generator. It must not draw from the global one.
             generator=torch.Generator(),
         )
     )

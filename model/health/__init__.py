@@ -1,4 +1,7 @@
-"""The health of gradients: measured, named, acted upon. `model.health.callback` is Lightning's side of it."""
+"""Measures the health of gradients, gives advice, and acts on bad steps, in any PyTorch training loop.
+
+`model.health.callback` connects it to Lightning.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,15 @@ from model.health.activations import ActivationMonitor
 from model.health.limits import HealthSettings
 from model.health.monitor import GradientHealthMonitor
 from model.health.noise import add_gradient_noise
-from model.health.policy import TrainingHalted
+from model.health.policy import Action, TrainingHalted
+from model.health.step import HealthStep
 
-__all__ = ["GradientHealthMonitor", "ActivationMonitor", "add_gradient_noise", "HealthSettings", "TrainingHalted"]
+__all__ = [
+    "GradientHealthMonitor",
+    "HealthStep",
+    "HealthSettings",
+    "Action",
+    "TrainingHalted",
+    "ActivationMonitor",
+    "add_gradient_noise",
+]

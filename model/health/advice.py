@@ -1,4 +1,4 @@
-"""What to do about a signal: one table, and who remembers what was said."""
+"""Gives advice on a signal: one table of advice, and a filter that drops repetitions."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from dataclasses import dataclass
 
 from model.health.examine import GradientReport, smallest
 
-# Optimizer steps within which the same kind of advice is given once.
+# The number of optimizer steps within which the same kind of advice is given once.
 SPAN_STEPS = 1000
 
 
 class Recommendation(str):
-    """Advice in words that knows its kind, a key of `TABLE`."""
+    """Advice in words, with its kind: a key of `TABLE`."""
 
     kind: str
 
     def __new__(cls, kind: str, text: str) -> Recommendation:
-        made = super().__new__(cls, text)
-        made.kind = kind
-        return made
+        recommendation = super().__new__(cls, text)
+        recommendation.kind = kind
+        return recommendation
 
 
 @dataclass(frozen=True)
 class Advice:
-    """A finding and what helps, in the order in which to try it."""
+    """A finding, and the remedies in the order in which to try them."""
 
     finding: str
     remedies: tuple[str, ...]
 
     def text(self, figures: Mapping[str, object]) -> str:
-        """The finding with its figures, and the numbered remedies on a second line."""
+        """Returns the finding with its figures, and the numbered remedies on a second line."""
         numbered = ", ".join(f"({number}) {remedy}" for number, remedy in enumerate(self.remedies, start=1))
         return f"⚠️ {self.finding.format(**figures)}\n   Consider: {numbered}"
 
@@ -74,19 +74,19 @@ TABLE: dict[str, Advice] = {
         "{count} trained parameters have no gradient ({layers})!",
         (
             "checking that the loss depends on them",
-            "freezing them with requires_grad_(False) if that is meant",
+            "freezing them with requires_grad_(False) if they should not be trained",
         ),
     ),
     "unprotected": Advice(
-        "A step that is not finite was taken (monitor.on_nonfinite=warn): the weights may be lost!",
+        "A step that is not finite was applied (monitor.on_nonfinite=warn): the weights may be lost!",
         (
             "monitor.on_nonfinite=skip",
             "monitor.on_nonfinite=halt",
-            "going back to a checkpoint with ckpt_path=last or best",
+            "resuming from a checkpoint with ckpt_path=last or best",
         ),
     ),
     "saturated": Advice(
-        "Saturated activations: {share:.0%} of the outputs of {layer} are at the end of their range!",
+        "Saturated activations: {share:.0%} of the outputs of {layer} are at an end of their range!",
         (
             "a lower optimizer.lr",
             "normalisation before that layer",
@@ -94,10 +94,10 @@ TABLE: dict[str, Advice] = {
         ),
     ),
     "dead_units": Advice(
-        "Dead units: {share:.0%} of the units of {layer} gave nothing for a whole batch!",
+        "Dead units: {share:.0%} of the units of {layer} stayed near 0 for a whole batch!",
         (
             "a lower optimizer.lr or longer schedule.warmup",
-            "an activation without a dead side, backbone.activation=gelu",
+            "an activation with a gradient on both sides of 0, backbone.activation=gelu",
         ),
     ),
     "scale_cap": Advice(
@@ -105,7 +105,7 @@ TABLE: dict[str, Advice] = {
         (
             "a lower optimizer.lr",
             "a larger data.batch_size",
-            "another loss, if it stays there while val/recall@1 falls",
+            "another loss if the scale stays there while val/recall@1 falls",
         ),
     ),
     "loss_spike": Advice(
@@ -120,7 +120,7 @@ TABLE: dict[str, Advice] = {
         "Blind view: nearly the same for different texts of equal length, mean cosine {views}!",
         (
             "backbone.translator_init=fan_in for views of the encoder-decoder (all but image and caption)",
-            "backbone.translator_norm=pre for them",
+            "backbone.translator_norm=pre for these views",
             "a larger backbone.text_width",
             "a lower optimizer.lr or longer schedule.warmup if the view stays so",
         ),
@@ -138,12 +138,12 @@ TABLE: dict[str, Advice] = {
         "Equal views: nearly the same for every sample, mean cosine {views}!",
         (
             "backbone.translator_init=fan_in for views of the encoder-decoder",
-            "fewer captions with model.captions if the captions of a sample say the same",
+            "fewer captions with model.captions if the captions of a sample have the same content",
             "a lower optimizer.lr or longer schedule.warmup",
         ),
     ),
     "line_at_chance": Advice(
-        "Line at chance: its match ranks as if by guessing, median rank over guessing's {views}!",
+        "Line at chance: the match ranks no better than a random candidate, median rank relative to chance {views}!",
         (
             "loss.scale_init=auto",
             "checking that the captions belong to their images",
@@ -155,52 +155,57 @@ TABLE: dict[str, Advice] = {
 
 
 def recommend(kind: str, **figures: object) -> Recommendation:
-    """The entry of `TABLE` for `kind`, with its figures filled in."""
+    """Returns the entry of `TABLE` for `kind`, with its figures filled in."""
     return Recommendation(kind, TABLE[kind].text(figures))
 
 
 def gradient_advice(
-    report: GradientReport, layers: Mapping[str, float], without: Sequence[str], vanishing: float, exploding: float
+    report: GradientReport,
+    layers: Mapping[str, float],
+    without_gradient: Sequence[str],
+    vanishing: float,
+    exploding: float,
 ) -> list[Recommendation]:
-    """Advice for one measurement of the gradients, worst first.
+    """Returns advice for one measurement of the gradients, the worst problem first.
 
-    layers: the norms among which to look for vanishing ones, by name; without: names of trained parameters that have no
-    gradient; vanishing, exploding: thresholds on the smallest of `layers` and on the global norm.
+    layers: the norms among which vanishing ones are searched, by name. without_gradient: the trained parameters without
+    a gradient. vanishing, exploding: the limits for the smallest norm of `layers` and for the global norm.
     """
-    found: list[Recommendation] = []
+    advice: list[Recommendation] = []
     if report.nan:
-        found.append(recommend("nan", layers=listed(report.nan)))
+        advice.append(recommend("nan", layers=join_names(report.nan)))
     if report.inf:
-        found.append(recommend("inf", layers=listed(report.inf)))
+        advice.append(recommend("inf", layers=join_names(report.inf)))
     if report.finite and report.global_norm > exploding:
-        found.append(recommend("exploding", norm=report.global_norm))
+        advice.append(recommend("exploding", norm=report.global_norm))
     layer, norm = smallest(layers)
     if layer and norm < vanishing:
-        found.append(recommend("vanishing", norm=norm, layer=layer))
-    if without:
-        found.append(recommend("dead", count=len(without), layers=listed(without)))
-    return found
+        advice.append(recommend("vanishing", norm=norm, layer=layer))
+    if without_gradient:
+        advice.append(recommend("dead", count=len(without_gradient), layers=join_names(without_gradient)))
+    return advice
 
 
-def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def join_names(names: Sequence[str], limit: int = 3) -> str:
+    """Returns the first `limit` names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
-class Adviser:
-    """Lets every kind of advice through once in `span` steps."""
+class AdviceFilter:
+    """Lets each kind of advice pass once in `span` steps."""
 
     def __init__(self, span: int = SPAN_STEPS) -> None:
         self.span = span
-        self.said: dict[str, int] = {}
+        self.last_steps: dict[str, int] = {}
+        """The step at which each kind passed last."""
 
-    def news(self, recommendations: Iterable[Recommendation], step: int) -> list[Recommendation]:
-        """Those whose kind was not given in the last `span` steps; remembers them."""
-        fresh = [
+    def select(self, recommendations: Iterable[Recommendation], step: int) -> list[Recommendation]:
+        """Returns the recommendations whose kind has not passed in the last `span` steps, and remembers them."""
+        selected = [
             advice
             for advice in recommendations
-            if advice.kind not in self.said or not 0 <= step - self.said[advice.kind] < self.span
+            if advice.kind not in self.last_steps or not 0 <= step - self.last_steps[advice.kind] < self.span
         ]
-        self.said.update({advice.kind: step for advice in fresh})
-        return fresh
+        self.last_steps.update({advice.kind: step for advice in selected})
+        return selected

@@ -1,4 +1,4 @@
-"""One measurement of the gradients as plain numbers: from norms on the host to a verdict by name. torch only."""
+"""Turns the norms of one measurement into a report: exact figures, and the names of bad gradients. torch only."""
 
 from __future__ import annotations
 
@@ -8,52 +8,53 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from model.health.stats import SMALLEST_TRUSTED, nonfinite_kinds, refined, root_sum_square
+from model.health.stats import SMALLEST_TRUSTED, corrected_norms, nonfinite_kinds, root_sum_square
 
 
 @dataclass(frozen=True)
 class GradientReport:
-    """Euclidean norms of gradients by parameter name, and which hold a NaN or an Inf."""
+    """The Euclidean norms of gradients by parameter name, and the names of gradients that hold a NaN or an Inf."""
 
     norms: Mapping[str, float]
     global_norm: float
-    """Of all gradients as one vector; NaN or Inf only where an element is."""
+    """The norm of all gradients as one vector; NaN or Inf only where an element is."""
     nan: tuple[str, ...] = ()
+    """The parameters whose gradients hold a NaN."""
     inf: tuple[str, ...] = ()
+    """The parameters whose gradients hold an Inf."""
 
     @property
     def finite(self) -> bool:
-        """Whether every element is."""
+        """Whether every element of every gradient is finite."""
         return not self.nan and not self.inf
 
     @property
     def max_norm(self) -> float:
-        """The largest norm of a parameter's gradient; NaN where one holds a NaN, 0 where there are no gradients."""
+        """The largest norm of a parameter's gradient; NaN where a gradient holds a NaN, 0 without gradients."""
         return math.nan if self.nan else max(self.norms.values(), default=0.0)
 
     @property
     def min_norm(self) -> float:
-        """The smallest norm of a parameter's gradient that is a number; 0 where there are none."""
+        """The smallest norm of a parameter's gradient, NaN left out; 0 where no norm is left."""
         return smallest(self.norms)[1]
 
     @property
     def mean_norm(self) -> float:
-        """The mean of the norms; 0 where there are none."""
+        """The mean of the parameters' norms; 0 without gradients."""
         return sum(self.norms.values()) / len(self.norms) if self.norms else 0.0
 
 
 def examine(names: Sequence[str], gradients: Sequence[Tensor], norms: Sequence[float], total: float) -> GradientReport:
-    """The report of P gradients from their P `norms` and the norm `total` of all, as `stats` measures them.
+    """Returns the report of P gradients from their P `norms` and the norm `total` of all, as `stats` computes them.
 
-    Looks at elements only where a norm is outside the range in which squares can be trusted.
+    Reads elements only where a norm is outside the range in which its squares can be trusted.
     """
-    exact = refined(gradients, norms)
-    suspects = [
-        (name, gradient)
+    exact = corrected_norms(gradients, norms)
+    kinds = {
+        name: nonfinite_kinds(gradient)
         for name, gradient, norm in zip(names, gradients, exact, strict=True)
         if not math.isfinite(norm)
-    ]
-    kinds = {name: nonfinite_kinds(gradient) for name, gradient in suspects}
+    }
     trusted = kinds or (math.isfinite(total) and total > SMALLEST_TRUSTED)
     return GradientReport(
         norms=dict(zip(names, exact, strict=True)),
@@ -64,7 +65,7 @@ def examine(names: Sequence[str], gradients: Sequence[Tensor], norms: Sequence[f
 
 
 def smallest(norms: Mapping[str, float]) -> tuple[str, float]:
-    """The name and norm of the smallest norm that is a number; no name and 0 where there are none."""
+    """Returns the name and value of the smallest norm, NaN left out; an empty name and 0 where no norm is left."""
     numbers = ((name, norm) for name, norm in norms.items() if not math.isnan(norm))
     return min(numbers, key=lambda pair: pair[1], default=("", 0.0))
 
@@ -72,11 +73,11 @@ def smallest(norms: Mapping[str, float]) -> tuple[str, float]:
 def split_by_health(
     norms: Mapping[str, float], vanishing: float, exploding: float
 ) -> dict[str, list[tuple[str, float]]]:
-    """(name, norm) pairs under `vanishing` (norm < vanishing), `exploding` (norm > exploding, or no number) and
+    """Sorts (name, norm) pairs into `vanishing` (norm < vanishing), `exploding` (norm > exploding, or NaN) and
     `healthy`.
     """
-    parts: dict[str, list[tuple[str, float]]] = {"vanishing": [], "exploding": [], "healthy": []}
+    groups: dict[str, list[tuple[str, float]]] = {"vanishing": [], "exploding": [], "healthy": []}
     for name, norm in norms.items():
-        kind = "vanishing" if norm < vanishing else "healthy" if norm <= exploding else "exploding"
-        parts[kind].append((name, norm))
-    return parts
+        group = "vanishing" if norm < vanishing else "healthy" if norm <= exploding else "exploding"
+        groups[group].append((name, norm))
+    return groups

@@ -1,8 +1,8 @@
-"""Which parameters belong to which layer and which tower, by name. torch only."""
+"""Groups parameters by layer and by tower, from their names. torch only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -11,50 +11,54 @@ from model.health.stats import root_sum_square
 
 
 @runtime_checkable
-class Recorder(Protocol):
-    """A module that takes figures for this step's row of metrics."""
+class MetricRecorder(Protocol):
+    """A module that adds figures to this step's row of metrics."""
 
     def record(self, values: dict[str, Tensor | float]) -> None:
-        """Values may be 0-dimensional tensors on any device."""
+        """Adds figures by metric name. Values may be 0-dimensional tensors on any device."""
 
 
 @runtime_checkable
-class Towered(Protocol):
-    """A module that says which parameters make up which tower."""
+class TowerModule(Protocol):
+    """A module that names its towers."""
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Tower -> its parameters."""
+        """Returns the parameters of each tower."""
 
 
 @runtime_checkable
-class Viewed(Protocol):
-    """A module that keeps the gradient of the loss with respect to each view's features."""
+class ViewModule(Protocol):
+    """A module that keeps the gradient of the loss with respect to the features of each view."""
 
     def view_gradients(self) -> dict[str, Tensor]:
-        """View -> norm of that gradient over the batches of this step, 0-dimensional."""
+        """Returns the norm of that gradient over the batches of this step for each view, 0-dimensional."""
 
 
 def tower_names(module: nn.Module) -> dict[str, list[str]]:
-    """Tower -> names of its parameters: as the module says, else one tower per direct child."""
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
-    if isinstance(module, Towered):
-        groups = module.gradient_groups().items()
+    """Returns the names of the parameters of each tower: as the module defines them, else one tower for each direct
+    child.
+    """
+    if isinstance(module, TowerModule):
+        names = {id(parameter): name for name, parameter in module.named_parameters()}
         return {
             tower: [names[id(parameter)] for parameter in parameters if id(parameter) in names]
-            for tower, parameters in groups
+            for tower, parameters in module.gradient_groups().items()
         }
-    return grouped(names.values(), lambda name: name.split(".", 1)[0] if "." in name else None)
+    return group_names(
+        (name for name, _ in module.named_parameters()), lambda name: name.split(".", 1)[0] if "." in name else None
+    )
 
 
 def layer_names(names: Iterable[str]) -> dict[str, list[str]]:
-    """Module path, joined by slashes so that a logger folds it -> names of the parameters that this module holds
-    itself.
+    """Returns the names of the parameters that each module holds itself, by module path.
+
+    The path is joined by slashes, so that loggers group its metrics.
     """
-    return grouped(names, lambda name: name.rpartition(".")[0].replace(".", "/") or name)
+    return group_names(names, lambda name: name.rpartition(".")[0].replace(".", "/") or name)
 
 
-def grouped(names: Iterable[str], key) -> dict[str, list[str]]:
-    """Names by key(name), in order; those whose key is None are left out."""
+def group_names(names: Iterable[str], key: Callable[[str], str | None]) -> dict[str, list[str]]:
+    """Groups names by key(name), in order. Leaves out names whose key is None."""
     groups: dict[str, list[str]] = {}
     for name in names:
         if (group := key(name)) is not None:
@@ -63,6 +67,6 @@ def grouped(names: Iterable[str], key) -> dict[str, list[str]]:
 
 
 def group_norms(groups: Mapping[str, list[str]], norms: Mapping[str, float]) -> dict[str, float]:
-    """Group -> norm of its members' gradients as one vector; groups without a gradient are left out."""
+    """Returns, for each group, the norm of its gradients as one vector. Leaves out groups without a gradient."""
     present = {group: [norms[name] for name in members if name in norms] for group, members in groups.items()}
     return {group: root_sum_square(values) for group, values in present.items() if values}

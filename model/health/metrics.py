@@ -1,18 +1,23 @@
-"""The rows that a step leaves behind: metric names and the history of the pictures. No Lightning."""
+"""Builds the rows that a step adds to metrics.csv and to health.jsonl. No Lightning."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from model.health.examine import GradientReport
 from model.health.limits import HealthSettings
 from model.health.policy import Action, Counts
 
+# Suffix of a metric -> figure of `ActivationMonitor.get_statistics`.
+ACTIVATION_FIGURES = {"near_zero": "sparsity", "dead_units": "dead", "saturated": "saturated"}
+
 
 def gradient_metrics(report: GradientReport, action: Action, counts: Counts) -> dict[str, float]:
-    """grad/*: norms before clipping (Euclidean, of the unscaled, accumulated gradient), what was done to this step, and
-    shares so far.
+    """Returns grad/*: Euclidean norms of the unscaled, accumulated gradient before clipping, the action for this step,
+    and shares of all steps so far.
     """
     return {
         "grad/global_norm": report.global_norm,
@@ -28,26 +33,31 @@ def gradient_metrics(report: GradientReport, action: Action, counts: Counts) -> 
     }
 
 
+def logit_scale_metric(gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Returns grad/logit_scale, a copy with its sign, where there is a gradient of that name; otherwise nothing."""
+    gradient = gradients.get("logit_scale")
+    return {} if gradient is None else {"grad/logit_scale": gradient.detach().clone().reshape(())}
+
+
 def norm_metrics(prefix: str, norms: Mapping[str, Any]) -> dict[str, Any]:
-    """<prefix>/<group>/norm of every group."""
+    """Returns <prefix>/<group>/norm for each group."""
     return {f"{prefix}/{group}/norm": norm for group, norm in norms.items()}
 
 
 def activation_metrics(statistics: Mapping[str, Mapping[str, Any]], per_layer: bool) -> dict[str, float]:
-    """activation/near_zero, dead_units, saturated: means of the layers' shares; with `per_layer` also of each module
+    """Returns activation/*, the means of the layers' shares; with `per_layer` also activation_layer/* for each module
     path.
     """
     if not statistics:
         return {}
-    kinds = {"near_zero": "sparsity", "dead_units": "dead", "saturated": "saturated"}
-    means = {
-        f"activation/{kind}": sum(stats[key] for stats in statistics.values()) / len(statistics)
-        for kind, key in kinds.items()
+    metrics = {
+        f"activation/{suffix}": sum(stats[figure] for stats in statistics.values()) / len(statistics)
+        for suffix, figure in ACTIVATION_FIGURES.items()
     }
-    if per_layer:
-        for name, stats in statistics.items():
-            means |= {f"activation_layer/{name.replace('.', '/')}/{kind}": stats[key] for kind, key in kinds.items()}
-    return means
+    for name, stats in statistics.items() if per_layer else ():
+        path = name.replace(".", "/")
+        metrics |= {f"activation_layer/{path}/{suffix}": stats[figure] for suffix, figure in ACTIVATION_FIGURES.items()}
+    return metrics
 
 
 def history_row(
@@ -59,11 +69,12 @@ def history_row(
     settings: HealthSettings,
     statistics: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """One line of health.jsonl.
+    """Returns one line of health.jsonl.
 
-    step: optimizer steps attempted, this one included; clipped, skipped, scaler_skips: those so far; clip (the norm
-    above which is clipped), vanishing, exploding: the bounds in force; layers: gradient norm by module path; near_zero:
-    share of near-zero activations by module path, where they are measured.
+    step: the number of attempted optimizer steps, this one included. clipped, skipped, scaler_skips: the numbers of
+    such steps so far. clip: the norm above which gradients are clipped. vanishing, exploding: the limits in force.
+    layers: gradient norm by module path. near_zero: share of near-zero activations by module path, where they are
+    measured.
     """
     shares = (
         {"near_zero": {name.replace(".", "/"): stats["sparsity"] for name, stats in statistics.items()}}
@@ -77,7 +88,7 @@ def history_row(
         "clipped": counts.clipped,
         "skipped": counts.skipped,
         "scaler_skips": counts.scaler_skips,
-        "clip": settings.above,
+        "clip": settings.clip_threshold,
         "vanishing": settings.vanishing,
         "exploding": settings.exploding,
         "layers": dict(layers),

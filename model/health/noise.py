@@ -1,5 +1,5 @@
-"""Annealed Gaussian noise on gradients (Neelakantan et al. 2015, "Adding Gradient Noise Improves Learning for Very Deep
-Networks"). torch only.
+"""Adds annealed Gaussian noise to gradients (Neelakantan et al. 2015, "Adding Gradient Noise Improves Learning for Very
+Deep Networks"). torch only.
 """
 
 from __future__ import annotations
@@ -9,9 +9,16 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from model.health.stats import by_device
+
+# Runs with different seeds never seed a generator alike as long as they have fewer steps than this.
+SEED_STRIDE = 1_000_003
+
 
 def noise_deviation(noise_std: float, gamma: float, step: int) -> float:
-    """Standard deviation at `step` (from 0): the variance is eta / (1 + step)^gamma with eta = noise_std^2."""
+    """Returns the standard deviation at `step`, counted from 0. The variance is eta / (1 + step)^gamma, where eta is
+    noise_std^2.
+    """
     return noise_std / (1 + step) ** (gamma / 2)
 
 
@@ -22,11 +29,10 @@ def add_gradient_noise(
     step: int = 0,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Adds independent noise of `noise_deviation(noise_std, gamma, step)` to every element of every gradient of
-    `model`.
+    """Adds independent Gaussian noise to every element of every gradient of `model`, in place.
 
-    generator: where the numbers are drawn, on the gradients' device; None: the global one. Raises TypeError for a
-    sparse gradient.
+    The standard deviation is `noise_deviation(noise_std, gamma, step)`. generator: draws the noise, on the device of
+    the gradients; None: torch's global generator. Raises TypeError for a sparse gradient.
     """
     add_noise(
         (parameter.grad for parameter in model.parameters() if parameter.grad is not None),
@@ -37,9 +43,15 @@ def add_gradient_noise(
 
 @torch.no_grad()
 def add_noise(gradients: Iterable[Tensor], deviation: float, generator: torch.Generator | None) -> None:
-    """Adds noise of one standard deviation to each of `gradients`, in place. Raises TypeError for a sparse one."""
+    """Adds Gaussian noise of standard deviation `deviation` in place. Raises TypeError for a sparse gradient."""
     for gradient in gradients:
         if gradient.is_sparse:
             raise TypeError("gradient noise needs dense gradients, this one is sparse; accepted: strided gradients")
-        drawn = torch.randn(gradient.shape, dtype=gradient.dtype, device=gradient.device, generator=generator)
-        gradient.add_(drawn, alpha=deviation)
+        noise = torch.randn(gradient.shape, dtype=gradient.dtype, device=gradient.device, generator=generator)
+        gradient.add_(noise, alpha=deviation)
+
+
+def add_seeded_noise(gradients: Iterable[Tensor], deviation: float, seed: int, step: int) -> None:
+    """Adds noise that depends on `seed` and `step` only: all processes, and a resumed run, add the same noise."""
+    for device, tensors in by_device(gradients).items():
+        add_noise(tensors, deviation, torch.Generator(device).manual_seed(seed * SEED_STRIDE + step))

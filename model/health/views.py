@@ -1,5 +1,5 @@
-"""What views tell that no gradient does: tensors in, findings out. Shapes: n views, R rows (samples), T tokens, F
-features, L lines.
+"""Finds problems of views that no gradient shows: tensors in, findings out. Shapes: n views, R rows (samples), K
+captions, T tokens, F features, L lines.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.health.advice import Recommendation, listed, recommend
+from model.health.advice import Recommendation, join_names, recommend
 from model.views.towers import end_positions
 
-# Rows that are looked at, at the most; of these the first are put on lines, in batches: the scores of a loss cost more
-# than cosines.
+# The number of rows that are examined, at most. Lines are scored for the first LINE_ROWS of them only, in batches of at
+# most LINE_BATCH: the scores of a loss cost more than cosines.
 ROWS, LINE_ROWS, LINE_BATCH = 256, 128, 64
-# A mean cosine above this: a view says nearly the same of different texts or samples.
-ALIKE = 0.99
-# A mean cosine above this: two views say nearly the same of every sample.
-EQUAL = 0.999
-# In the first steps the views of a healthy run may draw together and then apart: on scenes in batches of 64 the mean
-# cosine of plain CLIP's images was above 0.99 up to step 25, with `normsv5` up to step 45, and 0.9994 at most. At a
-# validation in these steps only views that are equal up to rounding count, those above the second number, and no line
-# is judged.
-FIRST_STEPS, SAME = 200, 1 - 1e-6
-# A median rank of this share of guessing's, or more, is at chance.
+# A view whose mean cosine is above this is nearly the same for different texts or samples.
+ALIKE_COSINE = 0.99
+# Two views whose mean cosine is above this are nearly the same for every sample.
+EQUAL_COSINE = 0.999
+# In the first steps the views of a healthy run may approach one another and then separate: on scenes in batches of 64
+# the mean cosine of plain CLIP's images was above 0.99 up to step 25, with `normsv5` up to step 45, and 0.9994 at most.
+# A validation in these steps reports only views that are equal up to rounding, which is the second number, and examines
+# no line.
+FIRST_STEPS, IDENTICAL_COSINE = 200, 1 - 1e-6
+# A line is at chance from this relative median rank on; 1 is the rank of a random candidate.
 AT_CHANCE = 0.9
-# Views, pairs or lines that a text names.
-NAMED = 6
+# The number of views, pairs or lines that a message names, at most.
+MAX_NAMES = 6
 
 
-class Seen(NamedTuple):
-    """What went through an encoder: captions (R, K, T) token ids, and views (n, R, F)."""
+class ViewSample(NamedTuple):
+    """Inputs and outputs of an encoder: captions (R, K, T) as token ids, and views (n, R, F)."""
 
     captions: Tensor
     views: Tensor
@@ -42,113 +42,118 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to say of some views, pairs of views (`a~b`) or lines."""
+    """A problem of some views, pairs of views (`a~b`) or lines."""
 
     kind: str
     """A key of the table of advice."""
     figures: dict[str, float]
-    """View, pair or line -> what was measured."""
+    """The measured figure of each view, pair or line."""
 
     def advice(self) -> Recommendation:
-        """The same in words, the largest figures first."""
+        """Returns the finding in words, the largest figures first."""
         ranked = sorted(self.figures.items(), key=lambda pair: -pair[1])
-        return recommend(self.kind, views=listed([f"{figure:.4f} of {name}" for name, figure in ranked], NAMED))
+        return recommend(self.kind, views=join_names([f"{figure:.4f} of {name}" for name, figure in ranked], MAX_NAMES))
 
 
-def found(kind: str, figures: dict[str, float], above: float) -> list[Finding]:
-    """One finding of the figures above a bound; none where there are none, NaN among them."""
-    kept = {name: figure for name, figure in figures.items() if figure > above}
-    return [Finding(kind, kept)] if kept else []
+def findings_above(kind: str, figures: dict[str, float], bound: float) -> list[Finding]:
+    """Returns one finding with the figures above `bound`, or none where no figure is. NaN is not above it."""
+    above = {name: figure for name, figure in figures.items() if figure > bound}
+    return [Finding(kind, above)] if above else []
 
 
-def blind_views(seen: Seen, names: Sequence[str], end: int) -> list[Finding]:
-    """Views of texts that are nearly the same for different texts of one length (by the place of the token `end`, which
-    a view may be read at).
+def blind_views(sample: ViewSample, names: Sequence[str], end: int) -> list[Finding]:
+    """Finds views of texts that are nearly the same for different texts of one length.
+
+    end: the token that ends a text. A view may be read at its position, so only texts of one length are compared.
     """
     figures = {}
-    for name, view in zip(names, seen.views, strict=True):
+    for name, view in zip(names, sample.views, strict=True):
         caption = caption_of(name)
         if caption is not None:
-            figures[name] = mean_cosine(view, comparable(seen.captions[:, caption], end))
-    return found("blind_view", figures, ALIKE)
+            figures[name] = mean_cosine(view, comparable_pairs(sample.captions[:, caption], end))
+    return findings_above("blind_view", figures, ALIKE_COSINE)
 
 
-def collapsed_views(views: Tensor, names: Sequence[str], above: float = ALIKE) -> list[Finding]:
-    """Views (n, R, F) that are nearly the same for different samples: of a mean cosine above a bound."""
-    others = ~torch.eye(views.shape[1], dtype=torch.bool)
-    figures = {name: mean_cosine(view, others) for name, view in zip(names, views, strict=True)}
-    return found("collapsed_view", figures, above)
+def collapsed_views(views: Tensor, names: Sequence[str], bound: float = ALIKE_COSINE) -> list[Finding]:
+    """Finds views (n, R, F) that are nearly the same for different samples: their mean cosine is above `bound`."""
+    other_rows = ~torch.eye(views.shape[1], dtype=torch.bool)
+    figures = {name: mean_cosine(view, other_rows) for name, view in zip(names, views, strict=True)}
+    return findings_above("collapsed_view", figures, bound)
 
 
-def equal_views(seen: Seen, names: Sequence[str], above: float = EQUAL) -> list[Finding]:
-    """Pairs of views that are nearly the same for every sample: of a mean cosine above a bound.
+def equal_views(sample: ViewSample, names: Sequence[str], bound: float = EQUAL_COSINE) -> list[Finding]:
+    """Finds pairs of views that are nearly the same for every sample: their mean cosine is above `bound`.
 
-    A sample whose two captions are the same text does not count for views of these two.
+    A sample whose two captions are the same text does not count for the views of these two captions.
     """
-    rows, figures = unit(seen.views), {}
-    for (a, one), (b, other) in combinations(enumerate(names), 2):
+    rows, figures = unit_rows(sample.views), {}
+    for (a, first), (b, second) in combinations(enumerate(names), 2):
         cosines = (rows[a] * rows[b]).sum(dim=-1)
-        figures[f"{one}~{other}"] = cosines[told_apart(seen.captions, caption_of(one), caption_of(other))].mean().item()
-    return found("equal_views", figures, above)
+        counted = different_texts(sample.captions, caption_of(first), caption_of(second))
+        figures[f"{first}~{second}"] = cosines[counted].mean().item()
+    return findings_above("equal_views", figures, bound)
 
 
 def lines_at_chance(batches: Iterable[Tensor], names: Sequence[str]) -> list[Finding]:
-    """Lines whose matches rank as if by guessing.
+    """Finds lines whose matches rank no better than a random candidate.
 
-    batches: line scores (L, B, B), each of other samples, with the match on the diagonal; names: of the L lines.
+    batches: line scores (L, B, B) of different samples, with the matches on the diagonal. names: of the L lines.
     """
     ranks = torch.cat([relative_ranks(lines) for lines in batches], dim=1)
     figures = dict(zip(names, ranks.quantile(0.5, dim=1).tolist(), strict=True))
-    return found("line_at_chance", figures, AT_CHANCE)
+    return findings_above("line_at_chance", figures, AT_CHANCE)
 
 
 def relative_ranks(lines: Tensor) -> Tensor:
-    """Line scores (L, B, B) [line, row, candidate] -> (L, B), float64: rank of the match over guessing's, (B + 1) / 2.
-    Ties count half.
+    """Returns (L, B) float64: the rank of each match divided by the rank of a random candidate, (B + 1) / 2.
+
+    lines: scores (L, B, B), indexed [line, row, candidate]. A tie counts half.
     """
     match = lines.diagonal(dim1=1, dim2=2).unsqueeze(2)
     ranks = (lines > match).sum(dim=2) + ((lines == match).sum(dim=2) + 1) / 2
     return ranks.double() / ((lines.shape[2] + 1) / 2)
 
 
-def mean_cosine(view: Tensor, counted: Tensor) -> float:
-    """Mean cosine of the pairs of rows of a view (R, F) for which `counted` (R, R) is true; NaN where there are
-    none.
+def mean_cosine(view: Tensor, pairs: Tensor) -> float:
+    """Returns the mean cosine of the pairs of rows of a view (R, F) for which `pairs` (R, R) is true; NaN without
+    pairs.
     """
-    rows = unit(view)
-    return ((rows @ rows.T * counted).sum() / counted.sum()).item()
+    rows = unit_rows(view)
+    return ((rows @ rows.T * pairs).sum() / pairs.sum()).item()
 
 
-def unit(features: Tensor) -> Tensor:
-    """(…, F) rows scaled to length 1, float64. Rows of zeros, which have no direction, all get the same one."""
+def unit_rows(features: Tensor) -> Tensor:
+    """Returns (…, F) rows scaled to length 1, in float64. Rows of zeros, which have no direction, all get the same
+    one.
+    """
     features = features.double()
     lengths = features.norm(dim=-1, keepdim=True)
     return torch.where(lengths == 0, features.shape[-1] ** -0.5, features / lengths)
 
 
-def comparable(tokens: Tensor, end: int) -> Tensor:
-    """(R, T) tokens -> (R, R), true for pairs of different texts with the same number of tokens."""
+def comparable_pairs(tokens: Tensor, end: int) -> Tensor:
+    """Returns (R, R), true for pairs of different texts with the same number of tokens. tokens: (R, T)."""
     lengths, texts = end_positions(tokens, end), text_ids(tokens)
     return (lengths[:, None] == lengths) & (texts[:, None] != texts)
 
 
 def text_ids(tokens: Tensor) -> Tensor:
-    """(R, T) tokens -> (R,) numbers that are equal where all tokens are."""
+    """Returns (R,) numbers that are equal where all tokens of two rows are. tokens: (R, T)."""
     return torch.unique(tokens, dim=0, return_inverse=True)[1]
 
 
-def told_apart(captions: Tensor, one: int | None, other: int | None) -> Tensor:
-    """(R, K, T) captions -> (R,), true where views of captions `one` and `other` should differ: unless they were given
-    the same text twice.
+def different_texts(captions: Tensor, first: int | None, second: int | None) -> Tensor:
+    """Returns (R,), true where views of the captions `first` and `second` should differ: the two texts are different.
 
-    The image (None), and two views that make different things of one caption, should differ for every sample.
+    captions: (R, K, T). The image (None) and a caption should differ for every sample, and so should two views that are
+    computed from one caption in different ways.
     """
-    if one is None or other is None or one == other:
+    if first is None or second is None or first == second:
         return torch.ones(len(captions), dtype=torch.bool)
-    return (captions[:, one] != captions[:, other]).any(dim=-1)
+    return (captions[:, first] != captions[:, second]).any(dim=-1)
 
 
 def caption_of(name: str) -> int | None:
-    """The caption, counted from 0, that a view is made from: 1 for `decoded_2`; None for the image."""
+    """Returns the caption of a view, counted from 0: 1 for `decoded_2`, None for the image."""
     number = name.rpartition("_")[2]
     return int(number) - 1 if number.isdecimal() else None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import wraps
+import inspect
 from typing import Any
 
 from torch import nn
 
 from model import health
-from model.legacy._calls import old_name, warn_once
+from model.legacy._deprecation import old_name, warn_once
 from model.legacy._monitor import RecordingMonitor
 from model.legacy._recommendations import recommendations
 
@@ -23,8 +23,10 @@ __all__ = [
 class GradientHealthMonitor(RecordingMonitor):
     """The gradient monitor with its old signature and attributes."""
 
-    @wraps(RecordingMonitor.__init__)
+    __signature__ = inspect.signature(RecordingMonitor)
+
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        """Takes the arguments of RecordingMonitor, and warns."""
         warn_once(f"{__name__}.GradientHealthMonitor", "model.health.GradientHealthMonitor")
         super().__init__(*arguments, **keywords)
 
@@ -37,7 +39,9 @@ class ActivationMonitor(health.ActivationMonitor):
         super().__init__(model)
 
     def detect_dead_neurons(self, threshold: float = 1e-6) -> dict[str, float]:
-        """Module path -> share of units whose magnitude stayed below `threshold` in every call, where there are any."""
+        """Module path -> the share of units whose magnitude stayed below `threshold` in every call. Modules without
+        such units are left out.
+        """
         return super().detect_dead_neurons(threshold)
 
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from model.errors import require
 from model.health import ActivationMonitor
-from model.legacy._calls import old_name, warn_once
 from model.legacy._checkpointing import checkpoint_submodules
+from model.legacy._deprecation import old_name, warn_once
 from model.legacy._monitor import RecordingMonitor
 from model.legacy.StableLossFunctions import get_stable_loss_function
 
@@ -29,9 +29,8 @@ TO_CHECKPOINT = ("transformer", "TransformerEncoderLayer", "ResidualAttentionBlo
 
 
 class EnhancedTrainingMixin:
-    """Gives a LightningModule a gradient monitor of its own. It sees the gradient after each backward pass: with
-    16-mixed it is scaled, and accumulation may be incomplete. The callback sees the complete, unscaled gradient of a
-    step.
+    """Adds a gradient monitor to a LightningModule. The monitor sees the gradient after each backward pass, which is
+    scaled with 16-mixed, and incomplete with accumulation. The callback sees the complete, unscaled gradient of a step.
     """
 
     def setup_gradient_monitoring(
@@ -41,8 +40,9 @@ class EnhancedTrainingMixin:
         gradient_clip_threshold: float = 1.0,
         log_frequency: int = 100,
     ) -> None:
-        """Makes the monitors. Call it at the end of `__init__`."""
+        """Creates the monitors. Call this function at the end of `__init__` of the module."""
         warn_once(f"{__name__}.EnhancedTrainingMixin", CALLBACK)
+        assert isinstance(self, nn.Module)
         self.enable_gradient_monitoring = enable_gradient_monitoring
         self.enable_activation_monitoring = enable_activation_monitoring
         if enable_gradient_monitoring:
@@ -56,7 +56,9 @@ class EnhancedTrainingMixin:
     def check_and_log_gradients(
         self, step: int, apply_clipping: bool = False, max_grad_norm: float = 1.0
     ) -> dict[str, Any]:
-        """Statistics of the gradients; clips when asked to, or when they explode. Empty where monitoring is off."""
+        """Returns statistics of the gradients; empty if monitoring is off. Clips them with apply_clipping=True, and
+        when they explode.
+        """
         if not self.enable_gradient_monitoring:
             return {}
         monitor = self.gradient_monitor
@@ -67,7 +69,9 @@ class EnhancedTrainingMixin:
         return stats
 
     def get_activation_statistics(self) -> dict[str, Any]:
-        """activations: statistics of every leaf module; dead_neurons: share of dead units of those that have any."""
+        """Returns activations, the statistics of every leaf module, and dead_neurons, the share of dead units of every
+        module that has dead units.
+        """
         if not self.enable_activation_monitoring:
             return {}
         return {

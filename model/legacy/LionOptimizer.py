@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
-from functools import wraps
 from typing import Any
 
 from model import optim
@@ -12,8 +12,10 @@ from model import optim
 class Lion(optim.Lion):
     """The Lion of lion-pytorch, which `optimizer=lion` uses too."""
 
-    @wraps(optim.Lion.__init__)
+    __signature__ = inspect.signature(optim.Lion)
+
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        """Takes the arguments of the Lion of lion-pytorch, and warns."""
         warnings.warn(
             "model.LionOptimizer.Lion is an old name; use optimizer=lion, or lion_pytorch.Lion",
             DeprecationWarning,

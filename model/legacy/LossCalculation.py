@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from model.legacy._calls import old_name
-from model.legacy._loss_names import in_module, replacement
-from model.legacy._old_file import VERSIONS, OldFile
-from model.losses import make_loss
+from model.config.old_flags import LOSSES as VERSIONS
+from model.legacy._deprecation import old_name
+from model.legacy._figures import matrices, one_score
+from model.legacy._old_file import OldFile
+from model.legacy._shared_functions import in_module, replacement
 
 SIX = OldFile(
-    versions={-1: "einsum", **VERSIONS, 17: "normsv8", 18: "normsv9"},
+    versions=VERSIONS | {-1: "einsum"},
     row_eps=0.0,
     eps=1e-8,
     with_axis=("normsv3",),
@@ -31,7 +32,8 @@ def _function(old: str, name: str) -> Callable[..., Tensor]:
 
     logits.__name__ = logits.__qualname__ = old
     logits.__doc__ = (
-        f"Six views (B, F), rows as they are -> figures of `{name}`: 1 - it for loss1 to loss7, by features for loss8."
+        f"Six views (B, F) with unscaled rows -> the figures of `{name}`. For loss1 to loss7 the figure is 1 - the "
+        f"score; for loss8 it has an axis of features."
     )
     return old_name(replacement(name), __name__)(logits)
 
@@ -43,14 +45,14 @@ globals().update(in_module(__name__) | {old: _function(old, name) for old, name 
 def calculate_lossNormsvc(
     I: Tensor, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor, C5: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Two (B, B) of cosines: between the first view and the others, and between the others and all the rest."""
-    return make_loss("normsvc").score((I, C1, C2, C3, C4, C5))
+    """Two (B, B) matrices of cosines: of the first view with the others, and of the others with all the rest."""
+    return matrices("normsvc", (I, C1, C2, C3, C4, C5))
 
 
 @old_name(replacement("stock"))
 def calculate_lossStock(I: Tensor, C1: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines (B, B) of two views, and their transpose."""
-    return make_loss("stock").score((I, C1))
+    """The cosines (B, B) of two views, and their transpose."""
+    return matrices("stock", (I, C1))
 
 
 @old_name(replacement("base"))
@@ -58,13 +60,13 @@ def calculate_lossbase(
     I: Tensor, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor, C5: Tensor, norm: bool = True,
     log: bool = False
 ) -> Tensor:  # fmt: skip
-    """Cosines (B, B) of the first two views, whatever `norm` and `log` are."""
-    return make_loss("base").score((I, C1))
+    """The cosines (B, B) of the first two views. `norm` and `log` change nothing."""
+    return one_score("base", (I, C1))
 
 
 @old_name("model.losses.numerics.normalise")
 def normargs(*args: Tensor) -> tuple[Tensor, ...]:
-    """Rows / their length; a zero row stays zero."""
+    """The rows divided by their length; a zero row stays zero."""
     return SIX.rows(args)
 
 
@@ -75,7 +77,7 @@ def get_loss_fn(logitsversion: int = 0, norm: bool = False, log: bool = False) -
     norm: whether rows are scaled to length 1 first; versions 7 to 11 and 15 to 17 always scale them, 12 and 18 never
     do. `log` changes nothing. Raises ConfigError, a ValueError, for another version.
     """
-    return SIX.chosen(logitsversion, norm)
+    return SIX.loss_function(logitsversion, norm)
 
 
 __all__ = [

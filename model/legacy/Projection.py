@@ -1,4 +1,4 @@
-"""Old name of `model.views.projection`, which `model.projection` chooses from."""
+"""Old name of `model.views.projection`, from which the key model.projection chooses."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Project = Callable[..., tuple[list[Tensor], list[Tensor]]]
 
 
 def get_proj_fn(projection: str = "None") -> Project:
-    """f(P, im=[…], text=[…]) -> (images, texts), each a (B, D) matrix: `None` multiplies the texts by P, `inv` the
-    images, `iinv` the images by the inverse of P, and every other word nothing.
+    """Returns f(P, im=[…], text=[…]) -> (images, texts), where each view is a (B, D) matrix. With `None`, f multiplies
+    the texts by P; with `inv` the images by P; with `iinv` the images by the inverse of P; with another word nothing.
     """
     (name,) = today(str(projection)).values()
     warnings.warn(
@@ -28,9 +28,9 @@ def get_proj_fn(projection: str = "None") -> Project:
     ) -> tuple[list[Tensor], list[Tensor]]:
         if name == "identity":
             return list(im), list(text)
-        # Today's functions take the image first and any number of captions behind it.
-        images = [APPLY[name](one[None], proj)[0] for one in im]
-        texts = [APPLY[name](torch.stack([one, one]), proj)[1] for one in text]
+        # The functions of APPLY take the image first and any number of captions after it.
+        images = [APPLY[name](image[None], proj)[0] for image in im]
+        texts = [APPLY[name](torch.stack([rows, rows]), proj)[1] for rows in text]
         return images, texts
 
     return project

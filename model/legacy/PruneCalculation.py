@@ -1,4 +1,4 @@
-"""Old name of the hook that pruned weights during training. Nothing replaces it, see docs/migration.md."""
+"""Old name of the hook that pruned weights during training. It has no replacement, see docs/migration.md."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ class PruneHook:
     def __init__(self, *arguments: Any, **keywords: Any) -> NoReturn:
         """Raises ConfigError."""
         raise ConfigError(
-            "PruneHook has no replacement, as no weights are pruned today; allowed: training without it, see "
+            "PruneHook has no replacement, because no weights are pruned today; allowed: training without it, see "
             "docs/migration.md"
         )

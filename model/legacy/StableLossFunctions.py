@@ -10,8 +10,8 @@ from inspect import unwrap
 import torch
 from torch import Tensor, nn
 
-from model.errors import one_of, require
-from model.legacy._calls import old_name, warn_once
+from model.errors import ConfigError, one_of
+from model.legacy._deprecation import old_name, warn_once
 from model.legacy._stable_scores import StableScores
 
 __all__ = ["StableLossFunctions", "get_stable_loss_function", "ImprovedActivations", "GradientStabilizer"]
@@ -74,11 +74,13 @@ class ImprovedActivations:
 ACTIVATIONS = tuple(name for name in vars(ImprovedActivations) if not name.startswith("_"))
 
 
-def _activated(
+def _score_with_activation(
     scores: StableScores, loss_version: int, normalize: bool, activation: str | None, *features: Tensor
 ) -> Tensor:
-    made = scores.by_version(loss_version, normalize, *features)
-    return unwrap(getattr(ImprovedActivations, activation))(made) if activation in ACTIVATIONS else made
+    result = scores.by_version(loss_version, normalize, *features)
+    if activation not in ACTIVATIONS:
+        return result
+    return unwrap(getattr(ImprovedActivations, activation))(result)
 
 
 @old_name("model.losses.make_loss('stable_norm').score, and the others named stable_…")
@@ -97,7 +99,19 @@ def get_stable_loss_function(
             UserWarning,
             stacklevel=3,
         )
-    return partial(_activated, StableScores(eps), loss_version, normalize, activation)
+    return partial(_score_with_activation, StableScores(eps), loss_version, normalize, activation)
+
+
+def normalisation(method: str, hidden_dim: int | None, eps: float, momentum: float) -> nn.Module:
+    """The layer of GradientStabilizer, with its arguments and errors."""
+    one_of("method", method, ("layer_norm", "batch_norm", "weight_norm", "spectral_norm"))
+    if method in ("weight_norm", "spectral_norm"):
+        return nn.Identity()
+    if hidden_dim is None:
+        raise ConfigError(f"hidden_dim=None is not enough for method={method}; allowed: the number of features")
+    if method == "layer_norm":
+        return nn.LayerNorm(hidden_dim, eps=eps)
+    return nn.BatchNorm1d(hidden_dim, eps=eps, momentum=momentum)
 
 
 class GradientStabilizer(nn.Module):
@@ -113,22 +127,8 @@ class GradientStabilizer(nn.Module):
         """
         warn_once(f"{__name__}.GradientStabilizer", "torch.nn.LayerNorm or torch.nn.BatchNorm1d")
         super().__init__()
-        one_of("method", method, ("layer_norm", "batch_norm", "weight_norm", "spectral_norm"))
         self.method = method
-        self.norm: nn.Module = nn.Identity()
-        if method in ("layer_norm", "batch_norm"):
-            require(
-                hidden_dim is not None,
-                "hidden_dim",
-                hidden_dim,
-                f"is not enough for method={method}",
-                "the number of features",
-            )
-            self.norm = (
-                nn.LayerNorm(hidden_dim, eps=eps)
-                if method == "layer_norm"
-                else nn.BatchNorm1d(hidden_dim, eps=eps, momentum=momentum)
-            )
+        self.norm = normalisation(method, hidden_dim, eps, momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         """The normalised x; x itself for weight_norm and spectral_norm."""

@@ -1,7 +1,7 @@
-"""Old module names, for code written against the original files. A module keeps its names, signatures and figures, and
-every name warns once that another replaces it.
+"""Old module names, for code that was written against the original files. Each module keeps its names, signatures and
+figures, and every name gives one warning that names its replacement.
 
-Where `model.losses` and `model.health` give the original's figure, the old names call them; the rest is arithmetic that
-only the old names need. `model/__init__.py` puts this folder on the package's path, so that `import
-model.LossCalculation` finds it. To remove the old names, delete the folder and that line.
+The old names call `model.losses` and `model.health` if these give the original's figure. The rest of this folder is
+arithmetic that only the old names need. `model/__init__.py` adds this folder to the path of the package, so that
+`import model.LossCalculation` finds it. To remove the old names, delete the folder and that line.
 """

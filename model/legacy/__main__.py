@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from model.errors import ConfigError
 from model.legacy._old_command import new_command
+from model.legacy._old_command_line import read
 from model.legacy._old_scripts import SCRIPTS
-from model.legacy._old_words import read
 
 USAGE = f"""usage: python -m model.legacy [<script>] [--key value, --key=value or key=value] …
 
@@ -18,7 +18,9 @@ docs/migration.md lists the flags and what replaces them."""
 
 
 def main(words: Sequence[str]) -> int:
-    """Prints the command. Exit codes: 0 done, 2 a script, a flag or a value that is not known."""
+    """Prints the new command. Returns the exit code: 0 for success, 2 for a script, a flag or a value that is not
+    known.
+    """
     if {"-h", "--help"} & set(words):
         print(USAGE)
         return 0
@@ -32,7 +34,7 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    if __package__ == "model":  # python -m model finds this file, as the package has this folder on its path
+    if __package__ == "model":  # python -m model finds this file, because this folder is on the package's path
         sys.exit(
             "python -m model runs nothing; allowed: python train.py, python -m model.report, python -m model.legacy"
         )

@@ -10,17 +10,17 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 
-def outermost(module: nn.Module, part: str, path: str = "") -> Iterator[nn.Module]:
-    """The submodules whose dotted name or class name contains `part`, without those inside such a submodule. For a
-    container that is not called itself, such as a ModuleList, its members are taken.
+def outermost(module: nn.Module, word: str, path: str = "") -> Iterator[nn.Module]:
+    """Yields the submodules whose dotted name or class name contains `word`, without those inside such a submodule. A
+    container that is not called itself, such as a ModuleList, is replaced by its members.
     """
     for name, child in module.named_children():
         full = f"{path}{name}"
         called = type(child).forward is not nn.Module.forward
-        if called and (part in full or part in type(child).__name__):
+        if called and (word in full or word in type(child).__name__):
             yield child
         else:
-            yield from outermost(child, part, f"{full}.")
+            yield from outermost(child, word, f"{full}.")
 
 
 def is_checkpointed(module: nn.Module) -> bool:
@@ -33,13 +33,15 @@ def recompute(module: nn.Module) -> None:
     module.forward = partial(checkpoint, module.forward, use_reentrant=False)
 
 
-def checkpoint_submodules(model: nn.Module, parts: Sequence[str]) -> None:
-    """Calls `recompute` once with every submodule that one of `parts` names. Gives a UserWarning where none does."""
-    found = [module for part in parts for module in outermost(model, part)]
-    if not found:
+def checkpoint_submodules(model: nn.Module, words: Sequence[str]) -> None:
+    """Calls `recompute` once with every submodule whose dotted name or class name contains one of `words`. Gives a
+    UserWarning if there is no such submodule.
+    """
+    matching = [module for word in words for module in outermost(model, word)]
+    if not matching:
         warnings.warn(
-            f"no submodule's dotted name or class name contains one of {', '.join(parts)}", UserWarning, stacklevel=4
+            f"no submodule's dotted name or class name contains one of {', '.join(words)}", UserWarning, stacklevel=4
         )
-    for module in found:
+    for module in matching:
         if not is_checkpointed(module):
             recompute(module)

@@ -1,4 +1,4 @@
-"""The figures of the old calculate_ functions, with the sum over views or with a function that replaces it, `mean`.
+"""The figures of the old calculate_ functions. `mean` is the sum over views, or a function that replaces it.
 
 Shapes: n views (B, F) whose rows are not scaled; figures (B,)*n.
 S = mean(x_1, …, x_n), Q = mean(x_1^2, …, x_n^2) and V = Q - S^2 / n, elementwise.
@@ -49,31 +49,44 @@ def figure(name: str, views: Sequence[Tensor], mean: Mean = total, eps: float = 
             on_axes(widen(view), [k, len(views)], len(views) + 1) for k, view in enumerate(check_views(views, None))
         ]
         return FORMULAS[name](spread_out, mean).to(result_dtype(views[0]))
-    score = make_loss(name, normalize=False, eps=eps).score(views)
+    score = one_score(name, views, normalize=False, eps=eps)
     return 1 - score if name in ONE_MINUS else score
 
 
-def as_score(name: str, made: Tensor) -> Tensor:
-    """The score that the old get_loss_fn computed from a figure: 1 - the figure for loss1 to loss7, and the sum of that
-    over features for loss8.
+def one_score(name: str, views: Sequence[Tensor], *, normalize: bool = True, eps: float = 1e-8) -> Tensor:
+    """The scores of a loss of model.losses whose score is one tensor."""
+    score = make_loss(name, normalize=normalize, eps=eps).score(views)
+    assert isinstance(score, Tensor)
+    return score
+
+
+def matrices(name: str, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """The scores of a loss of model.losses that has two matrices (B, B)."""
+    first, second = make_loss(name).score(views)
+    return first, second
+
+
+def as_score(name: str, figures: Tensor) -> Tensor:
+    """The score that the old get_loss_fn computed from a figure: 1 - the figure for loss1 to loss7, the sum over
+    features of 1 - the figure for loss8, and the figure itself for others.
     """
     if name == "loss8":
-        return (1 - made).sum(-1)
-    return 1 - made if name in ONE_MINUS else made
+        return (1 - figures).sum(-1)
+    return 1 - figures if name in ONE_MINUS else figures
 
 
 def squares(views: Sequence[Tensor], mean: Mean) -> Tensor:
-    """Q."""
+    """Q, see the top of this file."""
     return mean(*(x.square() for x in views))
 
 
 def spread(views: Sequence[Tensor], mean: Mean) -> Tensor:
-    """V."""
+    """V, see the top of this file."""
     return squares(views, mean) - mean(*views).square() / len(views)
 
 
 def along(x: Tensor, rows: Tensor) -> Tensor:
-    """The length of x in the direction of `rows`; 0 where that has none."""
+    """The length of x in the direction of `rows`; 0 where a row of `rows` is zero."""
     length = row_norm(rows)
     return (x * (rows / torch.where(length > 0, length, 1))).sum(-1)
 

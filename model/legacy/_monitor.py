@@ -17,7 +17,7 @@ LAYER_FIGURES = ("norm", "mean", "std", "max", "min")
 
 
 class RecordingMonitor(health.GradientHealthMonitor):
-    """The monitor, with a record of the checks since it was made or since `reset_statistics` was called."""
+    """The monitor, with a record of the checks since its construction or since the last `reset_statistics`."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class RecordingMonitor(health.GradientHealthMonitor):
         enable_detailed_logging: bool = True,
     ) -> None:
         """enable_detailed_logging: whether `log_statistics` sends the figures of every parameter to its logger. For the
-        others and the errors see `model.health.GradientHealthMonitor`.
+        other arguments and the errors see `model.health.GradientHealthMonitor`.
         """
         super().__init__(model, grad_clip_threshold, vanishing_threshold, exploding_threshold, log_frequency)
         self.enable_detailed_logging = enable_detailed_logging
@@ -43,7 +43,7 @@ class RecordingMonitor(health.GradientHealthMonitor):
         self.nan_inf_counts = {"nan": 0, "inf": 0}
         self.step_counter = 0
 
-    def check_gradients(self) -> dict[str, Any]:
+    def check_gradients(self) -> dict[str, Any]:  # type: ignore[override]  # the old signature, which tests pin
         """Statistics of the current gradients, as in `model.health.GradientHealthMonitor.check_gradients`; adds them to
         the history.
 
@@ -63,7 +63,7 @@ class RecordingMonitor(health.GradientHealthMonitor):
         return stats
 
     def log_statistics(self, stats: dict[str, Any], step: int | None = None, logger: Any = None) -> None:
-        """As in `model.health.GradientHealthMonitor`. step: None stands for the number of checks so far.
+        """As in `model.health.GradientHealthMonitor`. step: None means the number of checks so far.
 
         logger: also gets grad/<parameter>/<figure> of every parameter, where `enable_detailed_logging` is set.
         """
@@ -74,7 +74,7 @@ class RecordingMonitor(health.GradientHealthMonitor):
             figures = {f"grad/{name}/{key}": layer[key] for name, layer in layers.items() for key in LAYER_FIGURES}
             logger.log(as_metrics(stats) | figures, step=step)
 
-    def apply_gradient_clipping(self, max_norm: float = 1.0) -> Tensor:
+    def apply_gradient_clipping(self, max_norm: float = 1.0) -> Tensor:  # type: ignore[override]  # the old default
         """Scales the gradients down to the global norm `max_norm`; returns the norm before. Raises ValueError for a
         negative `max_norm`.
         """

@@ -1,4 +1,4 @@
-"""The differences between the two old loss files, and the functions that their get_loss_fn returned."""
+"""The two old loss files: their differences, and the functions that their get_loss_fn returned."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from model.config.old_flags import WITHOUT_SCALING
 from model.errors import one_of
 from model.legacy._figures import Mean, as_score, figure, total
 from model.losses.inputs import check_views, stacked
 from model.losses.numerics import normalise, result_dtype, widen
 
-# logitsversion -> loss, for the versions that are the same in both files.
-VERSIONS = {
-    0: "einsum", 1: "loss2", 2: "loss3", 3: "loss4", 4: "loss5", 5: "loss6", 6: "loss1", 7: "norms", 8: "normsv2",
-    9: "normsv3", 10: "normsv4", 11: "normsv5", 12: "normsv5", 13: "loss7", 14: "loss8", 15: "normsv6", 16: "normsv7",
-}  # fmt: skip
-# The version and the loss for which rows are never scaled to length 1; the original raised an error for the latter.
-WITHOUT_SCALING = (12, "normsv9")
+# The loss that never scales rows to length 1. The original raised an error for it.
+NEVER_SCALED = "normsv9"
 
 
 def unit_rows(view: Tensor, eps: float) -> Tensor:
@@ -58,24 +54,24 @@ class OldFile:
 
     def figure(self, name: str, views: Sequence[Tensor], mean: Mean = total) -> Tensor:
         """What the file's calculate_ function for the loss `name` returned, (B,)*n, for n unscaled views (B, F)."""
-        made = figure(name, views, mean, self.eps)
+        figures = figure(name, views, mean, self.eps)
         if name in self.averaged:
-            made = made / views[0].shape[-1]
-        return made.unsqueeze(-1) if name in self.with_axis else made
+            figures = figures / views[0].shape[-1]
+        return figures.unsqueeze(-1) if name in self.with_axis else figures
 
     def score(self, name: str, normalised: bool, mean: Mean, *views: Tensor) -> Tensor:
         """The result of the function that get_loss_fn returned, for the loss `name`."""
         rows = [unit_rows(view, self.row_eps) if normalised else widen(view) for view in check_views(views, None)]
-        made = pairwise(*rows) if name == "pairwise" else as_score(name, self.figure(name, rows, mean))
-        return made.to(result_dtype(views[0]))
+        scores = pairwise(*rows) if name == "pairwise" else as_score(name, self.figure(name, rows, mean))
+        return scores.to(result_dtype(views[0]))
 
-    def chosen(self, logitsversion: int, norm: bool, mean: Mean = total) -> partial[Tensor]:
-        """The function for `logitsversion`. Raises ConfigError, a ValueError, for a number that the file did not
-        have.
+    def loss_function(self, logitsversion: int, norm: bool, mean: Mean = total) -> partial[Tensor]:
+        """The function that get_loss_fn returned for `logitsversion`. Raises ConfigError, a ValueError, for a number
+        that the file did not have.
         """
         one_of("logitsversion", logitsversion, tuple(self.versions))
         name = self.versions[logitsversion]
-        without_scaling = logitsversion in WITHOUT_SCALING or name in WITHOUT_SCALING
+        without_scaling = logitsversion == WITHOUT_SCALING or name == NEVER_SCALED
         # The norms always scaled rows, also with norm=False.
         normalised = not without_scaling and (bool(norm) or name.startswith("norms"))
         return partial(self.score, name, normalised, mean)

@@ -49,13 +49,13 @@ class Script:
     experiment: str = ""
     """The choice of `experiment` that has these settings; empty where there is none."""
     own: Mapping[str, str] = field(default_factory=dict)
-    """Settings beside the experiment's."""
+    """Settings that the experiment does not have."""
     decoded: bool = False
     """Whether its views were decoded captions."""
     stable: bool = False
     """Whether it took the flags of the stable losses and of the gradient checks."""
     unread: Mapping[str, str] = field(default_factory=dict)
-    """Flags that it took and did not read, with the reason."""
+    """Flags that it accepted and ignored, with the reason."""
     defaults: Mapping[str, str] = field(default_factory=lambda: TODAY)
     """Today's defaults of keys that neither the settings nor the flags set."""
 
@@ -98,11 +98,11 @@ DEFAULT = "trainclip_v534DIM"
 
 
 def find_script(word: str) -> Script:
-    """A script by its name, with or without a path, `.py` and `model.`, or by a part of it that no other has, such as
-    v534. Raises ConfigError for another word.
+    """Finds a script by its name, with or without a path, `.py` and `model.`, or by a part of the name that no other
+    script has, such as v534. Raises ConfigError for another word.
     """
     name = PurePath(word).name.removesuffix(".py").rpartition(".")[2].lower()
-    meant = [script for script in SCRIPTS.values() if name in script.name.lower()]
-    if len(meant) != 1:
+    matching = [script for script in SCRIPTS.values() if name in script.name.lower()]
+    if len(matching) != 1:
         raise not_known("script", word, tuple(SCRIPTS))
-    return meant[0]
+    return matching[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from model.errors import one_of
 
-# Problem -> (function, why, name among the values of backbone.activation; None where it is not one of them).
+# Problem -> (function, reason, value of backbone.activation; None if the function is not a value of this key).
 TABLE: dict[str, tuple[tuple[str, str, str | None], ...]] = {
     "vanishing": (
         ("GELU", "it is smooth and has a gradient on both sides of 0", "gelu"),
@@ -39,11 +39,13 @@ def recommendations(layer_type: str, problem: str) -> list[str]:
     return [sentence(layer_type, *entry) for entry in TABLE[problem]]
 
 
-def sentence(layer_type: str, function: str, why: str, setting: str | None) -> str:
-    """The recommendation, why, and the keys that choose it: for the CLIP towers and for the encoder-decoder."""
-    chosen = (
+def sentence(layer_type: str, function: str, reason: str, setting: str | None) -> str:
+    """The recommendation, its reason, and the keys that choose the function in the CLIP towers and in the
+    encoder-decoder.
+    """
+    keys = (
         f"; backbone.activation={setting}, in the encoder-decoder backbone.translator_activation={setting}"
         if setting
         else ""
     )
-    return f"{function} for a layer of type {layer_type}: {why}{chosen}"
+    return f"{function} for a layer of type {layer_type}: {reason}{keys}"

@@ -1,5 +1,5 @@
-"""The classes of the old training scripts. They can be imported; a call raises an error with the command line that
-replaces it.
+"""The classes of the old training scripts. They can be imported, and calling one raises an error with the command line
+that replaces the call.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from model.errors import ConfigError
 from model.legacy._old_command import new_command
+from model.legacy._old_command_line import check_flag
 from model.legacy._old_scripts import SCRIPTS
-from model.legacy._old_words import check_flag
 
 # The arguments that the classes also took by position, in their order.
 BY_POSITION = ("learning_rate", "logitsversion", "normlogits", "projection", "prune", "exactlabels")
@@ -36,10 +36,10 @@ class ReplacedModule:
         if twice:
             raise ConfigError(f"{name} has two values for {twice[0]}; allowed: one value, by position or by name")
         script = SCRIPTS[self.script]
-        given = {key: str(value) for key, value in (by_position | keywords).items()}
-        for key in given:
+        flags = {key: str(value) for key, value in (by_position | keywords).items()}
+        for key in flags:
             check_flag(key, script)
-        command = new_command(script, given)
+        command = new_command(script, flags)
         left_out = f", without {', '.join(command.useless)}" if command.useless else ""
         where = "docs/migration.md and python -m model.legacy list the differences"
         raise ConfigError(

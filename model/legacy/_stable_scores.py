@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import mul
+from operator import add, mul
 
 import torch
 from torch import Tensor
 
 from model.errors import one_of
-from model.losses import make_loss
+from model.legacy._figures import one_score
 from model.losses.formulas.matrices import stable_cosine, stable_distance
 from model.losses.inputs import check_views
 from model.losses.numerics import normalise, result_dtype, safe_sqrt, widen
@@ -20,8 +20,8 @@ from model.losses.score import on_axes
 
 @dataclass(eq=False)
 class StableScores:
-    """Guarded operations, and four scores that normalise rows. eps: added to what is divided by; clamp_min, clamp_max:
-    bounds of results.
+    """Guarded operations, and four scores that normalise rows. eps: a number that is added to denominators; clamp_min,
+    clamp_max: bounds of results.
 
     They compute in float64, where eps is not lost, and return float64 for float64 and float32 for other dtypes.
     """
@@ -43,7 +43,7 @@ class StableScores:
         return (wide / (torch.linalg.vector_norm(wide, dim=dim, keepdim=keepdim) + self.eps)).to(result_dtype(x))
 
     def stable_division(self, numerator: Tensor, denominator: Tensor) -> Tensor:
-        """numerator / max(denominator, eps), within the bounds."""
+        """numerator / max(denominator, eps), clamped to the bounds."""
         return self._clamp(widen(numerator) / widen(denominator).clamp(min=self.eps)).to(result_dtype(numerator))
 
     def stable_sqrt(self, x: Tensor) -> Tensor:
@@ -56,12 +56,12 @@ class StableScores:
 
     def stable_mean_n_vectors(self, *vectors: Tensor) -> Tensor:
         """The sum of n vectors / (n + eps)."""
-        return (sum(map(widen, vectors)) / (len(vectors) + self.eps)).to(result_dtype(vectors[0]))
+        return (reduce(add, map(widen, vectors)) / (len(vectors) + self.eps)).to(result_dtype(vectors[0]))
 
     def stable_einsum_similarity(self, *features: Tensor) -> Tensor:
-        """sum_z prod_k x_k[z], (B,)*n; products of three views each, and the sum, within the bounds."""
+        """sum_z prod_k x_k[z], (B,)*n. Products of three views, and the sum, are clamped to the bounds."""
         if self.clamp_min <= -1 and self.clamp_max >= 1:  # bounds that no product of unit rows reaches
-            return self._clamp(make_loss("einsum", eps=self.eps).score(features))
+            return self._clamp(one_score("einsum", features, eps=self.eps))
         n = len(features)
         rows = [on_axes(view, [k, n], n + 1) for k, view in enumerate(self._rows(features))]
         products = [self._clamp(reduce(mul, rows[k : k + 3])) for k in range(0, n, 3)]
@@ -69,11 +69,11 @@ class StableScores:
 
     def stable_norm_based_similarity(self, *features: Tensor) -> Tensor:
         """sum_k clamp(x_k.S / (|S| + eps), -1, 1) with S the sum of the views, (B,)*n."""
-        return make_loss("stable_norm", eps=self.eps).score(features)
+        return one_score("stable_norm", features, eps=self.eps)
 
     def stable_cosine_similarity_nd(self, *features: Tensor) -> Tensor:
-        """The n-th root of |prod_k x_k[a].u[b]|, (B, B), within the bounds; u is the mean of a sample's views, scaled
-        to length 1.
+        """The n-th root of |prod_k x_k[a].u[b]|, (B, B), clamped to the bounds; u is the mean of a sample's views,
+        scaled to length 1.
         """
         rows = self._rows(features)
         centre = normalise(self.stable_mean_n_vectors(*rows), self.eps)
@@ -96,5 +96,5 @@ class StableScores:
             self.stable_euclidean_distance_nd,
         )  # fmt: skip
         one_of("loss_version", loss_version, range(len(scores)))
-        made = scores[loss_version](*(self._rows(features) if normalize else features))
-        return made.to(result_dtype(features[0]))
+        result = scores[loss_version](*(self._rows(features) if normalize else features))
+        return result.to(result_dtype(features[0]))

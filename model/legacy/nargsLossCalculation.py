@@ -8,15 +8,15 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
+from model.config.old_flags import LOSSES as VERSIONS
 from model.errors import ConfigError
-from model.legacy._calls import old_name
-from model.legacy._figures import james_stein, total
-from model.legacy._loss_names import in_module, replacement
-from model.legacy._old_file import VERSIONS, OldFile, pairwise
-from model.losses import make_loss
+from model.legacy._deprecation import old_name
+from model.legacy._figures import james_stein, matrices, one_score, total
+from model.legacy._old_file import OldFile, pairwise
+from model.legacy._shared_functions import in_module, replacement
 
-# 1e-30, the smallest eps of a loss, stands for none: the file divided by the lengths of sums themselves.
-ANY_NUMBER = OldFile(versions={-1: "pairwise", **VERSIONS, 17: "einsum", 18: "einsum"}, row_eps=1e-8, eps=1e-30)
+# The file added nothing to the lengths of sums before it divided by them; 1e-30 is the smallest eps of a loss.
+ANY_NUMBER = OldFile(versions=VERSIONS | {17: "einsum", 18: "einsum"}, row_eps=1e-8, eps=1e-30)
 LOSSES = {
     "calculate_loss": "einsum", "calculate_lossNorms": "norms",
     **{f"calculate_loss{k}": f"loss{k}" for k in range(1, 9)},
@@ -42,8 +42,8 @@ def _function(old: str, name: str) -> Callable[..., Tensor]:
 
     logits.__name__ = logits.__qualname__ = old
     logits.__doc__ = (
-        f"Views (B, F), rows as they are -> figures of `{name}`, with `mean_fn` for sums over views: 1 "
-        f"- it for loss1 to loss7."
+        f"Views (B, F) with unscaled rows -> the figures of `{name}`, with `mean_fn` for sums over views. For loss1 "
+        f"to loss7 the figure is 1 - the score."
     )
     return old_name(replacement(name), __name__)(logits)
 
@@ -53,19 +53,19 @@ globals().update(in_module(__name__) | {old: _function(old, name) for old, name 
 
 @old_name(replacement("stock"))
 def calculate_lossStock(vecs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Cosines (B, B) of the first two views, and their transpose."""
-    return make_loss("stock").score(vecs)
+    """The cosines (B, B) of the first two views, and their transpose."""
+    return matrices("stock", vecs)
 
 
 @old_name(replacement("base"))
 def calculate_lossbase(vecs: Sequence[Tensor], norm: bool = True, log: bool = False) -> Tensor:
-    """Cosines (B, B) of the first two views, whatever `norm` and `log` are."""
-    return make_loss("base").score(vecs)
+    """The cosines (B, B) of the first two views. `norm` and `log` change nothing."""
+    return one_score("base", vecs)
 
 
 @old_name("model.losses.make_loss('pairwise').score(views)")
 def Fast_loss_Hdim(*vecs: Tensor) -> Tensor:
-    """Inner products of every two views, rows as they are: (B, B, n^2)."""
+    """The inner products of every two views, with unscaled rows: (B, B, n^2)."""
     return pairwise(*vecs)
 
 
@@ -78,7 +78,7 @@ def calcloss(*arguments: Any, **keywords: Any) -> NoReturn:
 
 @old_name("model.losses.numerics.normalise")
 def normargs(*args: Tensor) -> tuple[Tensor, ...]:
-    """Rows / (their length + 1e-8)."""
+    """The rows divided by (their length + 1e-8)."""
     return ANY_NUMBER.rows(args)
 
 
@@ -87,10 +87,10 @@ def get_loss_fn(logitsversion: int = 0, norm: bool = False, log: bool = False, J
     """The function for `logitsversion`, -1 to 18: views (B, F) one by one -> logits.
 
     norm: whether rows are scaled to length 1 first; versions 7 to 11, 15 and 16 always scale them, 12 never does. `log`
-    changes nothing. JSE: whether JSE_mean stands for sums over views. Versions 17 and 18 are version 0, as in the old
+    changes nothing. JSE: whether JSE_mean replaces sums over views. Versions 17 and 18 are version 0, as in the old
     file. Raises ConfigError, a ValueError, for another version.
     """
-    return ANY_NUMBER.chosen(logitsversion, norm, james_stein if JSE else total)
+    return ANY_NUMBER.loss_function(logitsversion, norm, james_stein if JSE else total)
 
 
 __all__ = [

@@ -1,141 +1,192 @@
-"""One sum over features for every cell of a line, in tiles, with the way back. The only costs that grow with B * B * F.
+"""Cross terms: quantities with one value for each row i and candidate c, such as x[i] . y[c].
+
+They are the only costs of a loss that grow with B * B * F. A cross term computes its values in tiles of rows, and
+propagates the gradients of a tile backward to its operands, outside autograd.
 
 Shapes: B rows, F features, T rows of a tile.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from model.losses.numerics import Value
+
+Kernel = TypeVar("Kernel")
+
 
 def row_blocks(size: int, step: int) -> Iterator[slice]:
-    """Slices of at most `step` that cover 0 … size - 1."""
+    """Yields slices of at most `step` rows that cover 0 … size - 1."""
     for start in range(0, size, step):
         yield slice(start, min(start + step, size))
 
 
-class Gradients:
-    """Sums of gradients by tensor; one tensor may take part in many cross_terms."""
+@dataclass(frozen=True)
+class Backend:
+    """Where compiled code computes instead of torch (`loss.backend`)."""
 
-    def __init__(self, places: Mapping[int, Tensor] | None = None) -> None:
-        """places: id of a tensor -> memory for its gradient, with any content."""
-        self.by_tensor: dict[int, tuple[Tensor, Tensor]] = {}
-        self._places = places or {}
+    name: str
+    smallest_batch: float
+    """Batches of fewer rows than this are computed in torch."""
+    required: bool = False
+    """True if compiled code must be possible: an evaluation on another device than a CPU is refused."""
 
-    def of(self, tensor: Tensor) -> Tensor:
-        """The sum so far, to be added to in place."""
-        if id(tensor) not in self.by_tensor:
-            place = self._places.get(id(tensor))
-            self.by_tensor[id(tensor)] = (
-                tensor,
-                torch.zeros_like(tensor, requires_grad=False) if place is None else place.zero_(),
-            )
-        return self.by_tensor[id(tensor)][1]
-
-    def add_product(self, tensor: Tensor, rows: slice, left: Tensor, right: Tensor) -> None:
-        """Adds left @ right to the gradient of some rows of a tensor; the first that covers it whole is not added to
-        zeros.
+    def compiles(self, device: torch.device, rows: int) -> bool:
+        """Returns whether an evaluation on a device, of so many rows, should use compiled code. Raises ValueError where
+        compiled code is required and the device is no CPU.
         """
-        if id(tensor) not in self.by_tensor and len(left) == len(tensor):
-            self.by_tensor[id(tensor)] = tensor, torch.mm(left, right, out=self._places.get(id(tensor)))
+        if self.required and device.type != "cpu":
+            raise ValueError(f"views: on {device} given; accepted: cpu, where loss.backend={self.name} computes")
+        return device.type == "cpu" and rows >= self.smallest_batch
+
+    def checked(self, kernel: Kernel | None) -> Kernel | None:
+        """Returns a kernel. Raises RuntimeError where it is required and no compiler could compile it."""
+        if kernel is None and self.required:
+            raise RuntimeError(f"loss.backend={self.name}: the C++ compiler cannot compile a kernel of this loss")
+        return kernel
+
+
+AUTO = Backend("auto", 32)  # smaller batches are not worth compiling for
+EAGER = Backend("eager", math.inf)
+COMPILED = Backend("compiled", 1, required=True)
+
+
+class Gradients:
+    """Sums of gradients with respect to operands. One tensor may be an operand of many cross terms."""
+
+    def __init__(self, buffers: Mapping[int, Tensor] | None = None) -> None:
+        """buffers: id of an operand -> memory for its gradient, with any content."""
+        self._sums: dict[int, tuple[Tensor, Tensor]] = {}
+        self._buffers = buffers or {}
+
+    def total(self, operand: Tensor) -> Tensor:
+        """Returns the sum so far, in the operand's shape; the caller may add to it in place."""
+        if id(operand) not in self._sums:
+            buffer = self._buffers.get(id(operand))
+            zeros = torch.zeros_like(operand, requires_grad=False) if buffer is None else buffer.zero_()
+            self._sums[id(operand)] = operand, zeros
+        return self._sums[id(operand)][1]
+
+    def add_product(self, operand: Tensor, rows: slice, left: Tensor, right: Tensor) -> None:
+        """Adds left @ right to the gradient of some rows of an operand. A first product that covers all rows is
+        written, not added to zeros.
+        """
+        if id(operand) not in self._sums and len(left) == len(operand):
+            self._sums[id(operand)] = operand, torch.mm(left, right, out=self._buffers.get(id(operand)))
         else:
-            self.of(tensor)[rows].addmm_(left, right)
+            self.total(operand)[rows].addmm_(left, right)
 
-    def take(self, tensor: Tensor) -> Tensor | None:
-        """The sum, once; None after that."""
-        return self.by_tensor.pop(id(tensor), (tensor, None))[1]
+    def pop(self, operand: Tensor) -> Tensor | None:
+        """Removes and returns the sum of an operand; None where there is none."""
+        return self._sums.pop(id(operand), (operand, None))[1]
 
-    def pull_to(self, leaves: Sequence[Tensor]) -> list[Tensor | None]:
-        """Back through the graphs that made the tensors, to `leaves`; None where nothing arrives."""
-        kept = [(tensor, grad) for tensor, grad in self.by_tensor.values() if tensor.requires_grad]
-        if not kept:  # no score depends on a view
+    def backward_to(self, leaves: Sequence[Tensor]) -> list[Tensor | None]:
+        """Propagates the sums through the graphs that computed the operands. Returns the gradient with respect to each
+        leaf, None where no operand depends on it.
+        """
+        differentiable = [(operand, grad) for operand, grad in self._sums.values() if operand.requires_grad]
+        if not differentiable:  # no score depends on a view
             return [None] * len(leaves)
-        tensors, grads = zip(*kept, strict=True)
-        return list(torch.autograd.grad(tensors, leaves, grads, allow_unused=True))
+        operands, grads = zip(*differentiable, strict=True)
+        return list(torch.autograd.grad(operands, leaves, grads, allow_unused=True))
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Values of a cross in a tile, and the place of their gradients: (T, B) each; flipped: (B, T), where gradients are
-    added to those there.
+    """The values of a cross term in a tile, and memory for their gradients, (T, B) each.
+
+    transposed: both are (B, T), and gradients are added to those already in memory instead of replacing them.
     """
 
     values: Tensor
     grad: Tensor
-    flipped: bool = False
+    transposed: bool = False
 
-    def flip(self) -> Cells:
-        """The same memory, of a square tile, read the other way round."""
-        return Cells(self.values, self.grad, not self.flipped)
+    def transpose(self) -> Cells:
+        """Returns the same memory of a square tile with rows and candidates exchanged."""
+        return Cells(self.values, self.grad, not self.transposed)
 
-    def rows(self, part: slice) -> Tensor:
-        """Some rows of the tile."""
-        return self.values[:, part].T if self.flipped else self.values[part]
+    def block(self, rows: slice) -> Cells:
+        """Returns some rows of the tile, in the same memory."""
+        index = (slice(None), rows) if self.transposed else (rows, slice(None))
+        return Cells(self.values[index], self.grad[index], self.transposed)
 
-    def put(self, part: slice, grad: Tensor) -> None:
-        """Takes the gradient of those rows."""
-        if self.flipped:
-            self.grad[:, part].add_(grad.T)
+    def by_row(self) -> Tensor:
+        """Returns the values as (T, B)."""
+        return self.values.T if self.transposed else self.values
+
+    def write_grad(self, grad: Tensor) -> None:
+        """Writes the gradient (T, B) of the values to memory."""
+        if self.transposed:
+            self.grad.add_(grad.T)
         else:
-            self.grad[part].copy_(grad)
+            self.grad.copy_(grad)
 
 
 class CrossTerm(ABC):
-    """A quantity with one value per row i and candidate c."""
+    """A quantity with one value for each row i and candidate c, (B, B), as a function of its operands."""
 
     @property
     @abstractmethod
     def operands(self) -> tuple[Tensor, ...]:
-        """The tensors that the values depend on."""
+        """The tensors that the values depend on, each (B, F)."""
+
+    def on(self, backend: Backend) -> CrossTerm:
+        """Returns this term, computed by a backend; terms without compiled code return themselves."""
+        return self
 
     @abstractmethod
     def cells(self, rows: slice, out: Tensor | None = None) -> Tensor:
-        """Values (T, B) for a slice of rows, outside autograd; `out`: memory that may be used for them."""
+        """Returns the values (T, B) for a slice of rows, outside autograd. out: memory that may hold the result."""
 
     @abstractmethod
-    def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
-        """Adds to `sums` what the gradient of those values, (T, B), means for the operands."""
+    def backward(self, rows: slice, grad: Tensor, gradients: Gradients) -> None:
+        """Adds to `gradients` the gradients of the operands that follow from the gradient (T, B) of some rows."""
 
 
 @dataclass(frozen=True)
-class Product(CrossTerm):
-    """rows[i] . cols[c]; both (B, F)."""
+class Product(CrossTerm, Generic[Value]):
+    """row_operand[i] . col_operand[c]; both operands (B, F). Of symbols it only holds the operands."""
 
-    rows: Tensor
-    cols: Tensor
+    row_operand: Value
+    col_operand: Value
 
     @property
-    def operands(self) -> tuple[Tensor, ...]:
-        return self.rows, self.cols
+    def operands(self: Product[Tensor]) -> tuple[Tensor, ...]:
+        return self.row_operand, self.col_operand
 
-    def cells(self, rows: slice, out: Tensor | None = None) -> Tensor:
-        return torch.mm(self.rows.detach()[rows], self.cols.detach().T, out=out)
+    def cells(self: Product[Tensor], rows: slice, out: Tensor | None = None) -> Tensor:
+        return torch.mm(self.row_operand.detach()[rows], self.col_operand.detach().T, out=out)
 
-    def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
-        sums.add_product(self.rows, rows, grad, self.cols.detach())
-        sums.add_product(self.cols, slice(None), grad.T, self.rows.detach()[rows])
+    def backward(self: Product[Tensor], rows: slice, grad: Tensor, gradients: Gradients) -> None:
+        gradients.add_product(self.row_operand, rows, grad, self.col_operand.detach())
+        gradients.add_product(self.col_operand, slice(None), grad.T, self.row_operand.detach()[rows])
 
 
 class _AllCells(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, cross: CrossTerm, step: int, *operands: Tensor) -> Tensor:
-        ctx.cross, ctx.step, ctx.operands = cross, step, operands
-        return torch.cat([cross.cells(rows) for rows in row_blocks(len(operands[0]), step)])
+    """All values (B, B) of a cross term as a function of its operands, each (B, F)."""
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
-        sums = Gradients()
+    def forward(ctx: Any, term: CrossTerm, step: int, *operands: Tensor) -> Tensor:
+        ctx.term, ctx.step = term, step
+        return torch.cat([term.cells(rows) for rows in row_blocks(len(operands[0]), step)])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        gradients = Gradients()
         for rows in row_blocks(len(grad), ctx.step):
-            ctx.cross.pull(rows, grad[rows].contiguous(), sums)
+            ctx.term.backward(rows, grad[rows].contiguous(), gradients)
         # A tensor that is two operands gets its whole sum once.
-        return None, None, *(sums.take(operand) for operand in ctx.cross.operands)
+        return None, None, *(gradients.pop(operand) for operand in ctx.term.operands)
 
 
-def all_cells(cross: CrossTerm, step: int = 64) -> Tensor:
-    """Values (B, B) of a cross, differentiable."""
-    return _AllCells.apply(cross, step, *cross.operands)
+def all_cells(term: CrossTerm, step: int = 64) -> Tensor:
+    """Returns the values (B, B) of a cross term, differentiable, computed `step` rows at a time."""
+    return _AllCells.apply(term, step, *term.operands)

@@ -1,4 +1,7 @@
-"""Checks of what a loss is called with, and the one place where they become a tensor."""
+"""Checks the views that a loss is called with, and stacks them into one tensor.
+
+Shapes: n views, B rows, F features.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ Views = Sequence[Tensor] | Tensor
 
 
 def check_views(views: Views, reads: int | None) -> Views:
-    """n tensors (B, F), or one (n, B, F): the first `reads` of them, all where that is None, as they came.
+    """Returns the first `reads` views, or all where `reads` is None: a list of (B, F), or one tensor (n, B, F) where
+    one was given.
 
     Raises TypeError for a dtype that is not floating, ValueError for fewer than two views, views of different shapes,
     shapes other than (B, F), an empty batch, or no features.
@@ -32,5 +36,5 @@ def check_views(views: Views, reads: int | None) -> Views:
 
 
 def stacked(views: Views) -> Tensor:
-    """The same as one (n, B, F)."""
-    return views if isinstance(views, Tensor) else torch.stack(views)
+    """Returns the views as one tensor (n, B, F)."""
+    return views if isinstance(views, Tensor) else torch.stack(list(views))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from model.losses.compiled import native
-from model.losses.evaluation.view_pass import LineEvaluator
+from model.losses.evaluation.backend import BACKENDS
+from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.scratch import Scratch
 from model.losses.formulas.elementwise import FeatureScore
 from model.losses.formulas.own import DenseFunction, DenseOnlyScore
 from model.losses.objective.loss import ContrastiveLoss, DenseLoss, MatrixLoss, SigmoidLoss, TupleLoss
@@ -34,6 +36,7 @@ def make_loss(
     axes: str = "all",
     reduction: str = "mean",
     evaluation: str = "auto",
+    backend: str = "auto",
     memory_mib: int = 200,
     views: int | None = None,
     batch_size: int | None = None,
@@ -53,22 +56,22 @@ def make_loss(
     known = "einsum" if callable(name) else name  # a function takes the options that a score of tuples takes
     check_options(
         known, views=views, batch_size=batch_size, normalize=normalize, eps=eps, memory_mib=memory_mib,
-        targets=targets, mask=mask, axes=axes, reduction=reduction, evaluation=evaluation,
+        targets=targets, mask=mask, axes=axes, reduction=reduction, evaluation=evaluation, backend=backend,
     )  # fmt: skip
     entry = Entry(lambda eps: DenseOnlyScore(name)) if callable(name) else ENTRIES[name]
     score, name = entry.make(eps), getattr(name, "__name__", name)
-    lines = LineEvaluator(score, normalize, eps, memory_mib << 20)
-    notices = notices_of(name, entry.reads, views, mask, isinstance(score, FeatureScore))
+    evaluator = LineEvaluator(score, normalize, eps, Scratch(memory_mib << 20), BACKENDS[backend])
+    notices = notices_of(name, entry.reads, views, mask, isinstance(score, FeatureScore) and backend == "auto")
     shared = {"mean": reduction == "mean", "reads": entry.reads, "name": name, "notices": notices}
     if entry.loss is not None:
-        return entry.loss(lines, seed, shared)
+        return entry.loss(evaluator, seed, shared)
     if not isinstance(score, TupleScore):
-        return MatrixLoss(lines, **shared)
+        return MatrixLoss(evaluator, **shared)
     shared |= {"axes": AXES[axes], "mask": MASKS[mask](views, batch_size)}
     if evaluation != "dense" and not needs_dense(targets, mask):
-        return TupleLoss(lines, **shared)
+        return TupleLoss(evaluator, **shared)
     dense = SigmoidLoss if mask == "sigmoid" else DenseLoss
-    return dense(lines, **shared, targets=SoftTargets(seed, batch_size) if targets == "soft" else DiagonalTargets())
+    return dense(evaluator, **shared, targets=SoftTargets(seed, batch_size) if targets == "soft" else DiagonalTargets())
 
 
 def notices_of(name: str, reads: int | None, views: int | None, mask: str, elementwise: bool) -> tuple[str, ...]:
@@ -81,8 +84,5 @@ def notices_of(name: str, reads: int | None, views: int | None, mask: str, eleme
     if mask == "sigmoid":
         notices.append("loss.mask=sigmoid scales its logits to [-1, 1]: logit_scale cancels and is not trained")
     if elementwise and native.compiler() is None:
-        notices.append(
-            f"no C++ compiler found (CXX, c++, g++, clang++): on a CPU loss={name} runs in eager tiles, several "
-            f"times slower"
-        )
+        notices.append(f"{native.NO_COMPILER}: on a CPU loss={name} runs in eager tiles, several times slower")
     return tuple(notices)

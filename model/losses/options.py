@@ -37,6 +37,7 @@ CHOICES = {
     "reduction": ("mean", "sum"),
     "evaluation": ("auto", "lines", "dense"),
     "scale_init": ("original", "auto"),
+    "backend": ("auto", "eager", "compiled"),
 }
 # Above this many views two classes of a mask can have the same value.
 MASKED_VIEWS = 12
@@ -71,6 +72,7 @@ def check_options(
         "reduction": "mean",
         "evaluation": "auto",
         "scale_init": "original",
+        "backend": "auto",
     } | choices
     for key, value in chosen.items():
         one_of(f"loss.{key}", value, CHOICES[key])

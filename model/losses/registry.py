@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from model.losses.evaluation.view_pass import LineEvaluator
+from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.formulas import elementwise, gram, gram_pairs, matrices, product
 from model.losses.formulas.elementwise import FeatureScore
 from model.losses.formulas.feature_sums import (
@@ -33,7 +33,7 @@ class Entry:
 
     make: Callable[[float], Score]  # eps -> score
     reads: int | None = None  # leading views that it reads; None: all
-    # (lines, seed, keywords of ContrastiveLoss) -> the loss, where it is more than a score.
+    # (evaluator, seed, keywords of ContrastiveLoss) -> the loss, where it is more than a score.
     loss: Callable[[LineEvaluator, int, dict], ContrastiveLoss] | None = None
 
 
@@ -67,9 +67,9 @@ ENTRIES: dict[str, Entry] = {
     "gram": Entry(lambda eps: VolumeScore()),
     "pairwise_clip": Entry(lambda eps: matrices.DistinctPairs()),
     "siglip": Entry(
-        lambda eps: matrices.Stock(), reads=2, loss=lambda lines, seed, shared: SiglipLoss(lines, **shared)
+        lambda eps: matrices.Stock(), reads=2, loss=lambda evaluator, seed, shared: SiglipLoss(evaluator, **shared)
     ),
     "symile": Entry(
-        lambda eps: RandomTupleScore(), loss=lambda lines, seed, shared: SymileLoss(lines, seed=seed, **shared)
+        lambda eps: RandomTupleScore(), loss=lambda evaluator, seed, shared: SymileLoss(evaluator, seed=seed, **shared)
     ),
 }

@@ -1,19 +1,22 @@
 """What a loss is made of: a score, which can be evaluated on matched rows, along lines, and over all tuples.
 
-Shapes: n views, B rows, F features, D directions (one per view for the scores of all views), T rows of a tile.
-A line score is [d, i, c]: row i against candidate c; the matching candidate is c = i.
+Along a line of direction d, row i of the anchor side meets every candidate c; the matching candidate is c = i.
+
+Shapes: n views, B rows, b rows of a block, F features, D directions (one per view for the scores of all views), T rows
+of a tile, r statistics of a row, q statistics of a candidate. A line score is [d, i, c].
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm
+from model.losses.cross_terms import CrossTerm, Product
 from model.losses.numerics import Value
 
 
@@ -21,58 +24,78 @@ class RowStats(NamedTuple):
     """Row-wise statistics of a block of b samples, float64."""
 
     matched: Tensor  # (D, b) score of each sample's own tuple
-    rows: Tensor  # (D, r, b) statistics that belong to row i of a line
-    cols: Tensor  # (D, q, b) statistics that belong to candidate c of a line
+    row: Tensor  # (D, r, b) statistics of a sample that stands in row i
+    col: Tensor  # (D, q, b) statistics of a sample that is candidate c
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the evaluation should know about a score to be accurate and fast."""
+
+    float64_rows: int = 128
+    """Batches of at most this many rows compute their cross terms in float64: it costs little there and loses no
+    digit."""
+    row_copies: int = 16
+    """Peak number of float64 copies of the views that the backward of `prepare` holds; it determines the blocks."""
+    shares_operands: bool = True
+    """True if all directions are computed from common intermediate tensors, so that one backward serves them all;
+    False if the gradients of one direction should be propagated to the views before the next direction starts."""
+    pairs_both_ways: bool = False
+    """True if direction d holds the products of every other view with view d, so that each product of two views
+    appears twice, once transposed."""
 
 
 class Score(ABC):
     """A score in its evaluations. All methods are differentiable functions of their arguments and keep no state."""
 
-    # Crosses of batches up to this size are float64: they cost little there, and no digit is lost.
-    float64_rows = 128
-    # Whether the cross_terms are the products of every view with every other, one direction a view.
-    pairs_both_ways = False
-    # Copies of the views, in float64, that the way back through `prepare` holds at the most.
-    row_copies = 16
-    # Whether the operands of all directions are made from common parts, and go back through them together.
-    shares_operands = True
+    traits = Traits()
 
     def directions(self, n: int) -> int:
-        """How many directions n views are contrasted in."""
+        """Returns D, the number of directions in which n views are contrasted."""
         return n
 
-    def row_sums(self, views: Sequence[Value]) -> list[Value] | None:
-        """n values of one feature -> the functions of them whose sums over features are all that the statistics need.
+    @abstractmethod
+    def prepare(self, views: Tensor) -> RowStats:
+        """Returns the row-wise statistics of (n, b, F) float64."""
 
-        None where the statistics need more than that, or `cross_terms` are other than products; then `prepare` stands
-        alone.
+    @abstractmethod
+    def cross_terms(self, views: Sequence[Tensor]) -> Iterator[Sequence[CrossTerm]]:
+        """Yields, for each direction of n views (B, F), the cross terms that its line scores are functions of."""
+
+    @abstractmethod
+    def line(
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
+        """Returns the line scores (T, B) of n views of F features.
+
+        cells: the values of the direction's cross terms, each (T, B); row: r statistics (T, 1) and col: q statistics
+        (1, B), as `RowStats` has them. Called with tensors, or with symbols, of which it makes the formula that is
+        compiled.
         """
-        return None
 
+
+class RowSumScore(Score):
+    """A score whose cross terms are products, and whose row-wise statistics are functions of sums over features.
+
+    Both can be called with symbols, so that normalisation, sums and operands are compiled into one pass over the
+    views.
+    """
+
+    @abstractmethod
+    def row_sums(self, views: Sequence[Value]) -> list[Value]:
+        """Returns the s functions of one feature of n views whose sums over features the statistics need."""
+
+    @abstractmethod
     def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
-        """(s, b) float64, `row_sums` summed over features -> row-wise statistics."""
-        raise TypeError(
-            f"{type(self).__name__} has row_sums and no from_sums; a score needs both, or a prepare of its own"
-        )
+        """Returns the row-wise statistics of `row_sums` summed over features, (s, b) float64."""
 
     def prepare(self, views: Tensor) -> RowStats:
-        """(n, b, F) float64 -> row-wise statistics."""
         sums = torch.stack([value.sum(-1) for value in self.row_sums(views.unbind())])
         return self.from_sums(sums, len(views), views.shape[-1])
 
     @abstractmethod
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[CrossTerm]]:
-        """n tensors (B, F) -> for each direction, the sums over features that its cells need.
-
-        The gradients of a direction's operands are carried on to `views` before the next direction's are made, unless
-        `shares_operands` says that they are made from common parts.
-        """
-
-    @abstractmethod
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
-        """The values of `cross_terms`, each (T, B); rows (r, T, 1); cols (q, 1, B) -> scores (T, B) of n views of F
-        features.
-        """
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
+        """Yields, for each direction of n views, the products that its line scores are functions of."""
 
 
 class TupleScore(Score):
@@ -80,16 +103,16 @@ class TupleScore(Score):
 
     @abstractmethod
     def dense(self, views: Sequence[Tensor]) -> Tensor:
-        """n tensors (B_k, F) -> scores of all tuples, (B_1, …, B_n)."""
+        """Returns the scores of all tuples, (B_1, …, B_n), of n tensors (B_k, F)."""
 
     def dense_width(self, n: int, features: int) -> int:
-        """Numbers that `dense` holds at once for each of its cells, roughly."""
+        """Returns roughly how many numbers `dense` holds at once for each of its cells."""
         return 8
 
 
 def on_axes(x: Tensor, axes: Sequence[int], n: int) -> Tensor:
-    """`x`, whose dimensions belong to the ascending `axes`, with n dimensions, so that it broadcasts over the
-    others.
+    """Returns `x`, whose dimensions belong to the ascending `axes`, as a tensor of n dimensions that broadcasts over
+    the other axes.
     """
     shape = [1] * n
     for size, axis in zip(x.shape, axes, strict=True):
@@ -97,6 +120,6 @@ def on_axes(x: Tensor, axes: Sequence[int], n: int) -> Tensor:
     return x.reshape(shape)
 
 
-def others(entries: Sequence[Tensor], a: int) -> list[Tensor]:
-    """All entries but that of view `a`."""
+def others(entries: Sequence[Value], a: int) -> list[Value]:
+    """Returns all entries but that of view `a`."""
     return [entry for k, entry in enumerate(entries) if k != a]

@@ -1,7 +1,7 @@
-"""Formulas as symbols: a formula that is called with symbols instead of tensors yields C++ for its value and its
-derivatives.
+"""Symbols, with which a formula can be called instead of tensors, so that its C++ can be generated.
 
-So a formula stands once, in Python, and still runs in one pass over a tile where a C++ compiler is present.
+A formula stands once, in Python. Called with tensors it computes; called with symbols it returns an expression, from
+which `compiled.program` writes C++ for the value and the derivatives.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ Number = int | float
 
 @dataclass(frozen=True, eq=False)
 class Symbol:
-    """A value in a formula: an input, a constant, or an operation on other symbols."""
+    """A value in a formula: an input, a constant, or an operation on other symbols.
+
+    `data`: the name of an input, the number of a constant, or the numbers of an operation (exponent, factor, bounds).
+    """
 
     operation: str
     arguments: tuple[Symbol, ...] = ()
-    data: tuple[object, ...] = ()
+    data: tuple[str | Number, ...] = ()
 
     def __add__(self, other: Symbol | Number) -> Symbol:
-        return Symbol("add", (self, lift(other)))
+        return Symbol("add", (self, constant(other)))
 
     def __mul__(self, other: Symbol | Number) -> Symbol:
         if not isinstance(other, Symbol):
@@ -28,43 +31,43 @@ class Symbol:
         return self**2 if other is self else Symbol("mul", (self, other))
 
     def __sub__(self, other: Symbol | Number) -> Symbol:
-        return Symbol("sub", (self, lift(other)))
+        return Symbol("sub", (self, constant(other)))
 
     def __rsub__(self, other: Number) -> Symbol:
-        return lift(other) - self
+        return constant(other) - self
 
     def __truediv__(self, other: Symbol | Number) -> Symbol:
-        return Symbol("div", (self, lift(other))) if isinstance(other, Symbol) else self * (1 / other)
+        return Symbol("div", (self, other)) if isinstance(other, Symbol) else self * (1 / other)
 
     def __pow__(self, exponent: int) -> Symbol:
-        """For a positive exponent."""
+        """Returns the power for an exponent of 1 or more."""
         return Symbol("raise", (self,), (exponent,)) if exponent > 1 else self
 
     __radd__ = __add__
     __rmul__ = __mul__
 
     def clamp(self, low: Number, high: Number = float("inf")) -> Symbol:
-        """As torch.clamp, with derivative 1 on the bounds."""
+        """Returns what torch.clamp does, with derivative 1 on the bounds."""
         return Symbol("clamp", (self,), (low, high))
 
     def abs(self) -> Symbol:
-        """As torch.abs, with derivative 0 at 0."""
+        """Returns what torch.abs does, with derivative 0 at 0."""
         return Symbol("abs", (self,))
 
     def safe_sqrt(self) -> Symbol:
-        """As numerics.safe_sqrt."""
+        """Returns what numerics.safe_sqrt does."""
         return Symbol("sqrt", (self,))
 
     def safe_power(self, exponent: float) -> Symbol:
-        """As numerics.safe_power."""
+        """Returns what numerics.safe_power does."""
         return Symbol("power", (self,), (exponent,))
 
 
-def lift(value: Symbol | Number) -> Symbol:
-    """A number as a constant."""
+def constant(value: Symbol | Number) -> Symbol:
+    """Returns a number as a symbol, and a symbol as it is."""
     return value if isinstance(value, Symbol) else Symbol("constant", (), (float(value),))
 
 
-def named(name: str) -> Symbol:
-    """An input, written as `name` in C++."""
+def input_symbol(name: str) -> Symbol:
+    """Returns an input, which the C++ calls `name`."""
     return Symbol("input", (), (name,))

@@ -1,1 +1,1 @@
-"""What a run writes: metrics.csv, health.jsonl, summary.json, repairs.txt, and the rules for writing files."""
+"""Writes and reads the files of a run: metrics.csv, health.jsonl, summary.json and repairs.txt."""

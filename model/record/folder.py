@@ -1,4 +1,6 @@
-"""A run's folder is written once, or continued: never overwritten, and by one run at a time."""
+"""Protects a run's folder: one run writes to it at a time, and a run that has a checkpoint is continued, never
+overwritten.
+"""
 
 from __future__ import annotations
 
@@ -15,62 +17,68 @@ from model.record.summary import ENDED, SUMMARY, read_summary
 
 METRICS = "metrics.csv"
 CONFIG_NAME = "train"
-"""Of the file in conf/ that a run is composed from, unless `--config-name` names another."""
+"""The name of the file in conf/ from which a run is composed, unless `--config-name` names another."""
 LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
-# Each of these a run can go on from.
+# The checkpoints from which a run can continue. best.ckpt is not one of them: it is written during a validation.
 RESUMABLE = ("last.ckpt", "previous.ckpt")
-# What a run that was cut before its first checkpoint has left; best.ckpt alone is no checkpoint to go on from, as it
-# lies within a validation.
 BEST_FILE = f"{CHECKPOINTS}/best.ckpt"
-LEFT = (METRICS, "health.jsonl", SUMMARY, "data.json", "tensorboard", "wandb", "tokenizer", BEST_FILE)
+# The files that a run can leave if it was interrupted before its first checkpoint.
+FILES_WITHOUT_CHECKPOINT = (
+    METRICS,
+    "health.jsonl",
+    SUMMARY,
+    "data.json",
+    "tensorboard",
+    "wandb",
+    "tokenizer",
+    BEST_FILE,
+)
 
 
 class UsedFolder(ConfigError):
-    """The folder holds other results, or is in use."""
+    """The folder holds other results, or another process uses it."""
 
 
 def refuse_used_folder(folder: Path) -> None:
-    """Raises UsedFolder when `folder` holds a run already; one that was cut before its first checkpoint holds
-    nothing.
-    """
+    """Raises UsedFolder if `folder` holds a run, unless that run was interrupted before its first checkpoint."""
     if not (folder / METRICS).exists():
         return
-    if can_go_on(folder):
+    if can_resume(folder):
         raise UsedFolder(
-            f"hydra.run.dir={folder} holds a run already; allowed: another folder, or ckpt_path=last beside it to go "
-            f"on with that run"
+            f"hydra.run.dir={folder} holds a run already; allowed: another folder, or ckpt_path=last to continue "
+            f"that run"
         )
-    own = any((folder / name).exists() for name in (LOCK, ".hydra"))
-    if not own or not cut_before_checkpoint(folder):
+    written_by_run = any((folder / name).exists() for name in (LOCK, ".hydra"))
+    if not written_by_run or not has_run_without_checkpoint(folder):
         raise UsedFolder(
-            f"hydra.run.dir={folder} holds a run already, which cannot go on; allowed: another folder, or that "
-            f"folder removed"
+            f"hydra.run.dir={folder} holds a run already, which cannot be continued; allowed: another folder, or "
+            f"remove that folder"
         )
 
 
-def can_go_on(folder: Path) -> bool:
-    """Whether there is a checkpoint that the folder's run can be continued from."""
+def can_resume(folder: Path) -> bool:
+    """Whether the run in `folder` has a checkpoint from which it can continue."""
     return any((folder / CHECKPOINTS / name).is_file() for name in RESUMABLE)
 
 
-def cut_before_checkpoint(folder: Path) -> bool:
-    """Whether `folder` holds what a run has left that was cut before its first checkpoint."""
+def has_run_without_checkpoint(folder: Path) -> bool:
+    """Whether `folder` holds the files of a run that was interrupted before its first checkpoint."""
     begun = (folder / METRICS).exists() or (folder / "tokenizer").is_dir() or "reason" in read_summary(folder)
-    kept = [path for path in (folder / CHECKPOINTS).glob("*.ckpt") if path != folder / BEST_FILE]
-    return begun and not kept and read_summary(folder).get("status") not in ENDED
+    checkpoints = [path for path in (folder / CHECKPOINTS).glob("*.ckpt") if path != folder / BEST_FILE]
+    return begun and not checkpoints and read_summary(folder).get("status") not in ENDED
 
 
-def clear_cut_run(folder: Path) -> None:
-    """Removes what a run has left that was cut before its first checkpoint."""
+def remove_run_without_checkpoint(folder: Path) -> None:
+    """Removes the files of a run that was interrupted before its first checkpoint."""
     if (folder / METRICS).exists() or read_summary(folder):
-        for path in (folder / name for name in LEFT):
+        for path in (folder / name for name in FILES_WITHOUT_CHECKPOINT):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def put_away_slurm_checkpoints(folder: Path) -> None:
-    """Moves what Lightning's handler for Slurm has written for older versions into checkpoints/: under Slurm, Lightning
-    evaluates such a file in place of the weights that it is given.
+def move_slurm_checkpoints(folder: Path) -> None:
+    """Moves the files that Lightning's Slurm handler wrote in older versions to checkpoints/. Under Slurm, Lightning
+    would evaluate such a file instead of the given weights.
     """
     for path in folder.glob("hpc_ckpt_*.ckpt"):
         (folder / CHECKPOINTS).mkdir(exist_ok=True)
@@ -79,30 +87,31 @@ def put_away_slurm_checkpoints(folder: Path) -> None:
 
 @contextlib.contextmanager
 def only_writer(folder: Path, *, waits: bool) -> Iterator[None]:
-    """Holds the folder for this run. A killed process leaves no lock; the further processes of a run take none.
+    """Locks the folder for this run. The system releases the lock of a killed process. Only the first process of a run
+    takes the lock.
 
-    While another run holds the folder: waits, or raises UsedFolder.
+    waits: whether to wait while another run holds the lock; otherwise raises UsedFolder.
     """
     if not first_process():
         yield
         return
     lock = folder / LOCK
-    made = not lock.exists()
+    is_new = not lock.exists()
     with open(lock, "w") as file:
         try:
-            # The lock of a process, which workers that it forks do not hold.
+            # lockf belongs to the process: workers that it forks do not hold the lock.
             fcntl.lockf(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except OSError as error:
             if error.errno in (errno.EACCES, errno.EAGAIN):
                 raise UsedFolder(
-                    f"hydra.run.dir={folder} is in use by another process; allowed: another folder, or to wait for "
-                    f"its end"
+                    f"hydra.run.dir={folder} is in use by another process; allowed: another folder, or wait until that "
+                    f"process ends"
                 ) from error
-            # A file system without locks.
+            # This file system has no locks.
         try:
             yield
         except ConfigError:
-            if made and not waits:  # nothing was begun
+            if is_new and not waits:  # the run did not start
                 lock.unlink(missing_ok=True)
             raise
         finally:

@@ -1,81 +1,85 @@
-"""summary.json: what became of a run, for people and for the comparison of a sweep."""
+"""Reads and writes summary.json: the result of a run, for people and for the comparison of a sweep."""
 
 from __future__ import annotations
 
 import json
 import math
 import platform
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from model.record.disk import writing
 from model.record.files import write_whole
 
 SUMMARY = "summary.json"
 EVALUATION = "evaluation.json"
-# Exists from the summary of a run to the end of its analysis and report, which a run that is cut there makes when it
-# goes on.
+# This file exists while a run that has written its summary makes its analysis and report. A run that was interrupted
+# there makes them when it continues.
 UNFINISHED = ".unfinished"
-# The status of a run that came to its end; others are `failed` and `interrupted`.
+# The status of a run that ended normally. The others are `failed` and `interrupted`.
 ENDED = ("complete", "stopped")
 # The default of `objective`.
 OBJECTIVE = "val/recall@1"
-# What the two kinds of recall mean, for readers of tables.
+# Definitions of the two kinds of recall, for readers of tables.
 RECALL_MEANING = (
-    "recall@k: image and caption 1 find each other among the first k by cosine, the mean of both directions."
+    "recall@k: the share of images whose caption 1 is among the k most similar captions by cosine, "
+    "averaged with the reverse direction."
 )
 JOINT_MEANING = (
-    "joint_recall@k: the image is among the first k that the sample's other views find by the trained score."
+    "joint_recall@k: the share of samples whose image is among the k images "
+    "with the highest training score for the sample's other views."
 )
 PACKAGES = ("nway-clip", "torch", "pytorch-lightning", "hydra-core", "transformers")
 
 
 @dataclass
 class Summary:
-    """One finished run."""
+    """The result of a finished run."""
 
     folder: Path
     status: str
-    """`complete`, or `stopped` (by a limit of time or by early stopping)."""
+    """`complete`, or `stopped` (by `trainer.max_time` or by early stopping)."""
     metrics: dict[str, float]
-    """The last validation's figures and those of the splits of `evaluate`."""
+    """The figures of the last validation and of the splits of `evaluate`."""
     config_hash: str
     steps: dict[str, int]
-    """Optimizer steps `attempted`, `applied`, `skipped` (by the monitor or the gradient scaler) and `clipped` (as far
-    as the monitor clips).
+    """Optimizer steps `attempted`, `applied`, `skipped` (by the monitor or the gradient scaler) and `clipped` (by the
+    monitor).
     """
     seconds: float
-    """Wall-clock time of training in this process, in seconds; a continued run counts from its continuation."""
+    """Wall-clock time of training in this process, in seconds; without the time before the run was continued."""
     step_seconds: float | None
     """Median wall-clock time of an optimizer step, in seconds."""
     peak_memory_mib: float
-    """Largest resident size of the process (or allocation of the GPU) during this run, in MiB."""
+    """Peak resident memory of the process (on a GPU: peak allocated memory) during this run, in MiB."""
     objective_name: str = OBJECTIVE
     """The figure that sweeps maximise."""
     notes: dict[str, object] = field(default_factory=dict)
-    """What else the run has to say: number of parameters, number of views, samples of each split, the ceiling of
-    recall.
+    """Further entries of the file, such as the names of the views, the number of parameters, the samples of each split
+    and the ceiling of recall.
     """
 
     @property
     def objective(self) -> float:
-        """What a sweeper maximises, NaN where there was no validation."""
+        """The value that a sweeper maximises; NaN if there was no validation."""
         return self.metrics.get(self.objective_name, math.nan)
 
     def write(self, name: str) -> None:
-        """Writes `name` (summary.json, or evaluation.json where nothing was trained) into the run's folder."""
+        """Writes the file `name` (summary.json, or evaluation.json if nothing was trained) to the run's folder."""
         body = {key: value for key, value in vars(self).items() if key not in ("folder", "notes", "objective_name")}
         write_summary(self.folder / name, {**body, **self.notes, "versions": versions()})
 
 
 def record_failure(folder: Path, reason: str, name: str = SUMMARY, status: str = "failed") -> None:
-    """Writes the summary of a run (with EVALUATION: of an evaluation) that failed or, by `status`, was interrupted;
-    `reason` in words.
+    """Writes the summary of a run (with `name=EVALUATION`: of an evaluation) that failed or was interrupted.
 
-    The summary of a run that has ended is kept: an interrupted report, or a failed attempt to continue the run, does
-    not change its figures. Where it cannot be written, as the disk may be why the run failed, there is none.
+    The summary of a run that has ended is not replaced: an interrupted report, or a failed attempt to continue the run,
+    does not change its figures. An error of the file system is ignored, because a full disk may be why the run failed.
+    reason: a sentence. status: `failed` or `interrupted`.
     """
     if read_summary(folder, name).get("status") in ENDED:
         return
@@ -84,28 +88,31 @@ def record_failure(folder: Path, reason: str, name: str = SUMMARY, status: str =
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the run in `folder` has ended with all that it makes: figures, analysis and report."""
+    """Whether the run in `folder` has ended and has written its figures, its analysis and its report."""
     return read_summary(folder).get("status") in ENDED and not (folder / UNFINISHED).exists()
 
 
-def read_summary(folder: Path, name: str = SUMMARY) -> dict:
-    """What the run in `folder` has recorded; nothing where there is no whole file, or where it holds something else."""
+def read_summary(folder: Path, name: str = SUMMARY) -> dict[str, Any]:
+    """Returns the summary of the run in `folder`; empty if there is no file, or if the file is not a summary."""
     try:
-        found = json.loads((folder / name).read_text(encoding="utf-8"))
+        body = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) and isinstance(found.get("metrics", {}), dict) else {}
+    return body if isinstance(body, dict) and isinstance(body.get("metrics", {}), dict) else {}
 
 
-def write_summary(path: Path, body: dict) -> None:
-    """Strict JSON: numbers that are not finite become null."""
+def write_summary(path: Path, body: Mapping[str, Any]) -> None:
+    """Writes strict JSON, which any program can read. JSON has no NaN and no infinity: such numbers become null, which
+    means that there is no figure. (health.jsonl keeps them apart, as the words nan, inf and -inf, because its pictures
+    mark them.)
+    """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(finite(body), indent=2, allow_nan=False) + "\n")
 
 
 def finite(value: object) -> object:
-    """`value` with every float that is not finite replaced by None, in nested dictionaries and lists too."""
+    """Returns `value` with None for each float that is not finite, in nested dictionaries and lists too."""
     if isinstance(value, dict):
         return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -114,11 +121,11 @@ def finite(value: object) -> object:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide a run's numbers."""
-    found = {"python": platform.python_version()}
+    """Returns the versions of Python and of the packages that determine a run's numbers."""
+    numbers = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            numbers[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            numbers[package] = "not installed"
+    return numbers

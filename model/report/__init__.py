@@ -1,1 +1,3 @@
-"""What a run leaves behind: its metrics file, its summary, its pictures. Reports read files, never live objects."""
+"""Reports of runs and comparisons of sweeps. They read files only, never live objects, so that they can be made
+again.
+"""

@@ -1,5 +1,5 @@
-"""``python -m model.report <folder>`` makes the report of a run's folder, or the comparison of a sweep's, again from
-its files.
+"""``python -m model.report <folder>`` writes the report of a run, or the comparison of a sweep, again from its
+files.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ USAGE = "usage: python -m model.report <folder of a run or of a sweep>"
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the files that were written. Exit codes: 0 done, 1 they cannot be written, 2 the folder is neither a run's
-    nor a sweep's.
+    """Writes the report and prints the paths of its files. Exit codes: 0 success, 1 a file cannot be written, 2 the
+    folder is neither a run's nor a sweep's.
     """
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print(USAGE, file=sys.stderr)
         return 0 if {"-h", "--help"} & set(arguments) else 2
     try:
-        written = make(Path(arguments[0]))
+        files = write_for(Path(arguments[0]))
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
@@ -32,12 +32,14 @@ def main(arguments: list[str]) -> int:
             raise
         print(failure, file=sys.stderr)
         return 1
-    print(*written, sep="\n")
+    print(*files, sep="\n")
     return 0
 
 
-def make(folder: Path) -> list[Path]:
-    """The files that were written. Raises ConfigError where the folder is neither a run's nor a sweep's."""
+def write_for(folder: Path) -> list[Path]:
+    """Writes the report of a run, or the comparison of a sweep; returns the paths of the files. Raises ConfigError if
+    the folder is neither a run's nor a sweep's.
+    """
     if is_run(folder):
         from model.report.page import write_report
 
@@ -49,8 +51,8 @@ def make(folder: Path) -> list[Path]:
     except ConfigError as error:
         marks = ", ".join(MARKS)
         raise ConfigError(
-            f"{folder} is neither a run's folder nor a sweep's; allowed: one that holds {marks}, or a sweep's jobs "
-            f"that do"
+            f"{folder} is neither a run's folder nor a sweep's; allowed: a folder that holds one of {marks}, "
+            f"or a folder of such folders"
         ) from error
 
 

@@ -1,6 +1,4 @@
-"""What a choice of conf/ comes to where nothing else is said: `loss=stock` -> its keys with their defaults, from the
-YAML files alone.
-"""
+"""Reads the defaults of a choice of conf/, such as `loss=stock`, from the YAML files alone."""
 
 from __future__ import annotations
 
@@ -14,15 +12,15 @@ from model.config.compose import CONF
 
 @cache
 def choice_defaults(group: str, choice: str) -> dict[str, Any] | None:
-    """Key -> default, references as they are written; None where conf/ has no such choice, as of an own one on Hydra's
-    search path.
+    """Returns key -> default; references to other keys are not resolved. None if conf/ has no such choice: a user can
+    add choices with `hydra.searchpath`.
     """
     path = CONF / group / f"{choice}.yaml"
     if not path.is_file():
         return None
     own = yaml.safe_load(path.read_text(encoding="utf-8"))
-    found: dict[str, Any] = {}
-    for part in own.pop("defaults", ["_self_"]):
-        # A typed `_schema` lies in no file and sets nothing.
-        found |= own if part == "_self_" else choice_defaults(group, part) or {}
-    return found
+    defaults: dict[str, Any] = {}
+    for base in own.pop("defaults", ["_self_"]):
+        # `_schema` names a dataclass, not a file, and sets no value.
+        defaults |= own if base == "_self_" else choice_defaults(group, base) or {}
+    return defaults

@@ -1,6 +1,4 @@
-"""Command lines to paste: of one run, of a whole sweep. Hydra keeps what was typed; here it becomes a line for the
-shell again.
-"""
+"""Builds the command line of a run or a sweep from the overrides that Hydra stores, quoted for the shell."""
 
 from __future__ import annotations
 
@@ -13,21 +11,23 @@ from model.report.run_files import Run, read_config_options, read_overrides
 
 COMMAND = ("python", "train.py")
 SWEEP_FILE = "multirun.yaml"
-# Of what Hydra itself was told, one run needs the folders of own configuration files; launcher, sweeper and the sweep's
-# folder are no part of it.
+# The override of Hydra that a single run needs: it names folders of further configuration files. Launcher, sweeper and
+# the sweep's folder concern the sweep only.
 SEARCH_PATH = "hydra.searchpath"
-# These name a checkpoint in the run's own folder, so that a command with one of them needs that folder too.
+# These overrides name a checkpoint in the run's own folder, so a command with one of them needs the folder too.
 OWN_CHECKPOINTS = ("ckpt_path=last", "ckpt_path=best")
 RUN_FOLDER = "hydra.run.dir"
 SWEEP_FOLDER = "hydra.sweep.dir"
-# Said by `-m` and by the folder that the comparison stands in.
-SAID_OTHERWISE = ("hydra.mode", SWEEP_FOLDER)
-# What Hydra reads in a value without quotes.
+# Overrides that the command of a sweep does not repeat: `-m` and the present folder replace them.
+REPLACED_OVERRIDES = ("hydra.mode", SWEEP_FOLDER)
+# A value that Hydra reads without quotes.
 PLAIN = re.compile(r"[\w./:+-]+", flags=re.ASCII)
 
 
 def run_command(run: Run) -> str:
-    """The line that makes the run, alone where it was a sweep's job; empty where its configuration was not kept."""
+    """Returns the command of the run; for a job of a sweep, the command that runs this job alone. Empty if the
+    configuration is missing.
+    """
     if not (run.overrides or run.config):
         return ""
     needed = (
@@ -44,13 +44,11 @@ def run_command(run: Run) -> str:
 
 
 def sweep_command(folder: Path) -> str:
-    """The line that makes, or goes on with, the sweep in `folder`: the last that was typed. Empty where it was not
-    kept.
-    """
+    """Returns the last command of the sweep in `folder`, which also continues the sweep; empty if it is not known."""
     task, hydra = (read_overrides(folder / SWEEP_FILE, part) for part in ("task", "hydra"))
     if not (task or hydra):
         return ""
-    own = [argument for argument in hydra if key_of(argument) not in SAID_OTHERWISE]
+    own = [argument for argument in hydra if key_of(argument) not in REPLACED_OVERRIDES]
     return shlex.join(
         [
             *COMMAND,
@@ -64,18 +62,18 @@ def sweep_command(folder: Path) -> str:
 
 
 def key_of(argument: str) -> str:
-    """What an override sets."""
+    """Returns the key of an override."""
     return argument.lstrip("+~").partition("=")[0]
 
 
 def from_here(folder: Path) -> str:
-    """The folder as one types it here: relative where it lies below the working directory."""
-    whole, here = folder.resolve(), Path.cwd().resolve()
-    return os.path.relpath(whole, here) if whole.is_relative_to(here) else str(whole)
+    """Returns the folder as a user types it: relative to the working directory if it is inside it."""
+    absolute, here = folder.resolve(), Path.cwd().resolve()
+    return os.path.relpath(absolute, here) if absolute.is_relative_to(here) else str(absolute)
 
 
 def as_value(text: str) -> str:
-    """A text as the value of an override: in quotes where Hydra could take signs in it for its own."""
+    """Returns a text as the value of an override, with quotes if it has characters that are special for Hydra."""
     if PLAIN.fullmatch(text):
         return text
     escaped = text.replace('"', '\\"')

@@ -1,4 +1,4 @@
-"""The report of a run that has just ended."""
+"""Writes the report of a run that has just ended, without turning a failure of the report into a failure of the run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from model.record.disk import write_failure
 
 
 def draw_report(folder: Path) -> list[Path]:
-    """Writes report/ and returns its pictures. What goes wrong is a warning, as the run itself went well, or has its
-    own reason not to; but an error of the file system is raised.
+    """Writes report/ and returns the paths of its pictures. An error becomes a warning, because the run has already
+    ended; an error of the file system is raised.
     """
     try:
-        # Here, as matplotlib takes a while to load and is not needed before.
+        # Imported here: loading matplotlib takes time, and nothing needs it before.
         from model.report.page import write_report
 
         return [path for path in write_report(folder) if path.suffix == ".png"]

@@ -1,4 +1,6 @@
-"""report/index.html: one file that shows what a run was and what it reached, made from the run's files alone."""
+"""Writes report/index.html, a page that shows the settings and the results of a run. It is made from the run's files
+alone.
+"""
 
 from __future__ import annotations
 
@@ -16,117 +18,118 @@ from omegaconf import OmegaConf
 
 from model.data.text import beginning
 from model.record.files import write_whole
-from model.report import page_parts as parts
+from model.report import page_header
 from model.report.commands import run_command
 from model.report.health_plots import health_pictures
 from model.report.page_sections import SECTIONS, Section
+from model.report.page_tables import examples_note
 from model.report.plots import HEIGHT, WIDTH, legend, missing_glyphs_ignored, training_pictures
 from model.report.plots_features import feature_pictures
 from model.report.plots_retrieval import retrieval_pictures
 from model.report.run_files import Run, read_run
 
 FOLDER, PAGE = "report", "index.html"
-# Dots an inch: about two of a screen's for one of the page's; of wide pictures fewer.
+# Dots per inch: about two pixels of the picture for one pixel of the page. Wide pictures have fewer.
 RESOLUTION, WIDE_RESOLUTION = 150, 120
-# Pictures wider than this, in inches, are drawn as narrow as the others; where they are also higher than this they keep
-# their size, folded away.
+# In inches. Pictures that are wider are drawn as narrow as the others; if they are also higher, they keep their size
+# and are folded.
 WIDE, HIGH = 6.0, 6.0
-# The most characters of a caption that the page shows.
+# The largest number of characters of a caption on the page.
 LONGEST = 500
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A picture, and its PNG file."""
+class Picture:
+    """A figure and the bytes of its PNG file."""
 
     figure: Figure
     image: bytes
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A picture on the page."""
+class PagePicture:
+    """What the template needs to show a picture."""
 
     source: str
-    """A data URI."""
+    """The PNG file as a data URI."""
     title: str
     alt: str
     width: int
     height: int
+    """Width and height in pixels of the page. They reserve the space while the picture loads."""
     folded: bool
 
 
 def write_report(folder: Path) -> list[Path]:
-    """Writes report/index.html and its pictures as PNG into the run's folder; returns the files. Raises ConfigError
-    where it is no run's.
+    """Writes report/index.html and its pictures as PNG files to the run's folder; returns their paths. Raises
+    ConfigError if the folder is not a run's.
     """
     run = read_run(folder)
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
-    drawn, failures = draw(run)
-    for name, one in drawn.items():
-        write_whole(target / f"{name}.png", one.image)
-    write_whole(target / PAGE, render(run, drawn, failures))
-    return [target / PAGE, *(target / f"{name}.png" for name in drawn)]
+    pictures, failures = draw(run)
+    for name, picture in pictures.items():
+        write_whole(target / f"{name}.png", picture.image)
+    write_whole(target / PAGE, render(run, pictures, failures))
+    return [target / PAGE, *(target / f"{name}.png" for name in pictures)]
 
 
-def draw(run: Run) -> tuple[dict[str, Drawn], list[str]]:
-    """File name without ending -> picture, for everything that the run can show; and a sentence for each picture that
-    could not be drawn.
+def draw(run: Run) -> tuple[dict[str, Picture], list[str]]:
+    """Draws all pictures for which the run has data. Returns file name without ending -> picture, and a sentence for
+    each picture that could not be drawn.
     """
-    pictures = {
+    drawings = {
         **training_pictures(run),
         **retrieval_pictures(run),
         **feature_pictures(run),
         **health_pictures(run.folder),
     }
-    drawn, failures = {}, []
-    for name, picture in pictures.items():
+    pictures, failures = {}, []
+    for name, drawing in drawings.items():
         try:
-            figure = picture()
+            figure = drawing()
             if figure is not None:
-                drawn[name] = Drawn(fitted(figure), as_png(figure))
+                narrow_if_wide(figure)
+                pictures[name] = Picture(figure, as_png(figure))
         except Exception as error:
             failures.append(f"The picture {name} could not be drawn: {type(error).__name__}: {error}")
             warnings.warn(f"{run.folder}: {failures[-1]}", RuntimeWarning, stacklevel=2)
-    return drawn, failures
+    return pictures, failures
 
 
-def fitted(figure: Figure) -> Figure:
-    """The figure, made as narrow as the page's others where it is wide and not high."""
+def narrow_if_wide(figure: Figure) -> None:
+    """Gives a figure that is wide and not high the size of the report's other figures, with the legend below
+    the axes.
+    """
     width, height = figure.get_size_inches()
-    if width > WIDE and height <= HIGH:
-        narrow(figure)
-    return figure
-
-
-def narrow(figure: Figure) -> None:
-    """Gives a picture the size of the report's others, its legend below as in those."""
+    if width <= WIDE or height > HIGH:
+        return
     figure.set_size_inches(WIDTH, HEIGHT)
     for axes in figure.axes:
-        if axes.get_legend():
-            axes.get_legend().remove()
+        earlier_legend = axes.get_legend()
+        if earlier_legend is not None:
+            earlier_legend.remove()
             legend(axes)
 
 
 def as_png(figure: Figure) -> bytes:
-    """The picture's file."""
+    """Returns the bytes of the figure's PNG file."""
     file = io.BytesIO()
     with missing_glyphs_ignored():
         figure.savefig(file, format="png", dpi=WIDE_RESOLUTION if figure.get_figwidth() > WIDE else RESOLUTION)
     return file.getvalue()
 
 
-def render(run: Run, drawn: Mapping[str, Drawn], failures: Sequence[str]) -> str:
-    """The page's text."""
+def render(run: Run, pictures: Mapping[str, Picture], failures: Sequence[str]) -> str:
+    """Returns the HTML of the page. failures: sentences about pictures that could not be drawn."""
     return template().render(
-        title=parts.title(run),
-        status=parts.status(run),
-        problems=[*parts.problems(run), *failures],
+        title=page_header.title(run),
+        status=page_header.status(run),
+        problems=[*page_header.problems(run), *failures],
         command=run_command(run),
-        facts=parts.facts(run),
-        tiles=parts.tiles(run),
-        sections=[section for section in (fill(section, run, drawn) for section in SECTIONS) if section],
+        facts=page_header.facts(run),
+        key_numbers=page_header.key_numbers(run),
+        sections=[section for section in (fill(section, run, pictures) for section in SECTIONS) if section],
         config=OmegaConf.to_yaml(OmegaConf.create(run.config)) if run.config else "",
         versions=(run.summary or run.evaluation).get("versions", {}),
         folder=run.folder.resolve().name,
@@ -135,55 +138,55 @@ def render(run: Run, drawn: Mapping[str, Drawn], failures: Sequence[str]) -> str
 
 
 def template() -> Template:
-    """page.html, which escapes what it is given."""
+    """Returns the template page.html, which escapes all values."""
     files = FileSystemLoader(Path(__file__).parent)
     return Environment(
         loader=files, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).get_template("page.html")
 
 
-def fill(section: Section, run: Run, drawn: Mapping[str, Drawn]) -> dict[str, Any] | None:
-    """What the template needs of a section; None where the run has nothing for it."""
-    shown = [show(alt, drawn[name]) for name, alt in section.shown(drawn).items()]
+def fill(section: Section, run: Run, pictures: Mapping[str, Picture]) -> dict[str, Any] | None:
+    """Returns what the template needs for a section; None if the run has no data for it."""
+    page_pictures = [page_picture(alt, pictures[name]) for name, alt in section.select(pictures).items()]
     tables = section.tables(run)
-    queries = with_pictures(run) if section.examples else []
-    if not (shown or tables or queries):
+    queries = queries_with_pictures(run) if section.examples else []
+    if not (page_pictures or tables or queries):
         return None
-    note = f"{section.note} {parts.examples_note(run)}".strip() if section.examples else section.note
+    note = f"{section.note} {examples_note(run)}".strip() if section.examples else section.note
     return {
         "title": section.title,
         "anchor": section.anchor,
         "note": note,
-        "pictures": shown,
+        "pictures": page_pictures,
         "tables": tables,
         "queries": queries,
     }
 
 
-def show(alt: str, drawn: Drawn) -> Shown:
-    """One picture. Its size in pixels of the page keeps its place while it loads."""
-    title = next((axes.get_title() for axes in drawn.figure.axes if axes.get_title()), "")
-    width, height = drawn.figure.get_size_inches()
-    return Shown(data_uri(drawn.image), title, alt, round(96 * width), round(96 * height), width > WIDE)
+def page_picture(alt: str, picture: Picture) -> PagePicture:
+    """Returns a picture for the template; its title is the first title of its axes."""
+    title = next((axes.get_title() for axes in picture.figure.axes if axes.get_title()), "")
+    width, height = picture.figure.get_size_inches()
+    return PagePicture(data_uri(picture.image), title, alt, round(96 * width), round(96 * height), width > WIDE)
 
 
-def with_pictures(run: Run) -> Sequence[dict[str, Any]]:
-    """The queries of examples.json, every hit with its picture inlined (empty where the file is gone)."""
+def queries_with_pictures(run: Run) -> Sequence[dict[str, Any]]:
+    """Returns the queries of examples.json. Each hit has its picture as a data URI, empty if the file is missing."""
     folder = run.folder / "examples"
-    known: dict[str, str] = {}
+    uris: dict[str, str] = {}
     for hit in (hit for query in run.examples.get("queries", []) for hit in query["hits"]):
         file = folder / hit["picture"]
-        if hit["picture"] not in known:
-            known[hit["picture"]] = data_uri(file.read_bytes()) if file.is_file() else ""
+        if hit["picture"] not in uris:
+            uris[hit["picture"]] = data_uri(file.read_bytes()) if file.is_file() else ""
     return [
         {
             "caption": beginning(query["caption"], LONGEST),
-            "hits": [{**hit, "source": known[hit["picture"]]} for hit in query["hits"]],
+            "hits": [{**hit, "source": uris[hit["picture"]]} for hit in query["hits"]],
         }
         for query in run.examples.get("queries", [])
     ]
 
 
 def data_uri(image: bytes) -> str:
-    """A PNG as an address that holds it."""
+    """Returns the PNG file as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"

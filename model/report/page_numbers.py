@@ -1,12 +1,12 @@
-"""Numbers as a run's page writes them."""
+"""Formats numbers for a run's page."""
 
 from __future__ import annotations
 
 import math
 
 
-def interval(figures: dict[str, float] | None) -> str:
-    """A share and, in small, its interval."""
+def share_with_interval(figures: dict[str, float] | None) -> str:
+    """Returns `share|low–high`, where the part after `|` is a small second line; a dash if there is no figure."""
     if not figures or figures.get("value") is None:
         return "–"
     low, high = figures.get("low"), figures.get("high")
@@ -14,24 +14,26 @@ def interval(figures: dict[str, float] | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """Three digits after the point; a dash where there is no figure."""
+    """Returns the value with three decimals; a dash if there is no figure."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
 def number(value: float | None) -> str:
-    """Whole numbers as they are, others with four significant digits; a dash where there is no figure."""
+    """Returns a whole number with all digits, and other numbers with four significant digits; a dash if there is no
+    figure.
+    """
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:,.0f}" if value == round(value) else f"{value:#.4g}".removesuffix(".")
 
 
 def rank(value: float | None) -> str:
-    """A median: whole, or a half."""
+    """Returns a median rank, which is a whole number or a half; a dash if there is no figure."""
     return "–" if value is None else f"{value:,.1f}".removesuffix(".0")
 
 
 def duration(seconds: float) -> str:
-    """For people: 205 s below ten minutes, 14 min below two hours, then 2.2 h."""
+    """Returns seconds below ten minutes (205 s), minutes below two hours (14 min), and otherwise hours (2.2 h)."""
     return (
         f"{seconds:.0f} s"
         if seconds < 600
@@ -42,5 +44,5 @@ def duration(seconds: float) -> str:
 
 
 def count(value: int) -> str:
-    """739,905 below a million, then 151.3 million."""
+    """Returns all digits below a million (739,905), and otherwise millions (151.3 million)."""
     return f"{value:,}" if value < 1e6 else f"{value / 1e6:,.1f} million"

@@ -1,4 +1,4 @@
-"""The order of a run's page: which pictures and tables stand together, and what is said about them."""
+"""The sections of a run's page in their order: the pictures and tables of each, and the text that explains them."""
 
 from __future__ import annotations
 
@@ -7,113 +7,120 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from model.record.summary import JOINT_MEANING, RECALL_MEANING
-from model.report import page_parts as parts
+from model.report.page_tables import Table, class_tables, geometry_tables, recall_tables, token_tables
 from model.report.run_files import Run
 
 
-def no_tables(run: Run) -> list[parts.Table]:
-    """Of a section that has pictures only."""
+def no_tables(run: Run) -> list[Table]:
+    """Returns no table, for a section that has only pictures."""
     return []
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands below it."""
+    """A section of the page."""
 
     title: str
     anchor: str
+    """The id of the section in HTML."""
     note: str
+    """The explanation below the title."""
     pictures: Mapping[str, str] = field(default_factory=dict)
-    """Name of a picture (or a pattern of names) -> alternative text."""
-    tables: Callable[[Run], list[parts.Table]] = no_tables
+    """Name of a picture, or a pattern of names -> alternative text."""
+    tables: Callable[[Run], list[Table]] = no_tables
     examples: bool = False
+    """Whether the section shows the retrieved examples."""
 
-    def shown(self, names: Iterable[str]) -> dict[str, str]:
-        """Those of the pictures that belong here, in this section's order -> alternative text."""
+    def select(self, names: Iterable[str]) -> dict[str, str]:
+        """Returns the pictures that belong to this section, in its order: name -> alternative text."""
         names = list(names)
-        found: dict[str, str] = {}
+        selected: dict[str, str] = {}
         for pattern, text in self.pictures.items():
-            found |= {name: text for name in names if fnmatchcase(name, pattern) and name not in found}
-        return found
+            selected |= {name: text for name in names if fnmatchcase(name, pattern) and name not in selected}
+        return selected
 
 
 SECTIONS = (
     Section(
         "Recall",
         "recall",
-        f"{RECALL_MEANING} {JOINT_MEANING} Both depend on how many samples are ranked: compare equal sizes only.",
+        f"{RECALL_MEANING} {JOINT_MEANING} Both depend on the number of ranked samples: compare only splits of equal "
+        "size.",
         {
             "recall": "Line chart of recall at 1, 5 and 10 at every validation during training.",
-            "retrieval_*": "Dots with intervals, a row for every caption view and direction; the table below has the "
+            "retrieval_*": "Recall with intervals, one row for each caption view and direction. The table has the "
             "figures.",
         },
-        parts.recall_tables,
+        recall_tables,
     ),
     Section(
         "Retrieved examples",
         "examples",
-        "Captions of evaluated samples and the five pictures closest to each, best first. The right picture has a "
-        "green frame and a tick.",
+        "For some captions, the five pictures whose features are most similar, best first. The number is the cosine "
+        "similarity of picture and caption. The matching picture has a green frame and a tick.",
         examples=True,
     ),
     Section(
         "Training",
         "training",
-        "Loss over batches of the training size, the multiplier of the logits, and the rate of the optimizer.",
+        "The loss over batches of the training size, the scale of the logits and the learning rate.",
         {
             "loss": "Line chart of training and validation loss over optimizer steps.",
-            "logit_scale": "Line chart of the multiplier of the logits over optimizer steps.",
+            "logit_scale": "Line chart of the scale of the logits over optimizer steps.",
             "learning_rate": "Line chart of the learning rate over optimizer steps.",
         },
     ),
     Section(
         "Classification",
         "classes",
-        "How well classes can be told from the features, against always saying the most frequent class of the scored "
-        "split.",
-        tables=parts.class_tables,
+        "How well the features separate classes. For comparison, the column 'most frequent' is the accuracy of always "
+        "answering with the most frequent class of the scored split.",
+        tables=class_tables,
     ),
     Section(
         "Features",
         "features",
-        "How matching features lie (alignment: lower is closer), how evenly a view fills the sphere (uniformity: "
-        "lower is more even), how many "
-        "dimensions it uses (effective rank), how far captions lie from images (modality gap), and how it moves "
-        "between validations.",
+        "Alignment is the mean squared distance of matching features (lower is closer). Uniformity measures how evenly "
+        "the features of a view cover the sphere (lower is more even). The effective rank is the number of dimensions "
+        "that a view uses. The modality gap is the distance between the mean of a caption view and the mean of the "
+        "images. Drift compares the features of a validation with those of the previous validation.",
         {
             "alignment": "Line chart of the mean squared distance of matching features over validations.",
-            "alignment_*": "Map of the mean squared distance of matching features for every two views.",
+            "alignment_*": "Map of the mean squared distance of matching features for every pair of views.",
             "uniformity": "Line chart of every view's uniformity over validations.",
             "effective_rank": "Line chart of every view's effective rank over validations.",
             "modality_gap": "Line chart of the distance between the means of image and caption features over "
             "validations.",
-            "drift_*": "Line chart over validations, a line for every view.",
+            "drift_*": "Line chart over validations, one line for each view.",
         },
-        parts.geometry_tables,
+        geometry_tables,
     ),
     Section(
         "Layers",
         "layers",
-        "Centred kernel alignment (CKA) of every layer with every layer of the reference. 1: the same up to rotation "
-        "and scale; where the diagonal "
-        "stays near 1, training changed little.",
-        {"cka_*": "Map of similarity, a row for each trained layer, a column for each layer of the reference."},
+        "Centred kernel alignment (CKA) of every layer with every layer of the reference. 1 means equal up to rotation "
+        "and scale. If the diagonal stays near 1, training changed little.",
+        {"cka_*": "Map of the similarity, one row for each trained layer, one column for each layer of the reference."},
     ),
     Section(
         "Gradient health",
         "health",
-        "Norms are of the unscaled, accumulated gradient of an optimizer step, before clipping.",
+        "The norm of the accumulated, unscaled gradient of an optimizer step, before clipping.",
         {
-            "gradient_norm": "Line chart of the gradient norm over optimizer steps with the norm above which is "
-            "clipped.",
-            "gradient_towers": "Line chart of the gradient norm of every part of the model over optimizer steps.",
-            "gradient_views": "Line chart of the norm of the loss's gradient by view over optimizer steps.",
-            "gradient_heatmap": "Map of the gradient norm, a row for each layer, a column for each recorded step.",
-            "gradient_flow": "Bars of the gradient norm of every layer with the bounds of vanishing and exploding.",
+            "gradient_norm": "Line chart of the gradient norm over optimizer steps, with the norm above which steps "
+            "are clipped.",
+            "gradient_towers": "Line chart of the gradient norm of every tower over optimizer steps.",
+            "gradient_views": "Line chart of the norm of the gradient with respect to each view over optimizer steps.",
+            "gradient_heatmap": "Map of the gradient norm, one row for each layer, one column for each recorded step.",
+            "gradient_flow": "Bars of the gradient norm of every layer, with the bounds of vanishing and exploding "
+            "gradients.",
             "activations": "Bars of the share of activations near zero of every layer.",
         },
     ),
     Section(
-        "Tokens", "tokens", "Rows of the token embedding, and how they lie to their mean.", tables=parts.token_tables
+        "Tokens",
+        "tokens",
+        "The vectors of the token embedding: their norms, and their cosines to the mean vector.",
+        tables=token_tables,
     ),
 )

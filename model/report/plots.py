@@ -1,4 +1,4 @@
-"""Pictures of a run's training: rows of metrics.csv -> Figure. matplotlib only; nothing is shown or saved here."""
+"""Draws the training of a run from the rows of metrics.csv. Returns matplotlib figures, and shows or saves none."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model.report.health_plots import Picture, canvas
-from model.report.run_files import Run, label, members, series
+from model.metric_names import KS
+from model.report.health_plots import Drawing, canvas
+from model.report.run_files import Run, column_parts, label, series
 
-# Colours that stay apart for everyone (Okabe and Ito 2008), those of lines in their order.
+# Colours that readers with colour blindness can distinguish (Okabe and Ito 2008). CYCLE: the colours of lines, in
+# order.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#7a7a7a"
 CYCLE = ("#222222", BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", RED, "#8a6d00", "#6a51a3", "#8c564b")
 Curve = tuple[Sequence[float], Sequence[float]]
-KS = (1, 5, 10)
+"""Steps and values."""
 BY_K = {1: BLUE, 5: ORANGE, 10: GREEN}
-# Inches. Text stays readable where the page is as narrow as a phone.
+# In inches. Text stays readable on a page as narrow as a phone.
 WIDTH, HEIGHT = 4.6, 3.2
-# The axis of the logit scale covers at least this share of its value.
+# The smallest range of the logit scale's axis, as a share of the value.
 LEAST_SPAN = 0.2
 
 
-def training_pictures(run: Run) -> dict[str, Picture]:
-    """File name without ending -> function that draws the picture."""
+def training_pictures(run: Run) -> dict[str, Drawing]:
+    """Returns file name without ending -> function that draws the picture."""
     return {
         "loss": partial(loss, run),
         "recall": partial(recall, run),
@@ -38,7 +40,7 @@ def training_pictures(run: Run) -> dict[str, Picture]:
 
 
 def loss(run: Run) -> Figure | None:
-    """Training and validation loss; a cross where a step was left out."""
+    """Draws training and validation loss, with a cross at each skipped step."""
     train, val = series(run.metrics, "train/loss"), series(run.metrics, "val/loss")
     if not train[0] and not val[0]:
         return None
@@ -53,16 +55,18 @@ def loss(run: Run) -> Figure | None:
 
 
 def recall(run: Run) -> Figure | None:
-    """Recall between image and caption 1 at every validation, with chance and, where it is near, the ceiling."""
+    """Draws the recall between image and caption 1 at every validation, with chance and, if recall comes near it, the
+    ceiling.
+    """
     curves = {k: series(run.metrics, f"val/recall@{k}") for k in KS}
-    shown = [k for k in KS if curves[k][0]]
-    if not shown:
+    measured = [k for k in KS if curves[k][0]]
+    if not measured:
         return None
     figure, axes = chart("Recall over validation", "recall@k")
-    highest = max(max(curves[k][1]) for k in shown)
+    highest = max(max(curves[k][1]) for k in measured)
     samples = run.summary.get("samples", {}).get("val") or run.setting("data.val_size")
     ceiling = run.summary.get("ceiling", {}).get("val", {})
-    for k in shown:
+    for k in measured:
         axes.plot(*curves[k], color=BY_K[k], linewidth=1.6, marker="o", markersize=4, label=f"recall@{k}")
         if samples:
             axes.axhline(min(1.0, k / samples), color=BY_K[k], linewidth=1, linestyle=":")
@@ -77,19 +81,19 @@ def recall(run: Run) -> Figure | None:
 
 
 def logit_scale(run: Run) -> Figure | None:
-    """What logits are multiplied by."""
+    """Draws the logit scale, by which the logits are multiplied."""
     figure = lines("Logit scale", "multiplier of the logits", {"": series(run.metrics, "train/logit_scale")}, run)
     if figure:
         axes = figure.axes[0]
         low, high = axes.get_ylim()
         middle = (low + high) / 2
-        if high - low < LEAST_SPAN * middle:  # a change of a thousandth must not look like a fall
+        if high - low < LEAST_SPAN * middle:  # a tiny change must not look like a large one
             axes.set_ylim(middle * (1 - LEAST_SPAN / 2), middle * (1 + LEAST_SPAN / 2))
     return figure
 
 
 def learning_rate(run: Run) -> Figure | None:
-    """The optimizer's rate."""
+    """Draws the learning rate."""
     figure = lines("Learning rate", "learning rate", {"": series(run.metrics, "train/lr")}, run)
     if figure:
         figure.axes[0].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
@@ -98,8 +102,10 @@ def learning_rate(run: Run) -> Figure | None:
 
 
 def gradient_norms(run: Run, part: str) -> Figure | None:
-    """The gradient's norm by tower of the model, or that of the loss by view."""
-    curves = by_view(run, f"grad_{part}/", "/norm")
+    """Draws the norm of the gradient of each tower, or of the gradient with respect to each view. part: `tower` or
+    `view`.
+    """
+    curves = curves_by_view(run, f"grad_{part}/", "/norm")
     figure = lines(f"Gradient norm by {part}", "gradient norm", curves, run)
     if figure and all(value > 0 for _, values in curves.values() for value in values):
         figure.axes[0].set_yscale("log")
@@ -109,14 +115,15 @@ def gradient_norms(run: Run, part: str) -> Figure | None:
 def lines(
     title: str, ylabel: str, curves: Mapping[str, Curve], run: Run | None = None, first: int = 0
 ) -> Figure | None:
-    """A line per curve that has points; None where none has. With `run`, its skipped steps are marked; `first`: where
-    in CYCLE the colours start.
+    """Draws a line for each curve that has points; returns None if there is none.
+
+    run: marks the skipped steps of this run. first: the index in CYCLE of the first colour.
     """
-    shown = {name: curve for name, curve in curves.items() if curve[0]}
-    if not shown:
+    drawn = {name: curve for name, curve in curves.items() if curve[0]}
+    if not drawn:
         return None
     figure, axes = chart(title, ylabel)
-    for place, (name, curve) in enumerate(shown.items(), start=first):
+    for place, (name, curve) in enumerate(drawn.items(), start=first):
         colour = CYCLE[place % len(CYCLE)] if len(curves) > 1 else BLUE
         axes.plot(
             *curve,
@@ -132,15 +139,16 @@ def lines(
     return figure
 
 
-def by_view(run: Run, prefix: str, suffix: str = "") -> dict[str, Curve]:
-    """View -> its curve, of the columns `<prefix><view><suffix>`."""
+def curves_by_view(run: Run, prefix: str, suffix: str = "") -> dict[str, Curve]:
+    """Returns view -> its curve, from the columns `<prefix><view><suffix>`."""
     return {
-        label(view): series(run.metrics, f"{prefix}{view}{suffix}") for view in members(run.metrics, prefix, suffix)
+        label(view): series(run.metrics, f"{prefix}{view}{suffix}")
+        for view in column_parts(run.metrics, prefix, suffix)
     }
 
 
 def chart(title: str, ylabel: str, xlabel: str = "optimizer step", height: float = HEIGHT) -> tuple[Figure, Axes]:
-    """An empty picture in the report's style."""
+    """Returns an empty figure in the style of the report."""
     figure, axes = canvas(WIDTH, height)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(color="#e6e6e6", linewidth=0.8)
@@ -150,20 +158,26 @@ def chart(title: str, ylabel: str, xlabel: str = "optimizer step", height: float
 
 
 def legend(axes: Axes) -> None:
-    """Names of the lines below the picture, where they have any: in one row where there is room, else in three
-    columns.
-    """
+    """Puts the names of the lines below the axes: in one row if they fit, and otherwise in three columns."""
     handles, names = axes.get_legend_handles_labels()
-    if names:
-        columns = len(names) if sum(len(name) + 5 for name in names) < 68 else 3
-        style = {"fontsize": 8, "frameon": False, "columnspacing": 1.2, "handlelength": 1.6}
-        axes.figure.legend(handles, names, loc="outside lower center", ncols=columns, **style)
+    figure = axes.get_figure(root=True)
+    if names and figure is not None:
+        figure.legend(
+            handles,
+            names,
+            loc="outside lower center",
+            ncols=len(names) if sum(len(name) + 5 for name in names) < 68 else 3,
+            fontsize=8,
+            frameon=False,
+            columnspacing=1.2,
+            handlelength=1.6,
+        )
 
 
 @contextmanager
 def missing_glyphs_ignored() -> Iterator[None]:
-    """Inside the block, matplotlib does not warn of characters that the font lacks. A picture shows them as boxes; the
-    page has captions as text.
+    """Suppresses matplotlib's warnings about characters that the font lacks. The picture shows them as boxes; the page
+    shows the captions as text.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
@@ -171,7 +185,7 @@ def missing_glyphs_ignored() -> Iterator[None]:
 
 
 def mark_skipped(run: Run, axes: Axes) -> None:
-    """A cross at the foot of the picture for every step that was left out."""
+    """Draws a cross at the lower edge for each skipped step."""
     steps = [row["step"] for row in run.metrics if row.get("grad/skipped", 0) > 0]
     if steps:
         axes.plot(
@@ -180,6 +194,6 @@ def mark_skipped(run: Run, axes: Axes) -> None:
             "x",
             color=RED,
             transform=axes.get_xaxis_transform(),
-            label="step left out",
+            label="skipped step",
             clip_on=False,
         )

@@ -1,6 +1,4 @@
-"""A run's folder -> the rows, figures and settings that its report is made of. Files only; what a run did not leave is
-empty here.
-"""
+"""Reads the files of a run's folder from which its report is made. A file that does not exist gives an empty value."""
 
 from __future__ import annotations
 
@@ -18,46 +16,45 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from model.config.nested import value_at
 from model.errors import ConfigError
 from model.record.folder import CONFIG_NAME, METRICS
 from model.record.metrics_csv import read_rows
 from model.report.sweep_jobs import REFERENCE
 
 log = logging.getLogger(__name__)
-Row = Mapping[str, float]
-# A folder with one of these is a run's.
+MetricsRow = Mapping[str, float]
+"""A row of metrics.csv: column -> number."""
+# A folder that has one of these files is a run's.
 MARKS = ("summary.json", METRICS, "evaluation.json", ".hydra/config.yaml")
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run, as its folder tells it."""
+    """The files of a run."""
 
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
-    """The composed configuration, references to other keys replaced by their values."""
+    """The composed configuration, with references to other keys resolved."""
     overrides: list[str] = field(default_factory=list)
-    """What was typed after `train.py`; of a sweep's job, one value for each key."""
+    """The overrides of the command line; a job of a sweep has one value for each key."""
     hydra_overrides: list[str] = field(default_factory=list)
-    """The same of `hydra.…` and `hydra/…`, as typed for the whole sweep."""
+    """The overrides of `hydra.…` and `hydra/…`, as typed for the sweep."""
     config_options: list[str] = field(default_factory=list)
-    """`--config-dir=…` and `--config-name=…`, where they were given."""
+    """The options `--config-dir=…` and `--config-name=…`, if they were given."""
     summary: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
-    """Of the last `train=false` in this folder."""
+    """The summary of the last command with `train=false` in this folder."""
     analysis: dict[str, Any] = field(default_factory=dict)
     halt: dict[str, Any] = field(default_factory=dict)
-    metrics: list[Row] = field(default_factory=list)
+    metrics: list[MetricsRow] = field(default_factory=list)
     cka: dict[str, np.ndarray] = field(default_factory=dict)
-    """`image`, `text`: (layers of the trained model, layers of the reference)."""
+    """`image` and `text` -> array (layers of the trained model, layers of the reference)."""
     examples: dict[str, Any] = field(default_factory=dict)
 
     def setting(self, key: str) -> Any:
-        """The value of a dotted key of the configuration; None where it is not known."""
-        value: Any = self.config
-        for part in key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        return value
+        """Returns the value of a dotted key of the configuration; None if it is not known."""
+        return value_at(self.config, key.split("."))
 
 
 def is_run(folder: Path) -> bool:
@@ -66,7 +63,7 @@ def is_run(folder: Path) -> bool:
 
 
 def read_run(folder: Path) -> Run:
-    """Everything that `folder` holds. Raises ConfigError where it is no run's."""
+    """Reads all files of the run in `folder`. Raises ConfigError if the folder is not a run's."""
     if not is_run(folder):
         raise ConfigError(f"{folder} is not a run's folder; allowed: a folder that holds one of {', '.join(MARKS)}")
     return Run(
@@ -86,7 +83,7 @@ def read_run(folder: Path) -> Run:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file; empty where there is no file, or, with a warning, where it cannot be read."""
+    """Returns the object in a JSON file; empty if there is no file, and, with a warning, if it cannot be read."""
     if not path.is_file():
         return {}
     try:
@@ -97,8 +94,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_overrides(path: Path, part: str) -> list[str]:
-    """What a command line said, for the `task` or for `hydra`, of a file with Hydra's own settings. They refer to what
-    only a running Hydra knows.
+    """Returns the overrides of a command line from a file with Hydra's settings. part: `task` or `hydra`.
+
+    The file is not resolved, because its references can be resolved only while Hydra runs.
     """
     settings = read_yaml(path, {})
     try:
@@ -108,9 +106,7 @@ def read_overrides(path: Path, part: str) -> list[str]:
 
 
 def read_config_options(path: Path) -> list[str]:
-    """The options that named a further folder of configuration files, or another file than conf/train.yaml, of a file
-    with Hydra's own settings.
-    """
+    """Returns the options --config-dir and --config-name of a command line from a file with Hydra's settings."""
     settings = read_yaml(path, {})
     try:
         sources, name = settings["hydra"]["runtime"]["config_sources"], settings["hydra"]["job"]["config_name"]
@@ -121,29 +117,27 @@ def read_config_options(path: Path) -> list[str]:
 
 
 def with_references(config: Any) -> dict[str, Any]:
-    """The configuration with every `${other.key}` replaced by the value of that key; empty where `config` is not a
-    dictionary.
+    """Replaces every `${other.key}` in the configuration by the value of that key. Returns an empty dictionary if
+    `config` is not a dictionary.
 
-    Resolvers such as `${oc.env:NAME}` are not run: a page made from somebody else's folder must not show the
-    environment of its reader.
+    Resolvers such as `${oc.env:NAME}` are not run: a page made from another user's folder must not show environment
+    variables of the reader.
     """
     values = config if isinstance(config, dict) else {}
 
     def replaced(value: Any, depth: int = 0) -> Any:
         if isinstance(value, dict):
             return {key: replaced(inner) for key, inner in value.items()}
-        found = REFERENCE.fullmatch(value) if isinstance(value, str) and depth < len(values) + 1 else None
-        target: Any = values
-        for part in found.group(1).split(".") if found else ():
-            target = target.get(part) if isinstance(target, dict) else None
-        return value if found is None or target is None else replaced(target, depth + 1)
+        reference = REFERENCE.fullmatch(value) if isinstance(value, str) and depth < len(values) + 1 else None
+        target = value_at(values, reference.group(1).split(".")) if reference else None
+        return value if target is None else replaced(target, depth + 1)
 
     return {key: replaced(value) for key, value in values.items()}
 
 
 def read_yaml(path: Path, default: Any) -> Any:
-    """A file that Hydra wrote, as plain dictionaries and lists, references to other keys as they stand; `default` where
-    there is none, or, with a warning, where it cannot be read.
+    """Returns a YAML file of Hydra as plain dictionaries and lists, without resolving references. Returns `default` if
+    there is no file, and, with a warning, if it cannot be read.
     """
     if not path.is_file():
         return default
@@ -155,7 +149,7 @@ def read_yaml(path: Path, default: Any) -> Any:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file; none where there is no file, or, with a warning, where it cannot be read."""
+    """Returns the arrays of an .npz file; none if there is no file, and, with a warning, if it cannot be read."""
     if not path.is_file():
         return {}
     try:
@@ -166,18 +160,18 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         return {}
 
 
-def series(rows: Sequence[Row], key: str) -> tuple[list[float], list[float]]:
-    """Steps and values of one column where it has a finite value."""
+def series(rows: Sequence[MetricsRow], key: str) -> tuple[list[float], list[float]]:
+    """Returns the steps and the values of the rows in which the column has a finite value."""
     points = [(row["step"], row[key]) for row in rows if math.isfinite(row.get(key, math.nan))]
     return [step for step, _ in points], [value for _, value in points]
 
 
-def members(rows: Sequence[Row], prefix: str, suffix: str = "") -> list[str]:
-    """What stands between `prefix` and `suffix` in the names of columns, in order of appearance."""
+def column_parts(rows: Sequence[MetricsRow], prefix: str, suffix: str = "") -> list[str]:
+    """Returns the texts between `prefix` and `suffix` in the names of columns, in order of appearance."""
     keys = dict.fromkeys(key for row in rows for key in row if key.startswith(prefix) and key.endswith(suffix))
     return [key[len(prefix) : len(key) - len(suffix)] for key in keys]
 
 
 def label(name: str) -> str:
-    """A view's or split's name for people: `caption_1` is `caption 1`."""
+    """Returns a view's or a split's name for people: `caption 1` for `caption_1`."""
     return name.replace("_", " ")

@@ -1,4 +1,4 @@
-"""The comparison of a sweep: its jobs' files -> comparison.csv, comparison.md, comparison.png."""
+"""Writes the comparison of a sweep, comparison.csv, comparison.md and comparison.png, from the files of its jobs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from model.report.sweep_text import csv_text, markdown
 
 NAME = "comparison"
 DOTS_PER_INCH = 200
-# Another process may be comparing the same sweep; nobody writes for so many seconds.
-A_MINUTE = 60.0
+# In seconds. A younger temporary file may belong to another process that writes the same comparison.
+OLDEST_WRITE = 60.0
 
 
 def write_comparison(folder: Path) -> list[Path]:
-    """The three files, in the sweep's folder. Raises ConfigError where it holds no jobs."""
+    """Writes the three files to the sweep's folder and returns their paths. Raises ConfigError if the folder holds no
+    jobs.
+    """
     from model.report.sweep_plot import comparison_figure
 
     jobs = read_jobs(folder)
@@ -28,12 +30,12 @@ def write_comparison(folder: Path) -> list[Path]:
             f"{folder} holds no jobs of a sweep; allowed: the folder of a sweep (hydra.sweep.dir), with a folder for "
             f"each job in it"
         )
-    remove_unfinished(folder, older_than=A_MINUTE)
+    remove_unfinished(folder, older_than=OLDEST_WRITE)
     comparison = compare_jobs(jobs)
     csv, table, picture = (folder / f"{NAME}.{ending}" for ending in ("csv", "md", "png"))
     write_whole(csv, csv_text(comparison))
     write_whole(table, markdown(comparison, sweep_command(folder)))
-    drawn = io.BytesIO()
-    comparison_figure(comparison).savefig(drawn, format="png", dpi=DOTS_PER_INCH)
-    write_whole(picture, drawn.getvalue())
+    image = io.BytesIO()
+    comparison_figure(comparison).savefig(image, format="png", dpi=DOTS_PER_INCH)
+    write_whole(picture, image.getvalue())
     return [csv, table, picture]

@@ -1,4 +1,4 @@
-"""A sweep's jobs -> one row a setting, seeds pooled, best first."""
+"""Groups a sweep's jobs by setting, pools the seeds of each setting, and ranks the settings."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from model.config.nested import value_at
 from model.record.summary import OBJECTIVE
-from model.report.intervals import Interval, t_interval
+from model.report.seed_interval import SeedInterval, t_interval
 from model.report.sweep_jobs import Job, column_name, common_arguments, varying_keys
 
-# What is compared; figures of the training split are no result.
+# The figures that are compared. Figures of the training split are not results.
 SPLITS = ("val", "test")
 FIGURES = (
     *("recall@1", "recall@5", "recall@10", "joint_recall@1", "joint_recall@5", "joint_recall@10"),
@@ -20,72 +21,70 @@ FIGURES = (
 
 
 @dataclass(frozen=True)
-class Row:
-    """One setting."""
+class Setting:
+    """The jobs of a sweep that differ in the seed only."""
 
-    setting: tuple[Any, ...]
-    """Values of the comparison's keys."""
+    values: tuple[Any, ...]
+    """The values of the comparison's keys."""
     jobs: tuple[Job, ...]
     rank: int | None = None
-    """1 is the highest mean of the objective, equal means share a rank; None where it was not measured."""
+    """1 for the highest mean of the objective; equal means share a rank. None if the objective was not measured."""
 
     @property
-    def ended(self) -> list[Job]:
-        """The jobs with figures."""
+    def ended_jobs(self) -> list[Job]:
+        """The jobs that have figures."""
         return [job for job in self.jobs if job.ended]
 
-    def interval(self, metric: str) -> Interval | None:
-        """Over the seeds that have it."""
-        return t_interval(self.values(metric))
+    def interval(self, metric: str) -> SeedInterval | None:
+        """Returns the mean over the seeds that have the figure, with its interval; None if no seed has it."""
+        return t_interval(self.by_seed(metric))
 
-    def values(self, metric: str) -> list[float]:
-        """One a seed."""
-        return [job.figures[metric] for job in self.ended if metric in job.figures]
+    def by_seed(self, metric: str) -> list[float]:
+        """Returns the figure of each seed that has it."""
+        return [job.figures[metric] for job in self.ended_jobs if metric in job.figures]
 
-    def one(self, of: Callable[[Job, str], float | None], metric: str) -> float | None:
-        """`chance` or `ceiling` of the setting, the mean where seeds differ; None where it is not known."""
-        known = [value for value in (of(job, metric) for job in self.ended) if value is not None]
+    def mean_bound(self, bound: Callable[[Job, str], float | None], metric: str) -> float | None:
+        """Returns the mean over the seeds of `chance` or `ceiling`; None if it is not known."""
+        known = [value for value in (bound(job, metric) for job in self.ended_jobs) if value is not None]
         return statistics.fmean(known) if known else None
 
-    def recorded(self, *keys: str) -> list[float]:
-        """A number of each summary, by its path."""
-        found = []
-        for job in self.ended:
-            value: Any = job.summary
-            for key in keys:
-                value = value.get(key) if isinstance(value, dict) else None
-            found += [] if value is None else [value]
-        return found
+    def from_summaries(self, *keys: str) -> list[float]:
+        """Returns the number at this path of keys in each job's summary that has it."""
+        numbers = (value_at(job.summary, keys) for job in self.ended_jobs)
+        return [number for number in numbers if number is not None]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A sweep's settings, best first."""
+    """The settings of a sweep, best first."""
 
     keys: tuple[str, ...]
-    rows: tuple[Row, ...]
+    """The keys that differ between settings."""
+    settings: tuple[Setting, ...]
     metrics: tuple[str, ...]
+    """The figures that at least one job has, as <split>/<figure>."""
     common: tuple[str, ...]
+    """The arguments that all jobs have in common."""
     objective: str = OBJECTIVE
-    """What the settings are ranked by."""
+    """The figure that ranks the settings."""
 
 
 def compare_jobs(jobs: list[Job]) -> Comparison:
     """Groups the jobs, at least one, by setting and ranks the settings."""
     keys = varying_keys(jobs)
-    settings: dict[str, list[Job]] = {}
+    groups: dict[str, list[Job]] = {}
     for job in jobs:
-        settings.setdefault(repr([job.config.get(key) for key in keys]), []).append(job)
-    rows = [
-        Row(tuple(members[0].config.get(key) for key in keys), tuple(sorted(members, key=lambda job: job.seed)))
-        for members in settings.values()
+        groups.setdefault(repr([job.config.get(key) for key in keys]), []).append(job)
+    settings = [
+        Setting(tuple(members[0].config.get(key) for key in keys), tuple(sorted(members, key=lambda job: job.seed)))
+        for members in groups.values()
     ]
-    found = {metric for job in jobs for metric in job.figures}
-    metrics = [f"{split}/{figure}" for split in SPLITS for figure in FIGURES if f"{split}/{figure}" in found]
+    measured = {metric for job in jobs for metric in job.figures}
+    metrics = [f"{split}/{figure}" for split in SPLITS for figure in FIGURES if f"{split}/{figure}" in measured]
     objective = objective_of(jobs)
     return Comparison(
         tuple(map(column_name, keys)),
-        tuple(ranked(rows, objective)),
+        tuple(rank_settings(settings, objective)),
         tuple(metrics),
         tuple(common_arguments(jobs)),
         objective,
@@ -93,38 +92,44 @@ def compare_jobs(jobs: list[Job]) -> Comparison:
 
 
 def objective_of(jobs: list[Job]) -> str:
-    """The `objective` of all jobs; val/recall@1 where they differ."""
-    named = {job.config.get("objective", OBJECTIVE) for job in jobs}
-    return named.pop() if len(named) == 1 else OBJECTIVE
+    """Returns the `objective` that all jobs have; val/recall@1 if they differ."""
+    objectives = {job.config.get("objective", OBJECTIVE) for job in jobs}
+    return objectives.pop() if len(objectives) == 1 else OBJECTIVE
 
 
-def ranked(rows: list[Row], objective: str) -> list[Row]:
-    """By the mean of the objective, highest first, then those without it, at the end those where every job failed."""
-    means = {row.setting: interval.mean for row in rows if (interval := row.interval(objective)) is not None}
-    order = sorted(rows, key=lambda row: (-means.get(row.setting, -1.0), not row.ended, str(row.setting)))
+def rank_settings(settings: list[Setting], objective: str) -> list[Setting]:
+    """Sorts the settings by the mean of the objective, highest first. Settings without the objective follow, and
+    settings in which every job failed come last.
+    """
+    means = {
+        setting.values: interval.mean for setting in settings if (interval := setting.interval(objective)) is not None
+    }
+    order = sorted(
+        settings,
+        key=lambda setting: (-means.get(setting.values, -1.0), not setting.ended_jobs, str(setting.values)),
+    )
     best_first = sorted(means.values(), reverse=True)
     return [
-        replace(row, rank=1 + best_first.index(means[row.setting]) if row.setting in means else None) for row in order
+        replace(setting, rank=1 + best_first.index(means[setting.values]) if setting.values in means else None)
+        for setting in order
     ]
 
 
-def costs(row: Row) -> dict[str, float | None]:
-    """Means over the seeds; of the memory the largest."""
-    mean = {
-        "step_seconds": row.recorded("step_seconds"),
-        "applied_steps": row.recorded("steps", "applied"),
-        "clipped_steps": row.recorded("steps", "clipped"),
-        "skipped_steps": row.recorded("steps", "skipped"),
+def costs(setting: Setting) -> dict[str, float | None]:
+    """Returns the costs of a setting: means over the seeds, but the largest peak memory."""
+    by_seed = {
+        "step_seconds": setting.from_summaries("step_seconds"),
+        "applied_steps": setting.from_summaries("steps", "applied"),
+        "clipped_steps": setting.from_summaries("steps", "clipped"),
+        "skipped_steps": setting.from_summaries("steps", "skipped"),
     }
-    found: dict[str, float | None] = {
-        name: statistics.fmean(values) if values else None for name, values in mean.items()
-    }
-    memory = row.recorded("peak_memory_mib")
-    return {**found, "peak_memory_mib": max(memory) if memory else None}
+    means = {name: statistics.fmean(numbers) if numbers else None for name, numbers in by_seed.items()}
+    memory = setting.from_summaries("peak_memory_mib")
+    return {**means, "peak_memory_mib": max(memory) if memory else None}
 
 
-def shown(value: Any) -> str:
-    """A value of the configuration as one types it, numbers with six digits."""
+def as_cell(value: Any) -> str:
+    """Returns a value of the configuration as a user types it, with at most six significant digits."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else str(value)

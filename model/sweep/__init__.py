@@ -1,1 +1,1 @@
-"""Sweeps: what a finished or interrupted job leaves to do, and the comparison at the end."""
+"""Sweeps: which jobs still have to run, how they resume, and the comparison at the end."""

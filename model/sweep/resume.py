@@ -1,4 +1,4 @@
-"""A sweep goes on where it was cut: what a job's folder holds decides whether the job is done, continued or started."""
+"""Resumes a sweep: the files in a job's folder decide whether the job is complete, is continued or is started."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from model.checkpoint.files import LAST, hash_in_checkpoint
-from model.checkpoint.healing import Newest, newest_whole, put_in_place
+from model.checkpoint.healing import NewestCheckpoint, newest_undamaged, restore_last
 from model.config.compose import config_hash
 from model.config.schema import RunConfig
 from model.launch import first_process
-from model.record.files import is_set_aside
+from model.record.files import is_damaged_name
 from model.record.folder import LOCK, UsedFolder
 from model.record.repairs import REPAIRS
 from model.record.summary import ENDED, EVALUATION, SUMMARY, is_finished, read_summary
 
-# What has been written for this attempt before the job begins: by Hydra, and about damaged files.
-THIS_ATTEMPT = (".hydra", "train.log", LOCK, REPAIRS)
+# The files that this attempt has written before the job begins: Hydra's files, and the record of repairs.
+FILES_OF_THIS_ATTEMPT = (".hydra", "train.log", LOCK, REPAIRS)
 
 
 def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None:
-    """The figures of the job in `folder` if it has ended with all that `config` asks for, else None. Raises UsedFolder
-    where it was another job.
+    """Returns the figures of the job in `folder` if the job has ended and has measured all splits of `config`;
+    otherwise None. Raises UsedFolder if the folder holds another job.
     """
     summary = read_summary(folder)
     refuse_other(folder, config, summary.get("config_hash"))
@@ -32,43 +32,52 @@ def recorded_metrics(folder: Path, config: RunConfig) -> dict[str, float] | None
     return summary["metrics"] if measured.issuperset(config.evaluate) or config.trainer.fast_dev_run else None
 
 
-def continued(folder: Path, config: RunConfig, *, own_folder: bool) -> RunConfig:
-    """`config`, with the folder's newest whole checkpoint as `ckpt_path` where there is one.
+def with_newest_checkpoint(folder: Path, config: RunConfig, *, own_folder: bool) -> RunConfig:
+    """Returns `config` with `ckpt_path=last` if the folder has an undamaged checkpoint, which becomes last.ckpt.
 
-    own_folder: whether the folder is a job's alone, as those of a sweep are: then, without a checkpoint, everything
-    that a cut attempt has left in it is removed. In a folder that the user has named, files of the user may stand
-    beside the run's.
+    own_folder: whether the folder belongs to the job alone, as the folders of a sweep do. Then, if there is no
+    checkpoint, all files of an interrupted attempt are removed. A folder that the user has chosen may also contain
+    files of the user.
     """
-    newest = newest_whole(folder) if config.train else Newest(None)
+    newest = newest_undamaged(folder) if config.train else NewestCheckpoint(None)
     if newest.path is not None:
         refuse_other(folder, config, hash_in_checkpoint(newest.path))
     if first_process():
-        put_in_place(folder, newest)
-        ended = read_summary(folder).get("status") in ENDED  # what is measured again replaces it
-        goes_on = newest.path is not None or not config.train
-        if goes_on or own_folder:
-            clear(folder, (*(() if ended else (SUMMARY,)), EVALUATION) if goes_on else None)
+        restore_last(folder, newest)
+        ended = read_summary(folder).get("status") in ENDED  # new figures replace this summary later
+        resumes = newest.path is not None or not config.train
+        if resumes or own_folder:
+            remove_files(folder, (*(() if ended else (SUMMARY,)), EVALUATION) if resumes else None)
     return replace(config, ckpt_path=LAST) if newest.path is not None else config
 
 
-def clear(folder: Path, names: tuple[str, ...] | None) -> None:
-    """Removes these files of an earlier attempt; None: all that is not this attempt's, except what was damaged and the
-    record of it.
+def remove_files(folder: Path, names: tuple[str, ...] | None) -> None:
+    """Removes these files of an earlier attempt.
+
+    names: None means all files except those of this attempt, damaged files and the record of repairs.
     """
-    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+    for path in sorted(folder.rglob("*"), reverse=True):  # the content of a folder comes before the folder
         parts = path.relative_to(folder).parts
-        kept = parts[0] in THIS_ATTEMPT or any(map(is_set_aside, parts)) if names is None else parts[0] not in names
-        if kept:
+        stays = (
+            parts[0] in FILES_OF_THIS_ATTEMPT or any(map(is_damaged_name, parts))
+            if names is None
+            else parts[0] not in names
+        )
+        if stays:
             continue
         if path.is_dir() and not path.is_symlink():
-            with contextlib.suppress(OSError):  # not empty: something in it is kept
+            with contextlib.suppress(OSError):  # not empty: a file in it stays
                 path.rmdir()
         else:
             path.unlink()
 
 
-def refuse_other(folder: Path, config: RunConfig, found: str | None) -> None:
-    """Raises UsedFolder when the folder's files come from another configuration: two must never be mixed."""
-    if found is not None and found != config_hash(config):
-        problem = f"holds results of another configuration ({found}, now {config_hash(config)})"
-        raise UsedFolder(f"{folder.name} {problem}; allowed: another folder, or that folder removed")
+def refuse_other(folder: Path, config: RunConfig, recorded_hash: str | None) -> None:
+    """Raises UsedFolder if the folder's files come from another configuration, whose results must not be mixed with
+    those of `config`.
+    """
+    if recorded_hash is not None and recorded_hash != config_hash(config):
+        problem = (
+            f"holds results of another configuration (hash {recorded_hash}; this configuration: {config_hash(config)})"
+        )
+        raise UsedFolder(f"{folder.name} {problem}; allowed: another folder, or remove that folder")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from model.views import ViewEncoder
+from model.views.encoder import ViewEncoder
 
 
 def tower_parameters(encoder: ViewEncoder) -> dict[str, list[nn.Parameter]]:

@@ -1,5 +1,5 @@
-"""`model.projection`: a learned (D, D) matrix P, starting as the identity, between the image's and the captions'
-features.
+"""`model.projection`: a learned (D, D) matrix P between the features of the image and those of the captions. P starts
+as the identity.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ Apply = Callable[[Tensor, Tensor], Tensor]
 
 
 def on_captions(views: Tensor, matrix: Tensor) -> Tensor:
-    """`none`: the features of all captions times P."""
+    """`none`: multiplies the features of all captions by P."""
     return torch.cat([views[:1], views[1:] @ matrix])
 
 
 def on_image(views: Tensor, matrix: Tensor) -> Tensor:
-    """`inv`: the image's features times P."""
+    """`inv`: multiplies the image's features by P."""
     return torch.cat([views[:1] @ matrix, views[1:]])
 
 
 def inverse_on_image(views: Tensor, matrix: Tensor) -> Tensor:
-    """`iinv`: the image's features times the inverse of P, by a solve in float32 or wider (no half-precision kernel
-    exists).
+    """`iinv`: multiplies the image's features by the inverse of P. It solves a linear system in float32 or wider,
+    because torch has no kernel for half precision.
     """
     with torch.autocast(views.device.type, enabled=False):
         wide = torch.promote_types(views.dtype, torch.float32)
@@ -36,7 +36,7 @@ APPLY: dict[str, Apply] = {"none": on_captions, "inv": on_image, "iinv": inverse
 
 
 class Projection(nn.Module):
-    """(n, B, D) views, the image first -> the same shape with P applied."""
+    """Applies P to (n, B, D) views, of which the first is the image. The shape stays the same."""
 
     def __init__(self, features: int, apply: Apply) -> None:
         super().__init__()
@@ -44,9 +44,10 @@ class Projection(nn.Module):
         self.apply_to = apply
 
     def forward(self, views: Tensor) -> Tensor:
+        """Returns the projected views."""
         return self.apply_to(views, self.matrix)
 
 
 def make_projection(name: str, features: int) -> nn.Module:
-    """`name`: a value of model.projection; `identity` has no P."""
+    """Returns the module for a value of model.projection. `identity` has no P and leaves the features unchanged."""
     return nn.Identity() if name == "identity" else Projection(features, APPLY[name])

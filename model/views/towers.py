@@ -1,4 +1,4 @@
-"""The two CLIP towers, from transformers' `CLIPModel`: built from sizes, or loaded with weights.
+"""The two CLIP towers of transformers' `CLIPModel`: built from sizes, or loaded with weights.
 
 Shapes: B rows, T tokens, D features of the text tower, P features of the common space.
 """
@@ -6,28 +6,31 @@ Shapes: B rows, T tokens, D features of the text tower, P features of the common
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 from transformers.masking_utils import create_causal_mask
 
-from model.errors import ConfigError, first_line
+from model.errors import ConfigError
+from model.views.backbone_sizes import TowerSizes, unreadable
 
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids that the tokeniser uses: begin, end and pad; and how many ids it has."""
+    """The ids of a tokeniser's special tokens, and the size of its vocabulary."""
 
     begin: int
     end: int
     pad: int
     vocabulary: int
+    """The number of ids."""
 
 
 class Towers(nn.Module):
-    """Image and text tower with their projections into the common space. CLIPModel's own logit scale is left out: the
-    loss has one.
+    """The image tower and the text tower with their projections into the common space. CLIPModel's own logit scale is
+    left out, because NWayClip has one.
     """
 
     def __init__(self, clip: CLIPModel) -> None:
@@ -36,8 +39,7 @@ class Towers(nn.Module):
         self.visual_projection = clip.visual_projection
         self.text = clip.text_model
         self.text_projection = clip.text_projection
-        self.width = clip.config.text_config.hidden_size
-        self.features = clip.config.projection_dim
+        self.features: int = clip.visual_projection.out_features
 
     @property
     def token_embedding(self) -> Tensor:
@@ -50,13 +52,15 @@ class Towers(nn.Module):
 
     def caption(self, tokens: Tensor, end: Tensor) -> Tensor:
         """(B, T) tokens and the (B,) position of their end token -> (B, P) features of that row."""
-        # The embedding layer, not an index: only its gradient sums repeated tokens in a fixed order.
+        # This uses the embedding layer, not an index: only its backward adds repeated tokens in a fixed order.
         return self.project(at_rows(self.read(self.text.embeddings.token_embedding(tokens)), end))
 
     def read(self, embeddings: Tensor) -> Tensor:
-        """(B, T, D) token embeddings -> (B, T, D): positions added, the causal transformer, the final norm."""
+        """(B, T, D) token embeddings -> (B, T, D) states: adds the positions, applies the causal transformer and the
+        final norm.
+        """
         hidden = self.text.embeddings(inputs_embeds=embeddings)
-        # By position: transformers 5.24 has renamed the last argument, the cache of keys and values.
+        # The arguments go by position, because transformers 5.24 renamed the last one, the cache of keys and values.
         mask = create_causal_mask(self.text.config, hidden, None, None)
         hidden = self.text.encoder(inputs_embeds=hidden, attention_mask=mask, is_causal=True).last_hidden_state
         return self.text.final_layer_norm(hidden)
@@ -67,17 +71,17 @@ class Towers(nn.Module):
 
 
 def at_rows(states: Tensor, positions: Tensor) -> Tensor:
-    """(B, T, D) states, (B,) positions -> (B, D): row positions[b] of sample b."""
+    """(B, T, D) states, (B,) positions -> (B, D): the state at positions[b] of sample b."""
     return states[torch.arange(len(states), device=states.device), positions]
 
 
 def end_positions(tokens: Tensor, end: int) -> Tensor:
-    """(B, T) tokens -> (B,) position of the first `end` token (0 where there is none)."""
+    """(B, T) tokens -> (B,) position of the first `end` token; 0 for a text without one."""
     return (tokens == end).int().argmax(dim=1)
 
 
-def build_towers(sizes, tokens: SpecialTokens) -> Towers:
-    """New towers; `sizes` has the fields of BackboneConfig. The common space has the text tower's width."""
+def build_towers(sizes: TowerSizes, tokens: SpecialTokens) -> Towers:
+    """Builds towers with new weights. The common space has the width of the text tower."""
     text = CLIPTextConfig(
         vocab_size=tokens.vocabulary,
         hidden_size=sizes.text_width,
@@ -109,60 +113,40 @@ def build_towers(sizes, tokens: SpecialTokens) -> Towers:
 
 
 def load_towers(source: str, tokens: SpecialTokens, key: str = "backbone.pretrained") -> Towers:
-    """Towers with the weights of the CLIP checkpoint at `source` (hub id or folder), which stands in the configuration
-    under `key`.
+    """Loads towers with the weights of the CLIP checkpoint at `source`, a hub id or a folder. `key`: where the
+    configuration names the checkpoint.
 
-    Weights that are stored in a half precision become float32, in which they are trained.
-
-    Raises ConfigError when it cannot be read or lacks weights, when the tokeniser is not its own, or when its common
-    space is not as wide as its text tower.
+    Weights that are stored in half precision become float32, in which they are trained. Raises ConfigError when the
+    checkpoint cannot be read or lacks weights, when the tokeniser has more tokens than the checkpoint, and when the
+    checkpoint's common space is not as wide as its text tower.
     """
-    try:
-        clip, loading = CLIPModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
-    # A damaged or foreign folder fails anywhere in the readers of transformers and safetensors, with various errors.
-    except Exception as error:
-        raise unreadable(source, error, key) from error
+    clip, loading = read_clip(source, key)
     if loading["missing_keys"]:
         first, *others = sorted(loading["missing_keys"])
         lacks = f"lacks {first}" + (f" and {len(others)} more weights" if others else "")
         raise ConfigError(f"{key}={source} {lacks}; allowed: a hub id or folder of a CLIP model")
-    vocabulary = clip.config.text_config.vocab_size
-    if tokens.vocabulary > vocabulary:
+    text = clip.config.text_config
+    assert isinstance(text, CLIPTextConfig)
+    if tokens.vocabulary > text.vocab_size:
         raise ConfigError(
-            f"data.tokenizer has {tokens.vocabulary} tokens, {key}={source} {vocabulary}; allowed: its own tokeniser"
+            f"data.tokenizer has {tokens.vocabulary} tokens, {key}={source} {text.vocab_size}; allowed: its own "
+            f"tokeniser"
         )
-    width, features = clip.config.text_config.hidden_size, clip.config.projection_dim
-    if width != features:
+    if text.hidden_size != clip.config.projection_dim:
         raise ConfigError(
-            f"{key}={source} projects {width} text features to {features}; allowed: CLIP models where both are equal"
+            f"{key}={source} projects {text.hidden_size} text features to {clip.config.projection_dim}; allowed: CLIP "
+            f"models where both are equal"
         )
-    return Towers(clip.train())  # from_pretrained leaves it in evaluation mode
+    return Towers(clip.train())  # from_pretrained leaves the model in evaluation mode
 
 
-def pretrained_sizes(source: str, key: str = "backbone.pretrained") -> dict[str, int | str]:
-    """The fields of BackboneConfig that the checkpoint at `source` decides. Raises ConfigError when it cannot be
-    read.
-    """
+def read_clip(source: str, key: str) -> tuple[CLIPModel, dict[str, Any]]:
+    """The model at `source` in float32, and transformers' information on what was loaded. Raises ConfigError."""
     try:
-        config = CLIPConfig.from_pretrained(source)
-    except Exception as error:  # see `load_towers`
+        loaded: Any = CLIPModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+    # A damaged folder, or one of another model, fails anywhere in the readers of transformers and safetensors, with
+    # various errors.
+    except Exception as error:
         raise unreadable(source, error, key) from error
-    text, vision = config.text_config, config.vision_config
-    return {
-        "image_size": vision.image_size,
-        "patch_size": vision.patch_size,
-        "context_length": text.max_position_embeddings,
-        "vision_width": vision.hidden_size,
-        "vision_layers": vision.num_hidden_layers,
-        "vision_heads": vision.num_attention_heads,
-        "text_width": text.hidden_size,
-        "text_layers": text.num_hidden_layers,
-        "text_heads": text.num_attention_heads,
-        "activation": text.hidden_act,
-    }
-
-
-def unreadable(source: str, error: Exception, key: str) -> ConfigError:
-    """The error for a checkpoint that transformers cannot open; of its own text only the first line helps."""
-    reason = first_line(error)
-    return ConfigError(f"{key}={source} cannot be read ({reason}); allowed: a hub id or folder of a CLIP model")
+    clip, loading = loaded  # a pair, because of output_loading_info
+    return clip, loading

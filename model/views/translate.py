@@ -1,7 +1,8 @@
-"""How a translator's output becomes what the text transformer reads: the choice of tokens and of the end row.
+"""From the encoder-decoder's output to the input of the text transformer: the choice of tokens and of the end row.
 
-Hard choices are straight-through: the value is the chosen row, the gradient that of the softmax. Gumbel noise is drawn
-while training only; at evaluation the plain argmax stands. Shapes: B rows, T tokens, D features, V vocabulary.
+Hard choices use the straight-through estimator: the forward value is the chosen row, the gradient is that of the
+softmax. Gumbel noise is drawn in training only; evaluation uses the plain argmax. Shapes: B rows, T tokens, D features,
+V vocabulary.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ def soft_choice(logits: Tensor, training: bool) -> Tensor:
 
 
 def hard_choice(logits: Tensor, training: bool) -> Tensor:
-    """(..., C) logits -> (..., C) one-hot of the largest, with the softmax's gradient."""
+    """(..., C) logits -> (..., C) one-hot of the largest logit, with the gradient of the softmax."""
     weights = logits.float().softmax(dim=-1)
     hard = F.one_hot(weights.argmax(dim=-1), weights.shape[-1]).to(weights.dtype)
     return hard + (weights - weights.detach())
 
 
 def gumbel_choice(logits: Tensor, training: bool) -> Tensor:
-    """(..., C) logits -> (..., C) one-hot, sampled by Gumbel noise while training (Jang et al. 2017), the largest
-    otherwise.
+    """(..., C) logits -> (..., C) one-hot, in training of a class sampled with Gumbel noise (Jang et al. 2017), in
+    evaluation of the largest logit.
     """
     return F.gumbel_softmax(logits.float(), hard=True, dim=-1) if training else hard_choice(logits, training)
 
@@ -39,15 +40,15 @@ END_CHOICES: dict[str, Choice] = {"argmax": hard_choice, "gumbel": gumbel_choice
 
 
 def chosen_embeddings(weights: Tensor, embedding: Tensor) -> Tensor:
-    """(B, T, V) weights of tokens, (V, D) embeddings -> (B, T, D)."""
+    """(B, T, V) weights of tokens, (V, D) embeddings -> (B, T, D) weighted sums of the embeddings."""
     return weights.to(embedding.dtype) @ embedding
 
 
 def end_similarity(states: Tensor, end_embedding: Tensor) -> Tensor:
-    """(B, T, D) states, the (D,) embedding of the end token -> (B, T) cosines: how much each row looks like an end."""
+    """(B, T, D) states, the (D,) embedding of the end token -> (B, T) cosines of each state and the embedding."""
     return F.normalize(states.float(), dim=-1) @ F.normalize(end_embedding.float(), dim=-1)
 
 
 def chosen_row(states: Tensor, weights: Tensor) -> Tensor:
-    """(B, T, D) states, (B, T) weights of rows -> (B, D)."""
+    """(B, T, D) states, (B, T) weights of their rows -> (B, D) weighted sums of the rows."""
     return torch.einsum("btd,bt->bd", states, weights.to(states.dtype))

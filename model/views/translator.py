@@ -1,11 +1,13 @@
-"""The encoder-decoder ("translation") network, from transformers' Marian and Pegasus classes: both are BART's layers
-with sinusoidal positions, Marian normalises after each sum, Pegasus before each block and once at the end. Shapes: B
-rows, T tokens, D features, V vocabulary.
+"""The encoder-decoder ("translation") network, from transformers' Marian and Pegasus classes. Both have BART's layers
+with sinusoidal positions. Marian normalises after each residual sum, Pegasus before each block and once at the end.
+Shapes: B rows, T tokens, D features, V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,22 +22,23 @@ from transformers import (
     PreTrainedModel,
 )
 
+from model.views.backbone_sizes import TranslatorSizes
 from model.views.towers import SpecialTokens, end_positions
 
-# What `fan_in` multiplies the deviation of weights by: of embeddings, of the values and outputs of attention, of its
-# queries and keys.
+# `fan_in` multiplies the standard deviations of weights by these gains: of embeddings, of the values and outputs of
+# attention, and of its queries and keys.
 EMBEDDING_GAIN, VALUE_GAIN, QUERY_GAIN = 2.5, 2.5, 1.25
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The classes of one value of backbone.translator_norm."""
+    """The classes of one value of backbone.translator_norm. Each network takes an instance of `config`."""
 
-    config: type[PreTrainedConfig]
-    states: type[PreTrainedModel]
-    """Gives hidden states."""
-    tokens: type[PreTrainedModel]
-    """Gives logits of the vocabulary."""
+    config: Callable[..., PreTrainedConfig]
+    states: Callable[[Any], PreTrainedModel]
+    """The network that returns hidden states."""
+    tokens: Callable[[Any], PreTrainedModel]
+    """The network that returns logits of the vocabulary."""
 
 
 NETWORKS = {
@@ -44,9 +47,9 @@ NETWORKS = {
 }
 
 
-def translator_config(sizes, tokens: SpecialTokens) -> PreTrainedConfig:
-    """`sizes` has the fields of BackboneConfig; width and vocabulary are the text tower's, whose transformer reads the
-    output.
+def translator_config(sizes: TranslatorSizes, tokens: SpecialTokens) -> PreTrainedConfig:
+    """The configuration in transformers' words. Width and vocabulary are those of the text tower, whose transformer
+    reads the output.
     """
     return NETWORKS[sizes.translator_norm].config(
         vocab_size=tokens.vocabulary,
@@ -70,26 +73,31 @@ def translator_config(sizes, tokens: SpecialTokens) -> PreTrainedConfig:
     )
 
 
-def make_network(kind: str, sizes, tokens: SpecialTokens) -> PreTrainedModel:
-    """`kind`: `states` or `tokens`, a field of Networks. With its first weights, and with its constants frozen."""
-    network = getattr(NETWORKS[sizes.translator_norm], kind)(translator_config(sizes, tokens))
-    if sizes.translator_init == "fan_in":  # `marian` is what transformers has drawn: N(0, 0.02²) at every width
-        fan_in_init(network)
-    freeze_positions(network.base_model)
+def make_network(
+    network_class: Callable[[Any], PreTrainedModel], sizes: TranslatorSizes, tokens: SpecialTokens
+) -> PreTrainedModel:
+    """Builds the network with its initial weights. Its positions are not trained."""
+    network = network_class(translator_config(sizes, tokens))
+    INITS[sizes.translator_init](network)
+    freeze_positions(network)
     return network
+
+
+def marian_init(network: PreTrainedModel) -> None:
+    """`marian`: keeps the weights that transformers has drawn, N(0, 0.02²) at every width."""
 
 
 @torch.no_grad()
 def fan_in_init(network: PreTrainedModel) -> None:
-    """`fan_in`: biases 0, weights of variance 1 / inputs (LeCun et al. 1998), embeddings of variance 1 / D, and on that
-    the gains above.
+    """`fan_in`: sets biases to 0 and draws weights of variance 1 / inputs (LeCun et al. 1998) and embeddings of
+    variance 1 / D, with deviations multiplied by the gains above.
 
-    Attention averages over tokens, which makes what differs between texts small against what they share (positions,
-    begin tokens); the gains make up for it. Largest mean cosine of two of 64 different texts of 14 tokens, seeds 0 to
-    2, by view:
+    Attention averages over tokens. The average makes the differences between texts small beside their common part
+    (positions, begin tokens), and the gains compensate for that. The table shows, for each view, the mean cosine of
+    two of 64 different texts of 14 tokens, the largest of seeds 0 to 2:
 
     ============================  =======  =======  ==========  =========
-    norm=pre, else as said        decoded  encoded  translated  caption_1
+    norm=pre unless stated        decoded  encoded  translated  caption_1
     ============================  =======  =======  ==========  =========
     tiny                            0.859    0.630       0.760      0.609
     tiny, all gains 1               0.974    0.964       0.945      0.609
@@ -103,37 +111,47 @@ def fan_in_init(network: PreTrainedModel) -> None:
             nn.init.normal_(module.weight, std=gain_of(name) * module.in_features**-0.5)
             nn.init.zeros_(module.bias)
     embedding = network.get_input_embeddings()
+    assert isinstance(embedding, nn.Embedding)
     nn.init.normal_(embedding.weight, std=EMBEDDING_GAIN * embedding.embedding_dim**-0.5)
     embedding.weight[embedding.padding_idx].zero_()
 
 
 def gain_of(name: str) -> float:
-    """Of a linear layer, by its name in transformers' classes."""
+    """The gain of a linear layer, given the layer's name in transformers' classes."""
     if name.endswith(("v_proj", "out_proj")):
         return VALUE_GAIN
     return QUERY_GAIN if name.endswith(("q_proj", "k_proj")) else 1.0
 
 
+# Value of backbone.translator_init -> the function that sets the initial weights.
+INITS: dict[str, Callable[[PreTrainedModel], None]] = {"fan_in": fan_in_init, "marian": marian_init}
+
+
 def freeze_positions(network: PreTrainedModel) -> None:
-    """The sinusoidal positions are constants: without a gradient they would stall several processes that wait for
+    """Excludes the sinusoidal positions from training. They get no gradient, and several processes would wait for
     one.
     """
-    for part in (network.encoder, network.decoder):
-        part.embed_positions.weight.requires_grad_(False)
+    for stack in ("encoder", "decoder"):
+        positions = network.base_model.get_submodule(f"{stack}.embed_positions")
+        positions.requires_grad_(False)
 
 
 def is_text(tokens: Tensor, end: int) -> Tensor:
-    """(B, T) tokens -> (B, T) bool, true up to the first end token: some tokenisers pad with it."""
+    """(B, T) tokens -> (B, T) bool, true up to and including the first end token. A comparison with the padding token
+    would not do, because some tokenisers pad with the end token.
+    """
     return torch.arange(tokens.shape[1], device=tokens.device) <= end_positions(tokens, end)[:, None]
 
 
 class StateTranslator(nn.Module):
-    """Encoder states and, from start tokens alone, decoder states of a caption (the original `trainclip_v534DIM`)."""
+    """Computes encoder states and decoder states of a caption. The decoder reads only begin tokens (the original
+    `trainclip_v534DIM`).
+    """
 
-    def __init__(self, sizes, tokens: SpecialTokens) -> None:
+    def __init__(self, sizes: TranslatorSizes, tokens: SpecialTokens) -> None:
         super().__init__()
         self.tokens = tokens
-        self.marian = make_network("states", sizes, tokens)
+        self.marian = make_network(NETWORKS[sizes.translator_norm].states, sizes, tokens)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T) tokens -> (B, T, D) last encoder states and (B, T, D) last decoder states."""
@@ -143,14 +161,14 @@ class StateTranslator(nn.Module):
 
 
 class TokenTranslator(nn.Module):
-    """Vocabulary logits of a translated caption; the decoder reads the caption's own tokens (the original
+    """Computes vocabulary logits of a translated caption. The decoder reads the caption's own tokens (the original
     `trainclip_v5335DIM`).
     """
 
-    def __init__(self, sizes, tokens: SpecialTokens) -> None:
+    def __init__(self, sizes: TranslatorSizes, tokens: SpecialTokens) -> None:
         super().__init__()
         self.tokens = tokens
-        self.marian = make_network("tokens", sizes, tokens)
+        self.marian = make_network(NETWORKS[sizes.translator_norm].tokens, sizes, tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T) tokens -> (B, T, V) logits."""

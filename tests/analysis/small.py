@@ -1,8 +1,12 @@
-"""Small models for the tests of this folder."""
+"""Small models and readers of results for the tests of this folder."""
 
 from __future__ import annotations
 
+import json
+import math
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
@@ -23,7 +27,25 @@ SIZES = {
 
 
 def small_towers(tokens: SpecialTokens) -> Towers:
-    """Two layers for pictures, one for text; always the same weights."""
+    """Two layers for images, one for text; always the same weights."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return build_towers(SimpleNamespace(**SIZES), tokens).eval()
+
+
+def analysis_of(folder: Path) -> dict[str, Any]:
+    """The content of analysis.json, which must be strict JSON."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in analysis.json")
+
+    return json.loads((folder / "analysis.json").read_text(), parse_constant=refuse)
+
+
+def numbers(value: object) -> list[float]:
+    """Every number in nested lists and dictionaries; NaN for None."""
+    if isinstance(value, dict):
+        return [number for inner in value.values() for number in numbers(inner)]
+    if isinstance(value, list):
+        return [number for inner in value for number in numbers(inner)]
+    return [] if isinstance(value, str) else [math.nan if value is None else float(value)]

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from model.analysis.drift import drift_columns
 from model.analysis.geometry import (
     alignment,
+    drift_columns,
     effective_rank,
     geometry,
     geometry_columns,
@@ -58,7 +58,7 @@ def test_effective_rank_closed_forms():
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_features_that_are_not_finite_have_no_figures_and_do_no_harm(bad):
+def test_a_view_that_is_not_finite_does_not_change_the_figures_of_others(bad):
     views = draw(2, 8, 3)
     views[0, 2, 1] = bad
     figures = geometry(views, ["image", "caption_1"])
@@ -80,7 +80,7 @@ def test_mean_similarity_equals_a_loop():
     assert mean_similarity(features[:1].expand(5, 4)) == pytest.approx(1)
 
 
-def test_geometry_does_not_see_lengths():
+def test_geometry_does_not_depend_on_lengths():
     views = draw(3, 10, 5)
     names = ["image", "caption_1", "decoded_2"]
     columns = geometry_columns(geometry(views, names))
@@ -96,7 +96,7 @@ def test_geometry_does_not_see_lengths():
 
 
 def test_drift_by_hand():
-    """Lengths 3 and 4; one sample stays, the other turns by a right angle."""
+    """Lengths 3 and 4; one sample keeps its direction, the other turns by 90 degrees."""
     views = torch.tensor([[[3.0, 0.0], [0.0, 4.0]]])
     before = torch.tensor([[[1.0, 0.0], [2.0, 0.0]]])
     columns = drift_columns(views, before, ["image"])

@@ -10,7 +10,7 @@ import pytest
 from model.config.checks import view_count
 from model.config.compose import CONF, config_hash, groups, known_keys
 from model.errors import ConfigError
-from model.views import plan_views
+from model.views.recipes import plan_views
 
 FILES = sorted(CONF.rglob("*.yaml"))
 
@@ -133,7 +133,7 @@ def test_a_seed_of_zero_is_a_seed(composed):
         (["evaluate=[dev]"], "evaluate=dev is not known; allowed: train, val, test"),
         (["trainer.precision=32"], "trainer.precision=32 is not known"),
         (["schedule=plateau", "schedule.factor=1.5"], "schedule.factor=1.5"),
-        (["data.train_size=100"], "data.train_size=100 makes no batch"),
+        (["data.train_size=100"], "data.train_size=100 is smaller than a batch"),
         (
             ["trainer.strategy=fsdp"],
             "trainer.strategy=fsdp hides gradients from the monitor; allowed: auto, ddp, ddp_spawn, or any with "

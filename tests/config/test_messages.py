@@ -1,4 +1,4 @@
-"""What a mistake on the command line brings: exit code 2, at most two lines, the key, the value, what is allowed."""
+"""The answer to a mistake on the command line: exit code 2, at most two lines, the key, the value, what is allowed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ MISTAKES = [
     [pytest.param(*mistake, marks=[pytest.mark.slow] if number % 8 else []) for number, mistake in enumerate(MISTAKES)],
 )
 def test_a_mistake_is_two_lines(arguments, words, tmp_path, monkeypatch, capsys):
-    """In this process, as one that starts anew spends seconds on imports."""
+    """Runs in this process, because a new process spends seconds on imports."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments, "hydra/job_logging=none", "hydra/hydra_logging=none"])
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

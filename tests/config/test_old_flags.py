@@ -56,8 +56,8 @@ VALUES = {
 
 
 @pytest.fixture
-def said(monkeypatch, capsys, tmp_path):
-    """`said("logitsversion=7")` -> what `python train.py …` answers, in two lines and with exit code 2."""
+def answer(monkeypatch, capsys, tmp_path):
+    """`answer("logitsversion=7")` returns the message of `python train.py …`, which has two lines and exit code 2."""
 
     def answer(*arguments: str) -> str:
         monkeypatch.chdir(tmp_path)
@@ -86,8 +86,8 @@ def said(monkeypatch, capsys, tmp_path):
         (["trainer.precision=16", "hydra/job_logging=none", "hydra/hydra_logging=none"], "trainer.precision=16-mixed"),
     ],
 )
-def test_the_command_line_answers_with_todays_override(said, typed, today):
-    assert said(*typed).endswith(f"did you mean {today}?")
+def test_the_command_line_answers_with_todays_override(answer, typed, today):
+    assert answer(*typed).endswith(f"did you mean {today}?")
 
 
 @pytest.mark.parametrize("group", ["", "loss.", "trainer."])
@@ -95,7 +95,7 @@ def test_a_flag_as_a_key_has_a_hint(group):
     for typed, today in HINTS.items():
         key, _, value = typed.partition("=")
         first, second = unknown_key(group + key, value.strip("'")).splitlines()
-        assert first.startswith(f"{group}{key} is not a key here; allowed: ")
+        assert first.startswith(f"{group}{key} is not a known key; allowed: ")
         assert second == f"did you mean {today}?"
 
 
@@ -187,7 +187,7 @@ def test_every_replacement_is_a_key_and_every_translated_value_a_choice():
         *map(str, LOSSES),
     ]
     for name, flag in ALL_FLAGS.items():
-        assert bool(flag.today) != bool(flag.nothing), name
+        assert bool(flag.today) != bool(flag.why_none), name
         assert not flag.today or flag.today.partition("=")[0] in (*known_keys(), *groups())
         for typed in samples:
             try:

@@ -111,7 +111,7 @@ def cases(table: str, every: int) -> list:
 
 @pytest.fixture
 def answer(tmp_path, monkeypatch, capsys):
-    """`answer(overrides)` -> exit code and what was said, of a command line that stops where the data would be read."""
+    """`answer(overrides)` returns the exit code and the message of a command that stops before it reads data."""
 
     def reached(*arguments):
         raise Reached
@@ -136,10 +136,10 @@ def test_how_many():
 
 @pytest.mark.parametrize("overrides", cases(REFUSED, 80))
 def test_an_override_is_refused_in_two_lines(overrides, answer, tmp_path):
-    code, said = answer(overrides)
-    assert code == 2, said
-    assert 1 <= len(said.splitlines()) <= 2, said
-    assert "allowed: " in said
+    code, message = answer(overrides)
+    assert code == 2, message
+    assert 1 <= len(message.splitlines()) <= 2, message
+    assert "allowed: " in message
     left = [
         path
         for path in tmp_path.rglob("*")

@@ -7,17 +7,18 @@ import pytest
 from model.data.fonts import ADVICE, FONT_NAME, find_font
 from model.data.module import CaptionData
 from model.data.scenes import Scenes
+from model.data.source import SplitSizes
 from model.data.tokenizer import train_tokenizer
 from model.errors import ConfigError
 
 
 def small_scenes(train: int = 22, val: int = 9, test: int = 8, *, image_size: int = 32, seed: int = 0) -> Scenes:
-    """A few scenes."""
-    return Scenes({"train": train, "val": val, "test": test}, image_size=image_size, seed=seed)
+    """Returns a few scenes."""
+    return Scenes(SplitSizes(train, val, test), image_size=image_size, seed=seed)
 
 
 def small_data(source=None, **options) -> CaptionData:
-    """Batches of four, of two captions each."""
+    """Returns batches of four rows with two captions each."""
     source = source or small_scenes()
     texts = [text for captions in source.texts("train", range(min(64, source.size("train")))) for text in captions]
     defaults = {"batch_size": 4, "num_workers": 0, "captions": 2, "context_length": 24, "seed": 0}
@@ -25,7 +26,7 @@ def small_data(source=None, **options) -> CaptionData:
 
 
 def font_missing() -> bool:
-    """Whether this system has no colour-emoji font."""
+    """Returns whether this system has no colour-emoji font."""
     try:
         find_font(None)
     except ConfigError:

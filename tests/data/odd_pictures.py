@@ -1,4 +1,4 @@
-"""Picture files of one row of pixels, of every kind that is read, and what they show, worked out by hand."""
+"""Picture files of every kind that is read, each with one row of pixels, and these pixels, computed by hand."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ RED, GREEN, BLUE, WHITE, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 25
 
 
 def greys(*values: int) -> list[tuple[int, int, int]]:
-    """Grey pixels."""
+    """Returns grey pixels."""
     return [(value,) * 3 for value in values]
 
 
 def transparent(*values: int) -> bytes:
-    """PNG's chunk that names the grey or the colour that is transparent."""
+    """Returns the chunk of a PNG that declares a grey or a colour transparent."""
     return chunk(b"tRNS", struct.pack(f">{len(values)}H", *values))
 
 
 def pixels(photometric: int, kind: str, *row: object, **options: object) -> bytes:
-    """A TIFF file of one row."""
+    """Returns a TIFF file with one row."""
     return tiff(photometric, np.array([row], kind), **options)
 
 
 def colour_map(*colours: tuple[int, int, int]) -> list[int]:
-    """The palette of a TIFF: 256 reds, greens and blues of 16 bits."""
+    """Returns the palette of a TIFF: 256 reds, greens and blues of 16 bits."""
     return [257 * colour[channel] for channel in range(3) for colour in (*colours, *[BLACK] * (256 - len(colours)))]
 
 

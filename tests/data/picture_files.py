@@ -1,4 +1,4 @@
-"""Picture files written by hand, byte by byte, so that the tests know what is in them."""
+"""Writes picture files byte by byte, so that the tests know their content."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ORIENTATION = 274
 
 
 def chunk(name: bytes, content: bytes) -> bytes:
-    """A chunk of a PNG file, with its checksum."""
+    """Returns a chunk of a PNG file, with its checksum."""
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
 def png(
     kind: int, bits: int, rows: Sequence[Sequence[int]], extra: bytes = b"", size: tuple[int, int] | None = None
 ) -> bytes:
-    """A PNG file of `rows` of samples, with further chunks before the pixels. `size`: what the header claims, where it
-    is not the true one.
+    """Returns a PNG file of `rows` of samples. extra: further chunks before the pixels; size: the size in the header,
+    if it is to be wrong.
     """
     width, height = size or (len(rows[0]) // SAMPLES[kind], len(rows))
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0))
@@ -34,7 +34,7 @@ def png(
 
 
 def packed(row: Sequence[int], bits: int) -> bytes:
-    """Samples one after the other, the highest bit first, filled up to whole bytes."""
+    """Returns samples one after the other, the highest bit first, padded to whole bytes."""
     digits = "".join(format(sample, f"0{bits}b") for sample in row)
     digits += "0" * (-len(digits) % 8)
     return int(digits, 2).to_bytes(len(digits) // 8, "big")
@@ -43,8 +43,8 @@ def packed(row: Sequence[int], bits: int) -> bytes:
 def tiff(
     photometric: int, rows: np.ndarray, *, order: str = "<", bits: int = 0, content: bytes = b"", **extra: Sequence[int]
 ) -> bytes:
-    """An uncompressed TIFF file of one strip. rows: (H, W) or (H, W, samples), whose type gives the bits and the sample
-    format; `content` are the pixels where that does not fit; extra: further tags, `t338=[2]`.
+    """Returns an uncompressed TIFF file of one strip. rows: (H, W) or (H, W, samples), whose type decides the bits and
+    the sample format; content: the pixels, if no such type exists; extra: further tags, as in `t338=[2]`.
     """
     samples = 1 if rows.ndim == 2 else rows.shape[2]
     sample_format = {"u": 1, "i": 2, "f": 3}[rows.dtype.kind]
@@ -63,7 +63,7 @@ def tiff(
 
 
 def directory(tags: dict[int, list[int]], order: str, content: bytes) -> bytes:
-    """The directory of a TIFF file, at byte 8 of it, the tags' values and the pixels."""
+    """Returns the directory of a TIFF file, which begins at byte 8, the values of the tags and the pixels."""
     free = 8 + 2 + 12 * (len(tags) + 1) + 4
     entries, values = [], b""
     for tag, numbers in tags.items():
@@ -89,7 +89,7 @@ def directory(tags: dict[int, list[int]], order: str, content: bytes) -> bytes:
 
 
 def bmp(bits: int, rows: Sequence[bytes], width: int, palette: Sequence[tuple[int, int, int]] = ()) -> bytes:
-    """An uncompressed BMP file; rows from top to bottom, as bytes."""
+    """Returns an uncompressed BMP file. rows: from top to bottom, as bytes."""
     colours = b"".join(bytes((blue, green, red, 0)) for red, green, blue in palette)
     pixels = b"".join(row + bytes(-len(row) % 4) for row in reversed(rows))
     start = 14 + 40 + len(colours)
@@ -98,41 +98,38 @@ def bmp(bits: int, rows: Sequence[bytes], width: int, palette: Sequence[tuple[in
 
 
 def exif(orientation: int) -> bytes:
-    """EXIF data that hold nothing else."""
+    """Returns EXIF data with this orientation and nothing else."""
     return b"MM\0*\0\0\0\x08" + struct.pack(">HHHIHHI", 1, ORIENTATION, SHORT, 1, orientation, 0, 0)
 
 
 def segment(marker: int, content: bytes) -> bytes:
-    """A part of a JPEG file."""
+    """Returns a segment of a JPEG file."""
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
 def with_exif(jpeg: bytes, content: bytes) -> bytes:
-    """A JPEG file with EXIF data behind its first two bytes."""
+    """Returns a JPEG file with EXIF data after its first two bytes."""
     return jpeg[:2] + segment(0xE1, b"Exif\0\0" + content) + jpeg[2:]
 
 
 def without_segment(jpeg: bytes, marker: int) -> bytes:
-    """A JPEG file without its first part of this kind."""
+    """Returns a JPEG file without its first segment of this kind."""
     start = jpeg.index(bytes((0xFF, marker)))
     (length,) = struct.unpack(">H", jpeg[start + 2 : start + 4])
     return jpeg[:start] + jpeg[start + 2 + length :]
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    """A file as Pillow writes it."""
+    """Returns a file that Pillow writes. It writes copies, because it stores options of one format in the picture."""
     file = io.BytesIO()
-    options = {
-        name: [one.copy() for one in value] if name == "append_images" else value for name, value in options.items()
-    }
-    image.copy().save(
-        file, kind, **options
-    )  # copies, as Pillow keeps options of one format in the picture for the next
+    if "append_images" in options:
+        options["append_images"] = [picture.copy() for picture in options["append_images"]]
+    image.copy().save(file, kind, **options)
     return file.getvalue()
 
 
 def jpeg(pixels: np.ndarray, mode: str = "RGB", **options: object) -> bytes:
-    """(H, W, samples) -> a JPEG file of 16 x 16 equal pixels for each of them."""
+    """Returns a JPEG file with 16 x 16 equal pixels for each of the (H, W, samples) pixels."""
     large = np.kron(pixels, np.ones((16, 16, 1), np.uint8))
     return saved(
         Image.fromarray(large[:, :, 0] if mode == "L" else large, mode), "JPEG", quality=98, subsampling=0, **options

@@ -10,13 +10,14 @@ import pytest
 
 from model.command import command_line
 from model.data.coco import Coco
-from model.data.coco_files import parts
+from model.data.coco_files import coco_parts
+from model.data.source import SplitSizes
 from model.errors import ConfigError
 from tests.conftest import SMALL
 from tests.data.coco_folder import write_folder
 from tests.forked import ended, start
 
-# The lines are counted from 1; "images" and "annotations" stand in other places too.
+# Lines are counted from 1. "images" and "annotations" also occur where they are no lists of the file.
 CAPTIONS = """{
  "info": {"images": [1], "annotations": "]}"},
  "images": [
@@ -49,7 +50,7 @@ OBJECT = f'allowed: {{"id": {IDENTIFIER}, "image_id": {IDENTIFIER}, "category_id
 OTHER = "but an earlier category with this id has another name; allowed: one name for each id"
 LISTS = 'allowed: {"images": [...], "annotations": [...]}'
 
-# The part of CAPTIONS that is replaced, its replacement, the line of the entry, and the message.
+# The text in CAPTIONS that is replaced, its replacement, the line of the entry, and the message.
 BROKEN_CAPTIONS = [
     ('"id": 2, "file', '"file', 5, f'images[1] has no "id"; {IMAGE}'),
     (', "file_name": "0001.png"', "", 5, f'images[1] has no "file_name"; {IMAGE}'),
@@ -64,7 +65,7 @@ BROKEN_CAPTIONS = [
     ('"id": 2,', '"id": NaN,', 5, f'images[1] has "id": NaN; allowed: {IDENTIFIER}'),
     ('"id": 2,', '"id": -Infinity,', 5, f'images[1] has "id": -Infinity; allowed: {IDENTIFIER}'),
     ('"id": 2,', '"id": 2, "id": null,', 5, f'images[1] has "id": null; allowed: {IDENTIFIER}'),
-    # of two equal keys the last is used
+    # the last of two equal keys is used
     ('"id": 2,', '"id": "2",', 5, 'images[1] has "id": "2", but the ids before it are numbers; allowed: one kind'),
     ('"image_id": 2', '"image_id": "2"', 9, 'annotations[1] has "image_id": "2", but the ids before it are numbers; '
                                             'allowed: one kind'),
@@ -98,8 +99,8 @@ BROKEN_INSTANCES = [
     ('"thing"', "null", 4, f'categories[1] has "name": null; allowed: {NAME}'),
     ('"id": 8', '"id": 7', 4, f'categories[1] has "id": 7 and "name": "thing", {OTHER}'),
 ]  # fmt: skip
-INSIDE = len(CAPTIONS.partition("two")[0]) + 1  # the place of the "w"
-# A whole file -> the message, behind the file's name.
+INSIDE = len(CAPTIONS.partition("two")[0]) + 1  # the position of the "w"
+# Content of a file, and the message after the name of the file.
 BROKEN_FILES = [
     (b"", ":1: the file is empty; " + JSON),
     (b" \n \n", ":3: the file is empty; " + JSON),
@@ -137,34 +138,33 @@ BROKEN_FILES = [
 
 
 def make(folder: Path, **options: object) -> Coco:
-    """The source of the folder, of one caption for each image."""
-    return Coco(
-        parts(str(folder), "2017"), {"train": None, "val": 1, "test": 1}, **({"captions": 1, "image_size": 8} | options)
-    )
+    """Returns the source of the folder, with one caption for each image."""
+    defaults = {"captions": 1, "image_size": 8}
+    return Coco(coco_parts(str(folder), "2017"), SplitSizes(None, 1, 1), **(defaults | options))
 
 
 def refusal(folder: Path, content: bytes, kind: str = "captions") -> str:
-    """The error for a folder with this file, behind the file's name."""
+    """Returns the error for a folder with this file, without the name of the file."""
     write_folder(folder, train=2, val=2, captions=1, size=4)
     (folder / "annotations" / "captions_train2017.json").write_text(CAPTIONS)
     file = folder / "annotations" / f"{kind}_train2017.json"
     file.write_bytes(content)
     with pytest.raises(ConfigError) as error:
         make(folder)
-    said = str(error.value)
-    assert said.startswith(str(file))
-    assert said.isprintable()  # which means that it is one line
-    return said.removeprefix(str(file))
+    message = str(error.value)
+    assert message.startswith(str(file))
+    assert message.isprintable()  # therefore it is one line
+    return message.removeprefix(str(file))
 
 
 @pytest.mark.parametrize(
-    ("kind", "whole", "old", "new", "line", "expected"),
+    ("kind", "content", "old", "new", "line", "expected"),
     [("captions", CAPTIONS, *case) for case in BROKEN_CAPTIONS]
     + [("instances", INSTANCES, *case) for case in BROKEN_INSTANCES],
 )
-def test_an_entry_is_named_with_its_line(tmp_path, kind, whole, old, new, line, expected):
-    assert whole.count(old) == 1
-    text = whole.replace(old, new)
+def test_an_entry_is_named_with_its_line(tmp_path, kind, content, old, new, line, expected):
+    assert content.count(old) == 1
+    text = content.replace(old, new)
     assert refusal(tmp_path / "lines", text.encode(), kind) == f":{line}: {expected}"
     assert refusal(tmp_path / "one_line", text.replace("\n", " ").encode(), kind) == f":1: {expected}"
 
@@ -215,7 +215,7 @@ def test_a_run_ends_with_code_2_and_the_message(tmp_path):
         ]
         sys.exit(command_line())
 
-    said = tmp_path / "said"
-    assert ended(start(task, said)) == 2
-    assert f'{file}:9: annotations[1] has "caption": null; allowed: a text' in said.read_text()
-    assert "Traceback" not in said.read_text()
+    output = tmp_path / "output"
+    assert ended(start(task, output)) == 2
+    assert f'{file}:9: annotations[1] has "caption": null; allowed: a text' in output.read_text()
+    assert "Traceback" not in output.read_text()

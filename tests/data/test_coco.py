@@ -1,4 +1,4 @@
-"""A COCO folder, written by the test from emoji pictures, and read back."""
+"""The source of a COCO folder that the test writes, with pictures of emoji."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 
 from model.data.coco import CLIP_PIXELS, Coco, centre_square
-from model.data.coco_files import parts
-from model.data.emoji_drawing import draw_one, open_font
+from model.data.coco_files import coco_parts
+from model.data.emoji_drawing import draw_character, open_font
 from model.data.fonts import find_font
-from model.data.sizes import parted
+from model.data.source import SplitSizes, split_ranges
 from model.errors import ConfigError
 from tests.data.helpers import needs_font, small_data
 
@@ -23,8 +23,8 @@ CATEGORIES = [{"id": 7, "name": "animal"}, {"id": 3, "name": "thing"}]
 
 
 def write_part(root, name: str, count: int, *, instances: bool = True, first: int = 0) -> None:
-    """`count` images, numbers descending in the file, with as many captions each as its number mod 3 plus 4; every
-    fourth without instances.
+    """Writes `count` images with 5 or 6 captions each, the first with 4. Their numbers descend in the file. Every
+    fourth image has no instances.
     """
     font = open_font(find_font(None))
     (root / name).mkdir(parents=True)
@@ -32,7 +32,7 @@ def write_part(root, name: str, count: int, *, instances: bool = True, first: in
     images, captions, objects = [], [], []
     for i in range(first, first + count):
         picture = Image.new("RGB", (160, 128), (255, 255, i))
-        picture.paste(draw_one(font, CHARACTERS[i % len(CHARACTERS)]).convert("RGB"), (12, 0))
+        picture.paste(draw_character(font, CHARACTERS[i % len(CHARACTERS)]).convert("RGB"), (12, 0))
         picture.save(root / name / f"{i:012}.jpg", quality=95)
         images.append({"id": 100 + i, "file_name": f"{i:012}.jpg", "height": 128, "width": 160})
         captions += [
@@ -42,9 +42,7 @@ def write_part(root, name: str, count: int, *, instances: bool = True, first: in
         if i % 4:
             objects += [{"image_id": 100 + i, "id": 2 * i, "area": 50.0, "category_id": 3}]
             objects += [{"image_id": 100 + i, "id": 2 * i + 1, "area": 40.0 + 20 * (i % 2), "category_id": 7}]
-    captions = [
-        note for note in captions if note["image_id"] != 100 + first or note["id"] % 10 < 4
-    ]  # the first has four only
+    captions = [note for note in captions if note["image_id"] != 100 + first or note["id"] % 10 < 4]
     (root / "annotations" / f"captions_{name}.json").write_text(
         json.dumps({"images": images[::-1], "annotations": captions[::-1]})
     )
@@ -63,14 +61,13 @@ def folder(tmp_path):
 
 
 def make(folder, year="2017", captions=5, image_size=32, **sizes) -> Coco:
-    """The source, with what a test changes."""
-    return Coco(
-        parts(str(folder), year), {"train": None, "val": 4, "test": 3} | sizes, captions=captions, image_size=image_size
-    )
+    """Returns the source, with the options that a test changes."""
+    sizes = SplitSizes(**({"train": None, "val": 4, "test": 3} | sizes))
+    return Coco(coco_parts(str(folder), year), sizes, captions=captions, image_size=image_size)
 
 
 def first_captions(source: Coco, split: str) -> list[str]:
-    """Which images there are."""
+    """Returns the first caption of each row, which names the image."""
     return [texts[0] for texts in source.texts(split, range(source.size(split)))]
 
 
@@ -82,7 +79,7 @@ def test_splits_and_captions(folder):
     assert source.texts("val", [2]) == [[f"picture 23 caption {k}" for k in range(5)]]
 
 
-def test_fewer_captions_let_more_images_in(folder):
+def test_a_smaller_number_of_captions_leaves_out_fewer_images(folder):
     assert make(folder, captions=4).size("train") == 12
 
 
@@ -106,8 +103,8 @@ def test_without_instances_there_are_no_labels(tmp_path):
     assert next(iter(small_data(source).val_dataloader())).labels is None
 
 
-def test_pictures_are_scaled_and_cut_to_the_middle():
-    """Left third red, middle green, right blue, twice as wide as high: the middle and half of each side stay."""
+def test_pictures_are_scaled_and_cropped_to_the_middle():
+    """The picture is twice as wide as high: a third red, green and blue each. The result has the middle half."""
     image = Image.new("RGB", (120, 60), (0, 255, 0))
     image.paste((255, 0, 0), (0, 0, 40, 60))
     image.paste((0, 0, 255), (80, 0, 120, 60))
@@ -130,10 +127,10 @@ def test_batches_have_the_mean_and_deviation_of_clip(folder):
     torch.testing.assert_close(batch.images, (source.images("val", range(4)) / 255 - mean) / deviation)
 
 
-@pytest.mark.parametrize("broken", ["text", "cut", "empty", "missing"])
+@pytest.mark.parametrize("broken", ["text", "truncated", "empty", "missing"])
 def test_an_unreadable_image_is_left_out_counted_and_named(folder, broken, caplog):
     file = folder / "train2017" / f"{5:012}.jpg"
-    content = {"text": b"not a picture", "cut": file.read_bytes()[:-400], "empty": b""}.get(broken)
+    content = {"text": b"not a picture", "truncated": file.read_bytes()[:-400], "empty": b""}.get(broken)
     file.unlink()
     if content is not None:
         file.write_bytes(content)
@@ -142,13 +139,15 @@ def test_an_unreadable_image_is_left_out_counted_and_named(folder, broken, caplo
     assert first_captions(source, "train") == [f"picture {i} caption 0" for i in range(1, 12) if i != 5]
     reason = {
         "text": "has no known picture format; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF",
-        "cut": "is damaged (image file is truncated ",
+        "truncated": "is damaged (image file is truncated ",
         "empty": "is empty",
         "missing": "cannot be opened (No such file or directory)",
     }
-    said = [record.getMessage() for record in caplog.records if "because of its file" in record.getMessage()]
-    assert len(said) == 1
-    assert said[0].startswith(f"train2017: 1 image is left out because of its file: 000000000005.jpg {reason[broken]}")
+    messages = [record.getMessage() for record in caplog.records if "because of its file" in record.getMessage()]
+    assert len(messages) == 1
+    assert messages[0].startswith(
+        f"train2017: 1 image is left out because of its file: 000000000005.jpg {reason[broken]}"
+    )
     assert len(source.images("train", range(10))) == 10
 
 
@@ -169,7 +168,7 @@ def test_more_than_there_are_is_refused(folder, key, size, most):
 
 
 def test_more_captions_than_any_image_has_is_refused(folder):
-    """Not for the number of images, of which none would be left."""
+    """The message names data.captions, not the number of images, which would be 0."""
     with pytest.raises(ConfigError, match=r"^data\.captions=9 is more than any image of val2017 has; allowed: 1 to 6$"):
         make(folder, captions=9)
 
@@ -185,9 +184,9 @@ def test_a_folder_without_a_readable_image_is_refused(folder):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_too_few_for_any_split_is_said(count):
+def test_a_count_too_small_for_any_split_is_refused(count):
     with pytest.raises(ConfigError) as error:
-        parted(count, {"val": 1, "test": 1, "train": None}, "pictures")
+        split_ranges(count, SplitSizes(None, 1, 1), "pictures")
     assert (
         str(error.value)
         == "data.val_size=1 is more than there are; allowed: more pictures, as there are too few for any value"
@@ -195,13 +194,13 @@ def test_too_few_for_any_split_is_said(count):
 
 
 def test_missing_files_are_named(folder):
-    for wanted in (
+    for file in (
         folder / "annotations" / "captions_val2017.json",
         folder / "annotations" / "captions_train2017.json",
     ):
-        wanted.unlink()
+        file.unlink()
         with pytest.raises(ConfigError) as error:
-            parts(str(folder), "2017")
-        assert str(wanted) in str(error.value)
+            coco_parts(str(folder), "2017")
+        assert str(file) in str(error.value)
     with pytest.raises(ConfigError, match=r"data\.root=.*captions_train2014\.json.*allowed"):
-        parts(str(folder), "2014")
+        coco_parts(str(folder), "2014")

@@ -1,4 +1,4 @@
-"""Emoji: drawn by the font, named by the package, moved in training only."""
+"""The source of emoji: pictures from the font, names from the package, variation in training only."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import torch
 
 from model.data.emoji import Emoji
 from model.data.fonts import find_font
+from model.data.source import SplitSizes
 from model.errors import ConfigError
 from tests.data.helpers import needs_font, small_data
 
 pytestmark = needs_font
-SIZES = {"train": None, "val": 200, "test": 200}
+SIZES = SplitSizes(None, 200, 200)
 SPLITS = ("train", "val", "test")
 
 
 def make(languages=("en", "es", "fr", "de", "zh"), sizes=SIZES, *, augment=True, seed=0, image_size=32) -> Emoji:
-    """The source, with what a test changes."""
+    """Returns the source, with the options that a test changes."""
     return Emoji(find_font(None), list(languages), sizes, image_size=image_size, augment=augment, seed=seed)
 
 
 @pytest.fixture(scope="module")
 def source() -> Emoji:
-    """With everything the default has."""
+    """Returns the source with the default options."""
     return make()
 
 
 def row_of(source: Emoji, character: str) -> tuple[str, int]:
-    """Where an emoji is."""
+    """Returns the split and the row of an emoji."""
     names = {"🐙": "octopus", "🍎": "red apple", "🇨🇦": "Canada"}
     return next((s, i) for s in SPLITS for i in range(source.size(s)) if source.texts(s, [i])[0][0] == names[character])
 
@@ -87,14 +88,14 @@ def test_training_pictures_follow_seed_and_epoch(source):
     assert torch.equal(plain.images("train", rows, epoch=0), source.images("train", rows))
 
 
-def test_a_moved_picture_is_still_the_same(source):
-    """Of 100 moved pictures, nearly all are closest to their own."""
+def test_a_varied_picture_resembles_its_own(source):
+    """Most of 100 varied pictures are closer to their own picture than to any other."""
     rows = np.arange(100)
-    plain, moved = (
+    plain, varied = (
         source.images("train", rows).float().flatten(1),
         source.images("train", rows, epoch=4).float().flatten(1),
     )
-    centred = [(x - x.mean(dim=1, keepdim=True)) / x.std(dim=1, keepdim=True) for x in (plain, moved)]
+    centred = [(x - x.mean(dim=1, keepdim=True)) / x.std(dim=1, keepdim=True) for x in (plain, varied)]
     nearest = (centred[1] @ centred[0].T).argmax(dim=1)
     assert (nearest == torch.arange(100)).float().mean() > 0.6
 
@@ -105,12 +106,12 @@ def test_splits_do_not_depend_on_the_seed(source):
         assert source.texts(split, range(source.size(split))) == other.texts(split, range(other.size(split)))
 
 
-def test_evaluating_training_rows_shows_them_unmoved(source):
+def test_evaluation_of_training_rows_uses_unchanged_pictures(source):
     data = small_data(source)
     batch = next(iter(data.eval_dataloader("train")))
     torch.testing.assert_close(batch.images, source.images("train", batch.indices.tolist()) / 127.5 - 1)
-    moved = next(iter(data.train_dataloader()))
-    assert not torch.allclose(moved.images, source.images("train", moved.indices.tolist()) / 127.5 - 1)
+    varied = next(iter(data.train_dataloader()))
+    assert not torch.allclose(varied.images, source.images("train", varied.indices.tolist()) / 127.5 - 1)
     assert batch.labels.tolist() == source.labels("train", batch.indices.tolist()).tolist()
 
 
@@ -122,16 +123,16 @@ def test_labels_are_unicode_s_groups(source):
             texts[0]: source.class_names[label]
             for texts, label in zip(source.texts(split, rows), source.labels(split, rows), strict=True)
         }
-    wanted = {
+    expected = {
         "red apple": "Food & Drink",
         "bicycle": "Travel & Places",
         "dog face": "Animals & Nature",
         "alarm clock": "Travel & Places",
     }
-    assert {name: groups[name] for name in wanted if name in groups} == {
-        name: group for name, group in wanted.items() if name in groups
+    assert {name: groups[name] for name in expected if name in groups} == {
+        name: group for name, group in expected.items() if name in groups
     }
-    assert len(wanted.keys() & groups.keys()) >= 2
+    assert len(expected.keys() & groups.keys()) >= 2
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_labels_are_unicode_s_groups(source):
 )
 def test_more_than_there_are_is_refused(key, size):
     with pytest.raises(ConfigError, match=rf"data\.{key}_size={size} is more than there are; allowed: up to \d+ emoji"):
-        make(sizes=SIZES | {key: size})
+        make(sizes=SIZES._replace(**{key: size}))
 
 
 def test_a_text_font_is_refused(tmp_path):

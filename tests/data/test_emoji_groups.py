@@ -1,4 +1,4 @@
-"""Unicode's groups of emoji, without a font."""
+"""Unicode's groups of emoji. These tests need no font."""
 
 from __future__ import annotations
 

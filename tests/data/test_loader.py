@@ -1,4 +1,4 @@
-"""Loaders: the same batches whoever makes them, shared out without loss, and no random number taken from anyone."""
+"""Loaders: the batches depend neither on workers nor on processes, and no global random number is drawn."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from model.data.workers import start_method
 from tests.data.helpers import small_data, small_scenes
 
 
-def assert_equal(one, other) -> None:
-    """Two batches, field by field."""
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+def assert_equal(batch, other) -> None:
+    """Asserts that two batches are equal, field by field."""
+    assert all(torch.equal(a, b) for a, b in zip(batch, other, strict=True))
 
 
 @pytest.mark.parametrize("name", ["train", "val"])
@@ -24,8 +24,8 @@ def test_workers_make_the_same_batches(name):
     source = small_scenes()
     here, there = (list(getattr(small_data(source, num_workers=n), f"{name}_dataloader")()) for n in (0, 2))
     assert len(here) == len(there) > 1
-    for one, other in zip(here, there, strict=True):
-        assert_equal(one, other)
+    for batch, other in zip(here, there, strict=True):
+        assert_equal(batch, other)
 
 
 def test_shapes_types_and_range():
@@ -36,7 +36,7 @@ def test_shapes_types_and_range():
     assert -1 <= batch.images.min() < -0.5 < 0.5 < batch.images.max() <= 1
 
 
-def test_a_batch_holds_the_rows_it_names():
+def test_a_batch_contains_the_rows_of_its_indices():
     data = small_data()
     batch = next(iter(data.train_dataloader()))
     rows = batch.indices.tolist()
@@ -49,29 +49,29 @@ def test_a_batch_holds_the_rows_it_names():
     assert batch.labels.tolist() == data.source.labels("train", rows).tolist()
 
 
-def test_evaluation_sees_every_row_once_in_order():
+def test_evaluation_reads_every_row_once_in_order():
     batches = list(small_data(val_batch_size=5).val_dataloader())
     assert [batch.indices.tolist() for batch in batches] == [[0, 1, 2, 3, 4], [5, 6, 7, 8]]
 
 
-def test_epochs_go_on_without_lightning_too():
+def test_epochs_advance_without_lightning():
     loader = small_data().train_dataloader()
     epochs = [[batch.indices.tolist() for batch in loader] for _ in range(3)]
     assert [len(epoch) for epoch in epochs] == [5, 5, 5]
     assert len({str(epoch) for epoch in epochs}) == 3
 
 
-def test_a_state_counts_what_was_handed_out():
+def test_a_state_counts_the_batches_that_were_handed_out():
     data = small_data(num_workers=2)
-    whole = data.train_dataloader()
-    seen = [batch.indices.tolist() for _ in range(2) for batch in whole]
+    uninterrupted = data.train_dataloader()
+    expected = [batch.indices.tolist() for _ in range(2) for batch in uninterrupted]
     loader = data.train_dataloader()
     batches = iter(loader)
     first = [next(batches).indices.tolist() for _ in range(2)]
     resumed = data.train_dataloader()
     resumed.load_state_dict(loader.state_dict())
     rest = [batch.indices.tolist() for _ in range(2) for batch in resumed]
-    assert first + rest == seen
+    assert first + rest == expected
 
 
 def test_the_order_follows_the_seed():
@@ -80,20 +80,18 @@ def test_the_order_follows_the_seed():
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_processes_share_the_batches_of_one(world):
-    one = list(EpochSampler(50, 4 * world, seed=3))
+def test_processes_share_the_batches_of_one_process(world):
+    expected = list(EpochSampler(50, 4 * world, seed=3))
     shares = [list(EpochSampler(50, 4, seed=3, rank=rank, world=world)) for rank in range(world)]
-    assert len(one) == 50 // (4 * world)
-    for i, rows in enumerate(one):
+    assert len(expected) == 50 // (4 * world)
+    for i, rows in enumerate(expected):
         assert np.array_equal(rows.indices, np.concatenate([share[i].indices for share in shares]))
 
 
 @pytest.mark.parametrize("size", [8, 9, 11])
 @pytest.mark.parametrize("world", [1, 2, 3])
 def test_processes_evaluate_every_row(size, world):
-    """The same number each; the batches of one step are neighbours, and what is missing at the end is taken from the
-    beginning.
-    """
+    """All processes have the same number of rows. The rows of one step are neighbours. First rows fill the end."""
     shares = [ordered_batches(size, 3, rank=rank, world=world) for rank in range(world)]
     rows = np.concatenate([rows.indices for share in shares for rows in share])
     assert sorted(rows.tolist()) == sorted([*range(size), *range(-size % world)])
@@ -105,7 +103,7 @@ def test_processes_evaluate_every_row(size, world):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_no_global_random_number_is_drawn(workers):
     data = small_data(num_workers=workers)
-    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002 - the global one is meant
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002 - the test is about the global generator
     for _ in range(2):
         list(data.train_dataloader())
         list(data.val_dataloader())
@@ -129,6 +127,6 @@ def test_sizes_and_ceiling():
 
 @pytest.mark.parametrize(("method", "started"), [("loky", "fork"), ("fork", None), ("spawn", None), (None, None)])
 def test_workers_start_in_a_process_of_a_parallel_launcher(monkeypatch, method, started):
-    """joblib's processes have a way of their own to start others, which a DataLoader cannot use."""
+    """joblib's processes have their own start method, which a DataLoader cannot use."""
     monkeypatch.setattr("multiprocessing.get_start_method", lambda allow_none=False: method)
     assert start_method() == started

@@ -1,4 +1,4 @@
-"""Captions of any characters: a tokeniser encodes them as text, and a run with them ends with its report."""
+"""Captions with any characters: a tokeniser encodes them as text, and a run with them writes its report."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import CLIPTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from model.data.text import beginning, clean
-from model.data.tokenizer import cut_captions, encode, load_tokenizer, train_tokenizer
+from model.data.tokenizer import count_truncated, encode, load_tokenizer, train_tokenizer
 from model.report import page
 from model.report.plots import missing_glyphs_ignored
 from model.report.plots_retrieval import example_grid
@@ -27,7 +27,7 @@ LENGTH = 64
 
 @pytest.fixture(scope="module")
 def tokenizers(tmp_path_factory):
-    """The program's own, trained on the texts themselves, and one of CLIP's kind: 256 bytes, at a word's end and
+    """Returns a tokeniser that is trained on the texts, and one like CLIP's: 256 bytes, at the end of a word and
     elsewhere, and two merges.
     """
     signs = list(bytes_to_unicode().values())
@@ -44,8 +44,8 @@ def tokenizers(tmp_path_factory):
 
 @pytest.fixture
 def painted_captions(monkeypatch) -> list[list[str]]:
-    """The texts of each picture of a report that shows captions. Only such pictures are painted, as the others take
-    long.
+    """Returns the texts of each figure of a report that shows captions. Only such figures are drawn, because the others
+    take long.
     """
     painted, paint = [], page.as_png
 
@@ -67,15 +67,19 @@ def test_the_end_token_is_at_the_end_only(tokenizers, kind, name):
     (row,) = encode(tokenizer, [text], LENGTH).tolist()
     last = row.index(end)
     assert row[0] == begin
-    assert {begin, end, pad, 2 if kind == "own" else end}.isdisjoint(row[1:last])  # 2 is the own tokeniser's <|unused|>
+    assert {begin, end, pad, 2 if kind == "own" else end}.isdisjoint(
+        row[1:last]
+    )  # 2 is <|unused|> of the trained tokeniser
     assert row[last + 1 :] == [pad] * (LENGTH - 1 - last)
-    assert cut_captions(tokenizer, [text], LENGTH) == (last == LENGTH - 1)
+    assert count_truncated(tokenizer, [text], LENGTH) == (last == LENGTH - 1)
     if last < LENGTH - 1:
         assert letters(tokenizer.decode(row[1:last])) == letters(text)
 
 
 def letters(text: str) -> str:
-    """What the tokenisers keep: CLIP's writes spaces around signs, both take small letters and composed characters."""
+    """Returns the characters that both tokenisers preserve: CLIP's adds spaces, both use lower case and composed
+    characters.
+    """
     from unicodedata import normalize
 
     return re.sub(r"\s", "", normalize("NFC", normalize("NFC", text).lower()))
@@ -86,13 +90,13 @@ def test_a_tokeniser_can_be_trained_on_a_single_odd_text():
         assert len(train_tokenizer([clean(text)], 300)) <= 300
 
 
-def test_the_beginning_of_a_very_long_text_is_learned_from():
+def test_a_tokeniser_is_trained_on_the_beginning_of_a_very_long_text():
     beginning_only = train_tokenizer(["abc " * 500], 300)
     assert train_tokenizer(["abc " * 500 + "xyz " * 500], 300).get_vocab() == beginning_only.get_vocab()
     assert train_tokenizer(["abc " * 490 + "xyz " * 500], 300).get_vocab() != beginning_only.get_vocab()
 
 
-def test_a_cleaned_text_can_be_written_and_stays_as_it_is():
+def test_a_cleaned_text_can_be_encoded_and_cleaned_again():
     for text in ODD_TEXTS.values():
         once = clean(text)
         assert once.encode() is not None
@@ -107,7 +111,7 @@ def test_the_beginning_of_a_text(text, expected):
 
 @pytest.mark.parametrize("caption", ["W" * 90, "笑" * 90, "i" * 90, "word " * 40])
 def test_a_long_caption_ends_with_dots_inside_its_picture(tmp_path, caption):
-    """In every resolution, as letters differ a little in width between them."""
+    """This holds for every resolution, although the widths of letters differ a little between resolutions."""
     folder = write_run(tmp_path / "run")
     hits = [{"index": 0, "score": 0.5, "match": True, "picture": "0.png"}] * 5
     queries = [{"caption": caption, "index": 0, "hits": hits}]
@@ -127,7 +131,7 @@ def test_a_long_caption_ends_with_dots_inside_its_picture(tmp_path, caption):
 
 
 @pytest.mark.slow
-def test_a_report_shows_captions_as_they_are(tmp_path, painted_captions):
+def test_a_report_shows_captions_unchanged(tmp_path, painted_captions):
     folder = write_run(tmp_path / "run")
     hits = [{"index": 0, "score": 0.5, "match": True, "picture": "0.png"}]
     queries = [{"caption": text, "index": 0, "hits": hits} for text in ODD_TEXTS.values()]
@@ -146,7 +150,7 @@ def test_a_report_shows_captions_as_they_are(tmp_path, painted_captions):
     [(2_000, ("analysis=standard", "monitor=off")), pytest.param(50_000, ("analysis=full",), marks=pytest.mark.slow)],
 )
 @pytest.mark.usefixtures("painted_captions")
-def test_a_run_with_odd_texts_ends_with_its_report(small, tmp_path, longest, overrides):
+def test_a_run_with_odd_texts_writes_its_report(small, tmp_path, longest, overrides):
     """The odd texts are captions and names of categories."""
     texts = [text[:longest] for text in ODD_TEXTS.values() if clean(text)]
     write_folder(tmp_path / "data", train=12, val=14, captions=1, size=4)

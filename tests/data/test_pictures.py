@@ -1,4 +1,4 @@
-"""The pixels of odd picture files: every kind that is read, against values worked out by hand."""
+"""The pixels of picture files of every kind that is read, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.data.odd_pictures import FILES, GREEN, RED, WHITE, pixels
 from tests.data.picture_files import ORIENTATION, RGB, chunk, exif, jpeg, png, saved, tiff, with_exif, without_segment
 
 pytestmark = pytest.mark.usefixtures("pillow_warnings_ignored")
-# Where the first row and the first column of the stored pixels are to be seen, as the EXIF standard says.
+# Orientation -> the sides of the upright picture on which the first row and the first column of the stored pixels are,
+# as the EXIF standard says.
 SIDES = {
     1: ("top", "left"), 2: ("top", "right"), 3: ("bottom", "right"), 4: ("bottom", "left"),
     5: ("left", "top"), 6: ("right", "top"), 7: ("right", "bottom"), 8: ("left", "bottom"),
@@ -23,7 +24,7 @@ COLOURS = np.array([[[250, 0, 0], [0, 250, 0], [0, 0, 250]], [[250, 250, 0], [0,
 
 
 def read(folder: Path, content: bytes) -> np.ndarray:
-    """The pixels that are read from a file of this content, whose extension may be wrong."""
+    """Returns the pixels of a file with this content. Its extension may be wrong."""
     file = folder / "picture.jpg"
     file.write_bytes(content)
     image = read_picture(file)
@@ -39,10 +40,10 @@ def test_one_row_has_the_pixels_that_were_written(tmp_path, name):
     assert read(tmp_path, content).tolist() == [[list(pixel) for pixel in expected]]
 
 
-def turned(orientation: int) -> np.ndarray:
-    """COLOURS as a viewer shows them."""
+def upright_colours(orientation: int) -> np.ndarray:
+    """Returns COLOURS as a viewer shows them."""
     first_row, first_column = SIDES[orientation]
-    across = first_row in ("left", "right")  # rows are seen as columns
+    across = first_row in ("left", "right")  # rows become columns
     seen = np.zeros((3, 2, 3) if across else (2, 3, 3), int)
     for row in range(2):
         for column in range(3):
@@ -55,7 +56,7 @@ def turned(orientation: int) -> np.ndarray:
 
 @pytest.mark.parametrize("orientation", SIDES)
 def test_a_picture_is_upright_in_every_format(tmp_path, orientation):
-    image, content, expected = Image.fromarray(COLOURS), exif(orientation), turned(orientation)
+    image, content, expected = Image.fromarray(COLOURS), exif(orientation), upright_colours(orientation)
     for file in (
         png(RGB, 8, COLOURS.reshape(2, 9).tolist(), chunk(b"eXIf", content)),
         saved(image, "WEBP", lossless=True, exif=content),
@@ -76,11 +77,11 @@ def test_a_picture_is_upright_in_every_format(tmp_path, orientation):
     [
         b"", b"MM\0*", b"no EXIF data at all", exif(0), exif(9), exif(65535), exif(6)[:-8],
         exif(6)[:-17] + b"\xff" * 17,
-        exif(6).replace(b"\x12\0\3\0\0\0\1", b"\x12\0\5\0\0\0\1"),  # a fraction far behind the end
+        exif(6).replace(b"\x12\0\3\0\0\0\1", b"\x12\0\5\0\0\0\1"),  # a fraction far after the end
         exif(6).replace(b"\x12\0\3\0\0\0\1\0\6", b"\x12\0\2\0\0\0\4ab"),  # a text
     ],
 )  # fmt: skip
-def test_a_picture_with_damaged_exif_data_is_used_as_it_is(tmp_path, content):
+def test_damaged_exif_data_are_ignored(tmp_path, content):
     middles = read(tmp_path, with_exif(jpeg(COLOURS), content))[8::16, 8::16]
     assert np.abs(middles - COLOURS).max() <= 4
     lossless = png(RGB, 8, COLOURS.reshape(2, 9).tolist(), chunk(b"eXIf", content))
@@ -91,14 +92,14 @@ def test_a_picture_with_damaged_exif_data_is_used_as_it_is(tmp_path, content):
 @pytest.mark.parametrize(
     "content", [exif(3).replace(b"\0\1\1\x12", b"\x03\x84\1\x12"), exif(3) + b"more"]
 )  # the first claims 900 entries
-def test_of_damaged_exif_data_the_part_that_can_be_read_is_used(tmp_path, content):
+def test_an_orientation_in_damaged_exif_data_is_used(tmp_path, content):
     assert np.array_equal(
         read(tmp_path, png(RGB, 8, COLOURS.reshape(2, 9).tolist(), chunk(b"eXIf", content))), COLOURS[::-1, ::-1]
     )
 
 
 def ink(*values: int) -> bytes:
-    """A JPEG of four samples whose values lie in the file as Adobe's programs write them: 255 is no ink."""
+    """Returns a JPEG with four samples, stored as Adobe's programs store them: 255 is no ink."""
     return jpeg(np.array([[[255 - value for value in values]]], np.uint8), "CMYK")
 
 
@@ -123,7 +124,7 @@ def test_other_colour_spaces(tmp_path, content, expected):
     assert np.abs(read(tmp_path, content) - expected).max() <= 3
 
 
-def test_further_pictures_of_a_file_are_not_looked_at(tmp_path):
+def test_only_the_first_picture_of_a_file_is_used(tmp_path):
     first, *others = (Image.fromarray(np.roll(COLOURS, shift, axis=1)) for shift in range(3))
     lossless = [("GIF", {}), ("WEBP", {"lossless": True}), ("PNG", {}), ("TIFF", {})]
     for kind, options in lossless:
@@ -155,7 +156,7 @@ def test_progressive_and_grey_jpegs(tmp_path):
 @pytest.mark.parametrize("side", [1, 2, 30000])
 @pytest.mark.parametrize("size", [32, 224])
 def test_the_middle_of_a_very_long_or_small_picture(tmp_path, side, size):
-    """Black ends, a red middle: of a long picture only the middle is seen."""
+    """The picture has black ends and a red middle. Only the middle of a long picture is used."""
     row = np.zeros((side, 3), int)
     row[side // 3 : -(side // 3) or None] = RED
     (tmp_path / "long").write_bytes(png(RGB, 8, [row.ravel().tolist()]))

@@ -1,4 +1,4 @@
-"""Files that are not pictures, damaged files and dangerous files: each is refused with a reason, and nothing is
+"""Files that are not pictures, damaged files and dangerous files: each is refused with a reason, and nothing else is
 printed.
 """
 
@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from model.data import pictures
-from model.data.pictures import NotReadable, NotThere, examine, read_picture
+from model.data.pictures import NotAccessible, NotReadable, examine, read_picture
 from tests.data.odd_pictures import pixels
 from tests.data.picture_files import GREY, chunk, exif, png, saved
 
@@ -25,26 +25,30 @@ PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 40, 3),
 NO_PICTURE = "has no known picture format; allowed: JPEG, PNG, WebP, GIF, BMP, TIFF"
 UNKNOWN = "but is damaged or of a kind that Pillow cannot read"
 FLOATING = "has floating-point pixels from {}; allowed: 0 to 1"
-WHOLE = "has pixels of 32-bit or signed 16-bit integers; allowed: 8 bits, unsigned 16 bits, floating point from 0 to 1"
+INTEGERS = (
+    "has pixels of 32-bit or signed 16-bit integers; allowed: 8 bits, unsigned 16 bits, floating point from 0 to 1"
+)
 TOO_MANY = "has too many pixels; allowed: 178,956,970 in all"
-CUT = "is damaged (image file is truncated (0 bytes not processed))"
+TRUNCATED = "is damaged (image file is truncated (0 bytes not processed))"
 TOO_MUCH_TEXT = "is damaged (Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK)"
 ZEROS = zlib.compress(bytes(2_000_000), 9)
 
 
 def changed_os(**functions: object) -> SimpleNamespace:
-    """The module os with other functions."""
+    """Returns the module os with other functions."""
     return SimpleNamespace(**(vars(os) | functions))
 
 
 def reason(path: Path) -> str:
-    """Why the file at `path` is refused, by both ways of reading it."""
+    """Returns why the file at `path` is refused. Both functions that read it give the same reason."""
+    messages = set()
     for read in (examine, read_picture):
         with pytest.raises(NotReadable) as refused:
             read(path)
-        said = str(refused.value)
-        assert said.isprintable()
-    return said
+        messages.add(str(refused.value))
+    (message,) = messages
+    assert message.isprintable()
+    return message
 
 
 REFUSED = {
@@ -63,11 +67,11 @@ REFUSED = {
     "TIFF, floating point below 0": (pixels(1, "f4", -0.5, 0.5), FLOATING.format("-0.5 to 0.5")),
     "TIFF, NaN": (pixels(1, "f4", 0, np.nan), FLOATING.format("nan to nan")),
     "TIFF, infinity": (pixels(1, "f4", 0, np.inf), FLOATING.format("0 to inf")),
-    "TIFF, 32 bits": (pixels(1, "i4", 0, 1), WHOLE),
-    "TIFF, 32 bits without a sign": (pixels(1, "u4", 0, 1), WHOLE),
-    "TIFF, signed 16 bits": (pixels(1, "i2", 0, 1), WHOLE),
+    "TIFF, 32 bits": (pixels(1, "i4", 0, 1), INTEGERS),
+    "TIFF, 32 bits without a sign": (pixels(1, "u4", 0, 1), INTEGERS),
+    "TIFF, signed 16 bits": (pixels(1, "i2", 0, 1), INTEGERS),
     "PNG that claims too many pixels": (png(GREY, 8, [[0]], size=(100_000, 100_000)), TOO_MANY),
-    "PNG that claims more pixels than it has": (png(GREY, 8, [[0]], size=(13_000, 13_000)), CUT),
+    "PNG that claims more pixels than it has": (png(GREY, 8, [[0]], size=(13_000, 13_000)), TRUNCATED),
     "PNG with much text": (png(GREY, 8, [[0]], chunk(b"zTXt", b"a\0\0" + ZEROS)), TOO_MUCH_TEXT),
     "PNG with much international text": (png(GREY, 8, [[0]], chunk(b"iTXt", b"a\0\1\0\0\0" + ZEROS)), TOO_MUCH_TEXT),
     "PNG with a large colour profile": (png(GREY, 8, [[0]], chunk(b"iCCP", b"a\0\0" + ZEROS)), TOO_MUCH_TEXT),
@@ -97,10 +101,10 @@ def test_a_small_file_with_too_many_pixels_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO"])
-def test_a_cut_file_is_damaged(tmp_path, capfd, kind):
-    whole = saved(PICTURE, kind)
-    for length in (*range(1, 40), len(whole) // 4, len(whole) // 2, len(whole) - 40):
-        (tmp_path / "picture").write_bytes(whole[:length])
+def test_a_truncated_file_is_damaged(tmp_path, capfd, kind):
+    content = saved(PICTURE, kind)
+    for length in (*range(1, 40), len(content) // 4, len(content) // 2, len(content) - 40):
+        (tmp_path / "picture").write_bytes(content[:length])
         assert reason(tmp_path / "picture").startswith(
             ("is damaged (", "begins like a ", "has no known" if length < 12 else "is damaged")
         )
@@ -109,12 +113,12 @@ def test_a_cut_file_is_damaged(tmp_path, capfd, kind):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_damage_of_any_kind_gives_a_reason_or_a_picture(tmp_path, kind):
-    """Replaces some of the first 400 bytes of a file, the same ones in every run of the tests."""
+    """Replaces some of the first 400 bytes of a file, the same bytes in every run of the test."""
     random = np.random.default_rng(7)
-    whole = saved(PICTURE, kind, **({"exif": exif(6)} if kind in ("JPEG", "PNG", "WEBP") else {}))
+    original = saved(PICTURE, kind, **({"exif": exif(6)} if kind in ("JPEG", "PNG", "WEBP") else {}))
     for number in range(25):
-        content = bytearray(whole)
-        for place in random.integers(0, min(400, len(whole)), 1 + number % 4):
+        content = bytearray(original)
+        for place in random.integers(0, min(400, len(original)), 1 + number % 4):
             content[place] = random.integers(256)
         (tmp_path / "picture").write_bytes(content)
         try:
@@ -130,7 +134,7 @@ def test_only_files_are_opened(tmp_path, monkeypatch):
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "link_to_pipe").symlink_to("pipe")
     with socket.socket(socket.AF_UNIX) as listener:
-        monkeypatch.chdir(tmp_path)  # a socket's path is short
+        monkeypatch.chdir(tmp_path)  # the path of a socket must be short
         listener.bind("socket")
     expected = {
         "pipe": "is a named pipe; allowed: a picture file",
@@ -153,7 +157,7 @@ def test_a_link_to_a_picture_is_followed(tmp_path):
     assert read_picture(tmp_path / "link").size == (40, 24)
 
 
-def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path, monkeypatch):
+def test_a_file_that_a_pipe_replaces_does_not_block(tmp_path, monkeypatch):
     """The file is replaced by a pipe between the call of stat and the call of open."""
     os.mkfifo(tmp_path / "picture")
     (tmp_path / "before").write_bytes(b"content")
@@ -170,7 +174,7 @@ def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path, monkeypatch):
         (MemoryError(), "needs more memory than there is"),
     ],
 )
-def test_a_temporary_fault_is_not_one_of_the_content(tmp_path, monkeypatch, error, expected):
+def test_an_error_of_the_system_is_not_damage(tmp_path, monkeypatch, error, expected):
     def refuse(*arguments: object) -> int:
         raise error
 
@@ -178,7 +182,7 @@ def test_a_temporary_fault_is_not_one_of_the_content(tmp_path, monkeypatch, erro
     with monkeypatch.context() as patch:
         patch.setattr(pictures, "os", changed_os(open=refuse))
         assert reason(tmp_path / "picture") == expected
-        with pytest.raises(NotThere):
+        with pytest.raises(NotAccessible):
             read_picture(tmp_path / "picture")
     assert read_picture(tmp_path / "picture").size == (40, 24)
 
@@ -193,8 +197,8 @@ def test_an_error_of_a_decoder_is_damage(tmp_path, monkeypatch, error, expected)
     def fail(image: Image.Image) -> None:
         raise error
 
-    monkeypatch.setattr(pictures, "upright_rgb", fail)
+    monkeypatch.setattr(pictures, "to_upright_rgb", fail)
     assert reason(tmp_path / "picture") == expected
     with pytest.raises(NotReadable) as refused:
         read_picture(tmp_path / "picture")
-    assert not isinstance(refused.value, NotThere)
+    assert not isinstance(refused.value, NotAccessible)

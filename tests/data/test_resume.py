@@ -1,4 +1,4 @@
-"""A continued run gets exactly the batches that the uninterrupted one would have got, wherever its checkpoint was
+"""A resumed run reads exactly the batches that the uninterrupted run would have read, wherever the checkpoint was
 written.
 """
 
@@ -18,8 +18,8 @@ EPOCHS, BATCHES = 3, 5
 
 
 class Recorder(pl.LightningModule):
-    """Learns nothing; writes down what it is given. `asks`: wants to know the number of steps, for which Lightning
-    makes the loaders early.
+    """Records the batches and learns nothing. asks: whether it asks for the number of steps, so that Lightning makes
+    the loaders early.
     """
 
     def __init__(self, asks: bool) -> None:
@@ -42,20 +42,20 @@ class Recorder(pl.LightningModule):
 
 
 class SaveAt(pl.Callback):
-    """One checkpoint, in one hook, at one optimizer step."""
+    """Saves one checkpoint, in one hook, at one optimizer step."""
 
     def __init__(self, hook: str, step: int, path) -> None:
-        self.step, self.path, self.taken = step, path, None
+        self.step, self.path, self.batches = step, path, None
         setattr(self, hook, self.save)
 
     def save(self, trainer, module, *rest):
-        if trainer.global_step == self.step and not trainer.sanity_checking and self.taken is None:
+        if trainer.global_step == self.step and not trainer.sanity_checking and self.batches is None:
             trainer.save_checkpoint(self.path)
-            self.taken = len(module.seen)
+            self.batches = len(module.seen)
 
 
 def fit(path=None, callbacks=(), workers: int = 0, asks: bool = True, **options) -> list[tuple[int, list[int]]]:
-    """What a run sees; `path`: the checkpoint it goes on from."""
+    """Returns the batches of a run. path: the checkpoint from which it resumes."""
     module = Recorder(asks)
     quiet = {
         "logger": False,
@@ -82,19 +82,19 @@ def fit(path=None, callbacks=(), workers: int = 0, asks: bool = True, **options)
 
 
 def interrupted(path, hook: str, step: int, **options) -> list[tuple[int, list[int]]]:
-    """What a run sees until its checkpoint, and then the run that goes on from it."""
+    """Returns the batches of a run until its checkpoint, followed by those of the run that resumes from it."""
     save = SaveAt(hook, step, path)
     before = fit(callbacks=[save], **options)
-    assert save.taken is not None
-    return before[: save.taken] + fit(path, **options)
+    assert save.batches is not None
+    return before[: save.batches] + fit(path, **options)
 
 
 def indices(seen) -> list[list[int]]:
-    """Without the epochs."""
+    """Returns the batches without the epochs."""
     return [rows for _, rows in seen]
 
 
-def test_every_epoch_is_another_permutation():
+def test_every_epoch_has_another_permutation():
     seen = fit()
     assert [epoch for epoch, _ in seen] == [0] * BATCHES + [1] * BATCHES + [2] * BATCHES
     epochs = [[row for batch in indices(seen)[i : i + BATCHES] for row in batch] for i in range(0, len(seen), BATCHES)]
@@ -127,12 +127,12 @@ def test_checkpoint_with_workers_that_have_prepared_more(step, tmp_path):
 @pytest.mark.parametrize(
     ("hook", "step"), [("on_train_batch_end", 4), ("on_train_epoch_end", 6), ("on_train_batch_end", 6)]
 )
-def test_checkpoint_of_epochs_that_are_cut_short(hook, step, tmp_path):
-    cut = {"limit_train_batches": 3}
-    whole = fit(**cut)
-    assert indices(whole)[3:6] == indices(fit())[BATCHES : BATCHES + 3]
-    assert indices(interrupted(tmp_path / "a.ckpt", hook, step, **cut)) == indices(whole)
+def test_checkpoint_of_epochs_with_limited_batches(hook, step, tmp_path):
+    limit = {"limit_train_batches": 3}
+    expected = fit(**limit)
+    assert indices(expected)[3:6] == indices(fit())[BATCHES : BATCHES + 3]
+    assert indices(interrupted(tmp_path / "a.ckpt", hook, step, **limit)) == indices(expected)
 
 
-def test_checkpoint_where_validation_runs_within_an_epoch(tmp_path):
+def test_checkpoint_of_a_validation_within_an_epoch(tmp_path):
     assert indices(interrupted(tmp_path / "a.ckpt", "on_validation_end", 7, val_check_interval=2)) == indices(fit())

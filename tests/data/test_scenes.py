@@ -1,4 +1,4 @@
-"""Scenes: captions are true of what is drawn, splits are disjoint, and nothing depends on who asks."""
+"""Scenes: captions are true for the pictures, splits are disjoint, and rows do not depend on their batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data import truth
+from tests.data import caption_checks
 from tests.data.helpers import small_data, small_scenes
 
 SPLITS = ("train", "val", "test")
@@ -24,13 +24,13 @@ HUES = {
 
 
 @pytest.mark.parametrize("slot", range(5))
-def test_captions_are_true_of_their_scene_and_of_hardly_any_other(slot):
-    source, check = small_scenes(400, 400, 10), truth.CHECKS[slot]
+def test_captions_are_true_for_their_scene_and_rarely_for_another(slot):
+    source, check = small_scenes(400, 400, 10), caption_checks.CHECKS[slot]
     for split in ("train", "val"):
         texts = [captions[slot] for captions in source.texts(split, range(400))]
-        scenes = [truth.scene(source.things(split, index)) for index in range(400)]
+        scenes = [caption_checks.scene(source.things(split, index)) for index in range(400)]
         assert [text for text, objects in zip(texts, scenes, strict=True) if not check(text, objects)] == []
-        # The check itself can fail: the next scene's caption is seldom true.
+        # The check can fail: the caption of the next scene is seldom true.
         assert (
             sum(check(text, objects) for text, objects in zip(texts[1:], scenes, strict=False) if len(objects) > 1) < 20
         )
@@ -42,7 +42,7 @@ def test_five_captions_are_worded_differently():
 
 
 def test_val_captions_never_change():
-    """Figures of different runs, machines and versions are about the same 1,000 scenes."""
+    """Figures of different runs, machines and versions refer to the same 1,000 scenes."""
     assert small_scenes().texts("val", [2])[0] == [
         "bottom middle has a red circle, bottom right has a white circle",
         "a small white circle and a large red circle, two in total",
@@ -53,7 +53,7 @@ def test_val_captions_never_change():
 
 
 def colour_name(pixel: np.ndarray) -> str:
-    """The name of a colour from its hue."""
+    """Returns the name of a colour, from its hue."""
     hue, saturation, _ = colorsys.rgb_to_hsv(*(pixel / 255))
     degrees = 360 * hue - (360 if hue > 0.9 else 0)
     return (
@@ -64,15 +64,15 @@ def colour_name(pixel: np.ndarray) -> str:
 
 
 @pytest.mark.parametrize("image_size", [32, 48, 64])
-def test_pictures_show_what_the_captions_say(image_size):
-    """Read back from the pixels: which cells hold something, its colour, its size, and for some shapes which."""
+def test_pictures_agree_with_the_captions(image_size):
+    """Checks the pixels: which cells contain an object, its colour, its size, and for some shapes the shape."""
     source, cell = small_scenes(10, 60, 10, image_size=image_size), image_size / 3
     pictures = source.images("val", range(60)).permute(0, 2, 3, 1).numpy().astype(float)
     for index, picture in enumerate(pictures):
-        objects = {o["place"]: o for o in truth.scene(source.things("val", index))}
+        objects = {o["place"]: o for o in caption_checks.scene(source.things("val", index))}
         values, counts = np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)
         marked = np.abs(picture - values[counts.argmax()]).max(axis=2) > 60
-        for place in truth.PLACES.values():
+        for place in caption_checks.PLACES.values():
             rows, columns = (slice(round(i * cell), round((i + 1) * cell)) for i in place)
             inside = marked[rows, columns]
             assert inside.any() == (place in objects)
@@ -81,7 +81,7 @@ def test_pictures_show_what_the_captions_say(image_size):
 
 
 def check_object(expected: dict, inside: np.ndarray, pixels: np.ndarray, cell: float) -> None:
-    """Colour of the brightest pixels, extent, and proportions of one object."""
+    """Checks the colour of the brightest pixels, the extent and the proportions of one object."""
     strongest = pixels[np.argsort(pixels.max(axis=1))[-5:]].mean(axis=0)
     assert colour_name(strongest) == expected["colour"]
     height, width = (
@@ -96,15 +96,15 @@ def check_object(expected: dict, inside: np.ndarray, pixels: np.ndarray, cell: f
         assert middle == (expected["shape"] != "ring") or expected["size"] == "small"
 
 
-def test_fits_counts_the_scenes_that_caption_one_is_true_of():
+def test_matches_counts_the_scenes_for_which_caption_1_is_true():
     source = small_scenes(10, 1500, 10)
     scenes = [
-        frozenset((o["colour"], o["shape"], o["place"]) for o in truth.scene(source.things("val", i)))
+        frozenset((o["colour"], o["shape"], o["place"]) for o in caption_checks.scene(source.things("val", i)))
         for i in range(1500)
     ]
     expected = [sum(other == scene for other in scenes) for scene in scenes]
     assert max(expected) > 1
-    assert source.fits("val").tolist() == expected
+    assert source.matches("val").tolist() == expected
 
 
 def test_no_scene_is_in_two_splits_whatever_the_seed():
@@ -119,12 +119,12 @@ def test_no_scene_is_in_two_splits_whatever_the_seed():
 
 
 def test_the_seed_changes_training_scenes_only():
-    one, other = small_scenes(seed=1), small_scenes(seed=2)
+    scenes, other = small_scenes(seed=1), small_scenes(seed=2)
     for split in SPLITS:
-        rows = range(one.size(split))
+        rows = range(scenes.size(split))
         same = split != "train"
-        assert torch.equal(one.images(split, rows), other.images(split, rows)) == same
-        assert (one.texts(split, rows) == other.texts(split, rows)) == same
+        assert torch.equal(scenes.images(split, rows), other.images(split, rows)) == same
+        assert (scenes.texts(split, rows) == other.texts(split, rows)) == same
 
 
 def test_a_smaller_split_is_the_beginning_of_a_larger_one():

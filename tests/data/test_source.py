@@ -1,4 +1,4 @@
-"""The ceiling of recall on counts done by hand."""
+"""The ceiling of recall, computed by hand for a few counts, and the words of prompts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.data.helpers import small_scenes
 
 
 @pytest.mark.parametrize(
-    ("fits", "k", "expected"),
+    ("matches", "k", "expected"),
     [
         ([1, 2, 4], 1, (1 + 1 / 2 + 1 / 4) / 3),
         ([1, 2, 4], 2, (1 + 1 + 2 / 4) / 3),
@@ -18,18 +18,18 @@ from tests.data.helpers import small_scenes
         ([10, 10], 1, 0.1),
     ],
 )
-def test_ceiling_by_hand(fits, k, expected):
-    assert recall_ceiling(torch.tensor(fits), k) == pytest.approx(expected, abs=1e-12)
+def test_ceiling_by_hand(matches, k, expected):
+    assert recall_ceiling(torch.tensor(matches), k) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("fits", [[], [1, 0]])
-def test_ceiling_of_no_counts_is_refused(fits):
-    with pytest.raises(ValueError, match=r"fits=.*allowed"):
-        recall_ceiling(torch.tensor(fits), 1)
+@pytest.mark.parametrize("matches", [[], [1, 0]])
+def test_ceiling_of_no_counts_is_refused(matches):
+    with pytest.raises(ValueError, match=r"matches=.*allowed"):
+        recall_ceiling(torch.tensor(matches), 1)
 
 
 def test_prompts_use_the_words_of_the_captions():
-    """So that a tokeniser and a model that were trained on these know them."""
+    """A tokeniser and a model that were trained on the captions therefore know the prompts."""
     source = small_scenes(train=300)
     words = {
         word.strip(",;:")

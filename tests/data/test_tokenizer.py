@@ -1,4 +1,4 @@
-"""Tokenisers: what goes in comes out, what is too long is cut, what cannot work is refused."""
+"""Tokenisers: texts can be decoded again, long texts are truncated, unsuitable tokenisers are refused."""
 
 from __future__ import annotations
 
@@ -35,10 +35,8 @@ def test_begin_end_and_padding(tokenizer):
     assert row[0] == tokenizer.bos_token_id
     assert set(row[end + 1 :]) == {tokenizer.pad_token_id}
     assert len({tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}) == 3
-    assert 2 not in (
-        tokenizer.bos_token_id,
-        tokenizer.eos_token_id,
-    )  # transformers takes an end token of id 2 for an old checkpoint's
+    # transformers assumes that an end token with id 2 comes from an old checkpoint
+    assert 2 not in (tokenizer.bos_token_id, tokenizer.eos_token_id)
 
 
 def test_a_long_text_keeps_its_end_token(tokenizer):
@@ -53,7 +51,7 @@ def test_equal_texts_give_equal_tokenizers(tokenizer):
     assert torch.equal(encode(again, TEXTS, 20), encode(tokenizer, TEXTS, 20))
 
 
-def test_the_vocabulary_is_not_larger_than_asked_for():
+def test_the_vocabulary_is_not_larger_than_vocab_size():
     texts = [f"word{i} thing{i * 7}" for i in range(300)]
     assert len(train_tokenizer(texts, 310)) == 310
 
@@ -65,12 +63,12 @@ def test_saved_and_loaded(tokenizer, tmp_path):
 
 
 def test_padding_with_the_end_token_leaves_the_first_one_at_the_end_of_the_text(tokenizer, tmp_path):
-    """As CLIP's own tokeniser does."""
+    """CLIP's own tokeniser pads in this way."""
     names = {"bos_token": "<|begin|>", "eos_token": "<|end|>", "pad_token": "<|end|>"}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, **names).save_pretrained(tmp_path)
-    ours, theirs = encode(tokenizer, TEXTS, 40), encode(load_tokenizer(str(tmp_path)), TEXTS, 40)
+    rows, padded = encode(tokenizer, TEXTS, 40), encode(load_tokenizer(str(tmp_path)), TEXTS, 40)
     end = tokenizer.eos_token_id
-    assert torch.equal((theirs == end).int().argmax(1), (ours == end).int().argmax(1))
+    assert torch.equal((padded == end).int().argmax(1), (rows == end).int().argmax(1))
 
 
 @pytest.mark.parametrize("missing", ["bos_token", "eos_token", "pad_token"])

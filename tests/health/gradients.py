@@ -1,4 +1,4 @@
-"""Modules with gradients of one's own making, and the norm by its definition."""
+"""Makes modules with given gradients, and computes norms by their definition."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 def with_gradients(*gradients: Tensor | None) -> nn.ParameterList:
-    """One parameter per gradient; None: a parameter without."""
+    """Returns one parameter for each gradient; None: a parameter without a gradient."""
     parameters = nn.ParameterList(
-        [nn.Parameter(torch.zeros(2) if g is None else torch.zeros(g.shape, dtype=g.dtype)) for g in gradients]
+        [nn.Parameter(torch.zeros(2) if g is None else torch.zeros_like(g)) for g in gradients]
     )
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
@@ -19,7 +19,7 @@ def with_gradients(*gradients: Tensor | None) -> nn.ParameterList:
 
 
 def float64_norm(*gradients: Tensor) -> float:
-    """The root of the sum of all squared magnitudes, summed without rounding."""
+    """Returns the root of the sum of all squared magnitudes, summed without rounding."""
     return math.sqrt(
         math.fsum(abs(value) ** 2 for gradient in gradients for value in gradient.to_dense().flatten().tolist())
     )

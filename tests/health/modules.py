@@ -23,7 +23,7 @@ class Sample(NamedTuple):
 
 
 class Samples(Dataset):
-    """Numbers drawn once; sample i has index i."""
+    """Random numbers, the same every time; sample i has index i."""
 
     def __init__(self, count: int = 64) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -51,12 +51,12 @@ def lion(module: nn.Module) -> torch.optim.Optimizer:
 
 
 def sgd(module: nn.Module) -> torch.optim.Optimizer:
-    """Momentum and weight decay."""
+    """SGD with momentum and weight decay."""
     return torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
 
 
 def fused(module: nn.Module) -> torch.optim.Optimizer:
-    """AdamW that would divide by a gradient scaler's scale itself."""
+    """AdamW that divides by the scale of a gradient scaler itself."""
     return torch.optim.AdamW(module.parameters(), lr=0.05, fused=True)
 
 
@@ -115,7 +115,7 @@ def loader(count: int = 64) -> DataLoader:
 
 
 def trainer(callbacks: list[pl.Callback], **options: Any) -> pl.Trainer:
-    """A Trainer on the CPU that says and writes nothing."""
+    """A Trainer on the CPU without output and files."""
     quiet = {
         "logger": False,
         "enable_checkpointing": False,

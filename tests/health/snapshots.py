@@ -1,4 +1,4 @@
-"""Everything an optimizer step may move, taken around each step and compared bit for bit."""
+"""Takes snapshots of everything that an optimizer step may change, and compares them bit for bit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 
 
 def snapshot(trainer, module) -> dict[str, Any]:
-    """Copies of the parameters, the optimizer's state and hyperparameters, and the learning rates."""
+    """Copies the parameters, the optimizer's state and hyperparameters, and the learning rates."""
     optimizer = trainer.optimizers[0]
     return {
         "parameters": {name: parameter.detach().clone() for name, parameter in module.named_parameters()},
@@ -20,7 +20,7 @@ def snapshot(trainer, module) -> dict[str, Any]:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two nested snapshots are equal to the last bit."""
+    """Returns whether two nested snapshots are bit-identical."""
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
     if isinstance(a, dict):
@@ -30,13 +30,13 @@ def same(a: Any, b: Any) -> bool:
     return a == b
 
 
-class Around(Callback):
-    """For each optimizer step (counted from 0), whether it moved anything; for each parameter set, whether it is
-    finite.
+class ChangeRecorder(Callback):
+    """Records whether each optimizer step changed anything, the learning rate before each step, and whether the
+    parameters stayed finite.
     """
 
     def __init__(self) -> None:
-        self.moved: list[bool] = []
+        self.changed: list[bool] = []
         self.rates: list[float] = []
         self.finite = True
         self.before: dict[str, Any] | None = None
@@ -48,5 +48,5 @@ class Around(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         if (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch:
-            self.moved.append(not same(self.before, snapshot(trainer, pl_module)))
+            self.changed.append(not same(self.before, snapshot(trainer, pl_module)))
         self.finite &= all(bool(torch.isfinite(parameter).all()) for parameter in pl_module.parameters())

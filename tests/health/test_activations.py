@@ -1,4 +1,4 @@
-"""ActivationMonitor on outputs known by hand, and its place in a run."""
+"""ActivationMonitor on outputs with known statistics, and in a run."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.health.modules import Small, loader, trainer
 
 
 def hooks(module: nn.Module) -> int:
-    """Forward hooks anywhere in a module."""
-    return sum(len(part._forward_hooks) for part in module.modules())
+    """Returns the number of forward hooks of a module and its children."""
+    return sum(len(child._forward_hooks) for child in module.modules())
 
 
 def test_figures_are_the_definition_over_all_calls():
@@ -22,19 +22,19 @@ def test_figures_are_the_definition_over_all_calls():
     net = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
     inputs = [torch.randn(5, 3), 3 * torch.randn(8, 3)]
     with ActivationMonitor(net) as monitor:
-        for each in inputs:
-            net(each)
-    together = torch.cat([net(each) for each in inputs]).detach().double()
+        for batch in inputs:
+            net(batch)
+    outputs = torch.cat([net(batch) for batch in inputs]).detach().double()
     stats = monitor.get_statistics()["1"]
-    assert stats["mean"] == pytest.approx(float(together.mean()), rel=1e-5)
-    assert stats["std"] == pytest.approx(float(together.std(correction=0)), rel=1e-5)
-    assert (stats["min"], stats["max"]) == pytest.approx((0.0, float(together.max())))
-    assert stats["sparsity"] == pytest.approx(float((together == 0).double().mean()))
+    assert stats["mean"] == pytest.approx(float(outputs.mean()), rel=1e-5)
+    assert stats["std"] == pytest.approx(float(outputs.std(correction=0)), rel=1e-5)
+    assert (stats["min"], stats["max"]) == pytest.approx((0.0, float(outputs.max())))
+    assert stats["sparsity"] == pytest.approx(float((outputs == 0).double().mean()))
     assert stats["shape"] == [8, 4]
     assert set(monitor.get_statistics()) == {"0", "1"}
 
 
-def test_a_unit_is_dead_only_while_it_never_fires():
+def test_a_unit_is_dead_only_while_all_its_outputs_are_near_zero():
     net = nn.Sequential(nn.Linear(2, 4, bias=False), nn.ReLU())
     net[0].weight.data = torch.tensor([[1.0, 0], [-1, 0], [0, 0], [0, 1]])
     monitor = ActivationMonitor(net)
@@ -51,13 +51,13 @@ def test_a_unit_is_dead_only_while_it_never_fires():
 @pytest.mark.parametrize(
     ("function", "expected"), [(nn.Tanh(), 0.5), (nn.Sigmoid(), 0.5), (nn.Hardtanh(), 0.75), (nn.GELU(), 0.0)]
 )
-def test_saturation_is_told_of_bounded_functions_only(function, expected):
+def test_only_bounded_functions_saturate(function, expected):
     with ActivationMonitor(nn.Sequential(function)) as monitor:
         monitor.model(torch.tensor([[-50.0, 0.0, 1.0, 50.0]]))
     assert monitor.get_statistics()["0"]["saturated"] == expected
 
 
-def test_hooks_are_set_once_and_leave_the_outputs_alone():
+def test_hooks_are_registered_once_and_do_not_change_outputs():
     net = nn.Sequential(nn.Linear(3, 3), nn.LSTM(3, 2), nn.Identity())
     inputs = torch.randn(4, 3)
     before, _ = net[1](net[0](inputs))
@@ -84,8 +84,8 @@ def test_a_run_measures_when_a_row_is_due_and_removes_its_hooks(tmp_path, caplog
     assert hooks(module) == 0
 
 
-class Breaks(Small):
-    """Cannot take its second batch."""
+class FailsOnSecondBatch(Small):
+    """Raises an error in its second batch, after the forward pass."""
 
     def training_step(self, batch, batch_index):
         loss = super().training_step(batch, batch_index)
@@ -95,15 +95,15 @@ class Breaks(Small):
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
-def test_a_run_that_breaks_within_a_step_leaves_no_hooks():
-    module = Breaks()
+def test_a_run_that_fails_within_a_step_leaves_no_hooks():
+    module = FailsOnSecondBatch()
     with pytest.raises(ArithmeticError):
         trainer([GradientHealthCallback(HealthSettings(every_n_steps=1, activations=True), None)]).fit(module, loader())
     assert hooks(module) == 0
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
-def test_dead_units_are_told(caplog):
+def test_dead_units_give_advice(caplog):
     module = Small()
     module.tower[0].weight.data.zero_()
     module.tower[0].bias.data.fill_(0.0)

@@ -1,4 +1,4 @@
-"""Which signal gives which advice, and how often."""
+"""Which advice each signal gives, and how often."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import torch
 import yaml
 from torch import nn
 
-from model.health.advice import TABLE, Adviser, recommend
+from model.health.advice import TABLE, AdviceFilter, recommend
 from model.health.examine import GradientReport
 from model.health.limits import HealthSettings
-from model.health.signals import activation_advice, scale_advice, step_advice
-from model.health.spikes import WARM_UP, SpikeDetector
+from model.health.signals import WARM_UP, SpikeDetector, activation_advice, scale_advice, step_advice
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 class Scaled(nn.Module):
-    """One weight, a scale, a cap."""
+    """A module with a weight, a logit scale and its cap."""
 
     def __init__(self, multiplier: float) -> None:
         super().__init__()
@@ -31,7 +30,7 @@ class Scaled(nn.Module):
 
 
 def kinds(norms: dict[str, float], settings: HealthSettings, nan=(), inf=(), multiplier=1.0) -> list[str]:
-    """The kinds of advice for gradients with these norms."""
+    """The kinds of advice on gradients with these norms."""
     report = GradientReport(norms, math.sqrt(sum(norm * norm for norm in norms.values())), nan, inf)
     return [advice.kind for advice in step_advice(Scaled(multiplier), report, norms, settings)]
 
@@ -53,7 +52,7 @@ def test_signals(norms, more, expected):
     assert kinds(norms, HealthSettings(), **more) == expected
 
 
-def test_a_bad_step_that_is_taken_is_told():
+def test_an_applied_bad_step_gives_advice():
     assert kinds(
         {"weight": 1.0, "logit_scale": math.nan}, HealthSettings(on_nonfinite="warn"), nan=("logit_scale",)
     ) == ["nan", "unprotected"]
@@ -75,11 +74,11 @@ def test_the_worst_layer_of_each_kind_is_named():
     assert "70% of the units of c" in dead
 
 
-def test_each_kind_is_said_once_in_a_span():
-    adviser, advice = Adviser(span=100), [recommend("scale_cap", cap=100.0)]
-    said = [step for step in range(0, 301, 10) if adviser.news(advice, step)]
-    assert said == [0, 100, 200, 300]
-    assert adviser.news([recommend("exploding", norm=1.0), *advice], 310) == [
+def test_each_kind_passes_once_in_a_span():
+    advice_filter, advice = AdviceFilter(span=100), [recommend("scale_cap", cap=100.0)]
+    passed = [step for step in range(0, 301, 10) if advice_filter.select(advice, step)]
+    assert passed == [0, 100, 200, 300]
+    assert advice_filter.select([recommend("exploding", norm=1.0), *advice], 310) == [
         "⚠️ " + TABLE["exploding"].finding.format(norm=1.0) + remedies()
     ]
 
@@ -91,14 +90,22 @@ def remedies() -> str:
     )
 
 
-def test_a_loss_spikes_when_it_leaves_its_past():
+def test_a_loss_far_above_the_losses_before_it_is_a_spike():
     generator = torch.Generator().manual_seed(0)
     losses = (4 * 0.99 ** torch.arange(300) + 0.1 * torch.randn(300, generator=generator)).tolist()
     detector = SpikeDetector()
-    assert not any(detector.spikes(loss) for loss in losses)
-    assert detector.spikes(5 * detector.mean + 1)
-    assert not detector.spikes(math.nan)
-    assert not any(SpikeDetector().spikes(10.0**step) for step in range(WARM_UP))
+    assert not any(detector.add(loss) for loss in losses)
+    assert detector.add(5 * detector.mean + 1)
+    assert not detector.add(math.nan)
+    assert not any(SpikeDetector().add(10.0**step) for step in range(WARM_UP))
+
+
+def test_a_spike_exceeds_the_running_mean_by_half():
+    """After equal losses the deviation is 0, so that only the share of the mean decides."""
+    for loss, spike in ((2.9, False), (3.1, True)):
+        detector = SpikeDetector()
+        assert not any(detector.add(2.0) for _ in range(WARM_UP))
+        assert detector.add(loss) == spike
 
 
 def test_every_setting_that_advice_names_exists():
@@ -106,6 +113,6 @@ def test_every_setting_that_advice_names_exists():
         f"{path.parent.name}.{key}" for path in CONF.glob("*/*.yaml") for key in yaml.safe_load(path.read_text()) or {}
     }
     setting = re.compile(r"\b(?:monitor|optimizer|trainer|loss|backbone|data|schedule)\.\w+")
-    named = {key for advice in TABLE.values() for remedy in advice.remedies for key in setting.findall(remedy)}
-    assert named
-    assert named <= keys, named - keys
+    settings = {key for advice in TABLE.values() for remedy in advice.remedies for key in setting.findall(remedy)}
+    assert settings
+    assert settings <= keys, settings - keys

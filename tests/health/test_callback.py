@@ -9,7 +9,7 @@ from pytorch_lightning.strategies import DDPStrategy, DeepSpeedStrategy, FSDPStr
 
 from model.errors import ConfigError
 from model.health import HealthSettings
-from model.health.callback import GradientHealthCallback, refuse_flat_shards
+from model.health.callback import GradientHealthCallback, refuse_sharded_strategy
 from model.record.health_jsonl import read_history
 from tests.health.modules import Small, loader, trainer
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
 
 class Norms(Callback):
-    """An independent measurement of the gradient that a step gets."""
+    """Measures the gradient of each step independently of the callback."""
 
     def __init__(self) -> None:
         self.norms: list[float] = []
@@ -28,7 +28,7 @@ class Norms(Callback):
 
 
 def fit(settings: HealthSettings, module: Small | None = None, run_dir=None, **options):
-    """(module, callback, norms before the callback) after one epoch of 16 batches."""
+    """Returns the module, the callback and the norms before the callback, after one epoch of 16 batches."""
     module, norms, callback = module or Small(), Norms(), GradientHealthCallback(settings, run_dir)
     trainer([norms, callback], **options).fit(module, loader())
     return module, callback, norms.norms
@@ -49,11 +49,8 @@ def test_records_the_norm_of_every_step(options):
 
 
 def test_accumulated_norm_is_that_of_the_mean_gradient():
-    class Frozen(Small):
-        """Four batches in one window; the weights stand still."""
-
-    module, _, _ = fit(HealthSettings(every_n_steps=1), Frozen(), accumulate_grad_batches=16)
-    twin = Frozen()
+    module, _, _ = fit(HealthSettings(every_n_steps=1), accumulate_grad_batches=16)
+    twin = Small()
     (sum(twin.loss(batch) for batch in loader()) / 16).backward()
     expected = torch.cat([p.grad.double().flatten() for p in twin.parameters()]).norm()
     assert module.rows[0]["grad/global_norm"] == pytest.approx(float(expected), rel=1e-5)
@@ -72,13 +69,13 @@ def test_accumulated_norm_is_that_of_the_mean_gradient():
         ({"max_epochs": -1, "max_steps": 6}, [1, 5, 6]),
     ],
 )
-def test_records_the_first_step_every_so_many_and_the_last(options, steps):
+def test_records_the_first_step_each_interval_and_the_last(options, steps):
     module, _, _ = fit(HealthSettings(every_n_steps=5), **options)
     assert [row["step"] for row in module.rows] == steps
 
 
-class Stops(Callback):
-    """Ends a run after so many steps, as a limit of time or early stopping does."""
+class StopAfter(Callback):
+    """Ends a run after a step, as a time limit or early stopping does."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -87,9 +84,9 @@ class Stops(Callback):
         trainer.should_stop = trainer.global_step >= self.step
 
 
-def test_a_run_that_is_cut_adds_no_last_row():
+def test_a_run_that_ends_early_gets_no_last_row():
     module = Small()
-    trainer([Stops(7), GradientHealthCallback(HealthSettings(every_n_steps=5), None)]).fit(module, loader())
+    trainer([StopAfter(7), GradientHealthCallback(HealthSettings(every_n_steps=5), None)]).fit(module, loader())
     assert module.trainer.global_step == 7
     assert [row["step"] for row in module.rows] == [1, 5]
 
@@ -112,8 +109,8 @@ def test_clips_as_lightning_does_bit_for_bit(options, optimizer, on_nonfinite):
     assert not all(torch.equal(a, c) for a, _, c in pairs)
 
 
-class Given(Small):
-    """Its head's weight gets a gradient of the norm `factor`, nothing else gets any."""
+class LinearLoss(Small):
+    """Only the weight of the head has a gradient, with the norm `factor`."""
 
     def loss(self, batch):
         return self.factor * (self.head.weight * torch.tensor([[0.6, 0.8, 0.0]])).sum()
@@ -121,8 +118,8 @@ class Given(Small):
 
 @pytest.mark.parametrize("on_nonfinite", ["warn", "skip"])
 @pytest.mark.parametrize("norm", [1 - 2e-6, 1 - 5e-7, 1.0, 1 + 5e-7])
-def test_clips_as_lightning_does_right_at_the_bound(norm, on_nonfinite):
-    ours, theirs = Given("sgd", factor=norm), Given("sgd", factor=norm)
+def test_clips_as_lightning_does_at_the_bound(norm, on_nonfinite):
+    ours, theirs = LinearLoss("sgd", factor=norm), LinearLoss("sgd", factor=norm)
     trainer([GradientHealthCallback(HealthSettings(clip=1.0, on_nonfinite=on_nonfinite), None)], max_steps=2).fit(
         ours, loader()
     )
@@ -145,8 +142,8 @@ def test_groups_by_tower_and_layer():
     tower = [row["grad_layer/tower/0/norm"], row["grad_layer/tower/2/norm"]]
     assert row["grad_tower/tower/norm"] == pytest.approx(sum(norm**2 for norm in tower) ** 0.5, rel=1e-6)
     assert row["grad_tower/head/norm"] == row["grad_layer/head/norm"]
-    parts = [row["grad_tower/tower/norm"], row["grad_tower/head/norm"], row["grad/logit_scale"]]
-    assert row["grad/global_norm"] == pytest.approx(sum(norm**2 for norm in parts) ** 0.5, rel=1e-6)
+    norms = [row["grad_tower/tower/norm"], row["grad_tower/head/norm"], row["grad/logit_scale"]]
+    assert row["grad/global_norm"] == pytest.approx(sum(norm**2 for norm in norms) ** 0.5, rel=1e-6)
 
 
 def test_the_last_window_may_be_incomplete():
@@ -155,7 +152,7 @@ def test_the_last_window_may_be_incomplete():
     assert len(norms) == 4, "of 5, 5, 5 and 1 batches"
 
 
-def test_history_goes_back_to_the_checkpoint(tmp_path):
+def test_history_returns_to_the_rows_of_the_checkpoint(tmp_path):
     _, callback, norms = fit(HealthSettings(every_n_steps=4), run_dir=tmp_path)
     rows = read_history(tmp_path / "health.jsonl")
     assert [row["step"] for row in rows] == [1, 4, 8, 12, 16]
@@ -173,8 +170,8 @@ def test_strategies_that_hide_gradients_are_refused(strategy, name):
     with pytest.raises(
         ConfigError, match=f"trainer.strategy={name} hides gradients from the monitor; allowed: auto, ddp,"
     ):
-        refuse_flat_shards(object.__new__(strategy))
-    refuse_flat_shards(DDPStrategy())
+        refuse_sharded_strategy(object.__new__(strategy))
+    refuse_sharded_strategy(DDPStrategy())
 
 
 def test_a_trainer_that_clips_too_is_refused():
@@ -186,6 +183,6 @@ def test_a_trainer_that_clips_too_is_refused():
     fit(HealthSettings(), gradient_clip_val=0.5, max_steps=1)
 
 
-def test_a_history_may_lie_in_a_new_folder(tmp_path):
+def test_the_history_may_be_in_a_new_folder(tmp_path):
     fit(HealthSettings(), run_dir=tmp_path / "not" / "there")
     assert [row["step"] for row in read_history(tmp_path / "not" / "there" / "health.jsonl")] == [1, 10, 16]

@@ -1,4 +1,4 @@
-"""The edges of what a gradient can be: huge, subnormal, empty, sparse, half precision, complex, missing."""
+"""Unusual gradients: huge, subnormal, empty, sparse, half precision, complex, missing."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_tiny_gradients_have_a_norm(value, dtype):
     ("value", "flags"), [(math.nan, (True, False)), (math.inf, (False, True)), (-math.inf, (False, True))]
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
-def test_one_bad_element_is_found_and_named(value, flags, dtype):
+def test_one_bad_element_is_reported_by_name(value, flags, dtype):
     bad = torch.ones(3, 3, dtype=dtype)
     bad[1, 2] = value
     stats = GradientHealthMonitor(model=with_gradients(torch.ones(2), bad, torch.full((2,), 1e20))).check_gradients()
@@ -66,7 +66,7 @@ def test_nan_and_inf_together_are_both_reported():
     assert (stats["has_nan"], stats["has_inf"]) == (True, True)
 
 
-def test_sparse_gradients_count_rows_that_were_looked_up_twice_once():
+def test_duplicate_rows_of_a_sparse_gradient_are_added():
     table = nn.Embedding(5, 2, sparse=True)
     (table(torch.tensor([1, 1, 3])) * torch.tensor([1.0, 2.0])).sum().backward()
     monitor = GradientHealthMonitor(model=table)
@@ -101,14 +101,14 @@ def test_types_may_be_mixed():
     assert float64_norm(*gradients) == pytest.approx(1.0, rel=1e-2), "half precision rounds to three digits"
 
 
-def test_empty_gradients_are_no_smallest_norm():
+def test_empty_gradients_do_not_count_as_the_smallest_norm():
     stats = GradientHealthMonitor(model=with_gradients(torch.zeros(0), torch.ones(4))).check_gradients()
     assert (stats["min_grad_norm"], stats["global_grad_norm"]) == (2.0, 2.0)
     assert stats["recommendations"] == []
 
 
 @pytest.mark.parametrize(
-    "gradients", [(), (None,), (torch.zeros(0),)], ids=["no_parameters", "no_gradients", "nothing_in_it"]
+    "gradients", [(), (None,), (torch.zeros(0),)], ids=["no_parameters", "no_gradients", "empty_gradient"]
 )
 def test_nothing_to_measure(gradients):
     stats = GradientHealthMonitor(model=with_gradients(*gradients)).check_gradients()

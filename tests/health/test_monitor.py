@@ -1,4 +1,4 @@
-"""GradientHealthMonitor against norms computed in float64, and at the edges of what a gradient can be."""
+"""GradientHealthMonitor: its statistics against norms computed in float64, its clipping against torch's."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def backward() -> nn.Module:
 
 def test_statistics_are_the_definition(backward):
     stats = GradientHealthMonitor(model=backward).check_gradients()
-    each = {name: float64_norm(p.grad) for name, p in backward.named_parameters()}
-    assert stats["global_grad_norm"] == pytest.approx(math.sqrt(math.fsum(n * n for n in each.values())), rel=1e-6)
-    assert stats["max_grad_norm"] == pytest.approx(max(each.values()), rel=1e-6)
-    assert stats["min_grad_norm"] == pytest.approx(min(each.values()), rel=1e-6)
-    assert stats["mean_grad_norm"] == pytest.approx(math.fsum(each.values()) / 4, rel=1e-6)
-    assert {name: entry["norm"] for name, entry in stats["layer_stats"].items()} == pytest.approx(each, rel=1e-6)
+    norms = {name: float64_norm(p.grad) for name, p in backward.named_parameters()}
+    assert stats["global_grad_norm"] == pytest.approx(math.sqrt(math.fsum(n * n for n in norms.values())), rel=1e-6)
+    assert stats["max_grad_norm"] == pytest.approx(max(norms.values()), rel=1e-6)
+    assert stats["min_grad_norm"] == pytest.approx(min(norms.values()), rel=1e-6)
+    assert stats["mean_grad_norm"] == pytest.approx(math.fsum(norms.values()) / 4, rel=1e-6)
+    assert {name: entry["norm"] for name, entry in stats["layer_stats"].items()} == pytest.approx(norms, rel=1e-6)
     assert stats["layer_stats"]["0.weight"]["shape"] == [5, 7]
     assert (stats["has_nan"], stats["has_inf"]) == (False, False)
     assert (stats["param_count"], stats["params_with_grads"]) == (4, 4)
 
 
-def test_the_figures_have_the_names_that_scripts_use(backward):
+def test_the_figures_have_documented_names(backward):
     monitor = GradientHealthMonitor(model=backward)
     norms = {f"{kind}_grad_norm" for kind in ("global", "max", "min", "mean")}
     assert set(monitor.check_gradients()) == norms | {
@@ -86,7 +86,7 @@ def test_summary_line_and_advice(caplog):
     advice = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert summaries[0] == "Step 100 - Gradient Health: Global Norm=500.00, Max=500.00, Min=5.00e-01"
     assert len(summaries) == 2
-    assert len(advice) == 1, "the same kind of advice is given once in a span"
+    assert len(advice) == 1, "the same kind of advice passes once in a span"
     assert "Exploding gradients detected (norm=500.00)!" in advice[0]
     assert all(f"({number})" in advice[0] for number in (1, 2, 3))
     assert stats["recommendations"] == advice
@@ -109,7 +109,7 @@ def test_numbers_out_of_range_are_refused(backward, keys, message):
         GradientHealthMonitor(model=backward, **keys)
 
 
-def test_a_negative_norm_would_turn_gradients_round(backward):
+def test_a_negative_norm_is_refused(backward):
     with pytest.raises(ValueError, match=r"max_norm=-1\.0 is too small; allowed: 0 or more"):
         GradientHealthMonitor(model=backward).apply_gradient_clipping(max_norm=-1.0)
 

@@ -1,4 +1,4 @@
-"""Gradient noise: its size over the steps, and that processes and resumed runs draw the same."""
+"""Gradient noise: its size over the steps, and that it depends on the seed and the step only."""
 
 from __future__ import annotations
 
@@ -39,16 +39,14 @@ def test_sparse_gradients_are_refused():
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 @pytest.mark.parametrize("on_nonfinite", ["skip", "warn"])
-def test_a_run_repeats_its_noise_and_another_seed_does_not(monkeypatch, on_nonfinite):
-    def weights(seed: str, noise: float = 0.01) -> torch.Tensor:
-        monkeypatch.setenv("PL_GLOBAL_SEED", seed)
+def test_a_run_repeats_its_noise_and_another_seed_does_not(on_nonfinite):
+    def weights(seed: int, noise: float = 0.01) -> torch.Tensor:
         module = Small()
         torch.manual_seed(int(torch.randint(1000, ()).item()))
-        trainer([GradientHealthCallback(HealthSettings(noise_std=noise, on_nonfinite=on_nonfinite), None)]).fit(
-            module, loader()
-        )
+        settings = HealthSettings(noise_std=noise, on_nonfinite=on_nonfinite)
+        trainer([GradientHealthCallback(settings, None, seed)]).fit(module, loader())
         return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
 
-    assert torch.equal(weights("1"), weights("1"))
-    assert not torch.equal(weights("1"), weights("2"))
-    assert not torch.equal(weights("1"), weights("1", noise=0.0))
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+    assert not torch.equal(weights(1), weights(1, noise=0.0))

@@ -1,24 +1,28 @@
-"""The decision, case by case, and the settings it is made from."""
+"""The decision about a step, case by case, and the settings that it depends on."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from model.errors import ConfigError
 from model.health import HealthSettings
-from model.health.clipping import coefficient
+from model.health.clipping import clip_coefficient
 from model.health.policy import Action, Counts, decide
 
+KEYS = Path(__file__).resolve().parents[2] / "conf" / "monitor" / "_keys.yaml"
 SKIP = HealthSettings(on_nonfinite="skip", max_skips=2)
 HALT = HealthSettings(on_nonfinite="halt")
 WARN = HealthSettings(on_nonfinite="warn")
 
 
 @pytest.mark.parametrize(
-    ("clips", "loss", "gradient", "scale", "in_a_row", "settings", "expected"),
+    ("clips", "loss", "gradient", "loss_scale", "in_a_row", "settings", "expected"),
     [
         (False, True, True, None, 0, SKIP, Action.STEP),
         (True, True, True, None, 0, SKIP, Action.CLIP),
@@ -37,12 +41,12 @@ WARN = HealthSettings(on_nonfinite="warn")
         (False, False, False, 1024.0, 0, WARN, Action.BACK_OFF),
     ],
 )
-def test_decision(clips, loss, gradient, scale, in_a_row, settings, expected):
-    assert decide(clips, loss, gradient, scale, in_a_row, settings) is expected
+def test_decision(clips, loss, gradient, loss_scale, in_a_row, settings, expected):
+    assert decide(clips, loss, gradient, loss_scale, in_a_row, settings) is expected
 
 
 @pytest.mark.parametrize(
-    ("norm", "clip", "above", "expected"),
+    ("norm", "clip", "clip_above", "expected"),
     [
         (0.9, 1.0, None, 1.0),
         (2.0, 1.0, None, 1 / (2 + 1e-6)),
@@ -53,13 +57,13 @@ def test_decision(clips, loss, gradient, scale, in_a_row, settings, expected):
         (0.0, 1.0, None, 1.0),
     ],
 )
-def test_what_gradients_are_multiplied_by(norm, clip, above, expected):
-    assert float(coefficient(torch.tensor(norm, dtype=torch.float64), clip, above)) == pytest.approx(
+def test_clip_coefficient(norm, clip, clip_above, expected):
+    assert float(clip_coefficient(torch.tensor(norm, dtype=torch.float64), clip, clip_above)) == pytest.approx(
         expected, rel=1e-12
     )
 
 
-def test_only_a_taken_step_ends_a_row_of_skips():
+def test_only_an_applied_step_ends_a_row_of_skips():
     counts = Counts()
     for action in (Action.SKIP, Action.BACK_OFF, Action.SKIP):
         counts.add(action)
@@ -85,3 +89,8 @@ def test_only_a_taken_step_ends_a_row_of_skips():
 def test_settings_out_of_range_are_refused(keys, message):
     with pytest.raises(ConfigError, match=message):
         HealthSettings(**keys)
+
+
+def test_the_defaults_are_those_of_the_configuration():
+    defaults = yaml.safe_load(KEYS.read_text(encoding="utf-8"))
+    assert asdict(HealthSettings()) == {key: defaults[key] for key in defaults.keys() - {"defaults", "enabled"}}

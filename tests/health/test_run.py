@@ -22,7 +22,7 @@ from tests.conftest import SMALL
 
 @pytest.fixture
 def spoil(monkeypatch):
-    """`spoil({2})`: from then on the features of these optimizer steps (from 0) are NaN."""
+    """Returns `spoil`: after `spoil({2})`, the features of these optimizer steps (counted from 0) are NaN."""
     good = NWayClip.forward
 
     def make(steps: set[int]) -> None:
@@ -36,24 +36,24 @@ def spoil(monkeypatch):
 
 
 def weights(folder, name="last") -> dict[str, torch.Tensor]:
-    """The weights of a checkpoint."""
+    """Returns the weights of a checkpoint."""
     return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
 
 
-def test_a_skipped_step_costs_a_row_and_nothing_else(small, spoil, tmp_path):
+def test_a_skipped_step_gets_a_row_and_changes_nothing(small, spoil, tmp_path):
     spoil({2})
     summary = run(small("loss=normsv5", "monitor.every_n_steps=1", "monitor.activations=true"), tmp_path)
     assert summary.steps == {"attempted": 6, "applied": 5, "skipped": 1, "clipped": 0}
     rows = [row for row in csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()) if row["grad/skipped"]]
     assert [float(row["grad/skipped"]) for row in rows] == [0, 0, 1, 0, 0, 0]
     rates = [float(row["train/lr"]) for row in rows]
-    assert rates[3] == rates[2], "the schedule waited"
+    assert rates[3] == rates[2], "the schedule did not move"
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
     assert [row["step"] for row in read_history(tmp_path / "health.jsonl")] == [1, 2, 3, 4, 5, 6]
     assert set(health_figures(tmp_path)) == {"gradient_norm", "gradient_heatmap", "gradient_flow", "activations"}
 
 
-def test_a_skipped_step_is_no_part_of_what_an_epoch_is_judged_by(small, spoil, tmp_path):
+def test_a_skipped_step_does_not_count_in_the_loss_of_its_epoch(small, spoil, tmp_path):
     spoil({1})
     overrides = (
         "loss=normsv5",
@@ -63,22 +63,22 @@ def test_a_skipped_step_is_no_part_of_what_an_epoch_is_judged_by(small, spoil, t
         "schedule.warmup=0",
     )
     summary = run(small(*overrides), tmp_path)
-    assert summary.status == "complete", "not stopped for a loss that is not finite"
+    assert summary.status == "complete", "the run does not stop for a loss that is not finite"
     assert math.isfinite(summary.metrics["train/epoch_loss"])
     rates = {
         row["train/lr"]
         for row in csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines())
         if row["train/lr"]
     }
-    assert len(rates) == 1, "the first epoch's mean is a best one"
+    assert len(rates) == 1, "the mean of the first epoch is the best so far"
 
 
-def test_a_halted_run_goes_on_from_its_last_good_weights(small, spoil, tmp_path):
+def test_a_halted_run_resumes_from_its_last_good_weights(small, spoil, tmp_path):
     spoil({4})
     with pytest.raises(TrainingHalted):
         run(small("loss=normsv5", "monitor.on_nonfinite=halt"), tmp_path)
-    told = json.loads((tmp_path / "halt.json").read_text())
-    assert (told["step"], len(told["indices"])) == (5, 8)
+    record = json.loads((tmp_path / "halt.json").read_text())
+    assert (record["step"], len(record["indices"])) == (5, 8)
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "failed"
     spoil(set())
     summary = run(small("loss=normsv5", f"ckpt_path={tmp_path / 'checkpoints' / 'last_good.ckpt'}"), tmp_path)
@@ -87,8 +87,8 @@ def test_a_halted_run_goes_on_from_its_last_good_weights(small, spoil, tmp_path)
     )
 
 
-def test_a_run_in_which_no_step_was_applied_is_a_failed_one(small, spoil, tmp_path):
-    """Its figures would be those of the weights that it began with."""
+def test_a_run_without_an_applied_step_fails(small, spoil, tmp_path):
+    """Its figures would describe the initial weights."""
     spoil(set(range(6)))
     reason = "none of the 6 optimizer steps was applied: loss or gradient was not finite in all of them"
     with pytest.raises(RunFailed, match=reason):
@@ -108,45 +108,45 @@ def test_a_run_in_which_no_step_was_applied_is_a_failed_one(small, spoil, tmp_pa
         ),
     ],
 )
-def test_a_run_that_cannot_end_says_so_in_two_lines(overrides, words, tmp_path, monkeypatch, capsys):
-    """Exit code 1, no traceback."""
+def test_a_failed_run_is_explained_in_two_lines(overrides, words, tmp_path, monkeypatch, capsys):
+    """The exit code is 1, and there is no traceback."""
     quiet = ("hydra/job_logging=none", "hydra/hydra_logging=none")
     monkeypatch.setattr(sys, "argv", ["train.py", *SMALL, *overrides, f"hydra.run.dir={tmp_path}", *quiet])
     assert command_line() == 1
-    told = capsys.readouterr().err
-    assert "Traceback" not in told
-    assert all(word in "\n".join(told.splitlines()[-2:]) for word in words)
+    output = capsys.readouterr().err
+    assert "Traceback" not in output
+    assert all(word in "\n".join(output.splitlines()[-2:]) for word in words)
     assert json.loads((tmp_path / "summary.json").read_text())["status"] == "failed"
 
 
 def rows_with(folder, column: str) -> list[int]:
-    """The steps at which metrics.csv has a value of `column`."""
+    """Returns the steps at which metrics.csv has a value of `column`."""
     return [
         int(row["step"]) for row in csv.DictReader((folder / "metrics.csv").read_text().splitlines()) if row[column]
     ]
 
 
-def test_a_short_run_shows_its_first_and_last_step_and_a_continued_one_the_same(small, tmp_path, monkeypatch):
+def test_a_resumed_run_has_the_rows_of_an_uninterrupted_one(small, tmp_path, monkeypatch):
     shared = ("loss=normsv5", "trainer.log_every_n_steps=4", "trainer.checkpoint_every_n_steps=2")
-    run(small(*shared), tmp_path / "whole")
-    assert rows_with(tmp_path / "whole", "train/loss") == [1, 4, 6]
-    assert rows_with(tmp_path / "whole", "grad/global_norm") == [1, 6]
-    assert [row["step"] for row in read_history(tmp_path / "whole" / "health.jsonl")] == [1, 6]
+    run(small(*shared), tmp_path / "uninterrupted")
+    assert rows_with(tmp_path / "uninterrupted", "train/loss") == [1, 4, 6]
+    assert rows_with(tmp_path / "uninterrupted", "grad/global_norm") == [1, 6]
+    assert [row["step"] for row in read_history(tmp_path / "uninterrupted" / "health.jsonl")] == [1, 6]
     good = NWayClip.training_step
 
-    def breaks(self, *batch):
+    def fails(self, *batch):
         if self.global_step == 5:
-            raise RuntimeError("cut")
+            raise RuntimeError("interrupted")
         return good(self, *batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(NWayClip, "training_step", breaks)
-        with pytest.raises(RuntimeError, match="cut"):
-            run(small(*shared), tmp_path / "cut")
-    assert rows_with(tmp_path / "cut", "train/loss") == [1, 4]
-    run(small(*shared, "ckpt_path=last"), tmp_path / "cut")
+        patch.setattr(NWayClip, "training_step", fails)
+        with pytest.raises(RuntimeError, match="interrupted"):
+            run(small(*shared), tmp_path / "resumed")
+    assert rows_with(tmp_path / "resumed", "train/loss") == [1, 4]
+    run(small(*shared, "ckpt_path=last"), tmp_path / "resumed")
     for name in ("metrics.csv", "health.jsonl"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "uninterrupted" / name).read_bytes()
 
 
 @pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=pytest.mark.slow)])

@@ -1,4 +1,4 @@
-"""How often a step asks the device for a number: on a GPU each such question waits for everything before it."""
+"""How often a step reads a number from the device: on a GPU each read waits for all earlier work."""
 
 from __future__ import annotations
 
@@ -7,42 +7,39 @@ from collections import Counter
 import pytest
 import torch
 
-from model.health import GradientHealthMonitor, HealthSettings
+from model.health import Action, GradientHealthMonitor, HealthSettings, HealthStep
 from model.health.callback import GradientHealthCallback
-from model.health.clipping import scale_gradients
-from model.health.reading import measure
-from model.health.window import Window
 from tests.health.gradients import with_gradients
 from tests.health.modules import Small, loader, trainer
 
-QUESTIONS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__", "cpu", "numpy")
+READS = ("item", "tolist", "__bool__", "__float__", "__int__", "__index__", "cpu", "numpy")
 
 
-class Counted(GradientHealthCallback):
-    """Counts the questions of every step, by the step's number."""
+class ReadCounter(GradientHealthCallback):
+    """Counts the reads of every step, by the number of the step."""
 
     def __init__(self, settings: HealthSettings, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(settings, None)
-        self.asked: Counter[int] = Counter()
+        self.reads: Counter[int] = Counter()
         self.monkeypatch = monkeypatch
 
     def on_before_optimizer_step(self, trainer, pl_module, optimizer) -> None:
         step = trainer.global_step + 1
         with self.monkeypatch.context() as patch:
-            for name in QUESTIONS:
+            for name in READS:
                 patch.setattr(torch.Tensor, name, self.counting(getattr(torch.Tensor, name), step))
             super().on_before_optimizer_step(trainer, pl_module, optimizer)
 
-    def counting(self, ask, step):
-        def counted(*arguments, **keywords):
-            self.asked[step] += 1
-            return ask(*arguments, **keywords)
+    def counting(self, read, step):
+        def count_and_read(*arguments, **keywords):
+            self.reads[step] += 1
+            return read(*arguments, **keywords)
 
-        return counted
+        return count_and_read
 
 
-class Quiet(Small):
-    """Takes its rows as they come, without reading them."""
+class Unread(Small):
+    """Keeps its rows without reading their tensors."""
 
     def record(self, values) -> None:
         self.rows.append(values)
@@ -61,10 +58,10 @@ class Quiet(Small):
     ],
 )
 def test_transfers_a_step(settings, between, due, monkeypatch):
-    callback = Counted(settings, monkeypatch)
-    trainer([callback], max_steps=8).fit(Quiet(), loader())
-    first = 1  # a row too, but nothing was counted on the device before it
-    assert [callback.asked[step] for step in range(1, 9)] == [
+    callback = ReadCounter(settings, monkeypatch)
+    trainer([callback], max_steps=8).fit(Unread(), loader())
+    first = 1  # this step gets a row too, but no clipped steps are counted on the device yet
+    assert [callback.reads[step] for step in range(1, 9)] == [
         first,
         between,
         between,
@@ -77,25 +74,25 @@ def test_transfers_a_step(settings, between, due, monkeypatch):
 
 
 def test_a_step_between_rows_runs_where_no_value_can_be_read():
-    gradients = {"a": torch.ones(3, 2, device="meta"), "b": torch.ones(5, device="meta", dtype=torch.bfloat16)}
-    window = Window()
-    window.add_loss(torch.ones((), device="meta"))
-    measured = measure(gradients, window.loss(torch.device("meta")), clip=1.0, above=2.0)
-    scale_gradients(list(gradients.values()), measured.scale)
+    """The device `meta` has shapes and no values."""
+    net = with_gradients(torch.ones(3, 2, device="meta"), torch.ones(5, device="meta", dtype=torch.bfloat16))
+    step = HealthStep(net, HealthSettings(on_nonfinite="warn", clip=1.0, clip_above=2.0))
+    action = step.act(torch.optim.SGD(net.parameters()), torch.ones((), device="meta"), step=2)
+    assert action is Action.STEP
     with pytest.raises(RuntimeError, match="meta"):
-        measured.total.item()
+        step.act(torch.optim.SGD(net.parameters()), torch.ones((), device="meta"), step=1)
 
 
 def test_a_check_is_one_transfer(monkeypatch):
-    asked: list[str] = []
+    reads: list[str] = []
     monitor = GradientHealthMonitor(model=with_gradients(*[torch.ones(4) for _ in range(20)]))
 
-    def recorded(name, ask):
-        return lambda *arguments, **keywords: (asked.append(name), ask(*arguments, **keywords))[1]
+    def recorded(name, read):
+        return lambda *arguments, **keywords: (reads.append(name), read(*arguments, **keywords))[1]
 
-    for name in QUESTIONS:
+    for name in READS:
         monkeypatch.setattr(torch.Tensor, name, recorded(name, getattr(torch.Tensor, name)))
     monitor.check_gradients()
-    assert asked == ["tolist"]
+    assert reads == ["tolist"]
     monitor.apply_gradient_clipping(max_norm=1.0)
-    assert asked == ["tolist"]
+    assert reads == ["tolist"]

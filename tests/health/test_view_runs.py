@@ -1,4 +1,4 @@
-"""What runs say of their views: nothing where all is well, each fault by name, and the same after a resume."""
+"""Advice on the views of whole runs: none for healthy views, each fault by name, and the same after a resume."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 
 from model.health import view_callback
 from model.module import NWayClip
-from model.report.page_parts import problems
+from model.report.page_header import problems
 from model.report.run_files import read_run
 from model.run import run
-from model.views import ViewEncoder
+from model.views.encoder import ViewEncoder
 from tests.conftest import SMALL
 from tests.data.helpers import needs_font
 
 ROOT = Path(__file__).resolve().parents[2]
-# Nothing after the last step.
+# No evaluation and analysis after the last step.
 FAST = ("analysis=off", "evaluate=[]")
-# The widths of backbone=tiny, at which new views tell texts apart; three steps and a validation.
+# The widths of backbone=tiny, whose initial views differ between texts; three steps and a validation.
 WIDE = (
     "trainer=cpu",
     "report=false",
@@ -38,7 +38,7 @@ WIDE = (
 
 @pytest.fixture
 def plant(monkeypatch):
-    """`plant(change)`: from now on encoders give `change(encoder, views)`."""
+    """Returns `plant`: after `plant(change)`, encoders return `change(encoder, views)`."""
     good = ViewEncoder.forward
 
     def make(change) -> None:
@@ -48,22 +48,22 @@ def plant(monkeypatch):
 
 
 def advice(folder: Path) -> list[dict]:
-    """Of the run's summary."""
+    """Returns the advice in the run's summary."""
     return json.loads((folder / "summary.json").read_text())["advice"]
 
 
-def told(folder: Path) -> list[tuple[str, int, list[str]]]:
-    """The same without figures and words."""
+def findings(folder: Path) -> list[tuple[str, int, list[str]]]:
+    """Returns the advice without figures and text."""
     return [(entry["kind"], entry["step"], entry["views"]) for entry in advice(folder)]
 
 
 def constant(encoder, views):
-    """The third view is the same for all samples."""
+    """Makes the third view the same for all samples."""
     return torch.cat([views[:2], 0 * views[2:3] + 1, views[3:]])
 
 
 def doubled(encoder, views):
-    """The fourth view is the third."""
+    """Makes the fourth view twice the third."""
     return torch.cat([views[:3], 2 * views[2:3], views[4:]])
 
 
@@ -84,8 +84,8 @@ def test_a_healthy_run_gets_no_advice_on_views(composed, tmp_path, caplog, chose
 
 
 @pytest.mark.slow
-def test_a_run_that_learns_gets_none_once_views_and_lines_are_judged(composed, tmp_path, monkeypatch):
-    """This one has learned enough after half of the steps that others are given."""
+def test_a_run_that_learns_gets_no_advice_after_the_first_steps(composed, tmp_path, monkeypatch):
+    """This run has learned enough after half of the usual first steps."""
     monkeypatch.setattr(view_callback, "FIRST_STEPS", 100)
     run(composed(*WIDE, "model=v5335dim", "data.train_size=3200"), tmp_path)
     assert advice(tmp_path) == []
@@ -99,18 +99,18 @@ def test_a_run_that_learns_gets_none_once_views_and_lines_are_judged(composed, t
     ],
     ids=" ".join,
 )
-def test_a_constant_view_is_told_at_the_start_and_at_validation(small, tmp_path, caplog, plant, extra):
+def test_a_constant_view_gives_advice_at_the_start_and_at_validation(small, tmp_path, caplog, plant, extra):
     plant(constant)
     run(small(*FAST, f"report={str(not extra).lower()}", *extra), tmp_path)
     validated = 1 if "trainer.accumulate_grad_batches=3" in extra else 3
-    assert told(tmp_path) == [("blind_view", 1, ["decoded_2"]), ("collapsed_view", validated, ["decoded_2"])]
-    said = [
+    assert findings(tmp_path) == [("blind_view", 1, ["decoded_2"]), ("collapsed_view", validated, ["decoded_2"])]
+    messages = [
         record.message for record in caplog.records if "⚠️ Blind" in record.message or "⚠️ Collapsed" in record.message
     ]
-    assert [message.partition(":")[0] for message in said] == ["step 1", f"step {validated}"], (
+    assert [message.partition(":")[0] for message in messages] == ["step 1", f"step {validated}"], (
         "not at the second validation"
     )
-    for message, entry in zip(said, advice(tmp_path), strict=True):
+    for message, entry in zip(messages, advice(tmp_path), strict=True):
         assert message == f"step {entry['step']}: {entry['text']}"
         assert "1.0000 of decoded_2" in message
         assert "Consider: (1)" in message
@@ -120,13 +120,13 @@ def test_a_constant_view_is_told_at_the_start_and_at_validation(small, tmp_path,
     assert extra or "1.0000 of decoded_2" in (tmp_path / "report" / "index.html").read_text()
 
 
-def test_two_equal_views_are_told_by_both_names(small, tmp_path, plant):
+def test_two_equal_views_are_named_together(small, tmp_path, plant):
     plant(doubled)
     run(small(*FAST, "trainer.max_epochs=1"), tmp_path)
-    assert told(tmp_path) == [("equal_views", 1, ["decoded_2~decoded_3"])]
+    assert findings(tmp_path) == [("equal_views", 1, ["decoded_2~decoded_3"])]
 
 
-def test_the_small_first_weights_of_old_make_blind_views(composed, tmp_path):
+def test_the_small_initial_weights_of_marian_make_blind_views(composed, tmp_path):
     run(composed(*WIDE, "model=v534dim", "backbone.translator_init=marian", "backbone.translator_norm=post"), tmp_path)
     blind = next(entry for entry in advice(tmp_path) if entry["kind"] == "blind_view")
     assert blind["step"] == 1
@@ -144,8 +144,8 @@ def test_the_small_first_weights_of_old_make_blind_views(composed, tmp_path):
 @pytest.mark.parametrize("shuffled", [False, True], ids=["matching", "shuffled"])
 def test_a_line_whose_matches_are_shuffled_is_at_chance(small, tmp_path, plant, monkeypatch, chosen, names, shuffled):
     def known(encoder, views):
-        """In validation all views of a sample point one way, but for caption 1's of the next one where that is
-        planted.
+        """In validation, makes all views of a sample alike; with `shuffled`, caption 1 has the views of other
+        samples.
         """
         if encoder.training:
             return views
@@ -160,42 +160,42 @@ def test_a_line_whose_matches_are_shuffled_is_at_chance(small, tmp_path, plant, 
         small(*FAST, chosen, "trainer.max_epochs=1", "data.val_size=128", "data.batch_size=32", "data.train_size=96"),
         tmp_path,
     )
-    found = [view for entry in advice(tmp_path) if entry["kind"] == "line_at_chance" for view in entry["views"]]
-    assert (set(names) <= set(found)) == shuffled
-    assert bool(found) == shuffled
+    lines = [view for entry in advice(tmp_path) if entry["kind"] == "line_at_chance" for view in entry["views"]]
+    assert (set(names) <= set(lines)) == shuffled
+    assert bool(lines) == shuffled
 
 
-def test_a_continued_run_has_the_advice_of_one_that_was_not_cut(small, tmp_path, plant, monkeypatch, caplog):
+def test_a_resumed_run_has_the_advice_of_an_uninterrupted_one(small, tmp_path, plant, monkeypatch, caplog):
     plant(constant)
     shared = (*FAST, "trainer.checkpoint_every_n_steps=2")
-    run(small(*shared), tmp_path / "whole")
+    run(small(*shared), tmp_path / "uninterrupted")
     good = NWayClip.training_step
 
-    def breaks(self, *batch):
+    def fails(self, *batch):
         if self.global_step == 5:
-            raise RuntimeError("cut")
+            raise RuntimeError("interrupted")
         return good(self, *batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(NWayClip, "training_step", breaks)
-        with pytest.raises(RuntimeError, match="cut"):
-            run(small(*shared), tmp_path / "cut")
+        patch.setattr(NWayClip, "training_step", fails)
+        with pytest.raises(RuntimeError, match="interrupted"):
+            run(small(*shared), tmp_path / "resumed")
     caplog.clear()
-    run(small(*shared, "ckpt_path=last"), tmp_path / "cut")
-    assert len(advice(tmp_path / "whole")) == 2
-    assert advice(tmp_path / "cut") == advice(tmp_path / "whole")
-    assert "step 1:" not in caplog.text, "its first batch is not the run's"
-    assert "Collapsed view" not in caplog.text, "said before it was cut"
+    run(small(*shared, "ckpt_path=last"), tmp_path / "resumed")
+    assert len(advice(tmp_path / "uninterrupted")) == 2
+    assert advice(tmp_path / "resumed") == advice(tmp_path / "uninterrupted")
+    assert "step 1:" not in caplog.text, "a resumed run has had its first batch"
+    assert "Collapsed view" not in caplog.text, "the advice was given before the interruption"
 
 
-def test_monitor_off_looks_at_nothing(small, tmp_path, caplog, plant):
+def test_monitor_off_gives_no_advice(small, tmp_path, caplog, plant):
     plant(constant)
     run(small(*FAST, "monitor=off"), tmp_path)
     assert advice(tmp_path) == []
     assert "⚠️" not in caplog.text
 
 
-def test_an_evaluation_has_no_advice_of_its_own(small, tmp_path, plant):
+def test_an_evaluation_keeps_the_advice_of_the_run(small, tmp_path, plant):
     plant(constant)
     run(small(*FAST, "trainer.max_epochs=1"), tmp_path)
     before = advice(tmp_path)
@@ -205,8 +205,8 @@ def test_an_evaluation_has_no_advice_of_its_own(small, tmp_path, plant):
 
 
 @pytest.mark.slow
-def test_of_two_processes_the_first_speaks(tmp_path):
-    planted = (
+def test_only_the_first_of_two_processes_gives_advice(tmp_path):
+    overrides = (
         "backbone.translator_init=marian",
         "backbone.translator_norm=post",
         "trainer.strategy=ddp",
@@ -218,7 +218,7 @@ def test_of_two_processes_the_first_speaks(tmp_path):
         *SMALL,
         *FAST,
         "data.train_size=48",
-        *planted,
+        *overrides,
         f"hydra.run.dir={tmp_path}",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)

@@ -1,4 +1,4 @@
-"""docs/migration.md says what the code does: its flags, its files, its commands, its code."""
+"""docs/migration.md describes what the code does: its flags, its files, its commands, its code."""
 
 from __future__ import annotations
 
@@ -20,25 +20,12 @@ from tests.conftest import SMALL, some
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
 TRANSLATIONS = re.findall(r"```sh\n(python \w+\.py --.*)\n```\n\nis today\n\n```sh\n((?:.*\n)+?)```", PAGE)
-# The one that is trained: 32 bits, and a batch of eight.
+# The number of the translation that is trained: 32 bits, and a batch of eight.
 TRAINED = 3
 OLD_FILES = [
-    *(
-        "trainclip_v534DIM",
-        "trainclip_v5335DIM",
-        "trainclip_v53_baseline",
-        "example_enhanced_training",
-        "LossCalculation",
-        "nargsLossCalculation",
-    ),
-    *(
-        "StableLossFunctions",
-        "GradientHealthCheck",
-        "IntegrateGradientHealthChecks",
-        "Projection",
-        "LionOptimizer",
-        "PruneCalculation",
-    ),
+    *("trainclip_v534DIM", "trainclip_v5335DIM", "trainclip_v53_baseline", "example_enhanced_training"),
+    *("LossCalculation", "nargsLossCalculation", "StableLossFunctions", "GradientHealthCheck"),
+    *("IntegrateGradientHealthChecks", "Projection", "LionOptimizer", "PruneCalculation"),
 ]
 
 
@@ -48,7 +35,7 @@ def section(title: str) -> str:
 
 
 def overrides(command: str) -> list[str]:
-    """Of `python train.py …` and the comments below it."""
+    """The overrides in `python train.py …` and the comments below it."""
     return shlex.split(command, comments=True)[2:]
 
 
@@ -69,9 +56,9 @@ def test_a_translation_is_accepted(number, composed, tmp_path):
 
 
 def test_a_translation_trains(composed, tmp_path):
-    """Its loss and settings, with the smallest model on drawn scenes."""
-    kept = [override for override in overrides(TRANSLATIONS[TRAINED][1]) if not override.startswith("data.root=")]
-    shrunk = [
+    """Trains the loss and the settings of a translation, with the smallest model on drawn scenes."""
+    translated = [override for override in overrides(TRANSLATIONS[TRAINED][1]) if not override.startswith("data.root=")]
+    smaller = [
         "backbone=tiny",
         "data=scenes",
         *SMALL,
@@ -79,7 +66,7 @@ def test_a_translation_trains(composed, tmp_path):
         "trainer.max_epochs=null",
         "trainer.max_steps=2",
     ]
-    config = composed(*kept, *shrunk)
+    config = composed(*translated, *smaller)
     assert (config.loss.name, config.loss.mask, config.loss.reduction, config.model.projection) == (
         "norms",
         "learned",
@@ -103,7 +90,9 @@ def test_the_table_of_flags_is_that_of_the_code():
     for name, allowed, today in rows:
         flag = ALL_FLAGS[name]
         assert allowed == flag.allowed
-        words = f"nothing: {flag.nothing}" if flag.nothing else flag.today + (f" ({flag.aside})" if flag.aside else "")
+        words = (
+            f"nothing: {flag.why_none}" if flag.why_none else flag.today + (f" ({flag.remark})" if flag.remark else "")
+        )
         assert today.replace("`", "") == words
 
 

@@ -1,6 +1,4 @@
-"""Classes and functions of the old training scripts: what can still be called works, the others name what replaces
-them.
-"""
+"""Classes and functions of the old training scripts: some still work, the others name their replacement."""
 
 from __future__ import annotations
 
@@ -84,15 +82,15 @@ def test_the_old_projection(name):
     with pytest.warns(DeprecationWarning, match="use model.projection="):
         project = get_proj_fn(name)
     (image_out,), texts_out = project(matrix, im=[image], text=texts)
-    image_by, text_by = {
+    image_matrix, text_matrix = {
         "None": (None, matrix),
         "inv": (matrix, None),
         "iinv": (torch.linalg.inv(matrix), None),
         "other": (None, None),
     }[name]
-    torch.testing.assert_close(image_out, image if image_by is None else image @ image_by)
+    torch.testing.assert_close(image_out, image if image_matrix is None else image @ image_matrix)
     for before, after in zip(texts, texts_out, strict=True):
-        torch.testing.assert_close(after, before if text_by is None else before @ text_by)
+        torch.testing.assert_close(after, before if text_matrix is None else before @ text_matrix)
 
 
 def test_the_old_lion():

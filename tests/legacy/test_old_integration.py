@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*is an old name:DeprecationWarn
 
 
 class Monitored(EnhancedTrainingMixin, nn.Linear):
-    """Two weights with the gradient (3, 4), and what it logged."""
+    """Two weights with the gradient (3, 4), and the figures that were logged."""
 
     def __init__(self, monitors: bool = True) -> None:
         super().__init__(2, 1, bias=False)
@@ -33,10 +33,10 @@ class Monitored(EnhancedTrainingMixin, nn.Linear):
 
 def test_a_check_between_backward_and_step():
     module, loss = Monitored(), torch.tensor(1.0)
-    made = integrate_health_checks(module, loss, 3, max_grad_norm=0.5)
-    assert set(made) == {"loss", "gradient_stats"}
-    assert made["loss"] is loss
-    assert made["gradient_stats"]["global_grad_norm"] == 5.0
+    result = integrate_health_checks(module, loss, 3, max_grad_norm=0.5)
+    assert set(result) == {"loss", "gradient_stats"}
+    assert result["loss"] is loss
+    assert result["gradient_stats"]["global_grad_norm"] == 5.0
     assert module.logged == {"grad/global_norm": 5.0, "grad/has_nan": 0.0, "grad/has_inf": 0.0}
     torch.testing.assert_close(module.weight.grad, torch.tensor([[0.3, 0.4]]))
     assert module.gradient_monitor.gradient_history["global_norm"] == [5.0]
@@ -63,7 +63,7 @@ def test_a_module_without_a_monitor_gets_its_loss_back():
     assert switched_off.logged == {}
 
 
-def test_a_stable_loss_takes_the_place_of_another():
+def test_a_stable_loss_replaces_another():
     from model.StableLossFunctions import get_stable_loss_function
 
     views = torch.randn(3, 2, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -113,14 +113,14 @@ def gradients(net: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "parts", [None, ["Attention"], ["blocks.0", "blocks.1"], ["blocks"], ["blocks", "ResidualAttentionBlock"]]
+    "words", [None, ["Attention"], ["blocks.0", "blocks.1"], ["blocks"], ["blocks", "ResidualAttentionBlock"]]
 )
-def test_blocks_are_computed_again_in_the_backward_pass(parts):
+def test_blocks_are_computed_again_in_the_backward_pass(words):
     plain, net = Net(), Net()
-    assert add_gradient_checkpointing(net, parts) is net
+    assert add_gradient_checkpointing(net, words) is net
     forwards = [block.forward for block in net.blocks]
-    add_gradient_checkpointing(net, parts)
-    assert [block.forward for block in net.blocks] == forwards  # once, however often it is asked for
+    add_gradient_checkpointing(net, words)
+    assert [block.forward for block in net.blocks] == forwards  # a second call changes nothing
     for ours, theirs in zip(gradients(net), gradients(plain), strict=True):
         assert torch.equal(ours, theirs)
     assert [block.calls for block in net.blocks] == [2, 2]
@@ -136,8 +136,8 @@ def test_a_transformer_and_the_layers_in_it():
     net = add_gradient_checkpointing(copy.deepcopy(plain))
     runs = []
     net["transformer"].layers[0].norm1.register_forward_hook(lambda *_: runs.append(torch.is_grad_enabled()))
-    for one in (plain, net):
-        one["head"](one["transformer"](torch.linspace(-1, 1, 24).reshape(1, 3, 8))).sum().backward()
+    for model in (plain, net):
+        model["head"](model["transformer"](torch.linspace(-1, 1, 24).reshape(1, 3, 8))).sum().backward()
     for ours, theirs in zip(net.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad)
     assert len(runs) > 1
@@ -150,6 +150,6 @@ def test_only_the_named_submodules_are_computed_again():
     assert [block.calls for block in net.blocks] == [1, 2]
 
 
-def test_names_that_nothing_has():
+def test_a_warning_for_names_that_no_submodule_has():
     with pytest.warns(UserWarning, match="no submodule's dotted name or class name contains one of encoder, tower"):
         add_gradient_checkpointing(Net(), ["encoder", "tower"])

@@ -1,4 +1,4 @@
-"""The old loss files give the original's figures, and finite gradients where the original's were not."""
+"""The old loss files give the original's figures, and finite gradients where the original gave NaN or Inf."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def old(module: str, name: str) -> Callable:
     return getattr(importlib.import_module(f"model.{module}"), name)
 
 
-def made(call: dict) -> tuple[Tensor, ...]:
-    """What the function of a golden call returns."""
+def results_of(call: dict) -> tuple[Tensor, ...]:
+    """The tensors that the function of a golden call returns."""
     module, name = call["call"].split(".")
     views, keywords = VIEWS[call["views"]].unbind()[: call.get("take")], dict(call["args"])
     if "mean_fn" in keywords:
@@ -57,7 +57,7 @@ def test_there_are_136_figures_and_three_calls_that_raised():
 def test_the_golden_figures(name):
     for call in CALLS:
         if call["call"] == name and not call.get("error"):
-            for logits, shape, figures in zip(made(call), call["shape"], call["out"], strict=True):
+            for logits, shape, figures in zip(results_of(call), call["shape"], call["out"], strict=True):
                 assert list(logits.shape) == shape, call["args"]
                 torch.testing.assert_close(
                     logits.flatten(),
@@ -69,7 +69,7 @@ def test_the_golden_figures(name):
 
 
 def spread_out(views: Tensor) -> list[Tensor]:
-    """Each view with an axis of its own before the features."""
+    """Gives each view its own axis before the features."""
     n, size, features = views.shape
     return [view.reshape([size if axis == k else 1 for axis in range(n)] + [features]) for k, view in enumerate(views)]
 
@@ -79,16 +79,16 @@ def test_calls_that_raised_do_not_scale_rows():
     total, squares, magnitudes = sum(views), sum(x**2 for x in views), sum(x.abs() for x in views)
     expected = (total.abs() / 6**1.5 + magnitudes / 6 - squares.sqrt()).sum(-1)
     for call in RAISED:
-        torch.testing.assert_close(made(call)[0], expected, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(results_of(call)[0], expected, rtol=1e-12, atol=1e-12)
 
 
 def plain(name: str, views: Tensor, mean: Callable[..., Tensor]) -> Tensor:
     """The formulas of the nargs file without any guard, for a sum over views `mean`."""
     x, n = spread_out(views), len(views)
-    total, squares = mean(*x), mean(*(one**2 for one in x))
+    total, squares = mean(*x), mean(*(view**2 for view in x))
     spread, magnitude, length = (
         squares - total**2 / n,
-        mean(*(one.abs() for one in x)) / n,
+        mean(*(view.abs() for view in x)) / n,
         total.norm(dim=-1, keepdim=True),
     )
     rests = [mean(*(x[j] for j in range(n) if j != k)) for k in range(n)]
@@ -104,9 +104,9 @@ def plain(name: str, views: Tensor, mean: Callable[..., Tensor]) -> Tensor:
         "Norms": lambda: (total * total / length).sum(-1),
         "Normsv2": lambda: (total * total / length).sum(-1),
         "Normsv3": lambda: length.squeeze(-1) / n,
-        "Normsv4": lambda: mean(*((one * total / length).sum(-1) for one in x)),
+        "Normsv4": lambda: mean(*((view * total / length).sum(-1) for view in x)),
         "Normsv5": lambda: mean(
-            *((one * rest / rest.norm(dim=-1, keepdim=True)).sum(-1) for one, rest in zip(x, rests, strict=True))
+            *((view * rest / rest.norm(dim=-1, keepdim=True)).sum(-1) for view, rest in zip(x, rests, strict=True))
         ),
         "Normsv6": lambda: (magnitude * (1 - math.sqrt(n)) + squares.sqrt()).sum(-1),
         "Normsv7": lambda: (magnitude * (1 + math.sqrt(n)) - squares.sqrt()).sum(-1),
@@ -116,13 +116,13 @@ def plain(name: str, views: Tensor, mean: Callable[..., Tensor]) -> Tensor:
 
 def shrinking(*vecs: Tensor) -> Tensor:
     """(1 - 4 / Q) S."""
-    return (1 - 4 / sum(one**2 for one in vecs)) * sum(vecs)
+    return (1 - 4 / sum(view**2 for view in vecs)) * sum(vecs)
 
 
 @pytest.mark.parametrize("name", [name for module, name in FUNCTIONS if module == MODULES[1]])
 @pytest.mark.parametrize("mean", ["calc_mean", "JSE_mean", "another"])
 def test_values_and_gradients_are_those_of_the_plain_formulas(name, mean):
-    # No element near 0: under the square roots of JSE_mean's figures stand positive numbers.
+    # No element is near 0, so that the square roots of JSE_mean's figures are those of positive numbers.
     views = VIEWS["three"] + 2 * VIEWS["three"].sign()
     function = {"calc_mean": lambda *vecs: sum(vecs), "JSE_mean": shrinking, "another": lambda *vecs: sum(vecs) / 2}[
         mean
@@ -153,13 +153,13 @@ def test_versions_of_normalised_rows_give_the_figures_of_other_numbers_of_views(
         "normsv4", "normsv5", "normsv5",
         "loss7", "loss8", "normsv6", "normsv7",
     )  # fmt: skip
-    with np.load(GOLDEN / f"logits_n{n}.npz") as kept:
-        views, expected = torch.from_numpy(kept["views"]), torch.from_numpy(kept[names[version + 1]])
+    with np.load(GOLDEN / f"logits_n{n}.npz") as golden:
+        views, expected = torch.from_numpy(golden["views"]), torch.from_numpy(golden[names[version + 1]])
     rows = torch.nn.functional.normalize(views, dim=-1) if version == 12 else views
     torch.testing.assert_close(old(MODULES[1], "get_loss_fn")(version, True)(*rows), expected, rtol=0, atol=1e-6)
 
 
-def test_james_stein_stands_for_the_sum_where_it_is_asked_for():
+def test_james_stein_replaces_the_sum_with_jse():
     views = VIEWS["three"]
     rows = views / (views.norm(dim=-1, keepdim=True) + 1e-8)
     chosen = old(MODULES[1], "get_loss_fn")(logitsversion=4, norm=True, JSE=1)
@@ -194,11 +194,11 @@ def assert_finite(function: Callable[..., Tensor], views: Tensor) -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_gradients_are_finite_everywhere(module, kind):
     views = degenerate(6 if module == MODULES[0] else 3)[kind]
-    for _, name in (one for one in FUNCTIONS if one[0] == module):
+    for _, name in (entry for entry in FUNCTIONS if entry[0] == module):
         assert_finite(old(module, name), views)
         if module == MODULES[1]:
             assert_finite(lambda *vecs, name=name: old(module, name)(*vecs, mean_fn=old(module, "JSE_mean")), views)
-    for _, version, norm in (one for one in VERSIONS if one[0] == module):
+    for _, version, norm in (entry for entry in VERSIONS if entry[0] == module):
         assert_finite(old(module, "get_loss_fn")(version, norm), views)
     assert_finite(lambda *vecs: torch.stack(old(module, "normargs")(*vecs)), views)
 

@@ -1,4 +1,4 @@
-"""The old names can be dropped as one folder and one line: nothing else needs them."""
+"""The old names can be removed with one folder and one line: nothing else needs them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,19 @@ def test_no_other_module_imports_them():
     others = [path for path in (*ROOT.glob("model/**/*.py"), ROOT / "train.py") if LEGACY not in path.parents]
     assert len(others) > 50
     for path in others:
-        parts = {part for module in imported(path) for part in module.split(".")}
-        assert not parts & (OLD | {"legacy"}), path
+        names = {part for module in imported(path) for part in module.split(".")}
+        assert not names & (OLD | {"legacy"}), path
 
 
 def test_the_rest_works_without_the_folder_and_the_line(tmp_path):
     shutil.copytree(ROOT / "model", tmp_path / "model", ignore=shutil.ignore_patterns("legacy", "__pycache__"))
     init = tmp_path / "model" / "__init__.py"
     lines = init.read_text(encoding="utf-8").splitlines(keepends=True)
-    dropped = [line for line in lines if "legacy" in line and not line.startswith("#")]
-    assert len(dropped) == 1
-    init.write_text("".join(line for line in lines if line not in dropped), encoding="utf-8")
+    removed = [line for line in lines if "legacy" in line and not line.startswith("#")]
+    assert len(removed) == 1
+    init.write_text("".join(line for line in lines if line not in removed), encoding="utf-8")
     code = "import model.health, model.losses, pathlib; print(pathlib.Path(model.health.__file__).parents[2])"
-    said = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    assert Path(said.strip()) == tmp_path
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert Path(printed.strip()) == tmp_path

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from model.legacy._calls import warn_once
+from model.legacy._deprecation import warn_once
 
 SIX = "I, C1, C2, C3, C4, C5"
 ANY = "*vecs, mean_fn=calc_mean"
@@ -108,24 +108,24 @@ NAMES = [(module, name) for module, names in SIGNATURES.items() for name in name
 
 def old(module: str, name: str) -> object:
     """The object that an old module has under a dotted name."""
-    found = importlib.import_module(f"model.{module}")
+    value = importlib.import_module(f"model.{module}")
     for part in name.split("."):
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def parameters(function: object) -> list[tuple]:
     """Name, kind and default of each argument."""
-    return [(one.name, one.kind, one.default) for one in inspect.signature(function).parameters.values()]
+    return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
 
 
 @contextmanager
-def said() -> Iterator[list[warnings.WarningMessage]]:
-    """The DeprecationWarnings of a block, in which every name warns as in a new process."""
+def deprecations() -> Iterator[list[warnings.WarningMessage]]:
+    """Collects the DeprecationWarnings of a block, in which every name warns as in a new process."""
     warn_once.cache_clear()
-    with warnings.catch_warnings(record=True) as seen:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DeprecationWarning)
-        yield seen
+        yield caught
 
 
 @pytest.mark.parametrize(("module", "name"), NAMES)
@@ -141,20 +141,20 @@ def test_what_a_star_imports(module):
 
 
 @pytest.mark.parametrize("module", SIGNATURES)
-def test_an_import_says_nothing(module):
+def test_an_import_gives_no_warning(module):
     spec = importlib.util.find_spec(f"model.{module}")
-    with said() as seen:
+    with deprecations() as caught:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    assert not seen
+    assert not caught
 
 
-def used(module: str, name: str) -> None:
+def use(module: str, name: str) -> None:
     """Calls a function, or constructs a class, of an old module."""
     function, views = old(module, name), torch.ones(6, 2, 3).unbind()
     net = nn.Linear(3, 3)
     net.calculate_loss, net.transformer = sum, nn.Linear(3, 3)
     pair = views[:2] if module == "LossCalculation" else (views,)
-    pair_and_more = views if module == "LossCalculation" else (views,)
+    views_of_base = views if module == "LossCalculation" else (views,)
     arguments = {
         "GradientHealthMonitor": (net,), "ActivationMonitor": (net,), "add_gradient_noise": (net,),
         "StableLossFunctions": (),
@@ -164,7 +164,7 @@ def used(module: str, name: str) -> None:
         "add_gradient_checkpointing": (net,),
         "get_loss_fn": (), "get_loss_sum": (), "get_loss_calc": (), "oneminus": views[:1], "logargs": views[:1],
         "add_loss_sum": (views, views), "add_loss_sum2": (views, views), "calculate_lossStock": pair,
-        "calculate_lossbase": pair_and_more,
+        "calculate_lossbase": views_of_base,
     }  # fmt: skip
     if name.startswith("ImprovedActivations."):
         function(views[0])
@@ -181,16 +181,16 @@ WARNED = [(module, name) for module, name in NAMES if name != "calcloss" and "se
     ("module", "name"), [*WARNED, ("IntegrateGradientHealthChecks", "EnhancedTrainingMixin.setup_gradient_monitoring")]
 )
 def test_one_warning_names_the_replacement(module, name):
-    with said() as seen:
-        used(module, name)
-        used(module, name)
-    (warning,) = seen
+    with deprecations() as caught:
+        use(module, name)
+        use(module, name)
+    (warning,) = caught
     public = name.removesuffix(".setup_gradient_monitoring")
     assert str(warning.message).startswith(f"model.{module}.{public} is an old name; use ")
     assert warning.filename == __file__  # the line that uses the name
 
 
-def test_a_function_that_is_gone_names_its_replacement():
+def test_a_removed_function_names_its_replacement():
     with pytest.raises(
         ValueError, match=r"^model.nargsLossCalculation.calcloss has been removed\nuse model.losses.make_loss\(.*$"
     ):

@@ -1,5 +1,5 @@
-"""The old stable-loss file gives the original's figures and gradients, and finite ones where the original's were
-not.
+"""The old stable-loss file gives the original's figures and gradients, and finite ones where the original gave NaN or
+Inf.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def exact(values: object) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def made(call: str, arguments: dict, views: list[Tensor]) -> Tensor:
-    """What the function of a golden call returns."""
+def result_of(call: str, arguments: dict, views: list[Tensor]) -> Tensor:
+    """The result of the function of a golden call."""
     if call == "get_stable_loss_function":
         return get_stable_loss_function(**arguments)(*views)
     return getattr(StableLossFunctions(**arguments), call.removeprefix("StableLossFunctions."))(*views)
@@ -53,7 +53,7 @@ def test_the_golden_figures_and_gradients(call):
     for rows, result in CASES:
         if result["call"] == call:
             views = [exact(view).requires_grad_() for view in rows]
-            out = made(call, result["args"], views)
+            out = result_of(call, result["args"], views)
             assert list(out.shape) == result["shape"]
             torch.testing.assert_close(out.flatten(), exact(result["out"]), rtol=0, atol=1e-9, msg=str(result["args"]))
             norms = torch.stack([gradient.norm() for gradient in torch.autograd.grad(out.sum(), views)])
@@ -62,7 +62,7 @@ def test_the_golden_figures_and_gradients(call):
 
 def test_the_functions_of_one_argument():
     x, functions = exact(ONE["x"]), StableLossFunctions()
-    found = {
+    results = {
         "stable_sqrt": functions.stable_sqrt(x),
         "stable_log": functions.stable_log(x),
         "stable_division": functions.stable_division(x, exact(ONE["denominator"])),
@@ -72,14 +72,14 @@ def test_the_functions_of_one_argument():
         "elu_alpha_2": ImprovedActivations.elu(x, 2.0),
         "scaled_tanh_scale_1": ImprovedActivations.scaled_tanh(x, 1.0),
     }
-    assert set(found) == set(ONE) - {"x", "denominator", "activations"}
-    for name, values in found.items():
+    assert set(results) == set(ONE) - {"x", "denominator", "activations"}
+    for name, values in results.items():
         torch.testing.assert_close(values, exact(ONE[name]), rtol=1e-9, atol=1e-15)
     for name, values in ONE["activations"].items():
         torch.testing.assert_close(getattr(ImprovedActivations, name)(x), exact(values), rtol=1e-9, atol=1e-15)
 
 
-def test_other_axes_are_scaled_too():
+def test_other_axes_can_be_scaled():
     x = torch.tensor([[3.0, 0.0], [4.0, 2.0]], dtype=torch.float64)
     columns = StableLossFunctions(eps=1.0).stable_norm(x, 0)
     torch.testing.assert_close(columns, exact([[3 / 6, 0.0], [4 / 6, 2 / 3]]))

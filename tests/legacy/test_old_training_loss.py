@@ -33,8 +33,8 @@ def test_the_training_step_of_the_old_trainers(module, mask):
     assert len(cases) >= 12
     for case in cases:
         n = case["views"]
-        with np.load(GOLDEN / f"logits_n{n}.npz") as kept:
-            views = torch.from_numpy(kept["views"])
+        with np.load(GOLDEN / f"logits_n{n}.npz") as golden:
+            views = torch.from_numpy(golden["views"])
         logits = old(MODULES[1], "get_loss_fn")(VERSION_OF[case["loss"]], norm=True)(*views) * TRAINED["logit_scale"]
         size = len(logits)
         targets, classes = torch.zeros_like(logits), class_of_cells(n, size, logits.device)
@@ -64,9 +64,9 @@ def test_the_other_losses_of_an_axis(module):
     constant = torch.zeros(2, 2, requires_grad=True)
     old(module, "get_loss_calc")(ver=3)(constant, y, None).backward()
     assert torch.equal(constant.grad, torch.zeros(2, 2))
-    for arguments, said in (
+    for arguments, message in (
         ({"ver": 1}, "mask=None is not enough for ver=1"),
         ({"reduction": "all"}, "reduction=all is not known"),
     ):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             old(module, "get_loss_calc")(**arguments)

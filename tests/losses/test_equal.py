@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from model.losses import make_loss
-from model.losses.compiled import feature_kernel, line_kernel, native
+from model.losses.compiled import native
 from tests import oracles
 
 # The original's functions that are one loss: (name, its equal, difference of their scores for F = 7).
@@ -64,30 +64,26 @@ def test_extremes_equals_none_along_lines_but_not_with_soft_targets():
     ["einsum", "loss1", "loss3", "norms", "normsv5", "normsv8", "normsv9", "stable_cosine", "stable_norm", "gram"],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_without_a_compiler_the_loss_is_the_same(name, dtype, monkeypatch):
+def test_without_compiled_code_the_loss_is_the_same(compiler, name, dtype):
     x = draw(3, 140, 7, dtype)
-    with_compiler = run(make_loss(name), x)
-    for cached in (line_kernel.line_kernel, feature_kernel.feature_kernel, native.library):
-        cached.cache_clear()
-    monkeypatch.setattr(native, "compiler", lambda: None)
-    try:
-        without = run(make_loss(name), x)
-        notices = make_loss(name).notices
-    finally:
-        for cached in (line_kernel.line_kernel, feature_kernel.feature_kernel, native.library):
-            cached.cache_clear()
+    compiled, eager = (run(make_loss(name, backend=backend), x) for backend in ("compiled", "eager"))
     tolerance = 1e-5 if dtype == torch.float32 else 1e-9
-    torch.testing.assert_close(
-        without, with_compiler, rtol=tolerance, atol=tolerance * with_compiler[1].abs().max().item()
-    )
+    torch.testing.assert_close(eager, compiled, rtol=tolerance, atol=tolerance * compiled[1].abs().max().item())
+
+
+@pytest.mark.parametrize("name", ["norms", "normsv5", "loss1", "loss3", "normsv8", "normsv9"])
+def test_an_elementwise_loss_says_that_it_is_slow_without_a_compiler(name, monkeypatch):
+    monkeypatch.setattr(native, "compiler", lambda: None)
+    notices = make_loss(name).notices
     assert any("no C++ compiler" in notice for notice in notices) == (name in ("loss1", "loss3", "normsv8", "normsv9"))
+    assert make_loss(name, backend="eager").notices == ()
 
 
-def test_a_compiler_that_fails_is_none(monkeypatch, tmp_path):
+def test_a_compiler_that_fails_gives_its_first_error(compiler, monkeypatch, tmp_path):
     monkeypatch.setattr(native, "cache_folder", lambda: tmp_path)
-    native.library.cache_clear()
-    assert native.library("this is not C++") is None
-    native.library.cache_clear()
+    library, problem = native.build("this is not C++")
+    assert library is None
+    assert "kernel.cpp:1:1: error" in problem
     assert not list(tmp_path.iterdir())
 
 

@@ -11,7 +11,7 @@ import torch
 from model.losses import integrands
 from model.losses.compiled import native
 from model.losses.compiled.feature_kernel import FeatureKernel, feature_kernel
-from model.losses.compiled.feature_source import source
+from model.losses.compiled.feature_source import feature_source
 from model.losses.numerics import moments, square_sum
 
 # Integrand, and how many numbers of a row and of a candidate it takes.
@@ -32,7 +32,7 @@ KINDS = {
 # Rows of the tile, candidates, features: whole blocks, and what is left beside them.
 SHAPES = [(8, 16, 32), (9, 13, 37), (1, 2, 1), (3, 70, 130), (70, 5, 16)]
 
-pytestmark = pytest.mark.skipif(native.compiler() is None, reason="needs a C++ compiler")
+pytestmark = pytest.mark.usefixtures("compiler")
 
 
 def draw(count, *shape, dtype):
@@ -63,7 +63,7 @@ def check(kernel, kind, dtype):
         sums = [torch.zeros_like(x) for x in (*rows, *cols)]
         got = kernel.cells(rows, cols, first)
         for _ in range(2):  # it adds
-            kernel.pull(rows, cols, seed, sums[:row_count], sums[row_count:])
+            kernel.backward(rows, cols, seed, sums[:row_count], sums[row_count:])
         torch.testing.assert_close(got.double(), want, rtol=tolerance, atol=tolerance * features**0.5)
         for made, grad in zip(sums, want_grads, strict=True):
             torch.testing.assert_close(made.double() / 2, grad, rtol=0, atol=10 * tolerance * grad.abs().max().item())
@@ -88,7 +88,7 @@ def test_older_processors(target, monkeypatch):
         pytest.skip("needs an x86 processor with AVX2")
     flags = tuple(target if flag == "-march=native" else flag for flag in native.FLAGS)
     monkeypatch.setattr(native, "FLAGS", flags)
-    made = native.library.__wrapped__(source(*KINDS["root_less_distance"]))
+    made = native.build(feature_source(*KINDS["root_less_distance"])).library
     for dtype in (torch.float32, torch.float64):
         check(FeatureKernel(made, *KINDS["root_less_distance"][1:]), "root_less_distance", dtype)
 
@@ -108,7 +108,7 @@ def test_weights_of_zero_leave_gradients_as_they_are():
     rows, cols = draw(1, 5, 32, dtype=torch.float32), draw(1, 7, 32, dtype=torch.float32)
     sums = draw(1, 5, 32, dtype=torch.float32), draw(1, 7, 32, dtype=torch.float32)
     before = [x[0].clone() for x in sums]
-    feature_kernel(integrands.root_sum, 1, 1).pull(rows, cols, torch.zeros(5, 7), *sums)
+    feature_kernel(integrands.root_sum, 1, 1).backward(rows, cols, torch.zeros(5, 7), *sums)
     assert torch.equal(sums[0][0], before[0])
     assert torch.equal(sums[1][0], before[1])
 

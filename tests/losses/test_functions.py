@@ -14,24 +14,17 @@ import pytest
 import torch
 
 from model.losses import make_loss
-from model.losses.compiled import native
-from model.losses.compiled.feature_kernel import feature_kernel
-from model.losses.compiled.line_kernel import line_kernel
-from model.losses.compiled.row_kernel import row_kernel
-from model.losses.cross_terms import Cells
-from model.losses.evaluation.view_pass import LineEvaluator
+from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.scratch import Scratch
 from model.losses.formulas.elementwise import FeatureScore
 from model.losses.formulas.feature_sums import CrossedSum, Operands
-from model.losses.integrands import root_sum
 from model.losses.objective.loss import TupleLoss
 from model.losses.objective.masks import Mask
 from model.losses.objective.reduction import mean_of_axes
-from model.losses.registry import ENTRIES
 from model.losses.score import others
 from tests.forked import ended, start
 
 ROOT = Path(__file__).resolve().parents[2]
-needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
 # Name -> a function of three views (B_k, F), and the words of its refusal; none where it is right.
 EINSUM = 'torch.einsum("az,bz,cz->abc", *v)'
 WRONG = {
@@ -137,94 +130,14 @@ def test_a_right_function_trains_over_all_tuples(call, name):
     assert code == 0, said
 
 
-def line_call(**changes) -> None:
-    """A call of a compiled line kernel of `norms` with 40 candidates and 16 rows, one argument changed."""
-    score = ENTRIES["norms"].make(1e-8)
-    kernel = line_kernel(score, 3, 1, 2, 1)
-    cells, grads = torch.zeros(16, 40), torch.zeros(16, 40)
-    parts = {
-        "matched": (16,),
-        "rows": (2, 16),
-        "cols": (1, 40),
-        "sums": (3,),
-        "d_matched": (16,),
-        "d_rows": (2, 16),
-        "d_cols": (1, 40),
-    }
-    made = {name: torch.ones(shape, dtype=torch.float64) for name, shape in parts.items()}
-    made |= {"cells": cells, "grads": grads, "first": 0, "flipped": False, **changes}
-    stats, sums = (
-        [made[name] for name in ("matched", "rows", "cols")],
-        [made[name] for name in ("sums", "d_matched", "d_rows", "d_cols")],
-    )
-    kernel(
-        [Cells(made["cells"], made["grads"], made["flipped"])], made["first"], stats, (1.0, 1.0, 1.0, 32), True, sums
-    )
-
-
-@needs_compiler
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"cells": torch.zeros(16, 39)},
-        {"cells": torch.zeros(())},
-        {"cells": torch.zeros(40, 16).T},
-        {"cells": torch.zeros(16, 40, dtype=torch.float64)},
-        {"cells": torch.zeros(16, 40, dtype=torch.float16), "grads": torch.zeros(16, 40, dtype=torch.float16)},
-        {"cells": torch.zeros(16, 40, device="meta")},
-        {"grads": torch.zeros(15, 40)},
-        {"flipped": True},
-        {"first": 25},
-        {"first": -1},
-        {"matched": torch.zeros(16)},
-        {"rows": torch.zeros(3, 16, dtype=torch.float64)},
-        {"cols": torch.zeros(1, 41, dtype=torch.float64)},
-        {"sums": torch.zeros(2, dtype=torch.float64)},
-        {"d_cols": torch.zeros(40, dtype=torch.float64)},
-    ],
-    ids=lambda changes: "-".join(changes),
-)
-def test_a_line_kernel_refuses_what_it_would_misread(changes):
-    line_call()
-    with pytest.raises(ValueError, match="native code was given"):
-        line_call(**changes)
-
-
-@needs_compiler
-def test_row_and_feature_kernels_refuse_what_they_would_misread():
-    rows = row_kernel(ENTRIES["norms"].make(1e-8), 3)
-    views = [torch.ones(40, 8) for _ in range(3)]
-    operands = torch.empty(rows.operands, 40, 8)
-    rows.forward(views, 1e-8, True, operands)
-    for bad in (
-        views[:2],
-        [*views[:2], torch.ones(40, 7)],
-        [*views[:2], torch.ones(8, 40).T],
-        [view.double() for view in views],
-    ):
-        with pytest.raises(ValueError, match="native code was given"):
-            rows.forward(bad, 1e-8, True, operands)
-    with pytest.raises(ValueError, match="native code was given"):
-        rows.forward(views, 1e-8, True, operands[1:])
-    sums = feature_kernel(root_sum, 1, 1)
-    v, w = torch.ones(4, 16), torch.ones(40, 16)
-    strided = torch.ones(4, 32)[:, ::2]
-    for rows, first in (([v], 37), ([v], -1), ([v, v], 0), ([v.double()], 0), ([strided], 0), ([v[:, :8]], 0)):
-        with pytest.raises(ValueError, match="native code was given"):
-            sums.cells(rows, [w], first)
-    with pytest.raises(ValueError, match="native code was given"):
-        sums.pull([v], [w], torch.ones(40, 4), [v], [w])
-
-
-@needs_compiler
-def test_kernels_do_not_keep_a_deleted_loss():
+def test_kernels_do_not_keep_a_deleted_loss(compiler):
     loss = make_loss("symile", views=3)
     views = torch.randn(3, 64, 16, requires_grad=True)
     loss(views, torch.tensor(3.0)).backward()
-    kept = weakref.ref(loss)
+    reference = weakref.ref(loss)
     del loss
     gc.collect()
-    assert kept() is None
+    assert reference() is None
 
 
 def sum_of_both(u, y):
@@ -240,8 +153,10 @@ def test_an_integrand_of_a_bare_sum_of_views(rows, normalised):
         lambda views: reduce(add, views).abs(),
         lambda views, d: Operands(sum_of_both, (reduce(add, others(views, d)),), (views[d],)),
     )
-    lines = LineEvaluator(FeatureScore(lambda s: s.sums[total] / s.n, [total]), normalised, 1e-8, 200 << 20)
-    loss = TupleLoss(lines, axes=mean_of_axes, mask=Mask(), name="taxicab", mean=True)
+    evaluator = LineEvaluator(
+        FeatureScore(lambda s: s.sums[total] / s.n, [total]), normalised, 1e-8, Scratch(200 << 20)
+    )
+    loss = TupleLoss(evaluator, axes=mean_of_axes, mask=Mask(), name="taxicab", mean=True)
     views = [torch.randn(rows, 24, generator=torch.Generator().manual_seed(k), requires_grad=True) for k in range(4)]
     loss(views, torch.tensor(3.0)).backward()
     wide = [view.detach().double().requires_grad_() for view in views]

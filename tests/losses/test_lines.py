@@ -58,7 +58,7 @@ def test_dense_scores_of_five_views_tile_by_tile(name, monkeypatch):
     x = draw(5, 3, 4)
     loss = make_loss(name)
     monkeypatch.setattr(
-        type(loss._lines.score), "dense_width", lambda self, n, features: (200 << 20) // (8 * 20)
+        type(loss._evaluator.score), "dense_width", lambda self, n, features: (200 << 20) // (8 * 20)
     )  # 20 cells a tile
     torch.testing.assert_close(loss.score(x), oracles.dense(name, x), rtol=1e-9, atol=1e-11)
 

@@ -12,7 +12,7 @@ import pytest
 from model import user_cache
 from model.losses.compiled import native
 
-pytestmark = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+pytestmark = pytest.mark.usefixtures("compiler")
 SOURCE = 'extern "C" int answer() { return 42; }\n'
 
 
@@ -33,7 +33,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 def answer() -> int:
     """Of the library, loaded as by a new process."""
-    return native.library.__wrapped__(SOURCE).answer()
+    return native.build(SOURCE).library.answer()
 
 
 def made(cache: Path) -> Path:

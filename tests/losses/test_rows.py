@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from model.losses import make_loss
-from model.losses.compiled import native
 from tests import oracles
 from tests.conftest import some_of_all
 
 COMPILED = ["einsum", "loss6", "norms", "normsv5", "stable_norm", "stock", "normsvc", "pairwise", "pairwise_clip"]
-needs_compiler = pytest.mark.skipif(native.compiler() is None, reason="no C++ compiler")
+needs_compiler = pytest.mark.usefixtures("compiler")
 
 
 def draw(n, rows, features, dtype=torch.float32, seed=0):

@@ -1,14 +1,26 @@
-"""A page as tests read it."""
+"""Reads a run's page as HTML."""
 
 from __future__ import annotations
 
 from html.parser import HTMLParser
 
+# The titles of all sections, in order.
+SECTIONS = [
+    "Recall",
+    "Retrieved examples",
+    "Training",
+    "Classification",
+    "Features",
+    "Layers",
+    "Gradient health",
+    "Tokens",
+]
+# Elements without an end tag.
 VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Page(HTMLParser):
-    """Elements in order, each with its attributes and the text inside it. Raises AssertionError for elements that are
+    """The elements of a page in order, each with its attributes and its text. Raises AssertionError if the elements are
     not closed in order.
     """
 
@@ -35,7 +47,7 @@ class Page(HTMLParser):
             element["text"] += data
 
     def all(self, tag: str, **attributes: str) -> list[dict]:
-        """Elements of a tag with these attributes (`class_` for class)."""
+        """Returns the elements of a tag with these attributes (`class_` for class)."""
         wanted = {key.rstrip("_"): value for key, value in attributes.items()}
         return [
             element
@@ -44,5 +56,5 @@ class Page(HTMLParser):
         ]
 
     def texts(self, tag: str, **attributes: str) -> list[str]:
-        """Their texts, white space in one."""
+        """Returns the texts of `all(tag, …)`, with single spaces."""
         return [" ".join(element["text"].split()) for element in self.all(tag, **attributes)]

@@ -1,4 +1,4 @@
-"""A run's folder made by hand, every file in the form that runs leave it."""
+"""A run's folder made by hand: every file has the form in which runs write it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from model.record.metrics_csv import Journal
+from model.record.metrics_csv import MetricsFile
 
 VIEWS = ["image", "caption 1", "decoded 2"]
 OVERRIDES = ["loss=normsv5", "model.captions=2", "data.languages=[en,es]"]
@@ -23,7 +23,7 @@ seed: 7
 
 
 def recall(*values: float) -> dict[str, dict[str, float]]:
-    """recall@1, @5, @10 with intervals of 0.02 to both sides."""
+    """Returns recall@1, @5 and @10 with intervals of ±0.02."""
     return {
         str(k): {"value": value, "low": value - 0.02, "high": value + 0.02}
         for k, value in zip((1, 5, 10), values, strict=True)
@@ -93,7 +93,7 @@ ANALYSIS = {
 
 
 def figures(base: float) -> dict[str, float]:
-    """Of one split."""
+    """Returns the figures of one split."""
     return {
         "recall@1": base,
         "recall@5": 2 * base,
@@ -125,7 +125,7 @@ SUMMARY = {
 
 
 def write_run(folder: Path) -> Path:
-    """Every part of a run."""
+    """Writes every file of a run."""
     (folder / ".hydra").mkdir(parents=True)
     (folder / ".hydra" / "config.yaml").write_text(CONFIG)
     (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {override}\n" for override in OVERRIDES))
@@ -142,8 +142,8 @@ def write_run(folder: Path) -> Path:
 
 
 def write_metrics(folder: Path) -> None:
-    """Four rows of training, one of them left out, and two validations."""
-    journal = Journal(folder / "metrics.csv")
+    """Writes four rows of training, one of them of a skipped step, and two validations."""
+    metrics = MetricsFile(folder / "metrics.csv")
     for step in (10, 20, 30, 40):
         lost = step == 30
         train = {
@@ -151,7 +151,7 @@ def write_metrics(folder: Path) -> None:
             "train/logit_scale": 14.0 + step / 10,
             "train/lr": 0.004 - step / 1e4,
         }
-        journal.append({"epoch": step // 21, "step": step, "grad/skipped": float(lost), **train})
+        metrics.append({"epoch": step // 21, "step": step, "grad/skipped": float(lost), **train})
         if step % 20 == 0:
             share = step / 400
             figures = {
@@ -160,11 +160,11 @@ def write_metrics(folder: Path) -> None:
                 "val/recall@5": 2 * share,
                 "val/recall@10": 4 * share,
             }
-            journal.append({"epoch": step // 21, "step": step, **figures, **feature_columns(step)})
+            metrics.append({"epoch": step // 21, "step": step, **figures, **feature_columns(step)})
 
 
 def feature_columns(step: int) -> dict[str, float]:
-    """drift/* and geometry/* of a validation; nothing is compared with a previous one at the first."""
+    """Returns drift/* and geometry/* of a validation. The first validation has no comparison with a previous one."""
     columns = {}
     for place, view in enumerate(view.replace(" ", "_") for view in VIEWS):
         moved = {f"drift/{view}/cosine_to_previous": 0.8 + place / 10} if step > 20 else {}
@@ -179,7 +179,9 @@ def feature_columns(step: int) -> dict[str, float]:
 
 
 def write_examples(folder: Path) -> None:
-    """Two queries, one with signs that HTML and mathematics would take for their own, one in another script."""
+    """Writes two queries: one with special characters of HTML and of matplotlib's mathematics, one in another
+    script.
+    """
     folder.mkdir()
     for index in range(6):
         Image.new("RGB", (96, 96), (40 * index, 90, 200 - 30 * index)).save(folder / f"{index}.png")

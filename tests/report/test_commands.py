@@ -1,4 +1,4 @@
-"""The commands on a run's page and on a sweep's comparison: pasted, they make the same run and the same sweep again."""
+"""The commands on a run's page and in a sweep's comparison repeat the same run and the same sweep."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ TYPED = (
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with own experiments and a sweep over them, both of names that a shell would split."""
+    """A folder with experiments of a user and a sweep over them. Both names contain a space, at which a shell would
+    split.
+    """
     place = tmp_path_factory.mktemp("commands")
     experiments = place / "own files" / "experiment"
     experiments.mkdir(parents=True)
@@ -75,10 +77,10 @@ def test_a_folder_and_a_file_named_by_options_are_in_both_commands(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_of_a_sweep_goes_on_with_it(place, monkeypatch):
+def test_the_command_of_a_sweep_continues_it(place, monkeypatch):
     monkeypatch.chdir(place)
     text = (place / "the sweep" / "comparison.md").read_text()
-    assert text.startswith("| rank | loss | loss.scale_init | monitor.clip |"), "also what only an own experiment says"
+    assert text.startswith("| rank | loss | loss.scale_init | monitor.clip |"), "includes a key of the experiment"
     command = sweep_command(place / "the sweep")
     assert f"```sh\n{command}\n```\n" in text
     program, script, sweeping, *arguments = shlex.split(command)
@@ -91,7 +93,7 @@ def test_the_command_of_a_sweep_goes_on_with_it(place, monkeypatch):
 
 
 def write_sweep(folder: Path, task: list[str], hydra: list[str]) -> Path:
-    """What Hydra keeps of a sweep's command."""
+    """Writes what Hydra stores of a sweep's command."""
     folder.mkdir()
     (folder / "multirun.yaml").write_text(
         yaml.safe_dump({"hydra": {"sweep": {"dir": "${now:%Y}"}, "overrides": {"task": task, "hydra": hydra}}})
@@ -100,7 +102,7 @@ def write_sweep(folder: Path, task: list[str], hydra: list[str]) -> Path:
 
 
 def test_the_folder_of_a_sweep_is_the_one_that_it_is_in(tmp_path, monkeypatch):
-    """Also where it was named by the time of day, or moved since."""
+    """Also if it was named by the time, or moved since."""
     folder = write_sweep(
         tmp_path / "here", ["loss=a,b"], ["hydra/launcher=joblib", "hydra.sweep.dir=there", "hydra.mode=MULTIRUN"]
     )
@@ -109,7 +111,7 @@ def test_the_folder_of_a_sweep_is_the_one_that_it_is_in(tmp_path, monkeypatch):
     assert sweep_command(folder).endswith(" hydra.sweep.dir=here")
 
 
-def test_a_folder_with_signs_of_hydras_is_quoted():
+def test_a_folder_with_special_characters_of_hydra_is_quoted():
     assert [as_value(text) for text in ("multirun/a-b_1", "a,b", 'a "b" c')] == [
         "multirun/a-b_1",
         '"a,b"',
@@ -117,8 +119,8 @@ def test_a_folder_with_signs_of_hydras_is_quoted():
     ]
 
 
-def test_the_command_is_kept_also_where_the_sweeper_does_not(tmp_path, monkeypatch):
-    """As that of a search."""
+def test_the_command_is_stored_even_if_the_sweeper_does_not_store_it(tmp_path, monkeypatch):
+    """For example, the sweeper of a search does not."""
     monkeypatch.setattr("model.sweep.callback.compare", lambda folder: None)
     overrides = {"task": ["experiment=search"], "hydra": ["hydra.sweeper.n_trials=3"]}
     SweepComparison().on_multirun_end(
@@ -131,13 +133,13 @@ def test_the_command_is_kept_also_where_the_sweeper_does_not(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("text", [None, "", "[", "hydra: {}", "hydra: {overrides: {task: null}}", "- a"])
-def test_a_sweep_whose_command_was_not_kept_has_none(tmp_path, text):
+def test_a_sweep_whose_command_is_not_stored_has_none(tmp_path, text):
     if text is not None:
         (tmp_path / "multirun.yaml").write_text(text)
     assert sweep_command(tmp_path) == ""
 
 
-def test_a_command_that_goes_on_names_the_folder_that_it_goes_on_in():
+def test_a_command_that_continues_a_run_names_its_folder():
     hydra = ["hydra.run.dir=a", "hydra/job_logging=none"]
     assert run_command(Run(Path("a"), overrides=["loss=b"], hydra_overrides=hydra)) == "python train.py loss=b"
     assert (

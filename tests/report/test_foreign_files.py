@@ -1,21 +1,23 @@
-"""Files that somebody else wrote, or that a kill cut short: each costs only itself, and nothing in it is executed."""
+"""Files that another program wrote or that a kill truncated: only that file is ignored, and nothing in it is
+executed.
+"""
 
 from __future__ import annotations
 
 import pytest
 
 from model.report.page import write_report
-from model.report.sweep_text import cell
+from model.report.sweep_text import csv_cell
 from tests.report.html_page import Page
 from tests.report.run_folder import write_run
-from tests.report.test_sweep_report import done, rows_of, settings, write_job
+from tests.report.sweep_folder import done, rows_of, settings, write_job
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"- 1\n", b"{'broken: [", b"loss: {name: stock}\n", b"\xff\xfe", b"!!python/object:os.system {}\n"]
 )
-def test_a_configuration_that_cannot_be_read_costs_no_other_job(tmp_path, caplog, content):
-    """It is named. A kill while Hydra writes the file leaves it empty."""
+def test_an_unreadable_configuration_removes_only_its_own_job(tmp_path, caplog, content):
+    """A warning names it. A kill while Hydra writes the file leaves it empty."""
     for seed in (1, 2):
         write_job(tmp_path, f"stock_seed{seed}", settings(seed=seed), done(0.5))
     write_job(tmp_path, "broken", settings(seed=3), done(0.9))
@@ -29,8 +31,8 @@ def test_a_configuration_that_cannot_be_read_costs_no_other_job(tmp_path, caplog
     "content",
     ["[]", "null", "3", '{"status": "complete", "metrics": null}', '{"status": "complete", "metrics": [1]}', "{", ""],
 )
-def test_a_summary_that_is_none_is_that_of_a_job_that_did_not_end(tmp_path, content):
-    write_job(tmp_path, "whole", settings(seed=1), done(0.5))
+def test_a_job_with_an_invalid_summary_counts_as_not_ended(tmp_path, content):
+    write_job(tmp_path, "complete", settings(seed=1), done(0.5))
     write_job(tmp_path, "odd", settings(seed=2), content)
     (row,) = rows_of(tmp_path)
     assert (row["seeds"], row["failed"], row["failures"]) == ("1", "1", "seed 2: did not end")
@@ -46,12 +48,12 @@ def test_a_summary_that_is_none_is_that_of_a_job_that_did_not_end(tmp_path, cont
         *((value, value) for value in ("stock", "-0.5", "-1e-05 0.25", "+3", "-inf", "a=b", 0.5, -0.5)),
     ],
 )
-def test_a_text_that_a_spreadsheet_would_run_is_marked(value, written):
-    assert cell(value) == written
+def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(value, written):
+    assert csv_cell(value) == written
 
 
-def test_the_readers_environment_is_not_on_the_page(tmp_path, monkeypatch):
-    """References to other keys are replaced, other resolvers are not run."""
+def test_the_page_does_not_show_the_readers_environment(tmp_path, monkeypatch):
+    """References to other keys are resolved; other resolvers are not run."""
     monkeypatch.setenv("A_SECRET", "hunter2")
     monkeypatch.setattr("model.report.page.as_png", lambda figure: b"painted")  # painting takes most of the time
     folder = write_run(tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The pictures of gradient health show the rows that they are made from."""
+"""The pictures of gradient health show the data of their rows."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ ROWS = [
 ]
 
 
-def drawn(axes, label: str) -> tuple[list, list]:
-    """The points of one labelled line."""
+def points(axes, label: str) -> tuple[list, list]:
+    """Returns the points of the line with this label."""
     line = next(line for line in axes.get_lines() if line.get_label() == label)
     return list(line.get_xdata()), list(line.get_ydata())
 
 
 def test_norm_with_its_clip_line_and_marks():
     axes, share = norm_over_steps(ROWS).axes
-    assert drawn(axes, "global norm") == ([10, 20, 30], [1.0, 3.0, 1.5])
-    assert drawn(axes, "clipped above") == ([10, 20, 23, 30], [2.0] * 4)
-    assert drawn(axes, "clipped") == ([20], [3.0])
-    assert drawn(axes, "left out")[0] == [23]
+    assert points(axes, "global norm") == ([10, 20, 30], [1.0, 3.0, 1.5])
+    assert points(axes, "clipped above") == ([10, 20, 23, 30], [2.0] * 4)
+    assert points(axes, "clipped") == ([20], [3.0])
+    assert points(axes, "skipped")[0] == [23]
     assert axes.get_yscale() == "log"
     assert share.get_xlabel() == "optimizer step"
     heights = {(int(x), round(float(y), 6)) for x, y in share.collections[0].get_paths()[0].vertices}
@@ -65,8 +65,8 @@ def test_norm_with_its_clip_line_and_marks():
 def test_norm_of_a_run_that_does_not_clip_is_one_picture_without_a_clip_line():
     rows = [*ROWS, row(40, math.inf, "back_off", clipped=5, skipped=1, scaler_skips=1)]
     (axes,) = norm_over_steps([line | {"clip": None, "action": "step"} for line in rows]).axes
-    assert axes.get_legend_handles_labels()[1] == ["global norm", "left out", "dropped by the scaler"]
-    assert drawn(axes, "dropped by the scaler")[0] == [40]
+    assert axes.get_legend_handles_labels()[1] == ["global norm", "skipped", "skipped by the gradient scaler"]
+    assert points(axes, "skipped by the gradient scaler")[0] == [40]
 
 
 def test_heatmap_has_a_line_per_layer_and_a_column_per_row():
@@ -82,7 +82,7 @@ def test_flow_colours_by_the_bounds_that_it_draws():
     assert [bar.get_width() for bar in axes.patches] == [0.5, 1e-8]
     assert axes.patches[0].get_facecolor() != axes.patches[1].get_facecolor()
     assert [line.get_xdata()[0] for line in axes.get_lines()] == [1e-7, 100.0]
-    assert [bool(bar.get_hatch()) for bar in axes.patches] == [False, True], "told apart without colour too"
+    assert [bool(bar.get_hatch()) for bar in axes.patches] == [False, True], "distinguishable without colour too"
     (last_finite,) = gradient_flow(ROWS[:3]).axes
     assert last_finite.get_title().endswith("step 20")
 
@@ -94,16 +94,16 @@ def test_activations_are_drawn_where_they_were_measured():
     assert [text.get_text() for text in axes.texts] == ["25.0%", "100.0%"]
 
 
-def test_of_many_layers_those_that_are_ill_are_named():
+def test_of_many_layers_those_out_of_bounds_are_labelled():
     layers = {f"layer/{number}": 1.0 for number in range(398)} | {"layer/100": 1e-9, "layer/251": 1e3}
     figure = gradient_flow([row(10, 1.0, **layers)])
     (axes,) = figure.axes
-    named = [label.get_text() for label in axes.get_yticklabels()]
-    assert {"layer/0", "layer/100", "layer/251"} <= set(named)
-    assert len(named) <= 70
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert {"layer/0", "layer/100", "layer/251"} <= set(labels)
+    assert len(labels) <= 70
     figure.canvas.draw()
     boxes = sorted((label.get_window_extent() for label in axes.get_yticklabels()), key=lambda box: box.y0)
-    assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(boxes)), "no label lies on another"
+    assert all(lower.y1 <= upper.y0 + 1 for lower, upper in pairwise(boxes)), "no label overlaps another"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from model.report.page_numbers import count, duration, interval, number, rank, share
+from model.report.page_numbers import count, duration, number, rank, share, share_with_interval
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ from model.report.page_numbers import count, duration, interval, number, rank, s
         (duration, 9000.0, "2.5 h"),
         (count, 739905, "739,905"),
         (count, 151277313, "151.3 million"),
-        (interval, {"value": 0.5, "low": 0.41, "high": 0.59}, "0.500|0.410–0.590"),
-        (interval, {"value": 0.5, "low": None, "high": None}, "0.500"),
-        (interval, None, "–"),
+        (share_with_interval, {"value": 0.5, "low": 0.41, "high": 0.59}, "0.500|0.410–0.590"),
+        (share_with_interval, {"value": 0.5, "low": None, "high": None}, "0.500"),
+        (share_with_interval, None, "–"),
     ],
 )
 def test_numbers(write, value, text):

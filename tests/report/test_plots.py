@@ -1,4 +1,4 @@
-"""The pictures of a run show the rows and figures that they are made from."""
+"""The pictures of a run show the data of its files."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ from model.report.health_plots import health_pictures
 from model.report.plots import gradient_norms, logit_scale, loss, recall, training_pictures
 from model.report.plots_features import alignment, alignment_matrix, cka, feature_pictures
 from model.report.plots_retrieval import any_of, example_grid, picture, rankings, recall_intervals, retrieval_pictures
-from model.report.run_files import Run, members, read_run, series
+from model.report.run_files import Run, column_parts, read_run, series
 from tests.report.run_folder import ANALYSIS, write_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Run:
-    """A run with every part."""
-    return read_run(write_run(tmp_path_factory.mktemp("runs") / "whole"))
+    """A run that has every file."""
+    return read_run(write_run(tmp_path_factory.mktemp("runs") / "complete"))
 
 
-def drawn(figure, label: str) -> list[tuple[float, float]]:
-    """The points of one labelled line."""
+def points(figure, label: str) -> list[tuple[float, float]]:
+    """Returns the points of the line with this label."""
     line = next(line for line in figure.axes[0].get_lines() if line.get_label() == label)
     return list(zip(map(float, line.get_xdata()), map(float, line.get_ydata()), strict=True))
 
 
-def named(figure) -> list[str]:
-    """The legend."""
+def legend_texts(figure) -> list[str]:
+    """Returns the texts of the legend."""
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def test_series_leave_out_what_is_not_finite():
+def test_series_leave_out_values_that_are_not_finite():
     rows = [{"step": 1, "a": 2.0}, {"step": 2, "b": 1.0}, {"step": 3, "a": float("nan")}, {"step": 4, "a": 5.0}]
     assert series(rows, "a") == ([1, 4], [2.0, 5.0])
-    assert members(
+    assert column_parts(
         [{"drift/image/norm": 1, "drift/caption_1/norm": 2, "drift/image/cosine": 3}], "drift/", "/norm"
     ) == ["image", "caption_1"]
 
 
-def test_loss_with_a_cross_where_a_step_was_left_out(run):
+def test_loss_with_a_cross_at_each_skipped_step(run):
     figure = loss(run)
-    assert drawn(figure, "training") == [(10, 3.5), (20, 3.0), (40, 2.0)]
-    assert drawn(figure, "validation") == [(20, 2.5), (40, 1.5)]
-    assert [step for step, _ in drawn(figure, "step left out")] == [30]
-    assert named(figure) == ["training", "validation", "step left out"]
-    assert named(loss(Run(run.folder, metrics=run.metrics[:1]))) == ["training"]
+    assert points(figure, "training") == [(10, 3.5), (20, 3.0), (40, 2.0)]
+    assert points(figure, "validation") == [(20, 2.5), (40, 1.5)]
+    assert [step for step, _ in points(figure, "skipped step")] == [30]
+    assert legend_texts(figure) == ["training", "validation", "skipped step"]
+    assert legend_texts(loss(Run(run.folder, metrics=run.metrics[:1]))) == ["training"]
 
 
 def levels(figure, style: str) -> list[float]:
-    """Heights of the level lines of a style."""
+    """Returns the heights of the horizontal lines of a style."""
     return sorted(
         float(line.get_ydata()[0])
         for line in figure.axes[0].get_lines()
@@ -58,18 +58,18 @@ def levels(figure, style: str) -> list[float]:
     )
 
 
-def test_recall_against_chance_and_a_ceiling_that_is_near(run):
+def test_recall_with_chance_and_with_the_ceiling_if_it_is_near(run):
     figure = recall(run)
-    assert drawn(figure, "recall@5") == [(20, 0.1), (40, 0.2)]
+    assert points(figure, "recall@5") == [(20, 0.1), (40, 0.2)]
     assert levels(figure, ":") == [0.01, 0.05, 0.1]
     assert levels(figure, "--") == [], "0.4 is far below 0.997"
-    assert named(figure) == ["recall@1", "recall@5", "recall@10", "chance"]
+    assert legend_texts(figure) == ["recall@1", "recall@5", "recall@10", "chance"]
     near = recall(Run(run.folder, run.config, summary=run.summary, metrics=[{"step": 1, "val/recall@1": 0.9}]))
     assert levels(near, "--") == [0.997]
     assert near.axes[0].get_ylim() == (0, 1.04)
 
 
-def test_chance_is_of_the_samples_that_were_ranked(run):
+def test_chance_follows_from_the_number_of_ranked_samples(run):
     counted = Run(run.folder, run.config, summary={"samples": {"val": 50}}, metrics=run.metrics)
     assert levels(recall(counted), ":") == [0.02, 0.1, 0.2]
 
@@ -91,7 +91,7 @@ def test_rankings_are_grouped_by_direction():
     ]
 
 
-def test_recall_intervals_stand_where_they_were_measured():
+def test_recall_intervals_are_drawn_at_their_values():
     figure = recall_intervals(
         "test", ANALYSIS["retrieval"]["test"], {"recall@1": 0.9, "recall@5": 1.0, "recall@10": 1.0}
     )
@@ -118,14 +118,14 @@ def test_recall_intervals_stand_where_they_were_measured():
 
 
 def test_an_interval_whose_end_lies_on_the_wrong_side_by_rounding_is_drawn():
-    """Such files exist; matplotlib refuses negative lengths."""
+    """Such files exist, and matplotlib refuses negative lengths."""
     figures = {"value": 0.1, "low": 0.1 + 1e-16, "high": 0.1 - 1e-16}
-    found = {
+    retrieval = {
         "samples": 20,
         "captions": 1,
         "pairs": [{"view": "caption_1", "direction": "image_to_text", "recall": {"1": figures}}],
     }
-    assert recall_intervals("test", found, {}) is not None
+    assert recall_intervals("test", retrieval, {}) is not None
 
 
 @pytest.mark.parametrize(("scales", "bottom", "top"), [((10.0, 9.989, 10.0), 9.0, 11.0), ((14.3, 100.0), 10.0, 104.3)])
@@ -136,8 +136,8 @@ def test_a_small_change_of_the_logit_scale_looks_small(tmp_path, scales, bottom,
 
 def test_alignment_names_the_pairs_with_the_image(run):
     figure = alignment(run)
-    assert drawn(figure, "image to caption 1") == [(20, pytest.approx(1.4)), (40, pytest.approx(1.2))]
-    assert named(figure) == ["two captions", "image to caption 1", "image to decoded 2"]
+    assert points(figure, "image to caption 1") == [(20, pytest.approx(1.4)), (40, pytest.approx(1.2))]
+    assert legend_texts(figure) == ["two captions", "image to caption 1", "image to decoded 2"]
 
 
 def test_views_keep_their_colour_where_the_image_is_missing(run):
@@ -148,10 +148,10 @@ def test_views_keep_their_colour_where_the_image_is_missing(run):
         colours["modality_gap"]["caption 1"] == colours["uniformity"]["caption 1"] == colours["drift_norm"]["caption 1"]
     )
     assert set(colours["modality_gap"]) == {"caption 1", "decoded 2"}
-    assert drawn(pictures["drift_cosine"], "image") == [(40, 0.8)], "nothing to compare with at the first"
+    assert points(pictures["drift_cosine"], "image") == [(40, 0.8)], "the first validation has no previous one"
 
 
-def test_alignment_matrix_is_symmetric_with_gaps_where_nothing_is_known():
+def test_alignment_matrix_is_symmetric_with_gaps_for_unknown_values():
     figure = alignment_matrix("test", ANALYSIS["geometry"]["test"])
     table = figure.axes[0].get_images()[0].get_array()
     np.testing.assert_allclose(table.filled(-1), [[-1, 0.9, 1.4], [0.9, -1, -1], [1.4, -1, -1]])
@@ -167,8 +167,8 @@ def test_cka_reads_from_below_with_the_layers_named(run):
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("initial weights", "trained model")
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "1", "2"]
     layers = {"cka": {"layers": {"image": ["embeddings", "layer 1", "output"]}}}
-    told = cka(Run(run.folder, analysis=layers, cka=run.cka), "image").axes[0]
-    assert [text.get_text() for text in told.get_yticklabels()] == ["embeddings", "layer 1", "output"]
+    axes_with_names = cka(Run(run.folder, analysis=layers, cka=run.cka), "image").axes[0]
+    assert [text.get_text() for text in axes_with_names.get_yticklabels()] == ["embeddings", "layer 1", "output"]
     assert cka(Run(run.folder, cka={"text": np.full((2, 2), np.nan)}), "text") is None
 
 

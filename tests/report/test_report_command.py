@@ -1,4 +1,4 @@
-"""python -m model.report: a run's page, a sweep's comparison, two lines for anything else."""
+"""python -m model.report: the page of a run, the comparison of a sweep, and two lines for any other folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def comparison(monkeypatch):
-    """The sweep's side, which takes a folder with a `0` in it for a sweep's."""
+    """Replaces the comparison by a function that accepts a folder with the subfolder `0`."""
 
     def write_comparison(folder: Path) -> list[Path]:
         if not (folder / "0").exists():
@@ -54,10 +54,10 @@ def test_a_sweep_gets_its_comparison(tmp_path, capsys):
 def test_another_folder_is_refused_in_two_lines(tmp_path, capsys, folder):
     (tmp_path / "empty").mkdir()
     assert main([str(tmp_path / folder)]) == 2
-    said = capsys.readouterr().err
-    assert len(said.splitlines()) <= 2
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) <= 2
     for word in (folder, "neither a run's folder nor a sweep's", "allowed", "summary.json"):
-        assert word in said
+        assert word in message
     assert not (tmp_path / folder / "report").exists()
 
 

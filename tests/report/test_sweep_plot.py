@@ -1,4 +1,6 @@
-"""The comparison's picture: what stands where, and that nothing is cut or overlaps, for few and for many settings."""
+"""The picture of a comparison: its values and labels, and that nothing is clipped or overlaps, for few and many
+settings.
+"""
 
 from __future__ import annotations
 
@@ -12,24 +14,26 @@ from matplotlib.figure import Figure
 from model.report.sweep_jobs import read_jobs
 from model.report.sweep_plot import comparison_figure
 from model.report.sweep_settings import compare_jobs
-from tests.report.test_sweep_report import T1, done, settings, write_job
+from tests.report.sweep_folder import T1, done, settings, write_job
 
 
 def figure_of(sweep: Path) -> Figure:
-    """Drawn, so that places are known."""
+    """Returns the figure after drawing it, so that the positions of its texts are known."""
     figure = comparison_figure(compare_jobs(read_jobs(sweep)))
     FigureCanvasAgg(figure).draw()
     return figure
 
 
 def points(axes, marker: str) -> list[list[float]]:
-    """x of every line with that marker, from the top down."""
+    """Returns x of every line with that marker, from top to bottom."""
     return [list(line.get_xdata()) for line in axes.lines if line.get_marker() == marker]
 
 
 @pytest.fixture
 def three(tmp_path) -> Figure:
-    """Two settings of two seeds, one of them with another size of validation, and one that failed."""
+    """The figure of two settings with two seeds each, one with another size of validation, and a setting that
+    failed.
+    """
     for seed, recall in ((1, 0.2), (2, 0.4)):
         write_job(tmp_path, f"low{seed}", settings("low", seed), done(recall))
         write_job(tmp_path, f"high{seed}", settings("high", seed), done(recall + 0.3, samples={"val": 20, "test": 20}))
@@ -37,7 +41,7 @@ def three(tmp_path) -> Figure:
     return figure_of(tmp_path)
 
 
-def test_means_intervals_and_seeds_stand_at_their_values(three):
+def test_means_intervals_and_seeds_are_drawn_at_their_values(three):
     validation, test = three.axes
     assert points(validation, "D") == [[pytest.approx(0.6)], [pytest.approx(0.3)]]
     assert points(validation, "o") == [[0.5, 0.7], [0.2, 0.4]]
@@ -46,14 +50,14 @@ def test_means_intervals_and_seeds_stand_at_their_values(three):
     assert points(test, "D") == [[0.5], [0.5]]
 
 
-def test_settings_are_named_best_first_and_failures_last(three):
+def test_settings_are_labelled_best_first_and_failures_last(three):
     labels = [label.get_text() for label in three.axes[0].get_yticklabels()]
     assert labels == ["high", "low", "bad (0 of 1 seeds)"]
     assert [text.get_text() for text in three.axes[0].texts] == ["no figures"]
     assert three.axes[0].get_ylabel() == "loss"
 
 
-def test_chance_is_drawn_at_the_settings_that_it_holds_for(three):
+def test_chance_is_drawn_at_the_settings_that_have_it(three):
     lines = {
         line.get_xdata()[0]: tuple(line.get_ydata()) for line in three.axes[0].lines if line.get_linestyle() == ":"
     }
@@ -61,13 +65,13 @@ def test_chance_is_drawn_at_the_settings_that_it_holds_for(three):
     assert three.axes[0].get_title() == "chance 0.02 to 0.05 (dotted), ceiling 0.9 (dashed)"
 
 
-def test_an_axis_of_recall_does_not_leave_0_to_1(three):
+def test_the_axis_of_recall_stays_within_0_and_1(three):
     low, high = three.axes[0].get_xlim()
     assert -0.03 < low < high < 1.03
 
 
 @pytest.mark.parametrize("count", [1, 4, 40])
-def test_nothing_is_cut_and_no_labels_overlap(tmp_path, count):
+def test_nothing_is_clipped_and_no_labels_overlap(tmp_path, count):
     for place in range(count):
         for seed in (1, 2):
             write_job(

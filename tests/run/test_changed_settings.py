@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from model.checkpoint.files import checkpoint_path
-from model.checkpoint.past import read_past
+from model.checkpoint.past import read_past_run
 from model.command import command_line
-from model.config.changes import check_changes, lines
+from model.config.changes import change_texts, check_changes
 from model.config.compose import as_dict, known_keys
-from model.config.decisions import APPLIED, CONDITIONAL, NOT_COMPARED, REFUSED, Change, Past
+from model.config.decisions import APPLIED, CONDITIONAL, NOT_COMPARED, REFUSED, Change, PastRun
 from model.errors import ConfigError
 from model.run import run
 from tests.conftest import SMALL, compose_run
@@ -60,9 +60,9 @@ def again(done, small, tmp_path):
     return continue_run
 
 
-def past(made_with, **known) -> Past:
+def past(made_with, **known) -> PastRun:
     """Of a run that has made three steps with the configuration `made_with`."""
-    return Past(
+    return PastRun(
         **{"config": as_dict(made_with), "steps": 3, "epochs": 1, "seconds": 0.0, "processes": 1, "best": None, **known}
     )
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_applied_is_refused_by_name_and_nothing_is_changed(again,
     with pytest.raises(ConfigError) as caught:
         again(*overrides, "trainer.max_epochs=3")
     head, *named = str(caught.value).splitlines()
-    assert head.startswith("ckpt_path=last was made with other settings; allowed: ")
+    assert head.startswith("ckpt_path=last was written with other settings; allowed: ")
     assert named == told
     assert files(tmp_path / "run") == files(done)
 
@@ -140,7 +140,7 @@ def test_what_is_applied_is_listed_in_one_message(again, caplog):
         )
     (told,) = [record.getMessage() for record in caplog.records if record.name == "model.checkpoint.past"]
     start, _, named = told.partition(": ")
-    assert start == "going on from step 6 with changed settings"
+    assert start == "resuming from step 6 with changed settings"
     assert "monitor=guard (was watch; with it clip=1.0 instead of null)" in named
     for text in (
         "trainer.max_epochs=3 (was 2)",
@@ -204,9 +204,9 @@ def test_a_checkpoint_without_a_configuration_goes_on_with_a_warning(again, capl
     [
         (
             "trainer.max_epochs=1",
-            "trainer.max_epochs=1 is below the 2 epochs begun by the checkpoint; allowed: 2 or more",
+            "trainer.max_epochs=1 is below the 2 epochs of the checkpoint; allowed: 2 or more",
         ),
-        ("trainer.max_steps=5", "trainer.max_steps=5 is below the 6 steps made by the checkpoint; allowed: 6 or more"),
+        ("trainer.max_steps=5", "trainer.max_steps=5 is below the 6 steps of the checkpoint; allowed: 6 or more"),
     ],
 )
 def test_a_run_cannot_end_before_its_checkpoint(again, done, tmp_path, override, told):
@@ -220,7 +220,8 @@ def test_a_limit_of_time_that_is_over_is_refused(small):
     config = small("trainer.max_time=00:00:01:00")
     with pytest.raises(
         ConfigError,
-        match=r"^trainer\.max_time=00:00:01:00 is over: the run has trained for 61 s, .*; allowed: a longer time$",
+        match=r"^trainer\.max_time=00:00:01:00 has passed: the run has already trained for 61 s; allowed: a longer "
+        r"time$",
     ):
         check_changes(config, past(small(), seconds=61.0), 1)
     assert check_changes(config, past(config, seconds=61.0), 1) == [], (
@@ -229,7 +230,7 @@ def test_a_limit_of_time_that_is_over_is_refused(small):
 
 
 def test_the_checkpoint_has_what_the_run_was_made_with(done):
-    found = read_past(checkpoint_path(done, "last"))
+    found = read_past_run(checkpoint_path(done, "last"))
     assert (found.steps, found.epochs, found.processes) == (6, 2, 1)
     assert (found.config["optimizer"]["lr"], found.config["schedule"]["warmup"]) == (PEAK, 0.0)
     assert found.best == pytest.approx(
@@ -243,7 +244,7 @@ def test_values_are_written_as_they_are_typed():
         Change("report", True, False),
         Change("trainer.max_time", None, "00:00:01:00"),
     ]
-    assert lines(changes, "was ") == [
+    assert change_texts(changes, "was ") == [
         "data.languages=[en,de] (was [en])",
         "report=false (was true)",
         "trainer.max_time=00:00:01:00 (was null)",

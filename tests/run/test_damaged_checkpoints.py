@@ -13,10 +13,10 @@ import torch
 
 from model.checkpoint.callbacks import WholeFileIO
 from model.checkpoint.files import checkpoint_path, read_checkpoint
-from model.checkpoint.healing import damage, newest_whole
+from model.checkpoint.healing import damage, newest_undamaged
 from model.errors import ConfigError, RunFailed
 from model.record import files
-from model.record.files import remove_unfinished, set_aside
+from model.record.files import remove_unfinished, rename_damaged
 from model.run import run
 from tests.conftest import SMALL, compose_run, some
 from tests.run.damaged import (
@@ -122,7 +122,7 @@ def test_a_damaged_file_that_is_named_by_its_path_is_left_alone(small, folder, t
     flip(path := checkpoint_path(folder, "last"))
     before = path.read_bytes()
     with pytest.raises(
-        ConfigError, match=r"last\.ckpt is no checkpoint of this program \(the checksum of .* is wrong\); allowed: "
+        ConfigError, match=r"last\.ckpt is not a checkpoint of this program \(the checksum of .* is wrong\); allowed: "
     ):
         run(small(*CLIP, f"ckpt_path={path}"), tmp_path / "other")
     assert path.read_bytes() == before
@@ -148,7 +148,7 @@ def test_a_checkpoint_that_the_system_refuses_to_read_does_not_count_as_damaged(
 
     monkeypatch.setattr("model.checkpoint.healing.zipfile.is_zipfile", refuses)
     with pytest.raises(RunFailed, match=r"last\.ckpt cannot be read: Permission denied\n"):
-        newest_whole(folder)
+        newest_undamaged(folder)
 
 
 @pytest.mark.slow
@@ -181,7 +181,7 @@ def test_a_previous_checkpoint_of_another_configuration_is_refused(tmp_path, cap
 def test_damaged_files_are_numbered(tmp_path):
     for _ in range(3):
         (tmp_path / "last.ckpt").touch()
-        set_aside(tmp_path / "last.ckpt")
+        rename_damaged(tmp_path / "last.ckpt")
     assert {path.name for path in tmp_path.iterdir()} == {
         "last.ckpt.damaged",
         "last.ckpt.damaged2",

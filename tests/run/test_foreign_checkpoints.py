@@ -90,7 +90,7 @@ def test_another_file_is_refused(content, small, tmp_path, kind, arguments):
     path, executed = tmp_path / "file.ckpt", tmp_path / "executed"
     write(path, kind, content, executed)
     with pytest.raises(
-        ConfigError, match=r"ckpt_path=.*file\.ckpt is no checkpoint of this program \(.+\); allowed: "
+        ConfigError, match=r"ckpt_path=.*file\.ckpt is not a checkpoint of this program \(.+\); allowed: "
     ) as caught:
         run(small("model=clip", "analysis=off", f"ckpt_path={path}", *arguments), tmp_path / "run")
     assert "\n" not in str(caught.value)

@@ -213,7 +213,7 @@ def test_a_sweep_of_failures_says_so(sweep, capsys):
 
 def test_folders_of_jobs_cannot_be_named(sweep, capsys):
     assert sweep(*CLIP, "seed=1", "hydra.sweep.subdir=0") == 2
-    assert "hydra.sweep.subdir=0 cannot be chosen" in capsys.readouterr().err
+    assert "hydra.sweep.subdir=0 cannot be set" in capsys.readouterr().err
 
 
 def test_the_hash_in_a_checkpoint_is_read_without_its_tensors(job, tmp_path):

@@ -15,9 +15,10 @@ import torch
 
 from model.command import command_line
 from model.data.coco import Coco
-from model.data.coco_files import parts
-from model.data.loader import prepared
+from model.data.coco_files import coco_parts
+from model.data.loader import load_batches
 from model.data.sampler import ordered_batches
+from model.data.source import SplitSizes
 from model.errors import ConfigError, RunFailed
 from model.module import NWayClip
 from model.run import run
@@ -53,7 +54,7 @@ def arguments(root: Path, *more: str) -> list[str]:
 
 def source(root: Path) -> Coco:
     """The source that a run makes."""
-    return Coco(parts(str(root), "2017"), {"train": None, "val": 20, "test": 20}, captions=5, image_size=32)
+    return Coco(coco_parts(str(root), "2017"), SplitSizes(None, 20, 20), captions=5, image_size=32)
 
 
 def remove(root: Path, part: str, *numbers: int) -> None:
@@ -79,13 +80,13 @@ def vanish_after_start(monkeypatch, root: Path, part: str, *numbers: int) -> Non
 @pytest.mark.parametrize("damage", ["missing", "half"])
 def test_the_next_readable_row_takes_the_place(root, lost, instead, damage, caplog):
     data = small_data(source(root))
-    whole = next(prepared(data.dataset("train", training=True), ordered_batches(TRAIN, TRAIN), 0))
+    whole = next(load_batches(data.dataset("train", training=True), ordered_batches(TRAIN, TRAIN), 0))
     for number in lost:
         file = root / "train2017" / f"{number:04}.png"
         file.unlink() if damage == "missing" else os.truncate(file, 100)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            batch = next(prepared(data.dataset("train", training=True), ordered_batches(TRAIN, TRAIN), 0))
+            batch = next(load_batches(data.dataset("train", training=True), ordered_batches(TRAIN, TRAIN), 0))
     expected = torch.tensor([instead.get(row, row) for row in range(TRAIN)])
     assert torch.equal(batch.indices, expected)
     assert torch.equal(batch.images, whole.images[expected])
@@ -100,7 +101,7 @@ def test_where_no_row_can_take_the_place_the_two_lines_name_the_file(root, split
     data = small_data(source(root))
     remove(root, f"{split}2017", *(range(TRAIN) if training else (2,)))
     with pytest.raises(RunFailed) as error:
-        list(prepared(data.dataset(split, training=training), ordered_batches(20, 4), workers))
+        list(load_batches(data.dataset(split, training=training), ordered_batches(20, 4), workers))
     reason = (
         "no picture of the split can be read"
         if training

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model.views import ViewEncoder, plan_views
 from model.views.backbone_sizes import resolved_sizes
+from model.views.encoder import ViewEncoder
+from model.views.recipes import plan_views
 from model.views.towers import SpecialTokens
 
 TOKENS = SpecialTokens(begin=1, end=3, pad=0, vocabulary=1000)
@@ -15,7 +16,7 @@ SAMPLES, LENGTH = 64, 14
 
 
 def captions_of_one_length(context_length: int) -> torch.Tensor:
-    """(SAMPLES, 2, T): different captions of LENGTH tokens, the same one twice."""
+    """(SAMPLES, 2, T): a different caption of LENGTH tokens for each sample, each caption twice."""
     tokens = torch.randint(4, TOKENS.vocabulary, (SAMPLES, context_length), generator=torch.Generator().manual_seed(7))
     tokens[:, 0], tokens[:, LENGTH - 1], tokens[:, LENGTH:] = TOKENS.begin, TOKENS.end, TOKENS.pad
     assert len(tokens.unique(dim=0)) == SAMPLES
@@ -23,8 +24,8 @@ def captions_of_one_length(context_length: int) -> torch.Tensor:
 
 
 def similarities(composed, model: str, backbone: str, seed: int, *overrides: str) -> dict[str, float]:
-    """View -> mean cosine between two different samples, at the start of a run. The image tower, which is not meant, is
-    kept small.
+    """View -> mean cosine between two different samples, at the start of a run. The image tower is small, because its
+    view is not measured.
     """
     small_images = ("backbone.vision_layers=1", "backbone.image_size=32", "backbone.patch_size=16")
     sizes = resolved_sizes(composed(f"model={model}", f"backbone={backbone}", *small_images, *overrides).backbone)
@@ -43,19 +44,19 @@ def similarities(composed, model: str, backbone: str, seed: int, *overrides: str
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_different_captions_give_different_views(composed, seed, norm):
-    found = similarities(composed, "v534dim", "tiny", seed, f"backbone.translator_norm={norm}")
-    assert found["decoded_2"] <= 0.96
-    assert found["encoded_2"] <= 0.96
+    cosines = similarities(composed, "v534dim", "tiny", seed, f"backbone.translator_norm={norm}")
+    assert cosines["decoded_2"] <= 0.96
+    assert cosines["encoded_2"] <= 0.96
     assert similarities(composed, "v5335dim", "tiny", seed, f"backbone.translator_norm={norm}")["translated_2"] <= 0.995
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_at_the_original_size_they_differ_as_caption_1_does(composed, seed):
+def test_at_the_original_size_they_differ_as_much_as_caption_1(composed, seed):
     for model, views in (("v534dim", ("decoded_2", "encoded_2")), ("v5335dim", ("translated_2",))):
-        found = similarities(composed, model, "vit_b_32", seed)
+        cosines = similarities(composed, model, "vit_b_32", seed)
         for view in views:
-            assert found[view] <= found["caption_1"] + 0.05, (view, found)
+            assert cosines[view] <= cosines["caption_1"] + 0.05, (view, cosines)
 
 
 @pytest.mark.parametrize(
@@ -66,14 +67,14 @@ def test_at_the_original_size_they_differ_as_caption_1_does(composed, seed):
         ("backbone.text_width=48",),
     ],
 )
-def test_other_widths_and_depths_too(composed, changes):
-    found = similarities(composed, "v534dim", "tiny", 0, *changes)
-    assert max(found["decoded_2"], found["encoded_2"]) <= 0.96
+def test_views_differ_at_other_widths_and_depths(composed, changes):
+    cosines = similarities(composed, "v534dim", "tiny", 0, *changes)
+    assert max(cosines["decoded_2"], cosines["encoded_2"]) <= 0.96
 
 
 def test_marians_own_weights_give_equal_views(composed):
-    """What the rule is for."""
-    found = similarities(
+    """The initial weights that `fan_in` replaces."""
+    cosines = similarities(
         composed, "v534dim", "tiny", 0, "backbone.translator_norm=post", "backbone.translator_init=marian"
     )
-    assert min(found["decoded_2"], found["encoded_2"]) > 0.99
+    assert min(cosines["decoded_2"], cosines["encoded_2"]) > 0.99

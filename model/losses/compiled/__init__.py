@@ -1,1 +1,1 @@
-"""C++ for CPUs, generated from the formulas. Without a compiler, everything runs on torch operations."""
+"""C++ for CPUs, generated from the formulas and compiled at run time. Without a compiler everything runs in torch."""

@@ -3,85 +3,102 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from model.losses.compiled.feature_source import source
+from model.losses.compiled.feature_source import feature_source
 from model.losses.compiled.native import library
-from model.losses.compiled.native_arguments import address, addresses, entry, match_range
-from model.losses.compiled.weak_cache import cached_with_owner
+from model.losses.compiled.native_arguments import address, addresses, call_entry, entry_points, match_range
+from model.losses.compiled.weak_cache import cached_by_object
 from model.losses.integrands import Integrand
 
-# The loops take features by vectors, of 16 at the most.
+# The loops take features by vectors, of at most 16.
 LANES = 16
 
 Tensors = Sequence[Tensor]
 
 
+class _FeatureArguments(ctypes.Structure):
+    """`FeatureArguments` of feature_kernel.hpp."""
+
+    _fields_ = (
+        *[(name, ctypes.c_void_p) for name in ("rows", "cols")],
+        *[(name, ctypes.c_int64) for name in ("count", "size", "features", "first", "threads")],
+        *[(name, ctypes.c_void_p) for name in ("cells", "d_rows", "d_cols")],
+    )
+
+
 class FeatureKernel:
     """The compiled loops of one integrand of so many numbers of a row and of a candidate. All tensors are contiguous
-    and of one dtype.
+    and of one dtype, float32 or float64.
 
-    Its methods raise ValueError where a tensor has another shape, dtype or layout than they say.
+    Its methods raise ValueError where a tensor has another shape, dtype or layout than they name.
     """
 
-    def __init__(self, made: ctypes.CDLL, rows: int, cols: int):
-        self._cells = {torch.float32: made.cells_float, torch.float64: made.cells_double}
-        self._pull = {torch.float32: made.pull_float, torch.float64: made.pull_double}
-        self._counts = rows, cols
+    def __init__(self, compiled: ctypes.CDLL, row_count: int, col_count: int):
+        self._forward, self._backward = (entry_points(compiled, name) for name in ("forward", "backward"))
+        self._counts = row_count, col_count
 
-    def cells(self, rows: Tensors, cols: Tensors, first: int) -> Tensor:
-        """rows (T, F), cols (B, F) -> (T, B) sums less those at the match, which row r has at first + r."""
-        rows, cols = (_whole_vectors(group, cols[0].shape[1]) for group in (rows, cols))
-        out = cols[0].new_empty(len(rows[0]), len(cols[0]))
-        match_range(first, *out.shape)
-        sizes = _sizes(*out.shape, cols[0].shape[1], first, torch.get_num_threads())
-        entry(self._cells, out.dtype)(*self._both(rows, cols, *out.shape), *sizes, ctypes.c_void_p(out.data_ptr()))
+    def cells(self, row: Tensors, col: Tensors, first: int) -> Tensor:
+        """Returns the sums (T, B) of tensors (T, F) and (B, F), less those at the match: candidate first + t for row
+        t.
+        """
+        row, col = (_full_vectors(tensors, col[0].shape[1]) for tensors in (row, col))
+        out = col[0].new_empty(len(row[0]), len(col[0]))
+        self._call(self._forward, row, col, match_range(first, *out.shape), out, None)
         return out
 
-    def pull(self, rows: Tensors, cols: Tensors, grad: Tensor, d_rows: Tensors, d_cols: Tensors) -> None:
-        """Adds to d_rows (T, F) and d_cols (B, F) what the gradient (T, B) of `cells` means for rows and cols."""
-        features = cols[0].shape[1]
-        if features % LANES:
-            padded = [
-                [pad(x, (0, -features % LANES), value=1) for x in group] for group in (rows, cols, d_rows, d_cols)
-            ]
-            self.pull(*padded[:2], grad, *padded[2:])
-            for sums, made in zip((*d_rows, *d_cols), (*padded[2], *padded[3]), strict=True):
-                sums.copy_(made[:, :features])
+    def backward(self, row: Tensors, col: Tensors, grad: Tensor, d_row: Tensors, d_col: Tensors) -> None:
+        """Adds to d_row (T, F) and d_col (B, F) the gradients of row and col that follow from that of `cells`, (T,
+        B).
+        """
+        features = col[0].shape[1]
+        if features % LANES == 0:
+            self._call(self._backward, row, col, 0, grad, (d_row, d_col))
             return
-        shape = len(rows[0]), len(cols[0])
-        given = ctypes.c_void_p(address(grad, shape, cols[0].dtype))
-        sizes = _sizes(*shape, features, torch.get_num_threads())
-        entry(self._pull, grad.dtype)(
-            *self._both(rows, cols, *shape), given, *sizes, *self._both(d_rows, d_cols, *shape, like=cols[0])
-        )
+        full_row, full_col, d_full_row, d_full_col = (_full_vectors(x, features) for x in (row, col, d_row, d_col))
+        self._call(self._backward, full_row, full_col, 0, grad, (d_full_row, d_full_col))
+        for total, full in zip((*d_row, *d_col), (*d_full_row, *d_full_col), strict=True):
+            total.copy_(full[:, :features])
 
-    def _both(
-        self, rows: Tensors, cols: Tensors, row_count: int, col_count: int, like: Tensor | None = None
-    ) -> list[ctypes.Array]:
-        like = cols[0] if like is None else like
-        groups = zip((rows, cols), self._counts, (row_count, col_count), strict=True)
-        return [addresses(group, count, (size, like.shape[1]), like.dtype) for group, count, size in groups]
+    def _call(
+        self,
+        functions: Mapping[torch.dtype, Callable[..., None]],
+        row: Tensors,
+        col: Tensors,
+        first: int,
+        cells: Tensor,
+        grads: tuple[Tensors, Tensors] | None,
+    ) -> None:
+        """Calls one of the loops with checked arguments."""
+        (size, features), count, dtype = col[0].shape, len(row[0]), col[0].dtype
+        shapes = (count, features), (size, features)
+        groups = [row, col, *(grads or ())]
+        arrays = [
+            addresses(group, number, shape, dtype)
+            for group, number, shape in zip(groups, 2 * self._counts, 2 * shapes, strict=False)
+        ]
+        pointers = [ctypes.addressof(array) for array in arrays]
+        sizes = count, size, features, first, torch.get_num_threads()
+        values = address(cells, (count, size), dtype)
+        call_entry(functions, dtype, _FeatureArguments(*pointers[:2], *sizes, values, *pointers[2:]))
 
 
-def _whole_vectors(tensors: Tensors, features: int) -> Tensors:
-    """Features filled up to whole vectors. What they add to a sum is taken off with the match; with ones, every
-    integrand is smooth.
+def _full_vectors(tensors: Tensors, features: int) -> Tensors:
+    """Returns tensors whose features fill vectors. The subtraction of the match cancels what the additional features
+    add; they are ones, where every integrand is smooth.
     """
     missing = -features % LANES
     return [pad(tensor, (0, missing), value=1) for tensor in tensors] if missing else tensors
 
 
-def _sizes(*sizes: int) -> list[ctypes.c_int64]:
-    return [ctypes.c_int64(size) for size in sizes]
-
-
-@cached_with_owner
-def feature_kernel(integrand: Integrand, rows: int, cols: int) -> FeatureKernel | None:
-    """The loops of an integrand of so many numbers of a row and of a candidate; None where nothing can compile them."""
-    made = library(source(integrand, rows, cols))
-    return FeatureKernel(made, rows, cols) if made is not None else None
+@cached_by_object
+def feature_kernel(integrand: Integrand, row_count: int, col_count: int) -> FeatureKernel | None:
+    """Returns the loops of an integrand of so many numbers of a row and of a candidate; None where no compiler compiles
+    them.
+    """
+    compiled = library(feature_source(integrand, row_count, col_count))
+    return FeatureKernel(compiled, row_count, col_count) if compiled is not None else None

@@ -1,7 +1,7 @@
-"""C++ made at run time: compiled once, kept in the user's cache, loaded with ctypes. Without a compiler there is none
-of it.
+"""Compiles C++ at run time, keeps the result in the user's cache, and loads it with ctypes.
 
-The cache is trusted only where it is this user's alone, and a file in it only with the checksum that stands beside it.
+A cache folder is used only if it is private to this user, and a file in it only if it has the checksum that was written
+with it.
 """
 
 from __future__ import annotations
@@ -15,65 +15,102 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
+from model.losses.compiled.source_text import source_text
 from model.user_cache import cache_folder, is_private, temporary_folder
 
-# -fno-math-errno and -fno-trapping-math let square roots and choices become vector instructions.
+# -fno-math-errno and -fno-trapping-math allow square roots and choices to become vector instructions.
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 # Compilers prefer half of AVX-512's width, which costs the loops over lines a third of their speed.
 X86 = ("-mprefer-vector-width=512",)
 PARALLEL = "-fopenmp"
+NO_COMPILER = "no C++ compiler found (CXX, c++, g++, clang++)"
 
 
 @cache
 def compiler() -> str | None:
-    """The C++ compiler: $CXX, c++, g++ or clang++; None where there is none."""
+    """Returns the path of the C++ compiler: $CXX, c++, g++ or clang++; None if there is none."""
     names = (os.environ.get("CXX"), "c++", "g++", "clang++")
     return next((path for name in names if name and (path := shutil.which(name))), None)
 
 
-@cache
-def library(source: str) -> ctypes.CDLL | None:
-    """The compiled source, or None where there is no compiler, or one that cannot compile it."""
-    if compiler() is None:
-        return None
-    flags = (*FLAGS, *X86) if platform.machine() in ("x86_64", "AMD64") else FLAGS
-    key = hashlib.sha256("\0".join((source, compiler(), *flags, PARALLEL, _processor())).encode()).hexdigest()[:24]
+class Build(NamedTuple):
+    """A loaded library, or None and the reason in one line."""
+
+    library: ctypes.CDLL | None
+    problem: str | None = None
+
+
+def build(source: str) -> Build:
+    """Compiles and loads C++, or loads it from the cache."""
+    path = compiler()
+    if path is None:
+        return Build(None, NO_COMPILER)
+    key = hashlib.sha256("\0".join((source, path, *flags(), PARALLEL, _processor())).encode()).hexdigest()[:24]
+    problem = ""
     for folder in (cache_folder, temporary_folder):
         try:
-            return _loaded(source, flags, folder() / f"{key}.so")
-        except subprocess.CalledProcessError:
-            return None
-        except OSError:  # a folder that is full, or whose files may not be loaded
-            continue
-    return None
+            return Build(_loaded(source, path, folder() / f"{key}.so"))
+        except subprocess.CalledProcessError as error:
+            return Build(None, f"{path}: {_first_error(error.stderr)}")
+        except OSError as error:  # a folder that is full, or whose files may not be loaded
+            problem = " ".join(str(error).split())
+    return Build(None, problem)
 
 
-def _loaded(source: str, flags: tuple[str, ...], path: Path) -> ctypes.CDLL:
+_build_once = cache(build)
+
+
+def library(source: str) -> ctypes.CDLL | None:
+    """Returns the compiled source; None if there is no compiler, or none that can compile it. Each source is tried
+    once.
+    """
+    return _build_once(source).library
+
+
+def problem() -> str | None:
+    """Returns the reason why C++ cannot be compiled here, in one line; None if it can."""
+    return _build_once(source_text(["functions.hpp"], {}, "vectors.hpp")).problem
+
+
+def flags() -> tuple[str, ...]:
+    """Returns the options of the compiler on this machine, without that for threads."""
+    return (*FLAGS, *X86) if platform.machine() in ("x86_64", "AMD64") else FLAGS
+
+
+def _first_error(output: bytes) -> str:
+    """Returns the first error of a compiler's output."""
+    lines = output.decode(errors="replace").strip().splitlines() or ["failed without a message"]
+    return next((line for line in lines if "error" in line), lines[0]).strip()
+
+
+def _loaded(source: str, compiler_path: str, path: Path) -> ctypes.CDLL:
     if not _intact(path):
-        _compile(source, flags, path)
+        _compile(source, compiler_path, path)
     try:
         return ctypes.CDLL(str(path))
-    except OSError:  # made with the libraries of another system that shares this folder
-        _compile(source, flags, path)
+    except OSError:  # compiled for the libraries of another system that shares this folder
+        _compile(source, compiler_path, path)
         return ctypes.CDLL(str(path))
 
 
-def _compile(source: str, flags: tuple[str, ...], path: Path) -> None:
+def _compile(source: str, compiler_path: str, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        code, made, checksum = (Path(folder) / name for name in ("kernel.cpp", "kernel.so", "kernel.sha256"))
-        code.write_text(source)
+        code, shared, checksum = (Path(folder) / name for name in ("kernel.cpp", "kernel.so", "kernel.sha256"))
+        code.write_text(source, encoding="utf-8")
+        command = [compiler_path, *flags(), "-shared", code.name, "-o", shared.name]
         try:
-            _call(*flags, PARALLEL, "-shared", code, "-o", made)
+            subprocess.run([*command, PARALLEL], cwd=folder, check=True, capture_output=True)
         except subprocess.CalledProcessError:  # a compiler without OpenMP: one thread
-            _call(*flags, "-shared", code, "-o", made)
-        checksum.write_bytes(_checksum(made))
-        for file in (made, checksum):
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        checksum.write_bytes(_checksum(shared))
+        for file in (shared, checksum):
             file.chmod(0o700)
-        # Whole or not at all, whoever else is compiling it; a checksum of another build makes the next process build it
-        # again.
+        # Each file is replaced as a whole, whichever process compiles it too. If the checksum is that of another
+        # process's build, the next process compiles again.
         checksum.replace(_checksum_file(path))
-        made.replace(path)
+        shared.replace(path)
 
 
 def _checksum_file(path: Path) -> Path:
@@ -85,7 +122,7 @@ def _checksum(path: Path) -> bytes:
 
 
 def _intact(path: Path) -> bool:
-    """Whether a file is there, is this user's alone, and is what was written."""
+    """Returns whether a file exists, is private to this user, and has its checksum."""
     checksum = _checksum_file(path)
     return (
         path.is_file()
@@ -96,17 +133,10 @@ def _intact(path: Path) -> bool:
     )
 
 
-def _call(*arguments: object) -> None:
-    subprocess.run([compiler(), *map(str, arguments)], check=True, capture_output=True)
-
-
 @cache
 def _processor() -> str:
-    """What -march=native depends on."""
+    """Returns what the result of -march=native depends on."""
     info = Path("/proc/cpuinfo")
-    flags = (
-        [line for line in info.read_text().splitlines() if line.startswith(("flags", "Features", "model name"))][:2]
-        if info.exists()
-        else []
-    )
-    return "|".join([platform.machine(), platform.processor(), *flags])
+    lines = info.read_text().splitlines() if info.exists() else []
+    features = [line for line in lines if line.startswith(("flags", "Features", "model name"))][:2]
+    return "|".join([platform.machine(), platform.processor(), *features])

@@ -1,6 +1,4 @@
-"""Checks of what compiled code is called with: shapes, dtypes, devices and contiguity, before an address leaves
-Python.
-"""
+"""Checks the arguments of compiled code, shapes, dtypes, devices and contiguity, before an address leaves Python."""
 
 from __future__ import annotations
 
@@ -12,10 +10,10 @@ from torch import Tensor
 
 
 def address(tensor: Tensor, shape: Sequence[int], dtype: torch.dtype) -> int:
-    """The address of a tensor's memory, which the tensor must outlive.
+    """Returns the address of a tensor's memory. The tensor must stay alive while native code uses the address.
 
-    Raises ValueError unless the tensor is what the native code takes it for, which would read and write elsewhere
-    otherwise.
+    Raises ValueError for another shape, dtype, device or layout, with which native code would read and write beyond
+    the tensor.
     """
     if not (tensor.shape == tuple(shape) and tensor.dtype is dtype and tensor.is_cpu and tensor.is_contiguous()):
         given = (
@@ -27,24 +25,31 @@ def address(tensor: Tensor, shape: Sequence[int], dtype: torch.dtype) -> int:
 
 
 def addresses(tensors: Sequence[Tensor], count: int, shape: Sequence[int], dtype: torch.dtype) -> ctypes.Array:
-    """The addresses of `count` tensors of one shape and dtype, as C's array of pointers. Raises ValueError as `address`
-    does.
+    """Returns the addresses of `count` tensors of one shape and dtype, as C's array of pointers. Raises ValueError for
+    another number of tensors, and where `address` does.
     """
     if len(tensors) != count:
         raise ValueError(f"native code was given {len(tensors)} tensors; accepted: {count}")
     return (ctypes.c_void_p * count)(*(address(tensor, shape, dtype) for tensor in tensors))
 
 
-def entry(calls: Mapping[torch.dtype, Callable[..., None]], dtype: torch.dtype) -> Callable[..., None]:
-    """The call for tensors of a dtype. Raises ValueError where there is none."""
-    if dtype not in calls:
-        raise ValueError(f"native code was given {dtype}; accepted: {', '.join(map(str, calls))}")
-    return calls[dtype]
+def entry_points(library: ctypes.CDLL, name: str) -> dict[torch.dtype, Callable[..., None]]:
+    """Returns the functions that C++'s EXPORT makes of `name`, by the dtype of the tensors that they take."""
+    return {torch.float32: getattr(library, f"{name}_float"), torch.float64: getattr(library, f"{name}_double")}
+
+
+def call_entry(
+    functions: Mapping[torch.dtype, Callable[..., None]], dtype: torch.dtype, arguments: ctypes.Structure
+) -> None:
+    """Calls the function for tensors of a dtype. Raises ValueError where there is none."""
+    if dtype not in functions:
+        raise ValueError(f"native code was given {dtype}; accepted: {', '.join(map(str, functions))}")
+    functions[dtype](ctypes.byref(arguments))
 
 
 def match_range(first: int, rows: int, size: int) -> int:
-    """`first`, the candidate that matches the first of `rows` rows. Raises ValueError unless every row has its match
-    among `size` candidates.
+    """Returns `first`, the candidate that matches the first of `rows` rows. Raises ValueError unless every row has its
+    match among `size` candidates.
     """
     if not 0 <= first <= size - rows:
         raise ValueError(f"native code was given the matches {first} to {first + rows - 1}; accepted: 0 to {size - 1}")

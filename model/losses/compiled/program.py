@@ -1,34 +1,24 @@
-"""The C++ of a symbol: statements for its value and for its derivatives."""
+"""Writes C++ statements for the value and the derivatives of a formula of symbols."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 
-from model.losses.symbols import Symbol
+from model.losses.symbols import Number, Symbol
 
 # A factor and the C++ that it multiplies.
 Term = tuple[float, str]
 
 
-def _literal(value: object) -> str:
-    return {float("inf"): "HUGE_VAL", float("-inf"): "-HUGE_VAL"}.get(value, f"T({value!r})")
+def _literal(value: str | Number) -> str:
+    infinite: dict[str | Number, str] = {float("inf"): "HUGE_VAL", float("-inf"): "-HUGE_VAL"}
+    return infinite.get(value, f"T({value!r})")
 
 
-# What the C++ below calls, beside <cmath> and, each kernel's own, near_inverse_root(x), about 1 / sqrt(x), with which
-# root(x, near) makes sqrt(x) and slope(x, near) makes 2 / sqrt(x).
-HELPERS = """
-template <int N, class X> static inline X raised(X a) {
-    if constexpr (N == 1) return a;
-    else if constexpr (N % 2) return raised<N - 1>(a) * a;
-    else { const X half = raised<N / 2>(a); return half * half; }
-}
-template <class X> static inline X sign(X a) { return a > 0 ? X{} + 1 : a < 0 ? X{} - 1 : X{}; }
-template <class X> static inline X reciprocal(X a) { return 1 / a; }
-"""
-
-# Operation -> value and, for each argument, the share of the result's derivative `d`, as C++ with a, b the arguments,
-# t the result, i an auxiliary value and p, q the data. `_factor` is a factor of the share beside it.
+# Operation -> C++ of its value, and, for each argument, of the gradient with respect to that argument. In both, a and b
+# are the arguments, t the result, d the gradient with respect to the result, i an auxiliary value, p and q the data.
+# The gradients leave out a constant, `_factor`. The functions are in functions.hpp, scalar.hpp and vectors.hpp.
 VALUES = {
     "add": "a + b",
     "sub": "a - b",
@@ -42,7 +32,7 @@ VALUES = {
     "power": "std::pow(std::fabs(a), p)",
 }
 AUXILIARY = {"div": "reciprocal(b)", "sqrt": "near_inverse_root(a)"}
-SHARES = {
+GRADIENTS = {
     "add": ("d", "d"),
     "sub": ("d", "d"),
     "mul": ("d * b", "d * a"),
@@ -57,106 +47,120 @@ SHARES = {
 
 
 class Program:
-    """C++ statements for one symbol: `value` declares its value as `result`; `derivatives` declares d_<input> from
-    `seed`.
+    """C++ statements for one formula: `value` declares its value as `result`; `derivatives` declares d_<input> from
+    `seed`, the gradient with respect to the result.
 
-    Of several symbols the values are `result0`, `result1`, … and the seeds `seed0`, `seed1`, ….
+    A formula of several results has the values `result0`, `result1`, … and the seeds `seed0`, `seed1`, ….
     """
 
     def __init__(self, results: Symbol | Sequence[Symbol], inputs: Sequence[Symbol]):
-        single = isinstance(results, Symbol)
-        self.results = {"": results} if single else {str(k): result for k, result in enumerate(results)}
+        if isinstance(results, Symbol):
+            self.results = {"": results}
+        else:
+            self.results = {str(k): result for k, result in enumerate(results)}
         self.order: list[Symbol] = []
-        seen: set[int] = set()
+        seen: set[Symbol] = set()
         for result in self.results.values():
             self._visit(result, seen)
         self.names = {
-            id(symbol): str(symbol.data[0]) if symbol.operation == "input" else f"t{k}"
+            symbol: str(symbol.data[0]) if symbol.operation == "input" else f"t{k}"
             for k, symbol in enumerate(self.order)
         }
         self.inputs = inputs
 
-    def _visit(self, symbol: Symbol, seen: set[int]) -> None:
-        if id(symbol) not in seen:
-            seen.add(id(symbol))
+    def _visit(self, symbol: Symbol, seen: set[Symbol]) -> None:
+        """Appends a symbol to the order, after its arguments."""
+        if symbol not in seen:
+            seen.add(symbol)
             for argument in symbol.arguments:
                 self._visit(argument, seen)
             self.order.append(symbol)
 
     def _fill(self, template: str, symbol: Symbol) -> str:
-        words = {name: self.names[id(argument)] for name, argument in zip("ab", symbol.arguments, strict=False)}
+        """Returns a template of the tables above with the names and numbers of a symbol."""
+        words = {name: self.names[argument] for name, argument in zip("ab", symbol.arguments, strict=False)}
         words |= {
             name: str(value) if symbol.operation == "raise" else _literal(value)
             for name, value in zip("pq", symbol.data, strict=False)
         }
-        own = self.names[id(symbol)]
+        own = self.names[symbol]
         words |= {"t": own, "i": f"i_{own}", "d": f"d_{own}"}
         return "".join(words.get(word, word) for word in _words(template))
 
     def auxiliaries(self) -> list[str]:
-        """Names of the roots and quotients among the intermediate values, which take longer to make than to keep."""
-        return [f"i_{self.names[id(symbol)]}" for symbol in self.order if symbol.operation in AUXILIARY]
+        """Returns the names of roots and reciprocals, which take longer to compute than to save."""
+        return [f"i_{self.names[symbol]}" for symbol in self.order if symbol.operation in AUXILIARY]
 
-    def value(self, kept: bool = False) -> str:
-        """Declares every intermediate value, and the results. kept: the `auxiliaries` are declared already."""
+    def value(self, saved: bool = False) -> str:
+        """Returns declarations of every intermediate value and of the results. saved: the `auxiliaries` are declared
+        already.
+        """
         lines = []
         for symbol in self.order:
-            own = self.names[id(symbol)]
+            own = self.names[symbol]
             if symbol.operation == "constant":
-                lines.append(f"const auto {own} = {_literal(symbol.data[0])};")
+                lines.append(_declared(own, _literal(symbol.data[0])))
             elif symbol.operation in VALUES:
-                if symbol.operation in AUXILIARY and not kept:
-                    lines.append(f"const auto i_{own} = {self._fill(AUXILIARY[symbol.operation], symbol)};")
-                lines.append(f"const auto {own} = {self._fill(VALUES[symbol.operation], symbol)};")
-        lines += [f"const auto result{k} = {self.names[id(result)]};" for k, result in self.results.items()]
+                if symbol.operation in AUXILIARY and not saved:
+                    lines.append(_declared(f"i_{own}", self._fill(AUXILIARY[symbol.operation], symbol)))
+                lines.append(_declared(own, self._fill(VALUES[symbol.operation], symbol)))
+        lines += [_declared(f"result{k}", self.names[result]) for k, result in self.results.items()]
         return "\n".join(lines)
 
     def derivatives(self) -> str:
-        """After `value`: declares d_<name> for every input, the derivative of the results times their seeds, added
-        up.
+        """Returns declarations, to follow those of `value`, of d_<name> for every input: the gradient of the results,
+        given their seeds, with respect to it.
         """
-        return self._back(
+        return self._backward(
             lambda factor, code: (1.0, f"{code} * {_literal(factor)}") if factor != 1 else (factor, code)
         )[0]
 
     def unscaled_derivatives(self) -> tuple[str, dict[Symbol, float]]:
-        """The same but for a constant factor of each, which the caller applies where that costs nothing."""
-        return self._back(lambda factor, code: (factor, code))
+        """Returns the declarations of `derivatives` without a constant factor of each, and these factors, for a caller
+        that can apply them at no cost.
+        """
+        return self._backward(lambda factor, code: (factor, code))
 
-    def _back(self, scaled: Callable[[float, str], Term]) -> tuple[str, dict[Symbol, float]]:
+    def _backward(self, scaled: Callable[[float, str], Term]) -> tuple[str, dict[Symbol, float]]:
         terms: dict[Symbol, list[Term]] = {symbol: [] for symbol in (*self.order, *self.inputs)}
-        for k, result in self.results.items():
-            terms[result].append((1.0, f"seed{k}"))
+        for name, result in self.results.items():
+            terms[result].append((1.0, f"seed{name}"))
         lines, factors = [], {}
         for symbol in reversed(self.order):
             if symbol.operation == "constant":
                 continue
             factors[symbol], code = _sum(terms[symbol])
-            lines.append(f"const auto d_{self.names[id(symbol)]} = {code};")
-            for k, (argument, share) in enumerate(zip(symbol.arguments, SHARES.get(symbol.operation, ()), strict=True)):
-                factor, term = scaled(_factor(symbol, k), f"({self._fill(share, symbol)})")
+            lines.append(_declared(f"d_{self.names[symbol]}", code))
+            gradients = GRADIENTS.get(symbol.operation, ())
+            for k, (argument, gradient) in enumerate(zip(symbol.arguments, gradients, strict=True)):
+                factor, term = scaled(_factor(symbol, k), f"({self._fill(gradient, symbol)})")
                 terms[argument].append((factors[symbol] * factor, term))
         return "\n".join(lines), factors
 
     def uses(self, symbol: Symbol) -> bool:
-        """Whether a result depends on an input."""
-        return id(symbol) in self.names
+        """Returns whether a result depends on an input."""
+        return symbol in self.names
+
+
+def _declared(name: str, code: str) -> str:
+    """Returns the declaration of a value. Not every kernel reads every value."""
+    return f"[[maybe_unused]] const auto {name} = {code};"
 
 
 def _factor(symbol: Symbol, argument: int) -> float:
-    """What the share of an argument leaves out."""
+    """Returns the constant factor of the gradient with respect to an argument."""
     if symbol.operation in ("raise", "scale"):
         return float(symbol.data[0])
     return {("sub", 1): -1.0, ("sqrt", 0): 0.25}.get((symbol.operation, argument), 1.0)
 
 
 def _sum(terms: Sequence[Term]) -> Term:
-    """A sum with a factor in front, if all its terms have the same."""
+    """Returns a sum, with a factor in front if all its terms have the same factor."""
     if len({factor for factor, _ in terms}) == 1:
         return terms[0][0], " + ".join(code for _, code in terms)
     return 1.0, " + ".join(f"{code} * {_literal(factor)}" for factor, code in terms)
 
 
 def _words(template: str) -> list[str]:
-    """Splits C++ into identifiers and what is between them."""
+    """Returns the identifiers of some C++ and the text between them, in order."""
     return re.findall(r"[A-Za-z_:]+|[^A-Za-z_:]+", template)

@@ -1,25 +1,28 @@
-"""A cache whose entries are deleted together with the object that they were made for."""
+"""A cache of results by object that does not keep the objects alive."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import wraps
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
+Key = TypeVar("Key")
+Rest = ParamSpec("Rest")
+Result = TypeVar("Result")
 
-def cached_with_owner(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Caches the results of `make` as functools.cache does, but holds the first argument weakly: its results are
-    deleted together with it.
+
+def cached_by_object(function: Callable[Concatenate[Key, Rest], Result]) -> Callable[Concatenate[Key, Rest], Result]:
+    """Returns `function` with a cache, as functools.cache does, that refers to the first argument weakly: when that
+    object is deleted, its results are deleted too. The other arguments are positional.
     """
-    made: WeakKeyDictionary[Any, dict[tuple, Any]] = WeakKeyDictionary()
+    results: WeakKeyDictionary[Any, dict[Hashable, Result]] = WeakKeyDictionary()
 
-    @wraps(make)
-    def cached(owner: Any, *arguments: Any) -> Any:
-        own = made.setdefault(owner, {})
-        if arguments not in own:
-            own[arguments] = make(owner, *arguments)
-        return own[arguments]
+    @wraps(function)
+    def cached(key: Key, *rest: Rest.args, **named: Rest.kwargs) -> Result:
+        own = results.setdefault(key, {})
+        if rest not in own:
+            own[rest] = function(key, *rest, **named)
+        return own[rest]
 
-    cached.cache_clear = made.clear
     return cached

@@ -1,1 +1,1 @@
-"""How scores are computed: along lines, or for all tuples."""
+"""Computes scores along lines, or for all tuples."""

@@ -1,5 +1,4 @@
-"""CrossTerm-entropy of a line against its matching candidate, in the form that stays accurate when the batch is nearly
-solved.
+"""Cross-entropy of a line against its match, in a form that stays accurate when the batch is nearly solved.
 
 Shapes: T rows of a tile, B candidates.
 """
@@ -13,28 +12,28 @@ from torch import Tensor
 
 
 class Contrast(NamedTuple):
-    """Loss of each row and its derivatives."""
+    """The loss of each row, and its gradients with respect to the logits of that row."""
 
     loss: Tensor  # (T,)
-    pull: Tensor  # (T,) = sigmoid(lse): the derivative by the matching logit is -pull
-    push: Tensor  # (T, B) the derivative by every other logit; 0 at the matching candidate
+    grad_match: Tensor  # (T,) with respect to the matching logit: -sigmoid(lse)
+    grad_others: Tensor  # (T, B) with respect to every other logit; 0 at the matching candidate
 
 
-def contrast(scores: Tensor, matched: Tensor, first: int, off: Tensor, diagonal: Tensor) -> Contrast:
-    """softplus(lse), lse = logsumexp over c != i of off * scores[i, c] - diagonal * matched[i].
+def contrast(scores: Tensor, matched: Tensor, first: int, negative_scale: Tensor, match_scale: Tensor) -> Contrast:
+    """Returns softplus(lse), lse = logsumexp over c != i of negative_scale * scores[i, c] - match_scale * matched[i].
 
-    scores (T, B), whose row r belongs to sample first + r; matched (T,); off and diagonal: multipliers, scalars. It
-    equals logsumexp over all c minus the matching logit. log_softmax minus one-hot would lose up to 0.3 of a gradient
-    that is nearly zero, because it subtracts two numbers close to 1. A row without other candidates has loss and
-    derivatives 0.
+    It equals logsumexp over all c minus the matching logit. scores (T, B), whose row t belongs to sample first + t;
+    matched (T,); the scales are scalars. log_softmax minus one-hot would lose up to 0.3 of a gradient that is nearly
+    zero, because it subtracts two numbers close to 1. A row without other candidates has loss and gradients 0.
     """
-    logits = torch.sub(scores * off, (matched * diagonal).unsqueeze(1))
+    logits = torch.sub(scores * negative_scale, (matched * match_scale).unsqueeze(1))
     logits.diagonal(first).fill_(-torch.inf)
     top = logits.amax(1, keepdim=True)
     top = torch.where(top == -torch.inf, 0, top)
     weights = logits.sub_(top).exp_()
     total = weights.sum(1, keepdim=True)
     lse = top + total.log()
-    pull = lse.sigmoid()
-    push = weights.mul_(torch.where(total > 0, pull / total, 0))
-    return Contrast(torch.logaddexp(lse, torch.zeros_like(lse)).squeeze(1), pull.squeeze(1), push)
+    share = lse.sigmoid()
+    grad_others = weights.mul_(torch.where(total > 0, share / total, 0))
+    loss = torch.logaddexp(lse, torch.zeros_like(lse)).squeeze(1)
+    return Contrast(loss, -share.squeeze(1), grad_others)

@@ -1,12 +1,16 @@
-"""Scores of all tuples, (B,)*n, made tile by tile and made again tile by tile for the gradient.
+"""Computes the scores of all tuples, (B,)*n, block by block, and computes them block by block again for the gradient.
 
-Only the scores themselves are held whole. A tile fixes the leading views to few rows and lets the others run.
+Only the scores themselves are held as a whole. A block fixes the leading views to few rows and holds all rows of the
+other views.
+
+Shapes: n views, B rows, F features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,50 +18,51 @@ from torch import Tensor
 from model.losses.score import TupleScore
 
 
-def tiles(n: int, size: int, cells: int) -> Iterator[tuple[slice, ...]]:
-    """Index tuples that cover (size,)*n, each of at most `cells` cells (one row of every leading view at the least)."""
+def tuple_blocks(n: int, size: int, cells: int) -> Iterator[tuple[slice, ...]]:
+    """Yields index tuples that cover (size,)*n, each of at most `cells` cells, but of one row of each leading view at
+    least.
+    """
     fixed = next(k for k in range(n) if k == n - 1 or size ** (n - 1 - k) <= cells)
     step = max(1, min(size, cells // size ** (n - 1 - fixed)))
     for lead in product(range(size), repeat=fixed):
         for start in range(0, size, step):
-            yield (
-                *(slice(i, i + 1) for i in lead),
-                slice(start, min(start + step, size)),
-                *[slice(None)] * (n - 1 - fixed),
-            )
+            rows = slice(start, min(start + step, size))
+            yield (*(slice(i, i + 1) for i in lead), rows, *[slice(None)] * (n - 1 - fixed))
 
 
 class _Dense(torch.autograd.Function):
+    """Scores (B,)*n in `dtype` as a function of the views (n, B, F)."""
+
     @staticmethod
-    def forward(ctx, score: TupleScore, cells: int, dtype: torch.dtype, views: Tensor) -> Tensor:
+    def forward(ctx: Any, score: TupleScore, cells: int, dtype: torch.dtype, views: Tensor) -> Tensor:
         ctx.score, ctx.cells = score, cells
         ctx.save_for_backward(views)
         n, size, _ = views.shape
         out = views.new_empty((size,) * n, dtype=dtype)
-        for index in tiles(n, size, cells):
+        for index in tuple_blocks(n, size, cells):
             out[index] = score.dense(_rows(views, index))
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (views,) = ctx.saved_tensors
         total = torch.zeros_like(views)
-        for index in tiles(views.shape[0], views.shape[1], ctx.cells):
+        for index in tuple_blocks(views.shape[0], views.shape[1], ctx.cells):
             leaves = [rows.detach().requires_grad_() for rows in _rows(views, index)]
             with torch.enable_grad():
                 scores = ctx.score.dense(leaves)
             if not scores.requires_grad:  # a constant
                 continue
-            pulled = torch.autograd.grad(scores, leaves, grad[index].to(scores.dtype), allow_unused=True)
-            for k, (rows, part) in enumerate(zip(index, pulled, strict=True)):
-                if part is not None:
-                    total[k, rows] += part
+            grads = torch.autograd.grad(scores, leaves, grad[index].to(scores.dtype), allow_unused=True)
+            for k, (rows, view_grad) in enumerate(zip(index, grads, strict=True)):
+                if view_grad is not None:
+                    total[k, rows] += view_grad
         return None, None, None, total
 
 
 def dense_scores(score: TupleScore, views: Tensor, dtype: torch.dtype, budget: int) -> Tensor:
-    """(n, B, F) normalised float64 rows -> scores (B,)*n in `dtype`, differentiable; a tile takes about `budget`
-    bytes.
+    """Returns the scores (B,)*n in `dtype` of normalised float64 rows (n, B, F), differentiable. budget: approximate
+    bytes of a block.
     """
     n, _, features = views.shape
     cells = max(1, budget // (8 * score.dense_width(n, features)))

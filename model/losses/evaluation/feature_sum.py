@@ -1,4 +1,4 @@
-"""Sums over features of a function of a row and a candidate, the cross of the elementwise family.
+"""Sums over features of a function of a row and a candidate, the cross terms of the elementwise family.
 
 Shapes: B rows, F features, T rows of a tile.
 """
@@ -6,80 +6,84 @@ Shapes: B rows, F features, T rows of a tile.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from model.losses.compiled.feature_kernel import FeatureKernel, feature_kernel
-from model.losses.cross_terms import CrossTerm, Gradients, row_blocks
+from model.losses.cross_terms import AUTO, Backend, CrossTerm, Gradients, row_blocks
 from model.losses.integrands import Integrand
 
-# Numbers of a (rows, candidates, F) tile of the eager evaluation: it stays in a core's cache.
-EAGER_TILE = 1 << 17
-# Batches from this size on are worth compiling for.
-NATIVE_ROWS = 32
+# Numbers of a (rows, candidates, F) block of the eager evaluation, which stays in a core's cache.
+EAGER_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
 class FeatureSum(CrossTerm):
-    """sum_z integrand(numbers of row i, numbers of candidate c) minus its value at c = i; rows and cols are (B, F)
-    each.
+    """sum_z integrand(numbers of row i, numbers of candidate c) minus its value at c = i; operands are (B, F) each.
 
-    The value at c = i is taken off feature by feature, so that a sum of hundreds of numbers keeps the digits of its
+    The value at c = i is subtracted feature by feature, so that a sum of hundreds of numbers keeps the digits of its
     differences. It is a constant here: the caller adds the exact one.
     """
 
     integrand: Integrand
-    rows: tuple[Tensor, ...]
-    cols: tuple[Tensor, ...]
+    row_operands: tuple[Tensor, ...]
+    col_operands: tuple[Tensor, ...]
+    backend: Backend = AUTO
+
+    def on(self, backend: Backend) -> FeatureSum:
+        return replace(self, backend=backend)
 
     @property
     def operands(self) -> tuple[Tensor, ...]:
-        return *self.rows, *self.cols
-
-    def kernel(self) -> FeatureKernel | None:
-        """The compiled loops, on CPUs and for batches that are worth it."""
-        worth = self.cols[0].device.type == "cpu" and len(self.cols[0]) >= NATIVE_ROWS
-        return feature_kernel(self.integrand, len(self.rows), len(self.cols)) if worth else None
-
-    def values(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Rows and cols as numbers alone."""
-        return [x.detach().contiguous() for x in self.rows], [x.detach().contiguous() for x in self.cols]
+        return *self.row_operands, *self.col_operands
 
     def cells(self, rows: slice, out: Tensor | None = None) -> Tensor:
-        own, cols = self.values()
-        kernel = self.kernel()
+        row, col = self._values()
+        kernel = self._kernel()
         if kernel is not None:
-            return kernel.cells([x[rows] for x in own], cols, rows.start)
-        out = own[0].new_empty(rows.stop - rows.start, len(cols[0]))
-        anchor = self.integrand(*(x[rows] for x in (*own, *cols)))
-        for i, part, c in self._tiles(rows):
-            values = self.integrand(*(x[i].unsqueeze(1) for x in own), *(x[c] for x in cols))
-            torch.sum(values - anchor[part].unsqueeze(1), dim=-1, out=out[part, c])
+            return kernel.cells([x[rows] for x in row], col, rows.start)
+        out = row[0].new_empty(rows.stop - rows.start, len(col[0]))
+        anchor = self.integrand(*(x[rows] for x in (*row, *col)))
+        for i, t, c in self._blocks(rows):
+            values = self.integrand(*(x[i].unsqueeze(1) for x in row), *(x[c] for x in col))
+            torch.sum(values - anchor[t].unsqueeze(1), dim=-1, out=out[t, c])
         return out
 
-    def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
-        own, cols = self.values()
-        d_own, d_cols = [sums.of(x) for x in self.rows], [sums.of(x) for x in self.cols]
-        kernel = self.kernel()
+    def backward(self, rows: slice, grad: Tensor, gradients: Gradients) -> None:
+        row, col = self._values()
+        d_row, d_col = ([gradients.total(x) for x in side] for side in (self.row_operands, self.col_operands))
+        kernel = self._kernel()
         if kernel is not None:
-            kernel.pull([x[rows] for x in own], cols, grad, [x[rows] for x in d_own], d_cols)
+            kernel.backward([x[rows] for x in row], col, grad, [x[rows] for x in d_row], d_col)
             return
-        for i, part, c in self._tiles(rows):
-            leaves = [x.requires_grad_() for x in (*(x[i].unsqueeze(1) for x in own), *(x[c] for x in cols))]
+        for i, t, c in self._blocks(rows):
+            leaves = [x.requires_grad_() for x in (*(x[i].unsqueeze(1) for x in row), *(x[c] for x in col))]
             with torch.enable_grad():
                 total = self.integrand(*leaves).sum(-1)
-            made = torch.autograd.grad(total, leaves, grad[part, c])
-            for d_x, by_x in zip(d_own, made, strict=False):
-                d_x[i] += by_x.squeeze(1)
-            for d_x, by_x in zip(d_cols, made[len(own) :], strict=True):
-                d_x[c] += by_x
+            grads = torch.autograd.grad(total, leaves, grad[t, c])
+            for d_x, block_grad in zip(d_row, grads, strict=False):
+                d_x[i] += block_grad.squeeze(1)
+            for d_x, block_grad in zip(d_col, grads[len(row) :], strict=True):
+                d_x[c] += block_grad
 
-    def _tiles(self, rows: slice) -> Iterator[tuple[slice, slice, slice]]:
-        """Blocks of the tile's rows, in the batch and in the tile, and of the candidates, square as far as they go."""
-        size, features = self.cols[0].shape
-        side = max(1, int((EAGER_TILE / features) ** 0.5))
-        for part in row_blocks(rows.stop - rows.start, side):
-            for cols in row_blocks(size, side):
-                yield slice(rows.start + part.start, rows.start + part.stop), part, cols
+    def _kernel(self) -> FeatureKernel | None:
+        """Returns the compiled loops, where the backend uses them."""
+        operand = self.col_operands[0]
+        if not self.backend.compiles(operand.device, len(operand)):
+            return None
+        return self.backend.checked(feature_kernel(self.integrand, len(self.row_operands), len(self.col_operands)))
+
+    def _values(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Returns the operands outside autograd, contiguous."""
+        row, col = ([x.detach().contiguous() for x in side] for side in (self.row_operands, self.col_operands))
+        return row, col
+
+    def _blocks(self, rows: slice) -> Iterator[tuple[slice, slice, slice]]:
+        """Yields blocks that cover a tile: rows of the batch, the same rows of the tile, candidates."""
+        size, features = self.col_operands[0].shape
+        side = max(1, int((EAGER_BLOCK / features) ** 0.5))
+        for t in row_blocks(rows.stop - rows.start, side):
+            for c in row_blocks(size, side):
+                yield slice(rows.start + t.start, rows.start + t.stop), t, c

@@ -1,254 +1,154 @@
-"""The loss along lines, with its gradients made while the tiles are at hand.
+"""The loss along lines; its gradients are computed in the forward pass, while the tiles are in memory.
 
-With diagonal targets only n B^2 of the B^n scores are ever used: those in which one view takes another sample's row.
-Row-wise statistics are float64; products (T, B) are float32 where that is safe; formulas and cross-entropies run in
-float64 on blocks that fit a core's cache. Nothing of size (B, B) is kept for the backward pass.
+With diagonal targets only n B^2 of the B^n scores are used: those in which one view takes another sample's row.
+Row-wise statistics are float64; products (T, B) are float32 where that is safe; formulas and cross-entropies are
+computed in float64 on blocks that fit a core's cache. Nothing of size (B, B) is saved for backward.
 
 Shapes: n views, B rows, F features, D directions, T rows of a tile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.losses.compiled.line_kernel import LineKernel, line_kernel
-from model.losses.cross_terms import Cells, CrossTerm, Gradients, all_cells, row_blocks
-from model.losses.evaluation.contrast import contrast
-from model.losses.evaluation.pair_cache import PairCache, pair_cache_bytes
-from model.losses.evaluation.view_pass import NATIVE_ROWS, LineEvaluator, view_pass
+from model.losses.cross_terms import Cells, CrossTerm, Gradients, row_blocks
+from model.losses.evaluation.backend import new_view_pass, tile_function
+from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.pair_cache import PairCache, pair_cache_bytes, products_of
+from model.losses.evaluation.tiles import Accumulator, LineProblem, Tile, TileFunction, eager_tile
 from model.losses.inputs import Views
 from model.losses.numerics import result_dtype, saturate
 from model.losses.score import RowStats
 
-# Cells of a block that stays in a core's cache through the passes of a formula (float64), and the bytes that each takes
-# in them.
+# Cells of a block that stays in a core's cache through the passes of a formula (float64), and the bytes that each cell
+# takes in them.
 CACHED_CELLS = 1 << 16
 CELL_BYTES = 512
-# Rows of a tile at the most: its products are still large enough to be fast.
+# Rows of a tile at most: its products are large enough to be fast.
 TILE_ROWS = 1024
 
 
-def line_scores(lines: LineEvaluator, views: Tensor) -> Tensor:
-    """(n, B, F) -> line scores (D, B, B), differentiable, all in float64."""
-    n, _, features = views.shape
-    rows, prepared = lines.prepare(views)
-    scores = []
-    for d, cross_terms in enumerate(lines.score.cross_terms(rows.unbind())):
-        cells = [all_cells(cross) for cross in cross_terms]
-        line = lines.score.line(cells, prepared.rows[d].unsqueeze(2), prepared.cols[d].unsqueeze(1), n, features)
-        scores.append(torch.diagonal_scatter(line, prepared.matched[d]))
-    return torch.stack(scores)
+def line_loss(
+    evaluator: LineEvaluator, views: Views, negative_scale: Tensor, match_scale: Tensor, weights: Sequence[float]
+) -> Tensor:
+    """Returns the sum over directions d of weights[d] * the sum over rows of the cross-entropy against the match.
 
-
-class LineTile(NamedTuple):
-    """The lines of some rows in one direction, float64."""
-
-    direction: int
-    rows: slice
-    scores: Tensor
-    """(T, B), the matching candidate scored like the others."""
-    matched: Tensor
-    """(T,) scores of the matches, from the row-wise statistics."""
-
-
-@torch.no_grad()
-def line_tiles(lines: LineEvaluator, views: Tensor) -> Iterator[LineTile]:
-    """(n, B, F) -> line scores tile by tile: for batches whose lines are too many to hold."""
-    n, size, features = views.shape
-    made = view_pass(lines, views, want=False)
-    for d, cross_terms in enumerate(made.cross_terms()):
-        for rows in row_blocks(size, max(1, lines.budget // (16 * 8 * (len(cross_terms) + 1) * size))):
-            cells = [cross.cells(rows).double() for cross in cross_terms]
-            scores = lines.score.line(
-                cells, made.prepared.rows[d][:, rows].unsqueeze(2), made.prepared.cols[d].unsqueeze(1), n, features
-            )
-            yield LineTile(d, rows, scores, made.prepared.matched[d, rows])
-
-
-class RowFigures(NamedTuple):
-    """What an evaluation reads of a batch, row by row, float64."""
-
-    losses: Tensor
-    """(B,) the loss of each row, nats."""
-    wins: Tensor
-    """(B,) the share of each row's lines, 0 to 1, whose highest score is the match's; a tie counts as lost."""
-
-
-def row_figures(
-    lines: LineEvaluator, views: Tensor, off: Tensor, diagonal: Tensor, weights: Sequence[float]
-) -> RowFigures:
-    """The terms of the sum over rows in `line_loss`, without gradient. views: (n, B, F) float64; off, diagonal and
-    weights: as for `line_loss`.
+    views: n tensors (B, F) or one (n, B, F), any floating dtype; negative_scale and match_scale: multipliers of the
+    scores of the other candidates and of the match, scalars. Differentiable once with respect to views and scales. The
+    result is float64 for float64 views, else float32.
     """
-    size, directions = views.shape[1], len(weights)
-    losses, wins = (torch.zeros(size, dtype=torch.float64, device=views.device) for _ in range(2))
-    for d, rows, scores, matched in line_tiles(lines, views):
-        losses[rows] += weights[d] * contrast(scores, matched, rows.start, off, diagonal).loss
-        scores.diagonal(rows.start).fill_(-torch.inf)
-        # Equal rows have equal scores in float32; in float64 rounding may tell them apart.
-        wins[rows] += (matched.float() > scores.amax(1).float()).double() / directions
-    return RowFigures(losses, wins)
+    tensors = (views,) if isinstance(views, Tensor) else tuple(views)
+    need_grad = torch.is_grad_enabled() and any(x.requires_grad for x in (*tensors, negative_scale, match_scale))
+    return _LineLoss.apply(evaluator, weights, need_grad, negative_scale, match_scale, *tensors)
 
 
 class _LineLoss(torch.autograd.Function):
+    """`line_loss`, a scalar, as a function of the scales, scalars, and of the views: n of (B, F), or one (n, B, F)."""
+
     @staticmethod
     def forward(
-        ctx, lines: LineEvaluator, weights: Sequence[float], want: bool, off: Tensor, diagonal: Tensor, *views: Tensor
+        ctx: Any,
+        evaluator: LineEvaluator,
+        weights: Sequence[float],
+        need_grad: bool,
+        negative_scale: Tensor,
+        match_scale: Tensor,
+        *tensors: Tensor,
     ) -> Tensor:
-        run = _Run(lines, views[0] if views[0].dim() == 3 else views, off, diagonal, want)
-        run.all(weights)
-        if want:
-            parts = run.rows.finish(run.sums, run.d_prepared)
-            ctx.rows, ctx.dtype, ctx.stacked = run.rows, views[0].dtype, views[0].dim() == 3
-            ctx.save_for_backward(run.d_off.to(off.dtype), run.d_diagonal.to(diagonal.dtype), *parts, *views)
-            ctx.parts = len(parts)
-        run.rows.release()
-        return run.loss.to(result_dtype(views[0]))
+        views: Views = tensors[0] if tensors[0].dim() == 3 else tensors
+        (size, features), n = views[0].shape, len(views)
+        scales = negative_scale.detach().double(), match_scale.detach().double()
+        problem = LineProblem(evaluator.score, evaluator.backend, n, size, features, *scales, need_grad)
+        evaluation = _Evaluation(evaluator, problem, views)
+        evaluation.add_directions(weights)
+        sums, view_pass = evaluation.sums, evaluation.view_pass
+        if need_grad:
+            saved, ctx.to_views = view_pass.to_backward(evaluation.gradients, sums.d_stats)
+            d_scales = sums.d_negative_scale.to(negative_scale.dtype), sums.d_match_scale.to(match_scale.dtype)
+            ctx.save_for_backward(*d_scales, *saved, *tensors)
+            ctx.saved_count, ctx.dtype, ctx.is_stacked = len(saved), tensors[0].dtype, tensors[0].dim() == 3
+        view_pass.release_buffers()
+        return sums.loss.to(result_dtype(tensors[0]))
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
-        d_off, d_diagonal, *saved = ctx.saved_tensors
-        parts, views = saved[: ctx.parts], saved[ctx.parts :]
-        d_views = ctx.rows.pull(views[0] if ctx.stacked else views, parts, grad)
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        d_negative_scale, d_match_scale, *rest = ctx.saved_tensors
+        saved, tensors = rest[: ctx.saved_count], rest[ctx.saved_count :]
+        d_views = ctx.to_views(tensors[0] if ctx.is_stacked else tensors, saved, grad)
         if d_views.dtype != ctx.dtype:
             d_views = saturate(d_views, ctx.dtype)
-        return None, None, None, d_off * grad, d_diagonal * grad, *((d_views,) if ctx.stacked else d_views)
+        d_tensors = (d_views,) if ctx.is_stacked else d_views.unbind()
+        return None, None, None, d_negative_scale * grad, d_match_scale * grad, *d_tensors
 
 
-def line_loss(lines: LineEvaluator, views: Views, off: Tensor, diagonal: Tensor, weights: Sequence[float]) -> Tensor:
-    """sum over directions d of weights[d] * sum over rows of the cross-entropy against the matching candidate.
+class _Evaluation:
+    """One forward pass over all directions. It adds to `sums`, and to `gradients` those with respect to operands."""
 
-    views: n tensors (B, F) or one (n, B, F), any floating dtype; off and diagonal: multipliers of the other and of the
-    matching scores, scalars. Differentiable once by views, off and diagonal. The result is float64 for float64 views,
-    else float32.
-    """
-    parts = (views,) if isinstance(views, Tensor) else tuple(views)
-    want = torch.is_grad_enabled() and any(x.requires_grad for x in (*parts, off, diagonal))
-    return _LineLoss.apply(lines, weights, want, off, diagonal, *parts)
+    def __init__(self, evaluator: LineEvaluator, problem: LineProblem, views: Views) -> None:
+        self.evaluator, self.problem = evaluator, problem
+        self.view_pass = new_view_pass(evaluator, views, problem.need_grad)
+        self.sums = Accumulator(self.view_pass.stats)
+        self.gradients = self.view_pass.new_gradients() if problem.need_grad else Gradients()
 
-
-class _Run:
-    """One evaluation: rows, and the sums of loss and gradients."""
-
-    def __init__(self, lines: LineEvaluator, views: Views, off: Tensor, diagonal: Tensor, want: bool):
-        self.lines, self.want = lines, want
-        self.shape = len(views), *views[0].shape
-        self.off, self.diagonal = off.detach().double(), diagonal.detach().double()
-        self.rows = view_pass(lines, views, want)
-        self.prepared = self.rows.prepared
-        self.d_prepared = RowStats(*map(torch.zeros_like, self.prepared))
-        self.kept = PairCache(lines.scratch) if self.keeps() else None
-        self.loss, self.d_off, self.d_diagonal = (self.off.new_zeros(()) for _ in range(3))
-        self.sums = self.rows.gradients() if want else Gradients()
-
-    def keeps(self) -> bool:
-        """Whether the blocks of all pairs of views, beside three copies of the views, fit the budget."""
-        n, size, features = self.shape
-        element = self.rows.dtype.itemsize
-        return (
-            self.lines.score.pairs_both_ways
-            and pair_cache_bytes(n, size, element) + 3 * n * size * features * element <= self.lines.budget
-        )
-
-    def all(self, weights: Sequence[float]) -> None:
-        """Adds every direction."""
-        for d, (weight, cross_terms) in enumerate(zip(weights, self.rows.cross_terms(), strict=True)):
+    def add_directions(self, weights: Sequence[float]) -> None:
+        """Adds every direction. weights: D numbers."""
+        pairs = PairCache(self.evaluator.scratch) if self._caches_pairs() else None
+        for d, (weight, terms) in enumerate(zip(weights, self.view_pass.cross_terms(), strict=True)):
             with torch.no_grad():
-                self.direction(d, weight, cross_terms)
-            if self.want:
-                self.sums = self.rows.carry(self.sums)
+                if pairs is None:
+                    self._add_tiles(d, weight, terms)
+                else:
+                    self._add_from_pairs(d, weight, terms, pairs)
+            if self.problem.need_grad:
+                self.gradients = self.view_pass.flush_direction(self.gradients)
 
-    def direction(self, d: int, weight: float, cross_terms: Sequence[CrossTerm]) -> None:
-        """Adds direction `d`, tile by tile, and the gradients of the operands of its cross_terms."""
-        size = self.shape[1]
-        if self.kept is not None:
-            tile = [self.kept.open(cross) for cross in cross_terms]
-            self.tile(d, weight, slice(0, size), tile)
-            for cross, cells in zip(cross_terms, tile, strict=True):
-                self.kept.close(cross, cells, self.sums if self.want else None)
-            return
-        width = self.rows.dtype.itemsize * len(cross_terms)
-        step = max(1, min(TILE_ROWS, self.lines.budget // (8 * width * size)))
-        block = min(step, size), size
-        memory = [self.lines.scratch.take(block, self.rows.dtype, self.loss.device) for _ in cross_terms]
+    def _caches_pairs(self) -> bool:
+        """Returns True if the blocks of all pairs of views, and three copies of the views, fit the budget."""
+        problem, element = self.problem, self.view_pass.dtype.itemsize
+        copies = 3 * problem.n * problem.size * problem.features * element
+        fits = pair_cache_bytes(problem.n, problem.size, element) + copies <= self.evaluator.budget
+        return problem.score.traits.pairs_both_ways and fits
+
+    def _add_from_pairs(self, d: int, weight: float, terms: Sequence[CrossTerm], pairs: PairCache) -> None:
+        """Adds a direction as one tile of all rows, whose cells are in the cache of pairs."""
+        products = products_of(terms)
+        cells = [pairs.open(product) for product in products]
+        self._add_tile(d, weight, slice(0, self.problem.size), cells)
+        for product, product_cells in zip(products, cells, strict=True):
+            pairs.close(product, product_cells, self.gradients if self.problem.need_grad else None)
+
+    def _add_tiles(self, d: int, weight: float, terms: Sequence[CrossTerm]) -> None:
+        """Adds a direction tile by tile, and the gradients of the operands of its cross terms."""
+        scratch, size, dtype = self.evaluator.scratch, self.problem.size, self.view_pass.dtype
+        step = max(1, min(TILE_ROWS, self.evaluator.budget // (8 * dtype.itemsize * len(terms) * size)))
+        buffers = [scratch.acquire((min(step, size), size), dtype, self.sums.loss.device) for _ in terms]
         for rows in row_blocks(size, step):
-            parts = [part[: rows.stop - rows.start] for part in memory]
-            tile = [term.cells(rows, part) for term, part in zip(cross_terms, parts, strict=True)]
-            self.tile(d, weight, rows, [Cells(values, values) for values in tile])
-            if self.want:
-                for cross, values in zip(cross_terms, tile, strict=True):
-                    cross.pull(rows, values, self.sums)
-        self.lines.scratch.give(memory)
+            outs = [buffer[: rows.stop - rows.start] for buffer in buffers]
+            values = [term.cells(rows, out) for term, out in zip(terms, outs, strict=True)]
+            self._add_tile(d, weight, rows, [Cells(x, x) for x in values])
+            if self.problem.need_grad:
+                for term, grad in zip(terms, values, strict=True):  # gradients have replaced the values
+                    term.backward(rows, grad, self.gradients)
+        scratch.release(buffers)
 
-    def tile(self, d: int, weight: float, rows: slice, tile: list[Cells]) -> None:
-        """Adds the loss and the small gradients of `rows`, and puts the gradients of the tile's cells into their
-        places.
+    def _add_tile(self, d: int, weight: float, rows: slice, cells: Sequence[Cells]) -> None:
+        """Adds a tile, in one compiled pass or in blocks that fit the cache."""
+        matched, row, col = self.view_pass.stats
+        tile = Tile(d, weight, rows, cells, RowStats(matched[d, rows], row[d][:, rows], col[d]))
+        function = tile_function(self.problem, len(cells), self.view_pass.stats)
+        for block_rows in row_blocks(rows.stop - rows.start, self._block_rows(function)):
+            block = tile.block(block_rows)
+            self.sums.add(block, function(self.problem, block))
+
+    def _block_rows(self, function: TileFunction) -> int:
+        """Returns the rows of a block: compiled, all of the tile; else on a CPU as many as its cache holds, and on
+        other devices, where each operation has a fixed cost, as many as the budget allows.
         """
-        kernel = self.kernel(len(tile), self.prepared.rows.shape[1], self.prepared.cols.shape[1])
-        if kernel is None:
-            for part in row_blocks(rows.stop - rows.start, self.block_rows()):
-                self.block(d, weight, rows.start, part, tile)
-            return
-        parts = self.prepared.matched[d, rows], self.prepared.rows[d][:, rows], self.prepared.cols[d]
-        stats = [part.contiguous() for part in parts]
-        grads = [torch.zeros_like(stat) for stat in stats]
-        sums = self.loss.new_zeros(3)
-        factors = self.off.item(), self.diagonal.item(), weight, self.shape[2]
-        kernel(tile, rows.start, stats, factors, self.want, [sums, *grads])
-        self.loss += sums[0]
-        self.d_off += sums[1]
-        self.d_diagonal += sums[2]
-        self.d_prepared.matched[d, rows] += grads[0]
-        self.d_prepared.rows[d][:, rows] += grads[1]
-        self.d_prepared.cols[d] += grads[2]
-
-    def kernel(self, *counts: int) -> LineKernel | None:
-        """The compiled pass, on CPUs and for batches that are worth it."""
-        n, size, _ = self.shape
-        return (
-            line_kernel(self.lines.score, n, *counts)
-            if self.loss.device.type == "cpu" and size >= NATIVE_ROWS
-            else None
-        )
-
-    def block_rows(self) -> int:
-        """Rows of a block: on a CPU as many as its cache holds, elsewhere, where every operation costs a start, as the
-        budget does.
-        """
-        cells = CACHED_CELLS if self.loss.device.type == "cpu" else self.lines.budget // CELL_BYTES
-        return max(1, cells // self.shape[1])
-
-    def block(self, d: int, weight: float, start: int, part: slice, tile: list[Cells]) -> None:
-        """The same without a kernel, for a part of the rows of a tile that starts at row `start`."""
-        n, _, features = self.shape
-        first = start + part.start
-        rows = slice(first, start + part.stop)
-        inputs = [
-            *(cells.rows(part).double() for cells in tile),
-            self.prepared.rows[d][:, rows].unsqueeze(2),
-            self.prepared.cols[d].unsqueeze(1),
-        ]
-        inputs = [x.detach().requires_grad_(self.want) for x in inputs]
-        with torch.set_grad_enabled(self.want):
-            scores = self.lines.score.line(inputs[:-2], *inputs[-2:], n, features)
-        matched = self.prepared.matched[d, rows]
-        made = contrast(scores.detach(), matched, first, self.off, self.diagonal)
-        self.loss += weight * made.loss.sum()
-        if not self.want:
-            return
-        self.d_off += weight * (made.push * scores.detach()).sum()
-        self.d_diagonal -= weight * (made.pull * matched).sum()
-        self.d_prepared.matched[d, rows] -= weight * self.diagonal * made.pull
-        *d_cells, d_rows, d_cols = torch.autograd.grad(
-            scores, inputs, made.push.mul_(weight * self.off), allow_unused=True
-        )
-        for cells, grad in zip(tile, d_cells, strict=True):
-            cells.put(part, grad)
-        if d_rows is not None:
-            self.d_prepared.rows[d][:, rows] += d_rows.squeeze(2)
-        if d_cols is not None:
-            self.d_prepared.cols[d] += d_cols.squeeze(1)
+        if function is not eager_tile:
+            return self.problem.size
+        on_cpu = self.sums.loss.device.type == "cpu"
+        return max(1, (CACHED_CELLS if on_cpu else self.evaluator.budget // CELL_BYTES) // self.problem.size)

@@ -1,6 +1,4 @@
-"""Memory that a loss keeps from step to step: pages that the system hands out anew cost as much as what is written into
-them.
-"""
+"""Reuses buffers between steps: page faults on fresh memory cost as much as the writes into it."""
 
 from __future__ import annotations
 
@@ -11,29 +9,28 @@ from torch import Tensor
 
 
 class Scratch:
-    """Tensors that are free to be written over. `limit`: bytes that are kept at the most; what is more goes back to the
-    system.
-    """
+    """Tensors whose content may be overwritten. limit: bytes that are held at most between steps."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._free: list[Tensor] = []
 
-    def __reduce__(self) -> tuple:
-        return Scratch, (self.limit,)  # a copy, or another process's, starts with none
+    def __reduce__(self) -> tuple[type[Scratch], tuple[int]]:
+        return Scratch, (self.limit,)  # copies, and those in other processes, start empty
 
-    def take(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
-        """A tensor with any content, nobody else's until it is given back."""
-        wanted = tuple(shape), dtype, device
+    def acquire(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Returns a tensor with any content, which belongs to the caller until it is released."""
+        requested = tuple(shape), dtype, device
         for k, tensor in enumerate(self._free):
-            if (tuple(tensor.shape), tensor.dtype, tensor.device) == wanted:
+            if (tuple(tensor.shape), tensor.dtype, tensor.device) == requested:
                 return self._free.pop(k)
-        return torch.empty(shape, dtype=dtype, device=device)
+        return torch.empty(tuple(shape), dtype=dtype, device=device)
 
-    def give(self, tensors: Sequence[Tensor]) -> None:
-        """Takes tensors back. The oldest are let go first: those of another batch size."""
-        # torch keeps the memory of other devices itself; what was made in inference mode cannot be written to outside
-        # it.
+    def release(self, tensors: Sequence[Tensor]) -> None:
+        """Holds tensors for later calls of `acquire`. Beyond the limit the oldest, those of another batch size, are
+        freed first.
+        """
+        # torch caches the memory of other devices itself. A tensor of inference mode must not be written to outside it.
         self._free.extend(tensor for tensor in tensors if tensor.device.type == "cpu" and not tensor.is_inference())
         while sum(tensor.nbytes for tensor in self._free) > self.limit:
             self._free.pop(0)

@@ -27,8 +27,8 @@ from model.losses.formulas.feature_sums import (
     CrossedSum,
     SeparableSum,
 )
-from model.losses.numerics import safe_sqrt
-from model.losses.score import RowStats, TupleScore, on_axes
+from model.losses.numerics import Value, safe_sqrt
+from model.losses.score import RowStats, Traits, TupleScore, on_axes
 
 
 class FeatureStats(NamedTuple):
@@ -82,9 +82,8 @@ def normsv9(s: FeatureStats) -> Tensor:
 class FeatureScore(TupleScore):
     """`formula` maps FeatureStats to the score; it reads the sums `crossed` and `separable`."""
 
-    float64_rows = 64  # roots cost four times as much in float64
-    row_copies = 100
-    shares_operands = False  # the operands of one direction are three times as large as a view
+    # Roots cost four times as much in float64; the operands of one direction are three times as large as a view.
+    traits = Traits(float64_rows=64, row_copies=100, shares_operands=False)
 
     def __init__(
         self,
@@ -110,7 +109,9 @@ class FeatureScore(TupleScore):
         for d in range(len(views)):
             yield [FeatureSum(*one.operands(views, d)) for one in self.crossed]
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         sums = {one: cell + rows[k] for k, (one, cell) in enumerate(zip(self.crossed, cells, strict=True))}
         shares = {one: rows[len(cells) + k] + cols[k] for k, one in enumerate(self.separable)}
         return self.formula(FeatureStats(sums | shares, n, features))

@@ -15,9 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
+from model.losses.cross_terms import Product
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
-from model.losses.score import RowStats, TupleScore, on_axes
+from model.losses.score import RowStats, RowSumScore, TupleScore, on_axes
 
 
 class GramStats(NamedTuple):
@@ -70,7 +70,7 @@ def normsv4(s: GramStats) -> Tensor:
     return norms(s)
 
 
-class GramScore(TupleScore):
+class GramScore(RowSumScore, TupleScore):
     """`formula` maps GramStats to the score."""
 
     def __init__(self, formula: Callable[[GramStats], Tensor], eps: float):
@@ -95,12 +95,14 @@ class GramScore(TupleScore):
         rows = torch.stack([sum_square - 2 * along + square, square.sum(0) - square], dim=1)
         return RowStats(matched.expand(n, -1), rows, square.unsqueeze(1))
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[CrossTerm]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         total = reduce(add, views)
         for view in views:
             yield [Product(total - view, view)]
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         sum_square = rows[0] + cols[0] + 2 * cells[0]
         return self.formula(GramStats(sum_square, rows[1] + cols[0] - sum_square / n, n, features, self.eps))
 

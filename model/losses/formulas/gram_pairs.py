@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
+from model.losses.cross_terms import Product
 from model.losses.formulas.gram import block, full_matrix, pair_products, pair_sum
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
-from model.losses.score import RowStats, TupleScore, on_axes, others
+from model.losses.score import RowStats, RowSumScore, Traits, TupleScore, on_axes, others
 
 
 class AllPairsStats(NamedTuple):
@@ -46,10 +46,10 @@ def stable_norm(s: AllPairsStats) -> Tensor:
     return reduce(add, [(one / length).clamp(-1, 1) for one in along])
 
 
-class AllPairsGramScore(TupleScore):
+class AllPairsGramScore(RowSumScore, TupleScore):
     """`formula` maps AllPairsStats to the score."""
 
-    pairs_both_ways = True
+    traits = Traits(pairs_both_ways=True)
 
     def __init__(self, formula: Callable[[AllPairsStats], Tensor], eps: float):
         self.formula = formula
@@ -82,11 +82,13 @@ class AllPairsGramScore(TupleScore):
         ]
         return RowStats(matched.expand(n, -1), torch.stack([torch.stack(row) for row in rows]), square.unsqueeze(1))
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[CrossTerm]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         for d, own in enumerate(views):
             yield [Product(view, own) for view in others(views, d)]
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         with_rest = reduce(add, cells)
         base = cols[0] + 2 * with_rest
         cross = [rows[k] + cell for k, cell in enumerate(cells)]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Product
 from model.losses.numerics import Value, row_norm, safe_power, safe_sqrt
-from model.losses.score import RowStats, Score, others
+from model.losses.score import RowStats, RowSumScore, Score, Traits, others
 
 
 class MatrixScore(Score):
@@ -34,19 +34,23 @@ class MatrixScore(Score):
         """
 
 
-class InnerProducts(MatrixScore):
+class InnerProducts(RowSumScore, MatrixScore):
     """Scores that are sums of inner products: direction d sums rows[i].cols[c] over its cross_terms."""
 
     @abstractmethod
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]: ...
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]: ...
 
     def row_sums(self, views: Sequence[Value]) -> list[Value]:
-        return [reduce(add, [term.rows * term.cols for term in terms]) for terms in self.cross_terms(views)]
+        return [
+            reduce(add, [term.row_operand * term.col_operand for term in terms]) for terms in self.cross_terms(views)
+        ]
 
     def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
         return RowStats(sums, *[sums.new_zeros(len(sums), 0, sums.shape[1])] * 2)
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         return reduce(add, cells)
 
     def pair_weights(self, n: int) -> Tensor:
@@ -55,7 +59,7 @@ class InnerProducts(MatrixScore):
         """
         axes = torch.eye(n, dtype=torch.float64, device="cpu").unsqueeze(1)
         terms = [term for direction in self.cross_terms(axes.unbind()) for term in direction]
-        return reduce(add, [term.rows.T @ term.cols for term in terms])
+        return reduce(add, [term.row_operand.T @ term.col_operand for term in terms])
 
     def joined(self, views: Tensor, a: int, rows: slice) -> Tensor:
         weights = self.pair_weights(len(views)).to(views)
@@ -77,7 +81,7 @@ class Base(InnerProducts):
     def directions(self, n: int) -> int:
         return 1
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         yield [Product(views[0], views[1])]
 
     def layout(self, lines: Tensor) -> Tensor:
@@ -91,7 +95,7 @@ class Stock(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         yield [Product(views[0], views[1])]
         yield [Product(views[1], views[0])]
 
@@ -104,7 +108,7 @@ class FirstAndRest(InnerProducts):
     def directions(self, n: int) -> int:
         return 2
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         half = 0.5 / (len(views) - 1)
         yield [Product(views[0], reduce(add, views[1:]) * half)]
         total, share = reduce(add, views), half / (len(views) - 1)
@@ -117,7 +121,7 @@ class AllPairs(InnerProducts):
     def directions(self, n: int) -> int:
         return n * n
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         for second, first in product(views, repeat=2):
             yield [Product(first, second)]
 
@@ -134,7 +138,7 @@ class DistinctPairs(InnerProducts):
     def directions(self, n: int) -> int:
         return n * (n - 1)
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         for first, second in permutations(views, 2):
             yield [Product(first, second)]
 
@@ -193,7 +197,7 @@ class ToMean(MatrixScore):
 class CosineToMean(ToMean):
     """`stable_cosine`."""
 
-    float64_rows = sys.maxsize  # the root of a product near 0 magnifies its error
+    traits = Traits(float64_rows=sys.maxsize)  # the root of a product near 0 magnifies its error
 
     def centre(self, views: Sequence[Tensor]) -> Tensor:
         mean = reduce(add, views) / len(views)
@@ -204,7 +208,9 @@ class CosineToMean(ToMean):
         matched = stable_cosine((views * self.centre(views.unbind())).sum(-1).unbind(), n)
         return RowStats(matched.expand(2, b), *[views.new_zeros(2, 0, b)] * 2)
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         return stable_cosine(cells, n)
 
     def of_products(self, dots: Sequence[Tensor], squares: Sequence[Tensor], mean_square: Tensor) -> Tensor:
@@ -227,7 +233,9 @@ class DistanceToMean(ToMean):
             matched.expand(2, b), torch.stack([square, centre_square]), torch.stack([centre_square, square])
         )
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         return stable_distance([rows[k] + cols[k] - 2 * cell for k, cell in enumerate(cells)], n, self.eps)
 
     def of_products(self, dots: Sequence[Tensor], squares: Sequence[Tensor], mean_square: Tensor) -> Tensor:

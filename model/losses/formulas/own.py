@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Gradients
-from model.losses.score import RowStats, TupleScore
+from model.losses.numerics import Value
+from model.losses.score import RowStats, Traits, TupleScore
 
 # n tensors (B_k, F) -> scores (B_1, …, B_n).
 DenseFunction = Callable[[Sequence[Tensor]], Tensor]
@@ -97,7 +98,7 @@ class DenseCross(CrossTerm):
         with torch.no_grad():
             return torch.stack([_line(self.function, self.views, self.d, i) for i in range(rows.start, rows.stop)])
 
-    def pull(self, rows: slice, grad: Tensor, sums: Gradients) -> None:
+    def backward(self, rows: slice, grad: Tensor, gradients: Gradients) -> None:
         leaves = [view.detach().requires_grad_() for view in self.views]
         for i in range(rows.start, rows.stop):
             with torch.enable_grad():
@@ -107,13 +108,13 @@ class DenseCross(CrossTerm):
             made = torch.autograd.grad(scores, leaves, grad[i - rows.start], allow_unused=True)
             for view, part in zip(self.views, made, strict=True):
                 if part is not None:
-                    sums.of(view).add_(part)
+                    gradients.total(view).add_(part)
 
 
 class DenseOnlyScore(TupleScore):
     """`function` maps n tensors (B_k, F) to scores (B_1, …, B_n), differentiably."""
 
-    float64_rows = sys.maxsize
+    traits = Traits(float64_rows=sys.maxsize)
 
     def __init__(self, function: DenseFunction):
         self.function = function
@@ -128,7 +129,9 @@ class DenseOnlyScore(TupleScore):
         for d in range(len(views)):
             yield [DenseCross(self.function, tuple(views), d)]
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         return cells[0]
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:

@@ -13,9 +13,9 @@ from operator import mul
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
+from model.losses.cross_terms import Product
 from model.losses.numerics import Value
-from model.losses.score import RowStats, TupleScore
+from model.losses.score import RowStats, RowSumScore, TupleScore
 
 
 def einsum(product: Tensor) -> Tensor:
@@ -28,7 +28,7 @@ def stable_einsum(product: Tensor) -> Tensor:
     return einsum(product).clamp(-100, 100)
 
 
-class ProductScore(TupleScore):
+class ProductScore(RowSumScore, TupleScore):
     """`formula` maps the multilinear inner product to the score."""
 
     def __init__(self, formula: Callable[[Tensor], Tensor]):
@@ -40,11 +40,13 @@ class ProductScore(TupleScore):
     def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
         return RowStats(self.formula(sums[0]).expand(n, -1), *[sums.new_zeros(n, 0, sums.shape[1])] * 2)
 
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[CrossTerm]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         for product, view in zip(leave_one_out(views), views, strict=True):
             yield [Product(product, view)]
 
-    def line(self, cells: Sequence[Tensor], rows: Tensor, cols: Tensor, n: int, features: int) -> Tensor:
+    def line(
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
         return self.formula(cells[0])
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 from model.losses.cross_terms import CrossTerm, Product
 from model.losses.formulas.gram import block
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
-from model.losses.score import RowStats, TupleScore, on_axes, others
+from model.losses.score import RowStats, Traits, TupleScore, on_axes, others
 
 # Added to the diagonal of a Gram matrix: where two views of a sample are equal the plain volume is 0 whatever the
 # others are, and its gradient is none; with this it is a thousandth of the volume of the others.
@@ -35,8 +35,8 @@ def gram(square_volume: Value) -> Value:
 class VolumeScore(TupleScore):
     """`gram`."""
 
-    float64_rows = sys.maxsize  # inverse(G) magnifies the error of a product up to 1 / RIDGE times
-    pairs_both_ways = True
+    # inverse(G) magnifies the error of a product up to 1 / RIDGE times.
+    traits = Traits(float64_rows=sys.maxsize, pairs_both_ways=True)
 
     def prepare(self, views: Tensor) -> RowStats:
         n, b, _ = views.shape
@@ -54,7 +54,7 @@ class VolumeScore(TupleScore):
             yield [Product(view, own) for view in others(views, d)]
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: int
+        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
     ) -> Value:
         pairs = [(j, k) for j in range(n - 1) for k in range(j, n - 1)]
         terms = [(1 if j == k else 2) * (rows[1 + at] * cells[j] * cells[k]) for at, (j, k) in enumerate(pairs)]

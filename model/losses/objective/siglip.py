@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from model.losses.evaluation.line_loss import RowFigures, line_scores
-from model.losses.evaluation.view_pass import LineEvaluator
+from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.line_scores import RowFigures, line_scores
 from model.losses.inputs import Views, stacked
 from model.losses.numerics import widen
 from model.losses.objective.loss import MatrixLoss
@@ -21,8 +23,10 @@ class SiglipLoss(MatrixLoss):
     over B rows.
     """
 
-    def __init__(self, lines: LineEvaluator, **rest):
-        super().__init__(lines, **rest)
+    has_kernels = False
+
+    def __init__(self, evaluator: LineEvaluator, **shared: Any):
+        super().__init__(evaluator, **shared)
         self.bias = nn.Parameter(torch.tensor(-10.0))
 
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
@@ -33,6 +37,6 @@ class SiglipLoss(MatrixLoss):
 
     def _row_losses(self, views: Tensor, scale: Tensor) -> Tensor:
         """(n, B, F) float64 -> (B,) sums over the candidates of each row of the first view."""
-        logits = scale * line_scores(self._lines, views)[0] + self.bias.double()
+        logits = scale * line_scores(self._evaluator, views)[0] + self.bias.double()
         sign = 1 - 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device)
         return softplus(sign * logits, threshold=40).sum(1)

@@ -5,46 +5,55 @@ Shapes: n views, B rows, F features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import mul
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Product
-from model.losses.evaluation.view_pass import LineEvaluator
+from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.formulas.product import ProductScore, einsum
 from model.losses.inputs import Views
 from model.losses.numerics import Value
 from model.losses.objective.loss import TupleLoss
 from model.losses.objective.masks import Mask
 from model.losses.objective.reduction import mean_of_axes
-from model.losses.score import RowStats, others
+from model.losses.score import RowStats, TupleScore, others
 
-# (n, B) -> permutations of B rows for every anchor and every other view, (n, n - 1, B).
-Draw = Callable[[int, int], Tensor]
+EINSUM = ProductScore(einsum)
 
 
-class RandomTupleScore(ProductScore):
+@dataclass(frozen=True)
+class RandomTupleScore(TupleScore):
     """The multilinear inner product; candidate c of anchor a joins independently drawn rows of the other views."""
 
-    draw: Draw  # given by the loss, which knows seed and step
-
-    def __init__(self) -> None:
-        super().__init__(einsum)
-
-    def row_sums(self, views: Sequence[Value]) -> None:
-        """None: its cross_terms depend on the draw."""
+    orders: Tensor | None = field(default=None, compare=False)
+    """(n, n - 1, B) permutations of the rows, for each anchor and each other view; `SymileLoss` draws them for each
+    evaluation. Scores of different orders are equal: they have the same formula, which is compiled once."""
 
     def prepare(self, views: Tensor) -> RowStats:
-        return self.from_sums(reduce(mul, views.unbind()).sum(-1).unsqueeze(0), len(views), views.shape[-1])
+        return EINSUM.prepare(views)
 
     def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
-        for a, orders in enumerate(self.draw(len(views), len(views[0]))):
-            picked = [view[order.to(view.device)] for view, order in zip(others(views, a), orders, strict=True)]
-            yield [Product(views[a], reduce(mul, picked))]
+        assert self.orders is not None, "the loss draws the orders before it evaluates the score"
+        for a, orders in enumerate(self.orders):
+            rest = [view[order.to(view.device)] for view, order in zip(others(views, a), orders, strict=True)]
+            yield [Product(views[a], reduce(mul, rest))]
+
+    def line(
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
+    ) -> Value:
+        return EINSUM.line(cells, row, col, n, features)
+
+    def dense(self, views: Sequence[Tensor]) -> Tensor:
+        return EINSUM.dense(views)
+
+    def dense_width(self, n: int, features: int) -> int:
+        return EINSUM.dense_width(n, features)
 
 
 class SymileLoss(TupleLoss):
@@ -54,17 +63,23 @@ class SymileLoss(TupleLoss):
     the checkpoint: a resumed run draws the same tuples, and nothing changes between two steps.
     """
 
-    def __init__(self, lines: LineEvaluator, *, seed: int, **rest):
-        super().__init__(lines, axes=mean_of_axes, mask=Mask(), **rest)
+    draws: Tensor
+
+    def __init__(self, evaluator: LineEvaluator, *, seed: int, **shared: Any):
+        super().__init__(evaluator, axes=mean_of_axes, mask=Mask(), **shared)
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
         self._seed = seed
-        lines.score.draw = self._draw
 
-    def _rest_lines(self) -> LineEvaluator:
-        """Those of `einsum`: in training the rows beside a candidate are drawn anew."""
-        return replace(self._lines, score=ProductScore(einsum))
+    def _evaluator_of(self, views: Views) -> LineEvaluator:
+        """Returns the evaluator with the permutations of this step."""
+        return replace(self._evaluator, score=RandomTupleScore(self._orders(len(views), len(views[0]))))
 
-    def _draw(self, n: int, size: int) -> Tensor:
+    def _rest_evaluator(self) -> LineEvaluator:
+        """Returns the evaluator of `einsum`: in training the rows that join a candidate are random."""
+        return replace(self._evaluator, score=EINSUM)
+
+    def _orders(self, n: int, size: int) -> Tensor:
+        """Returns the permutations of `size` rows for this step, (n, n - 1, size)."""
         generator = torch.Generator("cpu").manual_seed((self._seed << 32) + int(self.draws))
         orders = [torch.randperm(size, generator=generator, device="cpu") for _ in range(n * (n - 1))]
         return torch.stack(orders).unflatten(0, (n, n - 1))

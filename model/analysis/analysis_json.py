@@ -1,0 +1,46 @@
+"""Writes analysis.json, cka.npz and examples/ at the end of a run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from model.analysis.examples import write_examples
+from model.analysis.parts import PARTS, AnalysedRun
+from model.record.disk import write_failure
+from model.record.summary import write_summary
+
+
+def write_analysis(run: AnalysedRun) -> None:
+    """Computes the parts that are switched on and writes them. A part without a meaning for these data is absent.
+
+    A part that fails is also absent: analysis.json has the reason under `notes`, and a warning gives it. Raises OSError
+    if the file system refuses a file, for example because the disk is full.
+    """
+    settings = run.settings
+    body: dict[str, Any] = {"views": run.features.names}
+    notes: dict[str, str] = {}
+
+    def attempt(name: str, compute: Callable[[], Any]) -> None:
+        try:
+            figures = compute()
+        except Exception as error:
+            if write_failure(error, settings.folder):
+                raise
+            notes[name] = f"{type(error).__name__}: {error}"
+        else:
+            body.update({name: figures} if figures else {})
+
+    for name in settings.parts:
+        attempt(name, partial(PARTS[name], run))
+    if settings.examples:
+        folder = settings.folder / "examples"
+        arguments = (run.features, settings.held_out, folder, settings.examples, settings.seed)
+        attempt("examples", partial(write_examples, *arguments))
+    write_summary(settings.folder / "analysis.json", {**body, **({"notes": notes} if notes else {})})
+    for name, reason in notes.items():
+        warnings.warn(
+            f"analysis.{name} failed and is left out of analysis.json: {reason}", RuntimeWarning, stacklevel=2
+        )

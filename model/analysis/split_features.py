@@ -1,0 +1,107 @@
+"""The features of whole splits, which the parts of analysis.json read. Shapes: n views, N samples, K captions of a
+sample, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from model.data.batch import Batch
+from model.data.module import CaptionData
+from model.data.source import Source
+from model.data.tokenizer import encode
+from model.views.encoder import ViewEncoder
+
+# The number of texts that go through the text tower together.
+TEXTS = 512
+
+
+class TowerFeatures(NamedTuple):
+    """The features of a split by the two CLIP towers alone, and its labels."""
+
+    image: Tensor
+    """(N, D)"""
+    text: Tensor
+    """(N, D), of caption 1."""
+    labels: Tensor | None
+    """(N,) int64, -1 for a row without a class; None if the data have no classes."""
+
+
+class SplitFeatures:
+    """Computes views, captions and labels of whole splits with one encoder, in float32 on the CPU. Each result is
+    computed when it is first needed and then kept.
+    """
+
+    def __init__(
+        self,
+        encoder: ViewEncoder,
+        data: CaptionData,
+        *,
+        to_device: Callable[[Any], Any],
+        precision: Callable[[], AbstractContextManager[Any]],
+        row_limit: Callable[[str], int | None],
+    ) -> None:
+        """to_device: moves a batch or a tensor to the device and dtype of the encoder; precision: the context in which
+        the encoder runs, such as autocast; row_limit: split -> the number of its first rows that are read (None: all).
+        """
+        self.encoder, self.data, self.precision = encoder, data, precision
+        self._to_device, self._row_limit = to_device, row_limit
+        self.views, self.captions, self.towers = cache(self._views), cache(self._captions), cache(self._towers)
+
+    @property
+    def source(self) -> Source:
+        """The source of images, captions and labels."""
+        return self.data.source
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the views in words: image, caption 1, …"""
+        return [name.replace("_", " ") for name in self.encoder.plan.names]
+
+    def rows(self, split: str, most: int | None = None) -> range:
+        """The rows of `split` that are read, at most the first `most`."""
+        limits = [limit for limit in (self._row_limit(split), most) if limit is not None]
+        return range(min([self.source.size(split), *limits]))
+
+    def batches(self, split: str, most: int | None = None) -> Iterator[Batch]:
+        """Those rows in order, as batches on the device of the encoder."""
+        return map(self._to_device, self.data.single_process_dataloader(split, len(self.rows(split, most))))
+
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        """(len(texts), D) features of any texts, by the text tower."""
+        tokens = encode(self.data.tokenizer, texts, self.data.context_length)
+        with self.precision():
+            chunks = [self.encoder.caption_features(self._to_device(chunk)) for chunk in tokens.split(TEXTS)]
+            return torch.cat([chunk.float().cpu() for chunk in chunks])
+
+    def labels(self, split: str, most: int | None = None) -> Tensor | None:
+        """(N,) int64 labels of at most `most` rows; None if the data have no classes."""
+        return self.source.labels(split, self.rows(split, most))
+
+    def _views(self, split: str) -> Tensor:
+        """Computes `views(split)`: (n, N, D)."""
+        with self.precision():
+            return torch.cat(
+                [self.encoder(batch.images, batch.captions).float().cpu() for batch in self.batches(split)], dim=1
+            )
+
+    def _captions(self, split: str) -> Tensor:
+        """Computes `captions(split)`: (N * K, D), all captions of the source by the text tower, those of a sample next
+        to each other.
+        """
+        return self.text_features([text for texts in self.source.texts(split, self.rows(split)) for text in texts])
+
+    def _towers(self, split: str, most: int | None = None) -> TowerFeatures:
+        """Computes `towers(split, most)`: features of at most `most` rows."""
+        images, texts = [], []
+        with self.precision():
+            for batch in self.batches(split, most):
+                images.append(self.encoder.image_features(batch.images).float().cpu())
+                texts.append(self.encoder.caption_features(batch.captions[:, 0]).float().cpu())
+        return TowerFeatures(torch.cat(images), torch.cat(texts), self.labels(split, most))

@@ -1,0 +1,34 @@
+"""Finds the entries of left-out images in a captions file, for a report that names their lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from model.data.annotation_json import read_text
+from model.data.annotation_problems import Problem
+from model.data.annotations import Identifier
+from model.data.json_lines import entries
+from model.data.part_report import PartReport
+from model.data.text import one_line
+
+
+def left_out_entries(report: PartReport) -> Iterator[Problem]:
+    """Yields a Problem for each entry of the list `images` that the source of `report` has left out, in the order of
+    the file. Reads the captions file again, and only if images are left out.
+    """
+    if not (report.unreadable or report.few_captions or report.repeated_images):
+        return
+    ids: set[Identifier] = set()
+    for number, (line, image) in enumerate(entries(read_text(report.annotation_file), "images")):
+        reason = "has the id of an earlier entry" if image["id"] in ids else reason_of(image, report)
+        if reason:
+            sentence = f"images[{number}], {one_line(image['file_name'])}, {reason}"
+            yield Problem(report.annotation_file, line, sentence)
+        ids.add(image["id"])
+
+
+def reason_of(image: dict, report: PartReport) -> str | None:
+    """Returns why an image is left out. None if it is used."""
+    if image["id"] in report.few_captions:
+        return f"has fewer than data.captions={report.captions} captions"
+    return report.unreadable.get(image["file_name"])

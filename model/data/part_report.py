@@ -1,0 +1,146 @@
+"""What a source uses, leaves out or finds repeated in one part of its files: numbers, names and sentences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from model.data.pictures import PictureFacts
+from model.data.text import one_line
+
+# The most files that one message names.
+MOST_NAMES = 20
+
+
+@dataclass
+class PartReport:
+    """A report on one part of the files, such as train2017."""
+
+    name: str
+    annotation_file: Path
+    """The file that lists the images of the part."""
+    captions: int
+    """`data.captions`. Images with fewer captions are left out."""
+    images: int = 0
+    """Number of images in the annotation file. Each id counts once."""
+    captions_of_images: list[int] = field(default_factory=list)
+    """Number of captions of each image."""
+    few_captions: dict[int | str, str] = field(default_factory=dict)
+    """Images that are left out because they have fewer captions: id -> file."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Images that are left out because of their files: file -> the reason."""
+    repeated_images: list[str] = field(default_factory=list)
+    """Files of the images whose id has further entries. The further entries are left out."""
+    repeated_captions: int = 0
+    """Number of captions that have the id of another caption. All are used."""
+    empty_captions: list[int | str] = field(default_factory=list)
+    """Ids of the captions without a word, which are left out."""
+    captions_without_image: int = 0
+    """Number of captions whose image is not in the annotation file, which are left out."""
+    surrogates: int = 0
+    """Number of captions in which a lone surrogate was replaced."""
+    facts: list[tuple[str, PictureFacts]] = field(default_factory=list)
+    """File of each image that is used, and facts about it, in the order of the rows."""
+    examined: int = 0
+    """Number of files that were decoded because no earlier run had examined them."""
+
+    def left_out(self) -> int:
+        """Returns the number of images, entries and captions that are not used."""
+        images = len(self.few_captions) + len(self.unreadable) + len(self.repeated_images)
+        return images + len(self.empty_captions) + self.captions_without_image
+
+    def reasons(self) -> str:
+        """Returns why there are no more images, in brackets. Empty if all images are used."""
+        reasons = []
+        if self.few_captions:
+            reasons.append(f"{len(self.few_captions):,} with fewer than data.captions={self.captions} captions")
+        if self.unreadable:
+            reasons.append(f"{len(self.unreadable):,} whose file cannot be used")
+        return f" (left out of {self.images:,}: {' and '.join(reasons)})" if reasons else ""
+
+    def warnings(self, most: int = MOST_NAMES) -> Iterator[str]:
+        """Yields a sentence about everything that is left out or unexpected, each with the first `most` names."""
+        for sentence in (*self._image_warnings(most), *self._caption_warnings(most), *self._copy_warnings(most)):
+            yield f"{self.name}: {sentence}"
+
+    def _image_warnings(self, most: int) -> Iterator[str]:
+        if self.unreadable:
+            count = plural(
+                len(self.unreadable),
+                "image is left out because of its file",
+                "images are left out because of their files",
+            )
+            yield f"{count}: {join((f'{one_line(name)} {reason}' for name, reason in self.unreadable.items()), most)}"
+        if self.few_captions:
+            count = plural(
+                len(self.few_captions), "image is left out because it has", "images are left out because they have"
+            )
+            names = join(map(one_line, self.few_captions.values()), most)
+            yield f"{count} fewer than data.captions={self.captions} captions: {names}"
+        if self.repeated_images:
+            ids = plural(len(self.repeated_images), "image id has", "image ids have")
+            names = join(map(one_line, self.repeated_images), most)
+            yield f"{ids} several entries; the first one is used: {names}"
+
+    def _caption_warnings(self, most: int) -> Iterator[str]:
+        if self.empty_captions:
+            count = plural(
+                len(self.empty_captions),
+                "caption is left out because it has",
+                "captions are left out because they have",
+            )
+            yield f"{count} no word: id {join((one_line(str(number)) for number in self.empty_captions), most)}"
+        if self.captions_without_image:
+            count = plural(self.captions_without_image, "caption is", "captions are")
+            yield f"{count} left out because the file does not list the image"
+        if self.repeated_captions:
+            count = plural(self.repeated_captions, "caption has", "captions have")
+            yield f"{count} the id of another caption; all are used"
+        if self.surrogates:
+            count = plural(self.surrogates, "caption contains", "captions contain")
+            yield f"{count} half of a UTF-16 surrogate pair; it is replaced by U+FFFD"
+
+    def _copy_warnings(self, most: int) -> Iterator[str]:
+        groups = copies(self.facts)
+        if groups:
+            number = sum(map(len, groups)) - len(groups)
+            count = plural(number, "image is a copy of another one", "images are copies of others")
+            names = join((" = ".join(map(one_line, group)) for group in groups), most)
+            yield f"{count} (same file content); copies are false negatives of each other: {names}"
+
+
+def copies(facts: Iterable[tuple[str, PictureFacts]]) -> list[list[str]]:
+    """Returns groups of images with the same file content."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name, fact in facts:
+        groups[fact.digest].append(name)
+    return [names for names in groups.values() if len(names) > 1]
+
+
+def shared_images(train: PartReport, held_out: PartReport, most: int = MOST_NAMES) -> str | None:
+    """Returns a sentence about the images of `held_out` whose file content is that of an image of `train`. None if
+    there are no such images.
+    """
+    digests = {fact.digest for _, fact in train.facts}
+    shared = [name for name, fact in held_out.facts if fact.digest in digests]
+    if not shared:
+        return None
+    count = plural(len(shared), "image is", "images are")
+    return (
+        f"{held_out.name}: {count} also in {train.name} (same file content), so that the figures of val and test "
+        f"are too high: {join(map(one_line, shared), most)}"
+    )
+
+
+def plural(count: int, singular: str, plural_words: str) -> str:
+    """Returns the number and the words that follow it."""
+    return f"{count:,} {singular if count == 1 else plural_words}"
+
+
+def join(names: Iterable[str], most: int) -> str:
+    """Returns the first `most` names, and the number of the others."""
+    every = list(names)
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more

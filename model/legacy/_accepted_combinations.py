@@ -1,0 +1,48 @@
+"""Combinations that the old scripts accepted and that are refused today. Each step replaces some of them with the
+nearest combination that is accepted, and notes the replacement.
+"""
+
+from __future__ import annotations
+
+from model.legacy._replacement import Command
+from model.losses.options import DENSE_CELLS, PAIRS, needs_dense
+
+
+def fit_pairs(command: Command) -> None:
+    """Losses of pairs have no tuples to weight. They and the stable losses always scale rows."""
+    loss = command.value("loss") or ""
+    if loss in PAIRS or loss.startswith("stable_"):
+        command.remove_unless("loss.normalize", "true", f"loss={loss} always scales rows")
+    if loss in PAIRS:
+        for key, accepted in (("loss.mask", "none"), ("loss.targets", "diagonal"), ("loss.axes", "all")):
+            command.remove_unless(key, accepted, f"loss={loss} has scores of pairs, so there are no tuples to weight")
+
+
+def fit_mask(command: Command) -> None:
+    """The mask raw computes a mean itself. The mask sigmoid has no axes."""
+    mask = command.overrides.get("loss.mask")
+    if mask == "raw":
+        command.overrides["loss.reduction"] = "mean"
+        command.notes.append(
+            "loss.reduction=sum, the old value, is refused: loss.mask=raw divides by B^(n-1) itself; "
+            "loss.reduction=mean"
+        )
+    if mask == "sigmoid":
+        command.remove_unless("loss.axes", "all", "loss.mask=sigmoid has no softmax, and so no axes")
+
+
+def fit_batch(command: Command) -> None:
+    """Options that need every tuple need a batch so small that all tuples fit into memory."""
+    overrides = command.overrides
+    if not needs_dense(overrides.get("loss.targets", "diagonal"), overrides.get("loss.mask", "none")):
+        return
+    size, views = int(command.value("data.batch_size") or 0), command.script.views
+    most = int(DENSE_CELLS ** (1 / views) + 1e-9)
+    if size > most:
+        overrides["data.batch_size"] = str(most)
+        command.notes.append(
+            f"data.batch_size={size} is refused today: {size}^{views} tuples do not fit into memory; {most} is the most"
+        )
+
+
+FITS = (fit_pairs, fit_mask, fit_batch)

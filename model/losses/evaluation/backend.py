@@ -1,0 +1,51 @@
+"""Chooses between compiled code and torch for each part of an evaluation."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from model.errors import require
+from model.losses.compiled import native
+from model.losses.compiled.line_kernel import Counts, line_kernel
+from model.losses.compiled.row_kernel import row_kernel
+from model.losses.cross_terms import AUTO, COMPILED, EAGER, Backend
+from model.losses.evaluation.compiled_pass import CompiledPass
+from model.losses.evaluation.eager_pass import EagerPass
+from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.tiles import LineProblem, TileFunction, compiled_tile, eager_tile
+from model.losses.evaluation.view_pass import ViewPass
+from model.losses.inputs import Views, stacked
+from model.losses.score import RowStats, RowSumScore
+
+BACKENDS = {backend.name: backend for backend in (AUTO, EAGER, COMPILED)}
+
+
+def check_backend(backend: Backend, name: str, has_kernels: bool) -> None:
+    """Raises ConfigError where compiled code is required, and either loss `name` has none or no compiler works here."""
+    if backend.required:
+        problem = native.problem() if has_kernels else f"loss={name} with these options has no compiled code"
+        require(problem is None, "loss.backend", backend.name, f"is not possible: {problem}", "auto, eager")
+
+
+def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> ViewPass:
+    """Returns the row-wise part for n views (B, F). Compiled code has it for scores that are RowSumScores and for views
+    of other dtypes than float64. need_grad: True if gradients will be computed.
+    """
+    score, backend = evaluator.score, evaluator.backend
+    if backend.compiles(views[0].device, len(views[0])) and isinstance(score, RowSumScore):
+        wide = any(view.dtype == torch.float64 for view in views)
+        kernel = None if wide else backend.checked(row_kernel(score, len(views)))
+        if kernel is not None:
+            return CompiledPass(evaluator, score, kernel, views, need_grad)
+    return EagerPass(evaluator, stacked(views).detach(), need_grad)
+
+
+def tile_function(problem: LineProblem, terms: int, stats: RowStats) -> TileFunction:
+    """Returns the function that computes tiles of a direction of so many cross terms."""
+    if not problem.backend.compiles(stats.matched.device, problem.size):
+        return eager_tile
+    counts = Counts(terms, stats.row.shape[1], stats.col.shape[1])
+    kernel = problem.backend.checked(line_kernel(problem.score, problem.n, counts))
+    return eager_tile if kernel is None else partial(compiled_tile, kernel)

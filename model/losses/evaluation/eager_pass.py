@@ -1,0 +1,96 @@
+"""The row-wise part in tensor operations of float64, a block of rows at a time.
+
+Shapes: n views, B rows, b rows of a block, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from model.losses.cross_terms import CrossTerm, Gradients, row_blocks
+from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.view_pass import ViewBackward, ViewPass
+from model.losses.inputs import Views
+from model.losses.numerics import ordinary_rows, result_dtype, saturate, to_float64
+from model.losses.score import RowStats
+
+# Rows of a block on a CPU, which stays in the caches: 6 views of 128 rows and 512 features are 3 MiB.
+BLOCK_ROWS = 128
+
+
+class EagerPass(ViewPass):
+    """All rows in torch, for every score, dtype and device."""
+
+    def __init__(self, evaluator: LineEvaluator, views: Tensor, need_grad: bool) -> None:
+        self._evaluator, self._views, self._need_grad = evaluator, views, need_grad
+        traits = evaluator.score.traits
+        wide = views.dtype == torch.float64 or views.shape[1] <= traits.float64_rows
+        float32 = not wide and ordinary_rows(views, evaluator.normalised, evaluator.eps)
+        self.dtype = torch.float32 if float32 else torch.float64
+        self._narrow = views.dtype != torch.float64
+        fits = max(1, evaluator.budget // (traits.row_copies * 8 * views[:, 0].numel()))
+        self._step = min(BLOCK_ROWS, fits) if views.device.type == "cpu" else fits
+        normalised, blocks = torch.empty_like(views, dtype=self.dtype), []
+        with torch.no_grad():
+            for rows in row_blocks(views.shape[1], self._step):
+                normalised[:, rows], stats = evaluator.prepare(self._sample_major(rows), self._narrow)
+                blocks.append(stats)
+        self.stats = RowStats(*(torch.cat(statistic, dim=-1) for statistic in zip(*blocks, strict=True)))
+        self._rows = [view.requires_grad_(need_grad) for view in normalised.unbind()]
+        self._d_rows: list[Tensor | None] = [None] * len(self._rows)
+
+    def _sample_major(self, rows: slice) -> Tensor:
+        """Returns some rows of the views, (n, b, F) float64, with the views of a sample next to each other in
+        memory.
+        """
+        return to_float64(self._views[:, rows].transpose(0, 1).contiguous()).transpose(0, 1)
+
+    def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
+        score = self._evaluator.score
+        with torch.set_grad_enabled(self._need_grad):
+            directions = score.cross_terms(self._rows)
+            for terms in list(directions) if score.traits.shares_operands else directions:
+                yield [term.on(self._evaluator.backend) for term in terms]
+
+    def flush_direction(self, gradients: Gradients) -> Gradients:
+        return gradients if self._evaluator.score.traits.shares_operands else self._add_to_rows(gradients)
+
+    def _add_to_rows(self, gradients: Gradients) -> Gradients:
+        """Propagates the gradients of operands to the normalised rows. Returns empty sums for the next direction."""
+        for k, grad in enumerate(gradients.backward_to(self._rows)):
+            if grad is not None:
+                # Not in place: where an operand is a plain sum of views, torch returns the same memory for all of them.
+                total = self._d_rows[k]
+                self._d_rows[k] = grad if total is None else total + grad
+        return Gradients()
+
+    def to_backward(self, gradients: Gradients, d_stats: RowStats) -> ViewBackward:
+        if self._evaluator.score.traits.shares_operands:
+            self._add_to_rows(gradients)
+        self._rows = []  # frees memory before as much is allocated for the gradient
+        out = torch.empty_like(self._views, dtype=result_dtype(self._views))
+        for rows in row_blocks(self._views.shape[1], self._step):
+            out[:, rows] = saturate(self._block_grad(rows, d_stats), out.dtype)
+        return ViewBackward([out], _scaled)
+
+    def _block_grad(self, rows: slice, d_stats: RowStats) -> Tensor:
+        """Returns the gradient with respect to some rows of the views, (n, b, F) float64."""
+        with torch.enable_grad():
+            views = self._sample_major(rows).requires_grad_()
+            normalised, stats = self._evaluator.prepare(views, self._narrow)
+        d_normalised = torch.zeros_like(normalised)
+        for k, grad in enumerate(self._d_rows):
+            if grad is not None:
+                d_normalised[k] = grad[rows]
+        grads = [d_normalised, *(grad[..., rows] for grad in d_stats)]
+        pairs = zip((normalised, *stats), grads, strict=True)
+        outputs, output_grads = zip(*((x, grad) for x, grad in pairs if x.requires_grad), strict=True)
+        return torch.autograd.grad(outputs, views, output_grads)[0]
+
+
+def _scaled(views: Views, saved: Sequence[Tensor], grad: Tensor) -> Tensor:
+    """Returns the gradient of the views, which `saved` holds already, times the gradient of the loss."""
+    return saturate(saved[0] * grad, saved[0].dtype)

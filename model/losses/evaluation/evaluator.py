@@ -1,0 +1,42 @@
+"""The settings with which a loss evaluates its score along lines.
+
+Shapes: n views, b rows of a block, F features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from model.losses.cross_terms import AUTO, Backend
+from model.losses.evaluation.scratch import Scratch
+from model.losses.numerics import normalise
+from model.losses.score import RowStats, Score
+
+
+@dataclass(frozen=True)
+class LineEvaluator:
+    """How views become line scores."""
+
+    score: Score
+    normalised: bool
+    """True if each row is divided by its norm + eps first."""
+    eps: float
+    scratch: Scratch = field(compare=False)
+    """Memory that is reused between steps; its limit is the budget of a tile, in bytes."""
+
+    backend: Backend = AUTO
+    """Where compiled code computes."""
+
+    @property
+    def budget(self) -> int:
+        """Bytes of scratch memory that a tile may take."""
+        return self.scratch.limit
+
+    def prepare(self, views: Tensor, narrow: bool = False) -> tuple[Tensor, RowStats]:
+        """Returns the rows of (n, b, F) float64, normalised if the evaluator says so, and their statistics. narrow:
+        the rows come from a dtype narrower than float64.
+        """
+        rows = normalise(views, self.eps, narrow) if self.normalised else views
+        return rows, self.score.prepare(rows)

@@ -1,0 +1,116 @@
+"""The module that computes the views of a plan. Shapes: n views, B rows, K captions, T tokens, D features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.views.backbone_sizes import BackboneSizes, TranslatorSizes
+from model.views.projection import make_projection
+from model.views.recipes import CaptionView, Kind, ViewPlan, views_of
+from model.views.towers import SpecialTokens, Towers, at_rows, build_towers, end_positions, load_towers
+from model.views.translate import END_CHOICES, TOKEN_CHOICES, Choice, chosen_embeddings, chosen_row, end_similarity
+from model.views.translator import StateTranslator, TokenTranslator
+
+# View -> its features (B, D).
+Features = dict[CaptionView, Tensor]
+
+
+def translator_choices(sizes: TranslatorSizes) -> dict[str, str]:
+    """The position of the encoder-decoder's normalisation, and the distribution of its initial weights."""
+    return {"translator_norm": sizes.translator_norm, "translator_init": sizes.translator_init}
+
+
+class ViewEncoder(nn.Module):
+    """Computes the (n, B, D) views of a plan from images and captions. They are projected by the matrix P and not
+    normalised.
+    """
+
+    def __init__(
+        self,
+        plan: ViewPlan,
+        sizes: BackboneSizes,
+        tokens: SpecialTokens,
+        *,
+        projection: str,
+        token_select: str,
+        eot_select: str,
+    ) -> None:
+        """projection, token_select, eot_select: values of these keys of conf/model."""
+        super().__init__()
+        self.plan = plan
+        self.tokens = tokens
+        self.towers: Towers = load_towers(sizes.pretrained, tokens) if sizes.pretrained else build_towers(sizes, tokens)
+        self.states = StateTranslator(sizes, tokens) if plan.captions_of(Kind.DECODED) else None
+        self.translator = TokenTranslator(sizes, tokens) if plan.captions_of(Kind.TRANSLATED) else None
+        self.architecture = translator_choices(sizes) if self.states or self.translator else {}
+        """Part of a checkpoint: choices that change what the weights compute and that their shapes do not show."""
+        self.projection = make_projection(projection, self.towers.features)
+        self.choose_tokens: Choice = TOKEN_CHOICES[token_select]
+        self.choose_end: Choice = END_CHOICES[eot_select]
+
+    def forward(self, images: Tensor, captions: Tensor) -> Tensor:
+        """images (B, 3, H, W), captions (B, K, T) with K of at least `plan.captions` -> (n, B, D)."""
+        image = self.towers.image(images)
+        features = self._direct(captions)
+        if self.translator is not None:
+            features |= self._translated(captions, self.translator)
+        if self.states is not None:
+            features |= self._decoded_and_encoded(captions, self.states)
+        return self.projection(torch.stack([image, *(features[view].to(image.dtype) for view in self.plan.views)]))
+
+    def image_features(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D): the image view alone."""
+        rows = self.towers.image(images)
+        return self.projection(torch.stack([rows, torch.zeros_like(rows)]))[0]
+
+    def caption_features(self, tokens: Tensor) -> Tensor:
+        """(B, T) tokens of any text -> (B, D), computed by the text tower in the same way as the view of caption 1."""
+        rows = self.towers.caption(tokens, end_positions(tokens, self.tokens.end))
+        return self.projection(torch.stack([torch.zeros_like(rows), rows]))[1]
+
+    def _select(self, captions: Tensor, chosen: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Returns K' captions of each sample as (K' * B, T) tokens, and the (K' * B,) positions of their end tokens."""
+        tokens = captions[:, list(chosen)].transpose(0, 1).flatten(0, 1)
+        return tokens, end_positions(tokens, self.tokens.end)
+
+    def _direct(self, captions: Tensor) -> Features:
+        """Views of Kind.CAPTION: captions through the text tower."""
+        chosen = self.plan.captions_of(Kind.CAPTION)
+        if not chosen:
+            return {}
+        return by_view(views_of(Kind.CAPTION, chosen), self.towers.caption(*self._select(captions, chosen)))
+
+    def _translated(self, captions: Tensor, translator: TokenTranslator) -> Features:
+        """Views of Kind.TRANSLATED: captions are translated into token embeddings; the text transformer's row at the
+        end token of the original caption is projected.
+        """
+        chosen = self.plan.captions_of(Kind.TRANSLATED)
+        tokens, end = self._select(captions, chosen)
+        weights = self.choose_tokens(translator(tokens), self.training)
+        states = self.towers.read(chosen_embeddings(weights, self.towers.token_embedding))
+        return by_view(views_of(Kind.TRANSLATED, chosen), self.towers.project(at_rows(states, end)))
+
+    def _decoded_and_encoded(self, captions: Tensor, translator: StateTranslator) -> Features:
+        """Views of Kind.DECODED: the decoder's states, normalised, through the text transformer. Views of Kind.ENCODED:
+        the encoder's state at the end token. One pass through the encoder-decoder gives both.
+        """
+        chosen, encoded = self.plan.captions_of(Kind.DECODED), self.plan.captions_of(Kind.ENCODED)
+        tokens, end = self._select(captions, chosen)
+        encoder_states, decoder_states = translator(tokens)
+        decoder_states = F.normalize(decoder_states.float(), dim=-1).to(decoder_states.dtype)
+        similarity = end_similarity(decoder_states, self.towers.token_embedding[self.tokens.end])
+        rows = [chosen_row(self.towers.read(decoder_states), self.choose_end(similarity, self.training))]
+        if encoded:
+            at_end = at_rows(encoder_states, end).unflatten(0, (len(chosen), -1))
+            rows.append(at_end[[chosen.index(caption) for caption in encoded]].flatten(0, 1))
+        views = views_of(Kind.DECODED, chosen) + views_of(Kind.ENCODED, encoded)
+        return by_view(views, self.towers.project(torch.cat(rows)))
+
+
+def by_view(views: Sequence[CaptionView], rows: Tensor) -> Features:
+    """(len(views) * B, D) rows, those of one view together -> the rows of each view."""
+    return dict(zip(views, rows.unflatten(0, (len(views), -1)).unbind(), strict=True))
