@@ -20,7 +20,7 @@ from model.config.messages import CONFIG_ERRORS, startup_message, two_lines
 from model.errors import RunFailed
 from model.interruption import Interrupted, exit_when_interrupted, listening, received
 from model.job import job_of_a_worker, run_job, sweep_job
-from model.launch import PLACE, board, by_lightning, end_with_parent, first_process, launched, rank
+from model.launch import PLACE, board, by_lightning, end_with_parent, first_process, launched_count, rank
 from model.record.disk import write_failure
 from model.record.folder import CONFIG_NAME
 from model.report.commands import RUN_FOLDER, SWEEP_FOLDER, as_value
@@ -77,7 +77,7 @@ def command_line() -> int:
 
 def run_with_others(command: CommandLine) -> int:
     """Calls `compose_and_run`. A process that is not the first of its run first waits for the folder of the run."""
-    has_store = ((launched() or 1) > 1 or by_lightning()) and board.join()
+    has_store = ((launched_count() or 1) > 1 or by_lightning()) and board.join()
     if by_lightning():
         end_with_parent()
     elif has_store and not first_process():

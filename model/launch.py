@@ -67,7 +67,7 @@ def first_process() -> bool:
     return rank() == 0
 
 
-def launched() -> int | None:
+def launched_count() -> int | None:
     """Returns how many processes torchrun or srun has started; None where neither has started this process."""
     if by_torchrun():
         return int(os.environ["WORLD_SIZE"])
@@ -86,7 +86,7 @@ class Board:
         """Connects this process to the store of its run; returns whether there is a store."""
         from torch.distributed import PrefixStore, TCPStore
 
-        self._processes = launched() or 1
+        self._processes = launched_count() or 1
         if by_torchrun() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
             agent = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
             self._store = PrefixStore(f"nway_clip/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", agent)

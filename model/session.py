@@ -21,7 +21,7 @@ from model.health import HealthSettings
 from model.health.callback import GradientHealthCallback
 from model.health.view_callback import ViewHealthCallback
 from model.interruption import received
-from model.launch import board, by_lightning, by_torchrun, first_process, launched
+from model.launch import board, by_lightning, by_torchrun, first_process, launched_count
 from model.loggers import make_loggers
 from model.record.callbacks import MetricsCallback, ProgressBar, StepClock
 from model.record.folder import METRICS
@@ -96,7 +96,7 @@ def check_processes(trainer: pl.Trainer) -> None:
     """Raises ConfigError where torchrun or srun has started another number of processes than the configuration asks
     for.
     """
-    wanted, started = trainer.num_devices * trainer.num_nodes, launched()
+    wanted, started = trainer.num_devices * trainer.num_nodes, launched_count()
     # A batch script of Slurm has the variables of srun too, and its single process may train alone.
     if started is not None and started != wanted and (by_torchrun() or not first_process()):
         problem = (

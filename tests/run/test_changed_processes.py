@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from model.build import processes
+from model.config.changes import check_changes
+from model.errors import ConfigError
 from model.record.metrics_csv import read_rows
 from model.run import run
 from tests.forked import together
+from tests.run.test_changed_settings import past
 
 
 @pytest.mark.slow
@@ -31,8 +34,22 @@ def test_a_run_of_two_processes_continues_in_one_with_the_same_batches(small, tm
 def test_devices_that_lightning_chooses_are_counted_as_it_does(small, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     counts = {
-        chosen: processes(small(f"trainer.accelerator={chosen}", "trainer.devices=auto").trainer)
-        for chosen in ("cpu", "gpu")
+        accelerator: processes(small(f"trainer.accelerator={accelerator}", "trainer.devices=auto").trainer)
+        for accelerator in ("cpu", "gpu")
     }
     assert counts == {"cpu": 1, "gpu": 4}
     assert processes(small("trainer.accelerator=gpu", "trainer.devices=-1").trainer) == 4
+
+
+def test_processes_may_change_where_all_together_keep_their_batch(small):
+    four = small("data.batch_size=4", "trainer.devices=2", "trainer.strategy=ddp")
+    changed = [change.key for change in check_changes(four, past(small()), 2)]
+    assert changed == ["data.batch_size", "trainer.strategy", "trainer.devices"]
+    with pytest.raises(ConfigError, match=r"\ntrainer\.devices=2 \(in the checkpoint: 1\)$"):
+        check_changes(small("trainer.devices=2"), past(small()), 2)
+    automatic = small("trainer.devices=auto")
+    with pytest.raises(
+        ConfigError,
+        match=r"\ndata\.batch_size=8 in each of 1 processes \(in the checkpoint: 8 in each of 4 processes\)$",
+    ):
+        check_changes(automatic, past(automatic, processes=4), 1)
