@@ -138,6 +138,8 @@ class LineKernel:
         factors: negative scale, match scale, weight, F. Statistics and sums are float64. Raises ValueError where a
         tensor has another shape, dtype or layout than that.
         """
+        if len(cells) != self._counts.cells:
+            raise ValueError(f"native code was given {len(cells)} cross terms; accepted: {self._counts.cells}")
         rows, size, dtype = len(stats.matched), stats.col.shape[-1], cells[0].values.dtype
         shapes = [(size, rows) if x.transposed else (rows, size) for x in cells]
         values = [address(x.values, shape, dtype) for x, shape in zip(cells, shapes, strict=True)]
