@@ -46,12 +46,6 @@ def main() -> None:
         sys.exit(command_line())
 
 
-def main() -> None:
-    """The console script `nway-clip`; ends the process with the exit code of `command_line`."""
-    with listening():
-        sys.exit(command_line())
-
-
 def command_line() -> int:
     """Runs the command in `sys.argv` and returns its exit code: 0 done, 1 the run or a job in the sweep's folder has
     failed, 2 a mistake in the configuration, 128 + signal after a signal.
