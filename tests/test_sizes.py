@@ -15,11 +15,6 @@ FUNCTION_LINES = 40
 LOSSES_ENTRIES = 14
 
 
-def name_of(path: Path) -> str:
-    """The path of a file inside the project."""
-    return path.relative_to(ROOT).as_posix()
-
-
 def long_functions(source: str) -> list[str]:
     """Each function of `source` that has more than FUNCTION_LINES lines, with its first line and number of lines.
     Decorators are not counted; the docstring is.
@@ -29,11 +24,12 @@ def long_functions(source: str) -> list[str]:
     return [f"{name} (line {first}): {lines} lines" for name, first, lines in sizes if lines > FUNCTION_LINES]
 
 
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_a_file_and_its_functions_are_short(path):
-    source = path.read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= FILE_LINES
-    assert long_functions(source) == []
+def test_files_and_functions_are_short():
+    sources = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in FILES}
+    lengths = {name: len(source.splitlines()) for name, source in sources.items()}
+    assert {name: length for name, length in lengths.items() if length > FILE_LINES} == {}
+    functions = {name: long_functions(source) for name, source in sources.items()}
+    assert {name: found for name, found in functions.items() if found} == {}
 
 
 def test_the_losses_are_found_at_a_glance():

@@ -44,7 +44,7 @@ def line_call(**changes) -> None:
 
 
 def test_a_line_kernel_refuses_another_number_of_cross_terms():
-    kernel = line_kernel(ENTRIES["norms"].make(1e-8), 3, Counts(1, 2, 1))
+    kernel = line_kernel(FORMULAS["norms"].score(1e-8), 3, Counts(1, 2, 1))
     stats = RowStats(*(torch.ones(SHAPES[name], dtype=torch.float64) for name in ("matched", "row", "col")))
     with pytest.raises(ValueError, match="native code was given 0 cross terms; accepted: 1"):
         kernel([], 0, stats, (1.0, 1.0, 1.0, 32.0), True, torch.zeros(3, dtype=torch.float64), stats)
