@@ -37,19 +37,22 @@ def files_of(language: str) -> list[tuple[str, str]]:
 
 
 def write_files(project: Path) -> list[str]:
-    """Writes and extends the files that blocks of code name. Returns their names."""
+    """Writes and extends the files that blocks of code name, unless this clone has the code already. Returns their
+    names.
+    """
     names = []
     for first, code in [*files_of("python"), *files_of("yaml")]:
         names.append(first.removeprefix("# "))
         path = project / names[-1]
         before = path.read_text(encoding="utf-8") + "\n\n" if path.exists() else ""
-        path.write_text(before + code, encoding="utf-8")
+        if code not in before:
+            path.write_text(before + code, encoding="utf-8")
     return names
 
 
 def apply_changes(project: Path) -> list[str]:
-    """Makes the changes of the blocks with + and -; the lines that they replace or show occur exactly once. Returns the
-    names of the files.
+    """Makes the changes of the blocks with + and -, unless this clone has them already; the lines that they replace or
+    show occur exactly once. Returns the names of the files.
     """
     names = []
     for first, change in files_of("diff"):
@@ -59,6 +62,8 @@ def apply_changes(project: Path) -> list[str]:
         old, new = (
             "".join(f"{line[1:]}\n" for line in change.splitlines() if line[:1] != other) for other in ("+", "-")
         )
+        if f"\n{new}" in text:
+            continue
         assert text.count(f"\n{old}") == 1, change
         path.write_text(text.replace(f"\n{old}", f"\n{new}"), encoding="utf-8")
     return names

@@ -22,14 +22,15 @@ COMMAND = "python -m model.config.document"
 SHARED = "_keys"
 INTRO = f"""# Configuration
 
-Every key of `conf/`, with its default and its meaning.
+This page lists every key of `conf/` with its default and its meaning.
 `{COMMAND}` writes this page from the files in `conf/`: change those files, not this page.
 
 `group=choice` selects a file, and `group.key=value` sets a key:
 `python train.py loss=norms monitor.clip=1.0 data.batch_size=64`.
 `python train.py --cfg job` prints the composed configuration.
 A default `${{a.b}}` is the value of another key.
-`hydra.run.dir=<folder>` is the folder of a run, and `hydra.sweep.dir=<folder>` that of a sweep.
+`hydra.run.dir=<folder>` is the folder of a run, and `hydra.sweep.dir=<folder>` is the folder of a sweep.
+[losses.md](losses.md) defines the words view, tuple, match, direction, anchor, candidate and line.
 """
 BEGIN, END = "<!-- losses: begin -->", "<!-- losses: end -->"
 # Line 1 of a loss: its formula, its cost, and its number in the old code.

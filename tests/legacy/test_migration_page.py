@@ -148,7 +148,7 @@ def test_the_quick_start_runs_and_logs_what_the_page_says(caplog):
     names: dict = {}
     with caplog.at_level(logging.INFO):
         exec(compile(code, "docs/migration.md", "exec"), names)
-    (line,) = re.findall(r"^It logs `(.*?)`", PAGE, flags=re.M)
+    (line,) = re.findall(r"^This code logs `(.*?)`", PAGE, flags=re.M)
     assert line in [record.message for record in caplog.records]
     assert any("Exploding gradients" in record.message for record in caplog.records)
     assert torch.cat([weight.grad for weight in names["module"].weights]).norm() == pytest.approx(1.0, rel=1e-5)
