@@ -55,7 +55,7 @@ def test_scratch_keeps_at_most_its_limit():
     scratch = Scratch(limit=2048)
     tensors = [torch.empty(128, dtype=torch.float64) for _ in range(3)]
     held = [weakref.ref(tensor) for tensor in tensors]
-    scratch.give(tensors)
+    scratch.release(tensors)
     del tensors
     assert [tensor() is not None for tensor in held] == [False, True, True]
 
