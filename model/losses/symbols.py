@@ -1,7 +1,7 @@
-"""Symbols, with which a formula can be called instead of tensors, so that its C++ can be generated.
+"""Symbols: a formula can be called with them instead of tensors, so that its C++ can be generated.
 
-A formula stands once, in Python. Called with tensors it computes; called with symbols it returns an expression, from
-which `compiled.program` writes C++ for the value and the derivatives.
+A formula is written once, in Python. Called with tensors, it computes; called with symbols, it returns an expression,
+from which `compiled.program` writes C++ for the value and the derivatives.
 """
 
 from __future__ import annotations
