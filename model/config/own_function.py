@@ -92,7 +92,10 @@ def find_module(name: str) -> ModuleSpec | None:
 def find_below(name: str, folders: Sequence[str] | None) -> ModuleSpec | None:
     """Returns the spec of a module from the first of Python's finders that has one. folders: None means sys.path."""
     specs = (finder.find_spec(name, folders) for finder in sys.meta_path if hasattr(finder, "find_spec"))
-    return next((spec for spec in specs if spec is not None), None)
+    try:
+        return next((spec for spec in specs if spec is not None), None)
+    except KeyError:  # a folder without __init__.py in a package that is not imported: Python asks for the package
+        return PathFinder.find_spec(name.rpartition(".")[2], folders)
 
 
 def load_function(function: str, digest: str | None) -> Callable[..., Any]:
