@@ -7,7 +7,7 @@ from which `compiled.program` writes C++ for the value and the derivatives.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 Number = int | float
 ACCEPTED = "+, -, *, /, ** with an integer of 1 or more, abs, clamp, safe_sqrt, safe_power of model/losses/numerics.py"
@@ -74,10 +74,12 @@ class Symbol:
         """Returns what numerics.safe_power does."""
         return Symbol("power", (self,), (exponent,))
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        refuse(f".{name}")
+    if not TYPE_CHECKING:  # a type checker refuses unknown attributes itself
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("__"):  # of Python's protocols, such as copying
+                raise AttributeError(name)
+            refuse(f".{name}")
 
     @classmethod
     def __torch_function__(cls, function: Any, *_: object) -> NoReturn:
