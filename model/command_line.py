@@ -17,7 +17,7 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 class CommandLine:
-    """One `python train.py …`. Everything that such a command changes in its process is changed here, and restored."""
+    """One `python train.py …`. `active` makes all its changes of the process, and restores them."""
 
     def __init__(self, argv: Sequence[str]) -> None:
         """argv: the name of the program, then the arguments."""

@@ -204,7 +204,7 @@ def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str
 
 
 def analysis_settings(config: RunConfig, folder: Path) -> AnalysisSettings:
-    """The values of the configuration that the analysis reads."""
+    """Returns the values of the configuration that the analysis reads."""
     keys = config.analysis
     return AnalysisSettings(
         parts=tuple(name for name in PARTS if getattr(keys, name)),

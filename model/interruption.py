@@ -47,9 +47,7 @@ class ReceivedSignal:
     def __init__(self) -> None:
         self.number: int | None = None
         self.waits = False
-        """Whether a signal waits for `raise_if_received`. Otherwise the handler raises Interrupted wherever the process
-        is.
-        """
+        """Whether a signal waits for `raise_if_received`. Otherwise the handler raises Interrupted immediately."""
         self.pass_on: Callable[[int], None] = lambda number: None
         """Sends a signal to other processes of the run."""
         self.listens = False
@@ -139,8 +137,9 @@ def exit_when_interrupted() -> Iterator[None]:
 
 
 def leave_to_parent(worker: int) -> None:
-    """Prepares a worker of a DataLoader: it ignores a signal that is sent to the whole group, and its parent stops
-    it.
+    """Prepares a worker of a DataLoader: it ignores a signal that the whole process group receives; its parent ends it.
+
+    worker: the number of the worker, which a DataLoader passes; not used.
     """
     received.clear()
     received.is_worker = True

@@ -53,7 +53,7 @@ def sweep_job(composed: DictConfig, folder: Path) -> float:
             config = from_hydra(composed)
             keep_function_digest(folder, config.loss.function_digest)
             return finite_objective(unfinished_job(config, folder, own_folder=True), folder)
-        except UsedFolder:  # another job's: nothing may be written there
+        except UsedFolder:  # the folder belongs to another job: nothing may be written there
             raise
         except Exception as raised:
             error = write_failure(raised, folder) or raised

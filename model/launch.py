@@ -23,10 +23,10 @@ from model.interruption import received
 STORE = "NWAY_CLIP_STORE"
 # Names of Slurm's interactive jobs. In such a shell, Slurm's variables say nothing about the commands that are typed.
 INTERACTIVE = ("bash", "interactive")
-# The key of the first process's folder: arguments for the other processes, or the exit code of a first process that has
-# ended without a folder.
+# The key under which the first process publishes its folder, as arguments for the other processes, or its exit code if
+# it ended without a folder.
 PLACE = "place"
-# Seconds that a process waits for the others: a failed process until all have failed, the first process at its end
+# Seconds that a process waits for the others: after a failure until all have failed; the first process, at its end,
 # until the others have read what it has published.
 PATIENCE = 30.0
 # Seconds between two checks of the store.

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from model.errors import at_least, one_of, positive, require, within
 
-# Families whose scores are not defined for every tuple. All other families score one row of every view.
+# Families that are contrasted in one way only: pairs of views by direction, and anchors with random tuples. The scores
+# of all other families are contrasted along lines or over all tuples.
 MATRIX, SAMPLED = "matrix", "sampled"
-# The family of a function of the user's own.
+# The family of a user's function.
 OWN = "own"
-# Scores of tuples that clamp values at the bounds of normalised rows.
+# Scores of tuples with a clamp that is meant for rows of length 1.
 NORMALISED_ONLY = ("stable_einsum", "stable_norm")
 CHOICES = {
     "targets": ("diagonal", "soft"),
@@ -24,13 +25,13 @@ CHOICES = {
     "scale_init": ("original", "auto"),
     "backend": ("auto", "eager", "compiled"),
 }
-# What remains of CHOICES for a loss without a score for every tuple.
+# The choices that MATRIX and SAMPLED losses have.
 LINES_ONLY = {"targets": ("diagonal",), "mask": ("none",), "axes": ("all",), "evaluation": ("auto", "lines")}
 # Above this number of views two classes of a mask can have the same value.
 MASKED_VIEWS = 12
 # The largest number of tuples of a dense evaluation: 16 GiB of float64.
 DENSE_CELLS = 2**31
-# A smaller eps has no effect; a larger eps is longer than a row.
+# A smaller eps has no effect; a larger eps is longer than a normalised row.
 EPS = (1e-30, 1.0)
 # The largest scratch memory in MiB: one TiB.
 MEMORY_MIB = 1 << 20

@@ -12,7 +12,7 @@ import torch
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
-# The text that makes Linux reset the peak resident size.
+# Written to CLEAR, it makes Linux reset the peak resident size.
 FORGET_PEAK = "5"
 
 

@@ -30,10 +30,10 @@ IN_BAR = ("val/recall@1", "val/recall@10")
 
 
 class NWayClip(LogitScaleMixin, pl.LightningModule):
-    """Contrasts the n views of a sample jointly; the encoder decides which views those are.
+    """Contrasts the n views of each sample; the encoder determines the views.
 
     Callbacks call `record`, `take_recorded`, `gradient_groups` and `view_gradients`, read `validation_views`, and set
-    `step_skipped`. Each states in a Protocol what it uses.
+    `step_skipped`. Each callback defines a Protocol of the attributes that it uses.
     """
 
     def __init__(

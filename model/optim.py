@@ -15,10 +15,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from model.config.schema import AdamWConfig, CosineConfig, OptimizerConfig, ScheduleConfig
 from model.errors import ConfigError
 
-# Matrices without weight decay: P starts as the identity and stays close to it, so that it must not shrink to 0.
+# Matrices without weight decay: the projection P starts as the identity, and decay would shrink it towards 0.
 NOT_DECAYED = ("projection.matrix",)
-# The least number of steps from the old rate to the new curve. AdamW and Lion average gradients over about as many
-# steps, 1 / (1 - 0.9).
+# The smallest number of steps from the old rate to the new curve. AdamW and Lion average gradients over about this many
+# steps: 1 / (1 - beta) with beta = 0.9.
 LEAST_APPROACH = 10
 
 
@@ -63,7 +63,7 @@ class Plateau:
     """
 
     def __init__(self, factor: float, patience: int) -> None:
-        """factor: multiplies the rate; patience: epochs without a lower loss before that."""
+        """factor: multiplies the rate; patience: the number of epochs without a lower loss that are accepted."""
         self.factor, self.patience = factor, patience
         self.scale, self.best, self.bad_epochs = 1.0, math.inf, 0
 
@@ -121,7 +121,7 @@ class Rate:
         if not is_known and (config.warmup > 0 or isinstance(config, CosineConfig)):
             raise ConfigError(
                 f"schedule={config.name} needs the number of steps; allowed: trainer.max_steps or trainer.max_epochs "
-                f"beside it"
+                "beside it"
             )
         self.total_steps, self._warmup_share, self._decay = total_steps, config.warmup, decay_of(config, plateau)
         self.warmup = math.ceil(config.warmup * total_steps) if is_known else 0

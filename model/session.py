@@ -53,7 +53,8 @@ def make_session(config: RunConfig, folder: Path, parts: Parts, steps: int = 0) 
     clock, random_state = StepClock(), RandomState(config.seed)
     health = view_health = checkpoints = None
     if config.monitor.enabled:
-        health = GradientHealthCallback(health_settings(config.monitor), folder if writes_files else None)
+        run_dir = folder if writes_files else None
+        health = GradientHealthCallback(health_settings(config.monitor), run_dir, config.seed)
         view_health = ViewHealthCallback()
     if config.trainer.enable_checkpointing and writes_files:
         checkpoints = RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, as_dict(config), config.objective)

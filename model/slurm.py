@@ -15,11 +15,8 @@ def in_slurm_job() -> bool:
 
 def restarted_by_slurm() -> bool:
     """Returns whether Slurm has restarted this job."""
-    return (
-        in_slurm_job()
-        and os.environ.get("SLURM_RESTART_COUNT", "0").isdigit()
-        and int(os.environ.get("SLURM_RESTART_COUNT", "0")) > 0
-    )
+    count = os.environ.get("SLURM_RESTART_COUNT", "0")
+    return in_slurm_job() and count.isdigit() and int(count) > 0
 
 
 def requeue() -> str:

@@ -1,7 +1,7 @@
 """loss.function: its spelling `package.module:name`, the file that defines it, and the function itself.
 
-A composed configuration holds the spelling and the digest of the file, which is found without importing it. Only a run
-that is built imports the module.
+A composed configuration holds the spelling and the digest of the file, which is found without importing it. The module
+is imported only when a run is built.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def is_spelled(function: str) -> bool:
 def source_digest(function: object) -> str | None:
     """Returns 12 hexadecimal digits of the SHA-256 of the file that defines a function; None where no file is found.
 
-    The module is not imported. What the module imports does not count.
+    The module is not imported. The digest does not depend on what the module imports.
     """
     if not isinstance(function, str) or not is_spelled(function):
         return None
@@ -68,16 +68,16 @@ def digest_of(source: bytes) -> str:
 
 
 def launch_folder() -> str:
-    """Returns the folder that the command was given in, also where hydra.job.chdir=true has left it."""
+    """Returns the folder in which the command was started, also after hydra.job.chdir=true has changed the folder."""
     if HydraConfig.initialized() and HydraConfig.get().job.chdir:
         return str(HydraConfig.get().runtime.cwd)
     return os.getcwd()
 
 
 def find_module(name: str) -> ModuleSpec | None:
-    """Returns where a module lies, without importing it or its packages; None where no file defines it.
+    """Returns the spec of a module, without importing it or its packages; None where no file defines it.
 
-    Python's own search path comes first, then the folder that the command was given in.
+    Searches Python's own path first, then the folder in which the command was started.
     """
     parts = name.split(".")
     PathFinder.invalidate_caches()
@@ -90,25 +90,28 @@ def find_module(name: str) -> ModuleSpec | None:
 
 
 def find_below(name: str, folders: Sequence[str] | None) -> ModuleSpec | None:
-    """Returns what the first of Python's finders knows of a module in these folders (None: in sys.path)."""
+    """Returns the spec of a module from the first of Python's finders that has one. folders: None means sys.path."""
     specs = (finder.find_spec(name, folders) for finder in sys.meta_path if hasattr(finder, "find_spec"))
-    return next((spec for spec in specs if spec is not None), None)
+    try:
+        return next((spec for spec in specs if spec is not None), None)
+    except KeyError:  # a folder without __init__.py in a package that is not imported: Python asks for the package
+        return PathFinder.find_spec(name.rpartition(".")[2], folders)
 
 
 def load_function(function: str, digest: str | None) -> Callable[..., Any]:
     """Imports and returns the function.
 
-    digest: what `source_digest` returned when the run was composed. Raises ConfigError where the module is not found or
-    cannot be imported, where its file was edited in between, and where the name is missing or cannot be called.
+    digest: the result of `source_digest` when the run was composed. Raises ConfigError if the module is not found or
+    cannot be imported, if its file has been edited since, and if the name is missing or cannot be called.
     """
     module_name, _, name = function.partition(":")
     if digest is None:
-        places = f"a module on PYTHONPATH or in {launch_folder()}"
-        raise ConfigError(f"{KEY}={function}: there is no module {module_name}; allowed: {places}")
+        allowed = f"a module on PYTHONPATH or in {launch_folder()}"
+        raise ConfigError(f"{KEY}={function}: there is no module {module_name}; allowed: {allowed}")
     module = imported(function, digest)
     if not hasattr(module, name):
-        own = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module_name]
-        raise not_known(KEY, function, [f"{module_name}:{key}" for key in own] or [f"a name in {module.__file__}"])
+        defined = [key for key, value in vars(module).items() if getattr(value, "__module__", None) == module_name]
+        raise not_known(KEY, function, [f"{module_name}:{key}" for key in defined] or [f"a name in {module.__file__}"])
     value = getattr(module, name)
     require(callable(value), KEY, function, f"is a {type(value).__name__}", "a function")
     return value
@@ -129,9 +132,9 @@ def imported(function: str, digest: str) -> ModuleType:
 
 
 def import_source(name: str) -> ModuleType:
-    """Imports a module, and again where the file has changed since an earlier job of this process imported it.
+    """Imports a module. Executes it again if its file has changed since an earlier job of this process imported it.
 
-    A module that other code has imported is returned as it is.
+    A module that other code has imported is returned unchanged.
     """
     if launch_folder() not in sys.path:
         sys.path.append(launch_folder())

@@ -1,6 +1,6 @@
 """Connects `HealthStep` to a Lightning Trainer: hooks only.
 
-The gradient of each optimizer step is measured once: after accumulation, the sum over processes and unscaling, and
+The gradient of each optimizer step is measured once: after accumulation, reduction over processes and unscaling, and
 before Lightning's own clipping.
 """
 

@@ -18,7 +18,7 @@ LAST_GOOD = Path("checkpoints") / "last_good.ckpt"
 
 
 def suspect_samples(losses: Tensor, indices: Sequence[Tensor | None], *, by_loss: bool) -> list[int]:
-    """Returns the sample indices of the batches that may have made a step bad. Synchronises.
+    """Returns the sample indices of the batches that may be the cause of a bad step. Synchronises.
 
     losses: (N,), one for each of the N accumulated batches; indices: the sample indices of each batch, None where they
     are not known; by_loss: whether to return only the batches whose loss is not finite. Without it all batches are

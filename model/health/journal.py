@@ -70,7 +70,7 @@ class HealthJournal:
                 row = history_row(step, reading.report, layers, action, counts, self.settings, statistics)
                 self.history.append(row)
             if action is not Action.BACK_OFF:
-                # By layer: the bias of an attention key has no effect, and so no gradient, in any transformer.
+                # By layer, not by parameter: the bias of an attention key never has an effect, and so no gradient.
                 recommendations += step_advice(self.module, reading.report, layers, self.settings)
                 recommendations += activation_advice(statistics)
         for advice in self._advice_filter.select(recommendations, step) if self.is_first else ():

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from model.errors import ConfigError, at_least, one_of, require, within
 
 POLICIES = ("warn", "skip", "halt")
-# Names of strategies under which each process holds an unnamed part of the flattened gradient.
+# Strategies under which each process holds a part of the flattened gradient, in which no parameter has a name.
 SHARDED_STRATEGIES = ("fsdp", "deepspeed")
 # Noise with a larger standard deviation than this leaves nothing of any gradient.
 MAX_NOISE_STD = 1e6
@@ -68,7 +68,7 @@ class HealthSettings:
 
     @property
     def prevents_bad_steps(self) -> bool:
-        """Whether a bad step must not be applied, so that the host has to know each step's figures before it."""
+        """Whether a bad step must not be applied, so that the host must read the figures of each step before it."""
         return self.on_nonfinite != "warn"
 
 

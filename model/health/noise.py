@@ -11,14 +11,12 @@ from torch import Tensor, nn
 
 from model.health.stats import by_device
 
-# Runs with different seeds never seed a generator alike as long as they have fewer steps than this.
+# Two runs with different seeds never seed a generator with the same number if both have fewer steps than this.
 SEED_STRIDE = 1_000_003
 
 
 def noise_deviation(noise_std: float, gamma: float, step: int) -> float:
-    """Returns the standard deviation at `step`, counted from 0. The variance is eta / (1 + step)^gamma, where eta is
-    noise_std^2.
-    """
+    """Returns the standard deviation at `step`, counted from 0. The variance is noise_std^2 / (1 + step)^gamma."""
     return noise_std / (1 + step) ** (gamma / 2)
 
 

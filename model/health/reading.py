@@ -1,4 +1,4 @@
-"""Measures the gradients of one optimizer step on the device, and reads as few numbers as the decision needs. torch
+"""Measures the gradients of one optimizer step on the device, and reads only the numbers that the decision needs. torch
 only.
 """
 
@@ -74,7 +74,8 @@ def measure(
 ) -> Measurement:
     """Measures the gradients in one fused pass. No host synchronisation.
 
-    loss: 0-dimensional. One bad loss counts for all processes. clip, clip_above: as in `clip_coefficient`.
+    loss: 0-dimensional, of this process. A loss that is not finite in one process makes the step bad in all. clip,
+    clip_above: as in `clip_coefficient`.
     """
     norms = parameter_norms(list(gradients.values()))
     total = total_norm(norms)

@@ -15,7 +15,7 @@ from model.health.limits import HealthSettings
 
 # Advice is given where a larger share than this of a layer's outputs is saturated, or of its units dead.
 ADVICE_SHARE = 0.5
-# The scale counts as being at its cap from this share of the cap on.
+# The scale counts as being at its cap if it is at least this share of the cap.
 AT_CAP = 0.999
 # A spike needs this many losses before it, must exceed their running mean by this many mean absolute deviations, and
 # must exceed this multiple of the running mean.
@@ -31,8 +31,8 @@ class SpikeDetector:
         self.count, self.mean, self.deviation = 0, 0.0, 0.0
 
     def add(self, loss: float) -> bool:
-        """Returns whether `loss` is a spike beside the losses before it, then adds it to them. Ignores a loss that is
-        not finite.
+        """Returns whether `loss` is a spike after the earlier losses, and adds it to them. Ignores a loss that is not
+        finite.
         """
         if not math.isfinite(loss):
             return False

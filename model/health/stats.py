@@ -33,7 +33,7 @@ def dense_values(gradient: Tensor) -> Tensor:
 
 
 def global_value(value: Tensor) -> Tensor:
-    """Returns the value over all shards for a DTensor, which is distributed over processes; any other tensor as is."""
+    """Returns the full value of a DTensor, which is distributed over processes; returns any other tensor unchanged."""
     return value.full_tensor() if hasattr(value, "full_tensor") else value
 
 
@@ -107,11 +107,13 @@ def nonfinite_kinds(gradient: Tensor) -> tuple[bool, bool]:
 def layer_details(gradient: Tensor, bins: int = BINS) -> dict[str, float | list[float]]:
     """Returns mean, std (0 for a single element), min, max and histogram of the elements of one gradient.
 
-    Complex elements count by their absolute values. histogram: the numbers of elements in `bins` equal intervals from
-    `histogram_min` to `histogram_max`, without NaN and Inf.
+    Complex elements count by their absolute values; a sparse gradient counts by its stored elements, 0 if it has none.
+    histogram: the numbers of elements in `bins` equal intervals from `histogram_min` to `histogram_max`, without NaN
+    and Inf.
     """
     values = dense_values(gradient).flatten()
     values = (values.abs() if values.is_complex() else values).double()
+    values = values if values.numel() else values.new_zeros(1)
     finite = values[torch.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 0.0)
     return {

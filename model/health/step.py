@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 
 class HealthStep:
-    """Measures the gradients of each optimizer step and decides whether the step may be applied. Clips the gradients,
-    adds noise, discards them, or halts training, as the settings say.
+    """Measures the gradients of each optimizer step and decides whether the step is applied. Clips the gradients, adds
+    noise to them, discards them, or halts training, as the settings say.
     """
 
     def __init__(
@@ -91,7 +91,8 @@ class HealthStep:
         """Acts on the gradients of `optimizer`, after the backward pass and before `optimizer.step()`.
 
         Call `optimizer.step()` and the schedule only where the returned action is `applied`. After a skipped step all
-        gradients are None. Raises TrainingHalted where the settings forbid to continue, in every process.
+        gradients are None. Raises TrainingHalted in every process if the settings require a halt, and ValueError if
+        the optimizer has a parameter that the model does not have.
 
         losses: the loss of the step, or the (N,) losses of N accumulated batches whose sum was differentiated, without
         the factor of a gradient scaler. indices: the sample indices of each batch, for messages about bad steps. step:
@@ -118,15 +119,18 @@ class HealthStep:
         self._journal.unwatch_activations()
 
     def _number(self, step: int | None) -> int:
-        """The number of the current step, counted from 1."""
+        """Returns the number of the current step, counted from 1."""
         return self._counts.attempted + 1 if step is None else step
 
     def _gets_row(self, number: int) -> bool:
-        """Whether the step gets a row of metrics."""
+        """Returns whether the step gets a row of metrics."""
         return due(number, self.settings.every_n_steps, self._last_step)
 
     def _gradients(self, optimizer: Optimizer) -> dict[str, Tensor]:
-        """The gradients with at least one element by parameter name, in the order of the optimizer's groups."""
+        """Returns the gradients with at least one element by parameter name, in the order of the optimizer's groups.
+
+        Raises ValueError if the optimizer has a parameter that the model does not have.
+        """
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         if any(id(parameter) not in self._names for parameter in parameters):
             raise ValueError(

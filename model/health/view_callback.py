@@ -37,8 +37,8 @@ class ContrastiveModule(Protocol):
 
 
 class ViewHealthCallback(pl.Callback):
-    """Examines the views of the run's first batch and of every validation. The first process examines its own rows, and
-    communicates with no other process.
+    """Examines the views of the run's first batch and of every validation. Only the first process does so, on its own
+    rows.
     """
 
     def __init__(self) -> None:
@@ -127,5 +127,5 @@ def validation_findings(module: ContrastiveModule, sample: ViewSample, step: int
 
 
 def line_names(loss: ContrastiveLoss, views: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """Returns the names of the loss's lines: the view that varies, or the number of a direction of a loss of pairs."""
+    """Returns the names of the loss's lines: the views that vary, or the numbers of the directions of a matrix loss."""
     return views if isinstance(loss, TupleLoss) else tuple(f"direction {number + 1}" for number in range(count))

@@ -18,12 +18,12 @@ class ViewJournal:
     def __init__(self) -> None:
         self._advice_filter = AdviceFilter()
         self.entries: list[dict[str, Any]] = []
-        """For summary.json: the kind, the step of the first time, the views (pairs, lines) that are new then, their
-        figures, and the advice as text.
+        """For summary.json, one entry for each kind and step with new views (pairs, lines): the kind, the step, the new
+        views, their figures, and the advice as text.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns plain data."""
+        """Returns plain data; `said` is the key of the last steps of advice in checkpoints."""
         return {"entries": list(self.entries), "said": dict(self._advice_filter.last_steps)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -22,12 +22,12 @@ ROWS, LINE_ROWS, LINE_BATCH = 256, 128, 64
 ALIKE_COSINE = 0.99
 # Two views whose mean cosine is above this are nearly the same for every sample.
 EQUAL_COSINE = 0.999
-# In the first steps the views of a healthy run may approach one another and then separate: on scenes in batches of 64
-# the mean cosine of plain CLIP's images was above 0.99 up to step 25, with `normsv5` up to step 45, and 0.9994 at most.
-# A validation in these steps reports only views that are equal up to rounding, which is the second number, and examines
-# no line.
+# In the first steps the views of a healthy run may approach one another and then separate. With data=scenes in batches
+# of 64, the mean cosine of plain CLIP's images was above 0.99 up to step 25, with `normsv5` up to step 45, and always
+# below 0.9995. A validation before step FIRST_STEPS reports only views with a mean cosine above IDENTICAL_COSINE, which
+# are equal up to rounding, and examines no line.
 FIRST_STEPS, IDENTICAL_COSINE = 200, 1 - 1e-6
-# A line is at chance from this relative median rank on; 1 is the rank of a random candidate.
+# A line is at chance if its relative median rank is above this; 1 is the rank of a random candidate.
 AT_CHANCE = 0.9
 # The number of views, pairs or lines that a message names, at most.
 MAX_NAMES = 6

@@ -30,7 +30,7 @@ def row_blocks(size: int, step: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class Backend:
-    """Where compiled code computes instead of torch (`loss.backend`)."""
+    """A value of `loss.backend`: whether compiled code or torch computes."""
 
     name: str
     smallest_batch: float
@@ -40,14 +40,16 @@ class Backend:
 
     def compiles(self, device: torch.device, rows: int) -> bool:
         """Returns whether an evaluation on a device, of so many rows, should use compiled code. Raises ValueError where
-        compiled code is required and the device is no CPU.
+        compiled code is required and the device is not a CPU.
         """
         if self.required and device.type != "cpu":
             raise ValueError(f"views: on {device} given; accepted: cpu, where loss.backend={self.name} computes")
         return device.type == "cpu" and rows >= self.smallest_batch
 
     def checked(self, kernel: Kernel | None) -> Kernel | None:
-        """Returns a kernel. Raises RuntimeError where it is required and no compiler could compile it."""
+        """Returns `kernel`. Raises RuntimeError for None, a kernel that could not be compiled, where compiled code is
+        required.
+        """
         if kernel is None and self.required:
             raise RuntimeError(f"loss.backend={self.name}: the C++ compiler cannot compile a kernel of this loss")
         return kernel
@@ -144,7 +146,7 @@ class CrossTerm(ABC):
 
     @abstractmethod
     def cells(self, rows: slice, out: Tensor | None = None) -> Tensor:
-        """Returns the values (T, B) for a slice of rows, outside autograd. out: memory that may hold the result."""
+        """Returns the values (T, B) for a slice of rows, outside autograd. out: (T, B), may hold the result."""
 
     @abstractmethod
     def backward(self, rows: slice, grad: Tensor, gradients: Gradients) -> None:
@@ -153,7 +155,7 @@ class CrossTerm(ABC):
 
 @dataclass(frozen=True)
 class Product(CrossTerm, Generic[Value]):
-    """row_operand[i] . col_operand[c]; both operands (B, F). Of symbols it only holds the operands."""
+    """row_operand[i] . col_operand[c]; both operands (B, F). With symbols as operands it has no values."""
 
     row_operand: Value
     col_operand: Value
@@ -183,7 +185,7 @@ class _AllCells(torch.autograd.Function):
         gradients = Gradients()
         for rows in row_blocks(len(grad), ctx.step):
             ctx.term.backward(rows, grad[rows].contiguous(), gradients)
-        # A tensor that is two operands gets its whole sum once.
+        # `pop`: where one tensor is two operands, only one of them returns the sum.
         return None, None, *(gradients.pop(operand) for operand in ctx.term.operands)
 
 

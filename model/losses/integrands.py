@@ -1,4 +1,5 @@
-"""Functions under a sum over features, of numbers of row i (v, u) and of candidate c (w, y).
+"""Integrands: functions of one feature of the operands of row i (v, u) and of candidate c (w, y), which are summed over
+features.
 
 They are called with tensors or with symbols, and therefore consist of operators, integer powers, `abs` and
 `numerics.safe_sqrt`. Each radicand must be positive: the caller adds `numerics.tiny` to v.
@@ -12,7 +13,7 @@ from typing import Any
 
 from model.losses.numerics import Value, safe_sqrt
 
-# (numbers of the row …, numbers of the candidate …) -> a number, of tensors or of symbols.
+# (row operands …, candidate operands …) -> the value for each feature; all tensors, or all symbols.
 Integrand = Callable[..., Any]
 
 
@@ -35,8 +36,8 @@ def squared_distance(v: Value, u: Value, y: Value) -> Value:
 
 
 def root_less_distance(v: Value, u: Value, w: Value, y: Value) -> Value:
-    """Returns sqrt(v + w) - |y - u| / 4; the slope of |.| at 0 is 0. The slope of a root has a factor of 1/4 too, so
-    the division costs nothing.
+    """Returns sqrt(v + w) - |y - u| / 4; the derivative of |.| at 0 is 0. The compiled derivative of a root has a
+    factor of 1/4 too, so the division costs nothing.
     """
     return safe_sqrt(v + w) - (y - u).abs() / 4
 

@@ -1,4 +1,4 @@
-"""Returns the loss for a name and its options. Names of the configuration are resolved here, and nowhere below."""
+"""Returns the loss for a name and its options. The names of the configuration become objects here."""
 
 from __future__ import annotations
 
@@ -111,8 +111,8 @@ def tuple_loss(
 
 
 def notices_of(name: str, reads: int | None, views: int | None, mask: str, in_eager_tiles: bool) -> tuple[str, ...]:
-    """Returns what a run logs once about its loss: views that are not computed, a scale that is not trained, and
-    loops that are not compiled.
+    """Returns sentences that a run prints at its start: about views that are not computed, a scale that is not trained,
+    and loops that are not compiled.
     """
     notices = []
     if reads is not None and views is not None and views > reads:

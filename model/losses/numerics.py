@@ -16,7 +16,7 @@ from torch import Tensor
 
 from model.losses.symbols import Symbol
 
-# A formula is called with tensors, or with symbols that become C++.
+# A formula is called with tensors, or with symbols, from which C++ is generated.
 Value = TypeVar("Value", Tensor, Symbol)
 # Lengths of normalised rows between which squares and products of float32 neither underflow nor overflow.
 ORDINARY = (1e-3, 1e3)
@@ -92,8 +92,8 @@ def square_sum(tensors: Sequence[Tensor], above: float = 0.0) -> Tensor:
 
 
 def tiny(x: Tensor) -> float:
-    """Returns the offset that makes a sum of squares positive: it vanishes in any sum of squares of `x` but that of
-    zeros, whose root then has a finite slope.
+    """Returns an offset that keeps a sum of squares of `x` positive, so that its root has a finite derivative. The
+    offset changes no sum but that of zeros.
     """
     return 1000 * torch.finfo(x.dtype).tiny
 
@@ -138,8 +138,8 @@ class _RowNorm(torch.autograd.Function):
 
 
 def plain_norm(x: Tensor) -> Tensor:
-    """Returns the float64 norm of each row, (…, F) -> (…, 1), without a guard: for rows whose squares float64 holds,
-    as it holds those of every narrower dtype.
+    """Returns the float64 norm of each row, (…, F) -> (…, 1), without scaling: for rows of a dtype narrower than
+    float64, whose squares neither overflow nor underflow in float64.
     """
     return torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float64)
 
@@ -150,7 +150,7 @@ def row_norm(x: Tensor) -> Tensor:
 
 
 class _Normalise(torch.autograd.Function):
-    """x / (norm + eps), (…, F) float64, with norm (…, 1) a constant that backward knows to be the norm of x."""
+    """x / (norm + eps), (…, F) float64, given norm (…, 1), which backward differentiates as the norm of x."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float, norm: Tensor) -> Tensor:

@@ -15,13 +15,13 @@ class Formula:
 
     name: str
     family: str
-    """The `family` of conf/loss/<name>.yaml."""
+    """The `family` of conf/loss/<name>.yaml: a key of RECIPES, or that of a new family."""
     score: Callable[[float], Score]
     """Returns the score for an eps."""
     reads: int | None = None
     """The number of leading views that the loss reads; None: all."""
     objective: Callable[..., Any] | None = None
-    """Returns the ContrastiveLoss for (evaluator, seed, CommonKeywords); None: the softmax over the score's lines."""
+    """Returns the ContrastiveLoss for (evaluator, seed, CommonKeywords); None: see `make_loss`."""
 
 
 class CommonKeywords(TypedDict):

@@ -1,6 +1,6 @@
-"""What a loss is made of: a score, which can be evaluated on matched rows, along lines, and over all tuples.
+"""The score of a loss, which can be evaluated on matched rows, along lines, and over all tuples.
 
-Along a line of direction d, row i of the anchor side meets every candidate c; the matching candidate is c = i.
+A line of direction d compares row i with every candidate c; the matching candidate is c = i.
 
 Shapes: n views, B rows, b rows of a block, F features, D directions (one per view for the scores of all views), T rows
 of a tile, r statistics of a row, q statistics of a candidate. A line score is [d, i, c].
@@ -24,8 +24,8 @@ class RowStats(NamedTuple):
     """Row-wise statistics of a block of b samples, float64."""
 
     matched: Tensor  # (D, b) score of each sample's own tuple
-    row: Tensor  # (D, r, b) statistics of a sample that stands in row i
-    col: Tensor  # (D, q, b) statistics of a sample that is candidate c
+    row: Tensor  # (D, r, b) statistics of a sample as row i of a line
+    col: Tensor  # (D, q, b) statistics of a sample as candidate c of a line
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class Traits:
     """What the evaluation should know about a score to be accurate and fast."""
 
     float64_rows: int = 128
-    """Batches of at most this many rows compute their cross terms in float64: it costs little there and loses no
-    digit."""
+    """Batches of at most this many rows compute their cross terms in float64, which costs little for so few rows."""
     row_copies: int = 16
     """Peak number of float64 copies of the views that the backward of `prepare` holds; it determines the blocks."""
     shares_operands: bool = True
@@ -69,8 +68,8 @@ class Score(ABC):
         """Returns the line scores (T, B) of n views of F features.
 
         cells: the values of the direction's cross terms, each (T, B); row: r statistics (T, 1) and col: q statistics
-        (1, B), as `RowStats` has them. Called with tensors, or with symbols, of which it makes the formula that is
-        compiled.
+        (1, B), as `RowStats` has them. Called with tensors, and once with symbols, from which the compiled loops are
+        generated.
         """
 
 
@@ -121,5 +120,5 @@ def on_axes(x: Tensor, axes: Sequence[int], n: int) -> Tensor:
 
 
 def others(entries: Sequence[Value], a: int) -> list[Value]:
-    """Returns all entries but that of view `a`."""
+    """Returns all entries except that of view `a`."""
     return [entry for k, entry in enumerate(entries) if k != a]

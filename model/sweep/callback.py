@@ -1,5 +1,5 @@
-"""Hydra's callback of a sweep: it notes the folder, and compares the jobs at the end. Heavy packages are imported only
-when there is something to compare.
+"""Hydra's callback of a sweep: records its folder, and compares the jobs at the end. Heavy packages are imported only
+when there are jobs to compare.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ class SweepComparison(Callback):
     """Compares the jobs of a sweep when all have ended. Hydra builds it, from hydra.callbacks of conf/train.yaml."""
 
     def on_run_start(self, config: DictConfig, **keywords: Any) -> None:
-        """Notes the folder of a single run, because Hydra's errors do not always name it."""
+        """Records the folder of a single run, because Hydra's errors do not always name it."""
         command = active_command()
         if command is not None:
             command.run_folder = Path(config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **keywords: Any) -> None:
-        """Notes the folder of the sweep, and passes it on to the further processes of the jobs.
+        """Records the folder of the sweep, and passes it on to the other processes of the jobs.
 
-        These processes start in another second, in which the default folder would have another name. Lightning starts
-        its processes with the arguments of this command; others read them from the board.
+        These processes start later, when the default folder, named after the time, would have another name. Lightning
+        starts its processes with the arguments of this command; others read them from the board.
         """
         command = active_command()
         if command is not None:

@@ -46,8 +46,10 @@ def with_newest_checkpoint(folder: Path, config: RunConfig, *, own_folder: bool)
         restore_last(folder, newest)
         ended = read_summary(folder).get("status") in ENDED  # new figures replace this summary later
         resumes = newest.path is not None or not config.train
-        if resumes or own_folder:
-            remove_files(folder, (*(() if ended else (SUMMARY,)), EVALUATION) if resumes else None)
+        if resumes:
+            remove_files(folder, (EVALUATION,) if ended else (SUMMARY, EVALUATION))
+        elif own_folder:
+            remove_files(folder, None)
     return replace(config, ckpt_path=LAST) if newest.path is not None else config
 
 

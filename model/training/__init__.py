@@ -1,1 +1,1 @@
-"""Parts of the LightningModule that need torch only: the multiplier of the logits and what is added up over batches."""
+"""Parts of the LightningModule that need torch only: the logit scale, the learning rate, and sums over batches."""

@@ -1,4 +1,4 @@
-"""The learning rate of a run, also of one that is continued from a checkpoint."""
+"""The learning rate of a run, which may continue from a checkpoint."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class LearningRate:
 
     def resume(self, optimizer: Any, schedule: Any) -> None:
         """Continues from the rate of the checkpoint, once torch has restored the optimizer and the schedule; does
-        nothing in a run that was not continued. Takes Lightning's unions, of which `schedule` has made one type each.
+        nothing in a run that starts. optimizer, schedule: those of `schedule`; Lightning types them as unions.
         """
         if self._earlier is not None:
             assert isinstance(optimizer, Optimizer)
@@ -42,7 +42,7 @@ class LearningRate:
             self._plateau.end_epoch(loss)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the entries of a checkpoint: `rate`, and of a plateau schedule `plateau`."""
+        """Returns the entries of a checkpoint: `rate`, and for a plateau schedule `plateau`."""
         assert self._rate is not None
         return {"rate": self._rate.state_dict()} | ({"plateau": self._plateau.state_dict()} if self._plateau else {})
 

@@ -14,8 +14,8 @@ from model.losses.objective.loss import ContrastiveLoss
 class LogitScaleMixin(nn.Module):
     """Adds a trained multiplier of the logits, exp(logit_scale), with an upper bound, `scale_cap`, to a module.
 
-    It is a base class and not a submodule, because checkpoints, tools that read them and the gradient monitor know the
-    parameter and the buffer under these two names.
+    It is a base class and not a submodule, because checkpoints, tools that read them and the gradient monitor use the
+    names `logit_scale` and `scale_cap` without a prefix.
     """
 
     logit_scale: nn.Parameter
@@ -54,7 +54,7 @@ class LogitScaleMixin(nn.Module):
         return math.exp(log_scale), cap
 
     def _below_chosen_cap(self, log_scale: float, cap: float) -> tuple[float, float]:
-        """Returns the logarithm of the first multiplier and the cap; loss.scale_cap, where it is set, bounds both."""
+        """Returns the logarithm of the first multiplier and the cap, both bounded by loss.scale_cap if it is set."""
         if self.chosen_cap is None:
             return log_scale, cap
         return min(log_scale, math.log(self.chosen_cap)), self.chosen_cap

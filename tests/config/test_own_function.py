@@ -68,6 +68,16 @@ def test_a_function_that_cannot_be_meant_is_refused_when_it_is_composed(composed
     assert len(str(error.value).splitlines()) <= 2
 
 
+def test_a_folder_of_a_package_needs_no_init_file(folder):
+    Path("package/__init__.py").write_text("")
+    Path("package/deep").mkdir()
+    Path("package/deep/inner.py").write_text(SOURCE)
+    function = "package.deep.inner:score"
+    assert source_digest(function) == source_digest("scores:score")
+    assert "package" not in sys.modules
+    assert load_function(function, source_digest(function))([]) == 2.0
+
+
 def test_a_function_composes_without_its_module(composed, folder):
     Path("scores.py").unlink()
     loss = composed(*OWN).loss

@@ -79,6 +79,14 @@ def test_duplicate_rows_of_a_sparse_gradient_are_added():
     assert float64_norm(table.weight.grad) == pytest.approx(1.0, rel=1e-5)
 
 
+def test_a_sparse_gradient_without_rows_counts_as_zero():
+    embedding = nn.Embedding(4, 3, sparse=True)
+    embedding(torch.zeros(0, dtype=torch.int64)).sum().backward()
+    stats = GradientHealthMonitor(embedding).check_gradients(per_layer=True)
+    details = stats["layer_stats"]["weight"]
+    assert [details[name] for name in ("norm", "mean", "std", "min", "max")] == [0] * 5
+
+
 def test_half_precision_is_summed_in_float32():
     gradient = torch.full((1000,), 0.1, dtype=torch.bfloat16)
     stats = GradientHealthMonitor(model=with_gradients(gradient)).check_gradients()

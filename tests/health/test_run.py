@@ -53,6 +53,13 @@ def test_a_skipped_step_gets_a_row_and_changes_nothing(small, spoil, tmp_path):
     assert set(health_figures(tmp_path)) == {"gradient_norm", "gradient_heatmap", "gradient_flow", "activations"}
 
 
+def test_the_noise_of_a_run_follows_from_its_seed(small, monkeypatch, tmp_path):
+    seeds = []
+    monkeypatch.setattr("model.health.step.add_seeded_noise", lambda *arguments: seeds.append(arguments[2]))
+    run(small("loss=norms", "monitor.noise_std=0.01", "seed=3"), tmp_path)
+    assert seeds == [3] * 6
+
+
 def test_a_skipped_step_does_not_count_in_the_loss_of_its_epoch(small, spoil, tmp_path):
     spoil({1})
     overrides = (

@@ -14,7 +14,6 @@ N, F = 6, 32
 DISTANCES = [1.0, 1e-1, 1e-2, 1e-3]
 # The derivative of sqrt(V) magnifies the rounding of rows at this distance.
 LOOSE = {(name, 1e-3): 1e-4 for name in ("loss1", "loss2", "loss6")}
-# Sums over features, float32 above 64 rows.
 # Distances of views, and scales of the logits, at which no digits cancel.
 SPREAD = ((1.0, 1 / 0.07), (1e-1, 100.0))
 ELEMENTWISE = ("loss1", "loss3", "loss4", "normsv6", "normsv7", "normsv8", "normsv9")
@@ -71,7 +70,7 @@ def test_float32_products_of_larger_batches(name, distance, scale):
     "name", [ELEMENTWISE[0], *(pytest.param(name, marks=pytest.mark.slow) for name in ELEMENTWISE[1:])]
 )
 def test_float32_sums_over_many_features(name, distance):
-    """Hundreds of roots, each as large as what tells two candidates apart."""
+    """Hundreds of roots are added, and each is as large as the difference between two candidates."""
     errors = errors_of(name, near(72, distance, features=500)[:3], 100.0)
     assert max(errors) <= 1e-5, errors
 

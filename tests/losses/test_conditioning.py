@@ -27,7 +27,7 @@ def test_the_first_logits_have_a_standard_deviation_of_1(name):
     assert cap == pytest.approx(max(100, 10 * math.exp(log_scale)))
 
 
-def test_the_masks_weight_counts():
+def test_the_first_scale_depends_on_the_weight_of_the_mask():
     weighted = initial_scale(make_loss("norms", mask="raw"), draw(3))[0]
     assert initial_scale(make_loss("norms"), draw(3))[0] - weighted == pytest.approx(math.log(17))
 
@@ -37,7 +37,7 @@ def test_scores_that_do_not_differ_start_as_the_original(views):
     assert initial_scale(make_loss("norms"), views) == (pytest.approx(math.log(1 / 0.07)), 100)
 
 
-def test_a_product_of_six_dense_rows_cannot_leave_chance():
+def test_the_logits_of_a_product_of_six_dense_rows_are_too_small():
     views = draw(features=512)
     loss = make_loss("einsum")
     warning = reach_warning(loss, views, torch.tensor(1 / 0.07))

@@ -1,4 +1,4 @@
-"""Equal rows of the table, symmetries, and equal results by every way of evaluation."""
+"""Losses that are equal, losses that are symmetric in the views, and equal results of all evaluations."""
 
 import itertools
 
@@ -9,19 +9,16 @@ from model.losses import make_loss
 from model.losses.compiled import native
 from tests.losses.names import TUPLES
 
-# The original's functions that are one loss: (name, its equal, difference of their scores for F = 7).
+# Names of the original code for the same loss: (name, other name, difference of their scores for F = 7).
 EQUAL = [
-    *[
-        ("loss1", "loss2", 0),
-        ("loss7", "loss5", 0),
-        ("loss8", "loss5", 6),
-        ("normsv2", "norms", 0),
-        ("normsv4", "norms", 0),
-    ],
-    *[("stable_einsum", "einsum", 0), ("stable_norm", "norms", 0)],
+    ("loss1", "loss2", 0),
+    ("loss7", "loss5", 0),
+    ("loss8", "loss5", 6),
+    ("normsv2", "norms", 0),
+    ("normsv4", "norms", 0),
+    ("stable_einsum", "einsum", 0),
+    ("stable_norm", "norms", 0),
 ]
-# Scores that do not change when the views of a tuple change places.
-SYMMETRIC = TUPLES
 
 
 def draw(n=3, rows=5, features=7, dtype=torch.float64):
@@ -36,13 +33,13 @@ def run(loss, x):
 
 
 @pytest.mark.parametrize(("name", "other", "difference"), EQUAL)
-def test_equal_rows_of_the_table(name, other, difference):
+def test_two_names_of_one_loss(name, other, difference):
     a, b, x = make_loss(name), make_loss(other), draw()
     torch.testing.assert_close(a.score(x), b.score(x) + difference, rtol=1e-7, atol=1e-8)
     torch.testing.assert_close(run(a, x), run(b, x), rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", SYMMETRIC)
+@pytest.mark.parametrize("name", TUPLES)
 def test_views_may_change_places(name):
     loss, x = make_loss(name), draw()
     value, grad = run(loss, x)

@@ -12,7 +12,7 @@ from model.losses.compiled.feature_kernel import FeatureKernel, feature_kernel
 from model.losses.compiled.feature_source import feature_source
 from model.losses.numerics import moments, square_sum
 
-# Each integrand, and how many numbers of a row and of a candidate it reads.
+# Each integrand, with its numbers of row operands and candidate operands.
 KINDS = {
     "root_sum": (integrands.root_sum, 1, 1),
     "root_distance": (integrands.root_distance, 2, 1),
@@ -115,7 +115,7 @@ def test_weights_of_zero_leave_gradients_as_they_are():
     "function", [square_sum, lambda tensors: moments(tensors)[0], lambda tensors: moments(tensors)[1]]
 )
 @pytest.mark.parametrize("shapes", [[(3, 4)], [(3, 4)] * 3, [(3, 1, 4), (2, 4), (4,)]])
-def test_sums_over_views_broadcast_and_pull_back(function, shapes):
+def test_sums_over_views_broadcast_and_are_differentiable(function, shapes):
     tensors = [
         torch.randn(shape, generator=torch.Generator().manual_seed(k), dtype=torch.float64).requires_grad_()
         for k, shape in enumerate(shapes)

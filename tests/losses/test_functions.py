@@ -1,5 +1,5 @@
-"""Functions of users in place of a loss's name: right ones train, wrong ones are refused before native code reads what
-they return.
+"""A user's function instead of the name of a loss: a right one trains, and a wrong one is refused before native code
+reads its result.
 """
 
 from __future__ import annotations

@@ -92,10 +92,9 @@ def test_gradients_are_those_of_finite_differences(name):
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
+# Two features or more: with one, normalised rows are ±1 and cancel up to eps, which inner products do not resolve.
 @given(n=st.integers(2, 8), rows=st.integers(1, 9), features=st.integers(2, 12), seed=st.integers(0, 99))
-@pytest.mark.parametrize(
-    "name", some(COMPARED, 2)
-)  # one feature: rows are ±1 and cancel up to eps, which no score of inner products resolves
+@pytest.mark.parametrize("name", some(COMPARED, 2))
 def test_any_shape(name, n, rows, features, seed):
     x = draw(n, rows, features, seed)
     got = with_gradients(make_loss(name), x)
@@ -121,18 +120,16 @@ def test_tiles_do_not_change_the_loss(name):
     torch.testing.assert_close(single, tiled, rtol=1e-10, atol=1e-14)
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in COMPARED if name != "siglip"]
-)  # which has no other candidates to compare with
+# The loss of siglip also contrasts the match itself with 0.
+@pytest.mark.parametrize("name", [name for name in COMPARED if name != "siglip"])
 def test_a_batch_of_one_has_loss_and_gradient_zero(name):
     value, by_views, by_scale = with_gradients(make_loss(name), draw(3, 1, 5))
     assert value.item() == by_scale.item() == 0
     assert not by_views.any()
 
 
-@pytest.mark.parametrize(
-    "name", sorted({*available()} - {"normsv6", "normsv8"})
-)  # those two do not prefer views that agree
+# normsv6 and normsv8 do not prefer views that agree.
+@pytest.mark.parametrize("name", sorted({*available()} - {"normsv6", "normsv8"}))
 def test_the_matching_candidate_is_on_the_diagonal(name):
     x = torch.eye(6, 8).repeat(3, 1, 1)  # views that agree, samples that do not
     logits = make_loss(name).lines(x)

@@ -1,4 +1,4 @@
-"""What the losses hold: memory stays within `loss.memory_mib`, and what is reused is bounded too."""
+"""Memory of the losses: a step stays within `loss.memory_mib`, and so do the buffers that are reused between steps."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class PeakBytes(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("name", ["einsum", "loss2", "loss6", "normsv5", "stable_norm", "gram"])
-def test_a_dense_tile_takes_about_its_budget(name):
+def test_dense_scores_take_about_their_budget(name):
     views = torch.randn(3, 64, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     with PeakBytes() as measured:
         scores = make_loss(name, memory_mib=1).score(views)
     assert measured.peak - scores.nbytes < 1.25 * MIB
 
 
-def test_scratch_keeps_at_most_its_limit():
+def test_scratch_holds_at_most_its_limit():
     scratch = Scratch(limit=2048)
     tensors = [torch.empty(128, dtype=torch.float64) for _ in range(3)]
     held = [weakref.ref(tensor) for tensor in tensors]

@@ -1,6 +1,4 @@
-"""The cache of compiled code: files that are not what was written, or that others could have written, are not
-loaded.
-"""
+"""The cache of compiled code: a file that was changed, or that another user could have changed, is not loaded."""
 
 from __future__ import annotations
 
@@ -59,7 +57,7 @@ def test_folder_and_files_are_the_users_alone(cache):
 @pytest.mark.parametrize(
     "damage", ["truncated", "empty", "other", "no_checksum", "other_checksum", "writable", "writable_checksum"]
 )
-def test_a_file_that_is_not_what_was_written_is_built_again(cache, damage):
+def test_a_changed_file_is_built_again(cache, damage):
     path = library_path(cache)
     checksum = path.with_suffix(".sha256")
     content = path.read_bytes()
@@ -82,7 +80,7 @@ def test_a_file_that_is_not_what_was_written_is_built_again(cache, damage):
     assert path.stat().st_ino not in (inode, inode_before)
 
 
-def test_a_place_that_cannot_be_written_to_is_passed_by(cache):
+def test_without_a_writable_file_the_temporary_folder_is_used(cache):
     path = library_path(cache)
     path.unlink()
     path.mkdir()
@@ -90,7 +88,7 @@ def test_a_place_that_cannot_be_written_to_is_passed_by(cache):
     assert (user_cache.temporary_folder() / path.name).is_file()
 
 
-def test_a_folder_of_somebody_else_is_left_alone(cache, monkeypatch):
+def test_the_folder_of_another_user_is_not_used(cache, monkeypatch):
     cache.mkdir()
     (cache / "planted").touch()
     monkeypatch.setattr(os, "geteuid", lambda: cache.stat().st_uid + 1)
@@ -100,7 +98,7 @@ def test_a_folder_of_somebody_else_is_left_alone(cache, monkeypatch):
 
 
 @pytest.mark.parametrize("home", ["none", "file"])
-def test_no_place_for_a_cache_is_no_error(tmp_path, monkeypatch, home):
+def test_without_a_home_directory_the_temporary_folder_is_used(tmp_path, monkeypatch, home):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
     def no_home() -> Path:

@@ -1,4 +1,4 @@
-"""The loss and the won lines of single rows, from which an evaluation takes its means."""
+"""The loss and the won lines of single rows, which an evaluation averages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def views_of(n: int, size: int, features: int = 8) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", available())
 @pytest.mark.parametrize("size", [1, 5, 40])
-def test_their_mean_is_the_loss(name, size):
+def test_the_mean_over_rows_is_the_loss(name, size):
     loss, views = make_loss(name).eval(), views_of(4, size)
     assert loss.row_figures(views, SCALE).losses.mean().item() == pytest.approx(loss(views, SCALE).item(), rel=1e-12)
 
@@ -38,7 +38,7 @@ def test_their_mean_is_the_loss(name, size):
         {"evaluation": "dense"},
     ],
 )
-def test_under_every_option(options):
+def test_the_mean_over_rows_is_the_loss_under_every_option(options):
     loss, views = make_loss("einsum", **options).eval(), views_of(4, 5)
     assert loss.row_figures(views, SCALE).losses.mean().item() == pytest.approx(loss(views, SCALE).item(), rel=1e-12)
 
@@ -46,7 +46,7 @@ def test_under_every_option(options):
 @pytest.mark.parametrize("name", [name for name in COMPARED if name != "siglip"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_row_is_the_mean_of_its_cross_entropies(name, dtype):
-    """By torch's own, along the lines that the loss shows."""
+    """Computed with torch's cross_entropy from `loss.lines`."""
     loss, views = make_loss(name).eval(), views_of(3, 7).to(dtype)
     logits, labels = SCALE * loss.lines(views).double(), torch.arange(7)
     figures = loss.row_figures(views, SCALE)
@@ -68,7 +68,7 @@ def test_a_row_of_soft_targets_is_that_of_the_first_view():
 @pytest.mark.parametrize("size", [4, 200])
 @pytest.mark.parametrize("name", ["einsum", "normsv5", "stock", "gram"])
 def test_a_tie_is_lost(name, size):
-    """Equal rows: no match stands out, whatever products round to."""
+    """Equal rows have equal scores, up to rounding: no match wins."""
     views = torch.randn(3, 1, 16, generator=torch.Generator().manual_seed(1)).expand(3, size, 16)
     assert make_loss(name).row_figures(views, SCALE).wins.sum() == 0
 

@@ -1,5 +1,5 @@
-"""The compiled row-wise part equals the formulas in float64, for every dtype and layout of the views. Batches here are
-large enough for it.
+"""The compiled row-wise part equals the formulas in float64, for every dtype and layout of the views. The batches are
+large enough for compiled code.
 """
 
 import pytest
@@ -118,8 +118,8 @@ def test_views_that_need_no_gradient_get_none():
 
 
 @pytest.mark.parametrize("name", ["einsum", "normsv5", "loss4"])
-def test_memory_kept_between_steps_changes_nothing(name):
-    """Two losses alive at once, another batch size, inference between: the gradients are those of a fresh loss."""
+def test_buffers_reused_between_steps_do_not_change_gradients(name):
+    """Two evaluations before a backward, another batch size, inference in between: gradients as of a new loss."""
     views, others = draw(3, 140, 16), draw(3, 90, 16, seed=1)
     loss, scale = make_loss(name), torch.tensor(10.0)
     first, second = (x.clone().requires_grad_() for x in (views, others))

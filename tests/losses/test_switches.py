@@ -1,4 +1,4 @@
-"""Switches of torch that belong to the whole process change no loss, and are what they were when the loss is done."""
+"""Settings of torch for the whole process do not change a loss, and have their earlier values after it."""
 
 from __future__ import annotations
 

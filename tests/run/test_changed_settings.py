@@ -25,6 +25,7 @@ from tests.conftest import SMALL, compose_run
 
 FINISHED = ("trainer.checkpoint_every_n_steps=2", "evaluate=[val]")
 PEAK = 2e-3
+RATE = ("optimizer.lr=2e-3", "schedule.warmup=0")
 # Choices that differ in more than their name.
 LION = (
     "optimizer=lion (in the checkpoint: adamw; with it weight_decay=0.5 instead of 0.1, betas=[0.9,0.99] instead "
@@ -42,7 +43,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def done(tmp_path_factory) -> Path:
     """The folder of a run of two epochs, six steps. Tests work on copies."""
     folder = tmp_path_factory.mktemp("done") / "run"
-    run(compose_run(*SMALL, *FINISHED, "optimizer.lr=2e-3", "schedule.warmup=0"), folder)
+    run(compose_run(*SMALL, *FINISHED, *RATE), folder)
     return folder
 
 
@@ -53,9 +54,7 @@ def again(done, small, tmp_path):
     shutil.copytree(done, folder)
 
     def continue_run(*overrides: str):
-        return run(
-            small(*FINISHED, "optimizer.lr=2e-3", "schedule.warmup=0", "ckpt_path=last", *overrides), folder
-        ), folder
+        return run(small(*FINISHED, *RATE, "ckpt_path=last", *overrides), folder), folder
 
     return continue_run
 

@@ -36,7 +36,7 @@ def test_the_multiplier_starts_under_the_cap(small, tmp_path, cap, first):
 
 @pytest.mark.parametrize(("cap", "reached"), [("2", 2.0), ("20", 20.0), ("null", 100.0)])
 def test_training_never_goes_above_the_cap(small, tmp_path, monkeypatch, cap, reached):
-    """With a loss that falls only as the multiplier grows, by half its size a step."""
+    """The loss falls only as the multiplier grows; a step changes the logarithm of the multiplier by up to 0.5."""
     step = NWayClip.training_step
     monkeypatch.setattr(NWayClip, "training_step", lambda self, *batch: 0 * step(self, *batch) - self.logit_scale)
     run(small("loss=stock", *FAST, "trainer.max_epochs=4", f"loss.scale_cap={cap}"), tmp_path)
@@ -56,8 +56,8 @@ def test_auto_stays_below_the_cap_as_well(small, tmp_path):
     assert max(multipliers(tmp_path / "2")) <= 2 * (1 + 1e-5)
 
 
-def test_a_checkpoint_restores_its_own_cap(small, tmp_path):
-    """The cap that scale_init=auto chose is evaluated and resumed with, whatever the configuration says."""
+def test_a_checkpoint_holds_the_cap_that_the_run_chose(small, tmp_path):
+    """An evaluation and a resumed run read it from there, whatever the configuration says."""
     run(small("loss=einsum", "loss.scale_init=auto", "analysis=off", "trainer.max_epochs=1"), tmp_path)
     state = torch.load(checkpoint_path(tmp_path, "last"), weights_only=True)["state_dict"]
     assert state["scale_cap"].item() > 100

@@ -1,4 +1,4 @@
-"""The parts of the LightningModule, without Lightning, against sums done by hand."""
+"""The parts of the LightningModule, without Lightning, compared with sums computed by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def scale(chosen_cap: float | None = None) -> LogitScaleMixin:
     return LogitScaleMixin(trained=True, scale_due=True, chosen_cap=chosen_cap)
 
 
-def test_the_scale_is_kept_under_the_names_that_other_tools_read():
+def test_the_state_has_the_names_of_the_scale_that_other_tools_read():
     assert {name: value.item() for name, value in scale().state_dict().items()} == pytest.approx(
         {"logit_scale": math.log(1 / 0.07), "scale_cap": 100.0}
     )
@@ -36,8 +36,8 @@ def test_the_chosen_scale_makes_logits_differ_by_1_below_the_cap(chosen_cap, lar
     """The standard deviation of the products of rows that do not match, times the multiplier."""
     module, views = scale(chosen_cap), torch.randn(2, 40, 8, generator=torch.Generator().manual_seed(0))
     start, cap = module.choose_scale(make_loss("stock", views=2, batch_size=40), views)
-    one, other = torch.nn.functional.normalize(views.double(), dim=2)
-    products = (one @ other.T)[~torch.eye(40, dtype=torch.bool)]
+    first, second = torch.nn.functional.normalize(views.double(), dim=2)
+    products = (first @ second.T)[~torch.eye(40, dtype=torch.bool)]
     assert start == pytest.approx(min(1 / products.std(correction=0).item(), largest), rel=1e-6)
     assert module.multiplier().item() == pytest.approx(start, rel=1e-6)
     assert cap == (100.0 if chosen_cap is None else chosen_cap)
@@ -50,9 +50,9 @@ def test_the_mean_of_an_epoch_leaves_out_skipped_steps():
         for loss in losses:
             mean.add(torch.tensor(loss))
         torch.testing.assert_close(mean.end_step(skipped=skipped), torch.tensor(losses), equal_nan=True)
-    again = EpochMean()
-    again.load_state_dict(mean.state_dict())
-    assert [mean.end_epoch(), again.end_epoch(), again.end_epoch()] == [3.0, 3.0, None]
+    restored = EpochMean()
+    restored.load_state_dict(mean.state_dict())
+    assert [mean.end_epoch(), restored.end_epoch(), restored.end_epoch()] == [3.0, 3.0, None]
 
 
 def test_gradients_of_accumulated_batches_count_as_one_large_batch():
@@ -64,8 +64,8 @@ def test_gradients_of_accumulated_batches_count_as_one_large_batch():
         views = batch.clone().requires_grad_()
         gradients.watch(views)
         (8 * weights * views.square()).sum().backward()
-    whole = (2 * weights * torch.cat(tuple(batches), dim=1)).flatten(1).norm(dim=1)
-    torch.testing.assert_close(gradients.norms(8.0), whole)
+    expected = (2 * weights * torch.cat(tuple(batches), dim=1)).flatten(1).norm(dim=1)
+    torch.testing.assert_close(gradients.norms(8.0), expected)
     gradients.clear()
     assert gradients.norms(1.0) is None
 

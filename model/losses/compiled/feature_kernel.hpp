@@ -1,21 +1,20 @@
-// Sums over features of an integrand of numbers of a row and of a candidate, forward and backward, between loops that
-// keep a block of cells in registers. Needs functions.hpp, vectors.hpp and the generated definitions of the integrand:
+// Sums over features of an integrand of row operands and candidate operands, forward and backward. The loops keep a
+// block of cells in registers. Needs functions.hpp, vectors.hpp and the generated definitions of the integrand:
 //
-//   FORMULA_ROWS, FORMULA_COLS     how many numbers of a row and of a candidate it takes
-//   FORMULA_ROOTED, FORMULA_PLAIN  whether it is sqrt(x), or sqrt(x) + plain, or neither, which counts as plain alone
+//   FORMULA_ROWS, FORMULA_COLS     how many row operands and candidate operands it has
+//   FORMULA_ROOTED, FORMULA_PLAIN  whether it has the term sqrt(x), and whether it has another term, `plain`
 //   READ_INPUTS                    declares its inputs, vectors, from row[] and col[]
 //   RADICAND, PLAIN_VALUE          declare `result`: x, and plain
 //   VALUE                          declares `result`: the integrand
 //   DERIVATIVES, DERIVATIVE_SCALE  declare d_<input> from `seed`, which has the factor DERIVATIVE_SCALE
 //   ADD_GRADS                      adds the derivatives to d_row[] and d_col[]
 //
-// Blocks have TALL rows and WIDE candidates: what is loaded for one feature serves all their cells, so that arithmetic,
-// not memory, limits the loops. Threads share the rows; backward they also take turns at the candidates, so that no two
-// threads write to one number. CLOSE candidates stay in the second cache while all rows of a thread pass.
+// A block has TALL rows and WIDE candidates: the values loaded for one feature serve all its cells, so that arithmetic,
+// not memory, limits the loops. Threads share the rows. In backward they also take turns at the candidates, so that no
+// two threads write to the same element. CLOSE candidates stay in the L2 cache while a thread processes all its rows.
 //
-// sqrt(x) + plain is summed as head + plain + tail: head = x * near, with near about 1 / sqrt(x), is exact once its
-// value at the match is subtracted, and tail, the rest of a Newton step, is small. So no root is rounded to its own
-// digits.
+// sqrt(x) + plain is summed as head + plain + tail: head = x * near, near is about 1 / sqrt(x), and tail, the rest of a
+// Newton step, is small. Subtracting the head at the match loses no digits; a rounded root would lose some.
 const I TALL = 4, WIDE = 4, CLOSE = 128, ROWS = FORMULA_ROWS, COLS = FORMULA_COLS;
 const bool ROOTED = FORMULA_ROOTED, PLAIN = FORMULA_PLAIN;
 
@@ -50,7 +49,7 @@ template <class T> static void pack(T* const* from, I arrays, I count, I feature
                 store<T>(to + (j * TALL + k) * LANES<T>, load<T>(from[j] + std::min(k, count - 1) * features + z));
 }
 
-// Prefetches a share of the TALL rows that follow those at r: all of them, by the time that CLOSE candidates are done.
+// Prefetches a share of the next TALL rows after r. The shares of CLOSE candidates together are all of these rows.
 template <class T> static inline void fetch_next(T* const* r, I arrays, I features, I done) {
     const I share = TALL * features * I(sizeof(T)) * WIDE / CLOSE;
     for (I j = 0; j < arrays; ++j)
@@ -58,13 +57,12 @@ template <class T> static inline void fetch_next(T* const* r, I arrays, I featur
             __builtin_prefetch((const char*)(r[j] + TALL * features) + done / WIDE * share + k);
 }
 
-// How many of `count` each thread takes, in full blocks.
+// The number of rows or candidates out of `count` for each thread, a multiple of BLOCK.
 template <I BLOCK> static I share(I count, I threads) {
     return (count + BLOCK * threads - 1) / (BLOCK * threads) * BLOCK;
 }
 
-// Adds the sums of a block of cells, but for `tails` of anchor_rows. packed: rows and anchors; y: WIDE candidates for
-// each array.
+// Adds the sums of a block of cells, without the `tails`. packed: rows and anchors; y: WIDE candidates of each array.
 template <class T> static inline void sum_block(const T* packed, T* const* y, I features, V<T> sums[TALL][WIDE]) {
     for (I z = 0; z < features; z += LANES<T>, packed += (ROWS + 1) * TALL * LANES<T>) {
         #pragma GCC unroll 8
@@ -88,8 +86,8 @@ template <class T> static inline void sum_block(const T* packed, T* const* y, I 
     }
 }
 
-// Writes the values at the match, head + plain, into the packed rows as their anchors. `tails`: the sums of what these
-// values leave out.
+// Writes the values at the match, head + plain, into the packed rows as their anchors, and the sums over features of
+// the rest, tail and rounding error, to `tails`.
 template <class T> static void anchor_rows(T* packed, T* const* y, I count, I features, double* tails) {
     for (I k = 0; k < TALL; ++k) {
         V<T> tail = {};
@@ -112,8 +110,7 @@ template <class T> static void anchor_rows(T* packed, T* const* y, I count, I fe
     }
 }
 
-// Points `to` at candidates c … c + WIDE - 1 of some arrays: in place, or, beyond the last, at a copy that repeats the
-// last.
+// Points `to` at candidates c … c + WIDE - 1 of some arrays; near the end, at a copy that repeats the last one.
 template <class T>
 static void candidates(T* const* from, I arrays, I c, I count, I features, std::vector<T>& copy, T** to) {
     for (I j = 0; j < arrays; ++j) {
@@ -126,8 +123,7 @@ static void candidates(T* const* from, I arrays, I c, I count, I features, std::
     }
 }
 
-template <class T>
-static void forward(const FeatureArguments& arguments) {
+template <class T> static void forward(const FeatureArguments& arguments) {
     T *const *rows = (T* const*)arguments.rows, *const *cols = (T* const*)arguments.cols;
     T* out = (T*)arguments.cells;
     const I count = arguments.count, size = arguments.size, features = arguments.features;
@@ -162,8 +158,8 @@ static void forward(const FeatureArguments& arguments) {
     }
 }
 
-// Adds the derivatives of a block of cells to d_y and to those packed with the rows. Stores come last: a load that
-// follows a store a multiple of 4096 bytes away waits for it, and rows of candidates often are that far apart.
+// Adds the derivatives of a block of cells to d_y and to those packed with the rows. Stores come last: a load after a
+// store to an address a multiple of 4096 bytes away waits, and rows of candidates often are that far apart.
 template <class T>
 static inline void backward_block(T* packed, T* const* y, T* const* d_y, I features, const T weight[TALL][WIDE]) {
     for (I z = 0; z < features; z += LANES<T>, packed += 2 * ROWS * TALL * LANES<T>) {
@@ -237,8 +233,7 @@ static void backward_range(const FeatureArguments& arguments, I low, I high, I f
         }
 }
 
-template <class T>
-static void backward(const FeatureArguments& arguments) {
+template <class T> static void backward(const FeatureArguments& arguments) {
     const I count = arguments.count, size = arguments.size, threads = arguments.threads;
     const I tall = share<TALL>(count, threads), wide = share<WIDE>(size, threads);
     for (I turn = 0; turn < threads; ++turn) {

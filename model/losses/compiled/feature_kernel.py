@@ -15,7 +15,7 @@ from model.losses.compiled.native_arguments import address, addresses, call_entr
 from model.losses.compiled.weak_cache import cached_by_object
 from model.losses.integrands import Integrand
 
-# The loops take features by vectors, of at most 16.
+# The loops read features in vectors of at most 16 lanes.
 LANES = 16
 
 Tensors = Sequence[Tensor]
@@ -32,10 +32,10 @@ class _FeatureArguments(ctypes.Structure):
 
 
 class FeatureKernel:
-    """The compiled loops of one integrand of so many numbers of a row and of a candidate. All tensors are contiguous
-    and of one dtype, float32 or float64.
+    """The compiled loops of one integrand with `row_count` row operands and `col_count` candidate operands. All tensors
+    are contiguous and of one dtype, float32 or float64.
 
-    Its methods raise ValueError where a tensor has another shape, dtype or layout than they name.
+    Its methods raise ValueError for a tensor with another shape, dtype or layout than documented.
     """
 
     def __init__(self, compiled: ctypes.CDLL, row_count: int, col_count: int):
@@ -88,8 +88,8 @@ class FeatureKernel:
 
 
 def _full_vectors(tensors: Tensors, features: int) -> Tensors:
-    """Returns tensors whose features fill vectors. The subtraction of the match cancels what the additional features
-    add; they are ones, where every integrand is smooth.
+    """Pads tensors (…, F) with ones to a multiple of LANES features. The padding adds the same value for every
+    candidate, which the subtraction of the match cancels; at 1 all integrands and their derivatives are finite.
     """
     missing = -features % LANES
     return [pad(tensor, (0, missing), value=1) for tensor in tensors] if missing else tensors
@@ -97,8 +97,8 @@ def _full_vectors(tensors: Tensors, features: int) -> Tensors:
 
 @cached_by_object
 def feature_kernel(integrand: Integrand, row_count: int, col_count: int) -> FeatureKernel | None:
-    """Returns the loops of an integrand of so many numbers of a row and of a candidate; None where no compiler compiles
-    them.
+    """Returns the loops of an integrand with these numbers of row and candidate operands; None where they cannot be
+    compiled.
     """
     compiled = library(feature_source(integrand, row_count, col_count))
     return FeatureKernel(compiled, row_count, col_count) if compiled is not None else None

@@ -11,7 +11,7 @@ from model.losses.symbols import Symbol, input_symbol
 
 
 def feature_source(integrand: Integrand, row_count: int, col_count: int) -> str:
-    """Returns the C++ of both loops for an integrand of so many numbers of a row and of a candidate."""
+    """Returns the C++ of both loops for an integrand with these numbers of row and candidate operands."""
     rows, cols = (
         [input_symbol(f"{letter}{j}") for j in range(count)] for letter, count in (("r", row_count), ("c", col_count))
     )

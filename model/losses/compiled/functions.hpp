@@ -1,4 +1,4 @@
-// What all kernels share: integers, the functions that generated formulas call, and the export of a kernel to Python.
+// Shared by all kernels: the integer type, functions that generated formulas call, and the export to Python.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>

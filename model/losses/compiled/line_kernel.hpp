@@ -18,7 +18,7 @@
 
 // rows: T rows of the tile, row t of which matches candidate first + t; size: B candidates; transposed: for each cross
 // term, whether its cells are (B, T) instead of (T, B). `matched` (T,), `row` (r, T), `col` (q, B): the statistics.
-// Written, if need_grad: the gradients `grads` of the cells; where transposed, they are added to what is there.
+// Written, if need_grad: the gradients `grads` of the cells; where transposed, they are added to the present values.
 // Added to: `sums` (3,), the loss and its gradients with respect to the two scales, and d_matched, d_row, d_col.
 struct LineTile {
     void* const* cells; void* const* grads; const I* transposed;
@@ -28,7 +28,7 @@ struct LineTile {
     T *sums, *d_matched, *d_row, *d_col;
 };
 
-// Rows that a thread works on at a time: transposed cells are copied in blocks of so many.
+// The rows of a block, which one thread processes; transposed cells are copied one block at a time.
 static const I BLOCK = 16;
 
 template <class C>
@@ -78,7 +78,7 @@ static void line(const LineTile& tile) {
                 SAVE
                 z[c] = negative_scale * result - match_logit;
             }
-            z[match] = -1e308;  // in a batch of one row, all that follows is then 0
+            z[match] = -1e308;  // in a batch of one row, loss and gradients are then 0
             T top = -1e308;
             #pragma omp simd reduction(max : top)
             for (I c = 0; c < size; ++c) top = z[c] > top ? z[c] : top;

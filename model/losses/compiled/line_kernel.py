@@ -23,12 +23,12 @@ from model.losses.cross_terms import Cells
 from model.losses.score import RowStats, Score
 from model.losses.symbols import Symbol, input_symbol
 
-# (cells, statistics of the row, of the candidate, number of features) -> score.
+# (cells, statistics of the row, statistics of the candidate, number of features) -> score.
 Formula = Callable[[Sequence[Symbol], Sequence[Symbol], Sequence[Symbol], Symbol], Symbol]
 
 
 class Counts(NamedTuple):
-    """How many cross terms, statistics of a row and statistics of a candidate a formula has."""
+    """The numbers of cross terms, statistics of a row and statistics of a candidate of a formula."""
 
     cells: int
     row: int
@@ -36,7 +36,7 @@ class Counts(NamedTuple):
 
 
 class Input(NamedTuple):
-    """An input of the formula: its place among those of its kind, and its name in C++."""
+    """An input of the formula: its place among the inputs of its kind (cells, row, col), and its name in C++."""
 
     place: int
     name: str
@@ -68,7 +68,7 @@ def _used(program: Program, inputs: Sequence[Symbol]) -> list[Input]:
 
 
 def _saving(names: Sequence[str]) -> dict[str, str | int]:
-    """Returns how roots and reciprocals are saved in the first pass over a row for the second."""
+    """Returns the macros that save roots and reciprocals in the first pass over a row, for the second pass."""
     return {
         "FORMULA_SAVED": len(names),
         "POINT_TO_SAVED": " ".join(f"T* k_{name} = saved.data() + {k} * size;" for k, name in enumerate(names)),
@@ -78,7 +78,7 @@ def _saving(names: Sequence[str]) -> dict[str, str | int]:
 
 
 def _reading_and_writing(cells: Sequence[Input], row: Sequence[Input], col: Sequence[Input]) -> dict[str, str | int]:
-    """Returns how inputs are read from the arrays, and how gradients are written."""
+    """Returns the macros that read the inputs from the arrays, and that write the gradients."""
     read_cells = [f"const T {name} = p_{name}[c];" for _, name in cells]
     return {
         "POINT_TO_CELLS": _joined("const C* p_{1} = from[{0}] + offset; C* q_{1} = to[{0}] + offset;", cells),
@@ -135,8 +135,8 @@ class LineKernel:
         respect to the statistics to `d_stats`, and writes those of the cells into the cells, if `need_grad`.
 
         cells: contiguous; first: the candidate that matches the first row; stats: matched (T,), row (r, T), col (q, B);
-        factors: negative scale, match scale, weight, F. Statistics and sums are float64. Raises ValueError where a
-        tensor has another shape, dtype or layout than that.
+        factors: negative scale, match scale, weight, F. Statistics and sums are float64. Raises ValueError for a tensor
+        with another shape, dtype or layout.
         """
         if len(cells) != self._counts.cells:
             raise ValueError(f"native code was given {len(cells)} cross terms; accepted: {self._counts.cells}")
@@ -157,6 +157,6 @@ class LineKernel:
 
 @cached_by_object
 def line_kernel(score: Score, n: int, counts: Counts) -> LineKernel | None:
-    """Returns the kernel of a score of n views; None where no compiler compiles it."""
+    """Returns the kernel of a score of n views; None where it cannot be compiled."""
     compiled = library(line_source(lambda cells, row, col, features: score.line(cells, row, col, n, features), counts))
     return LineKernel(compiled, counts) if compiled is not None else None

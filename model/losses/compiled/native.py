@@ -63,9 +63,7 @@ _build_once = cache(build)
 
 
 def library(source: str) -> ctypes.CDLL | None:
-    """Returns the compiled source; None if there is no compiler, or none that can compile it. Each source is tried
-    once.
-    """
+    """Returns the compiled source; None if it cannot be compiled. Each source is tried once."""
     return _build_once(source).library
 
 
@@ -75,7 +73,7 @@ def problem() -> str | None:
 
 
 def flags() -> tuple[str, ...]:
-    """Returns the options of the compiler on this machine, without that for threads."""
+    """Returns the compiler's options on this machine, without PARALLEL."""
     return (*FLAGS, *X86) if platform.machine() in ("x86_64", "AMD64") else FLAGS
 
 
@@ -107,8 +105,8 @@ def _compile(source: str, compiler_path: str, path: Path) -> None:
         checksum.write_bytes(_checksum(shared))
         for file in (shared, checksum):
             file.chmod(0o700)
-        # Each file is replaced as a whole, whichever process compiles it too. If the checksum is that of another
-        # process's build, the next process compiles again.
+        # Each file is replaced atomically, because other processes may compile the same source. If the checksum then
+        # belongs to the library of another process, the next process compiles again.
         checksum.replace(_checksum_file(path))
         shared.replace(path)
 

@@ -1,5 +1,5 @@
-// The row-wise part of a loss in two passes over the views, forward and backward. The views of one sample are worked on
-// together in registers of double, so that they are read once. Needs functions.hpp, scalar.hpp and the generated
+// The row-wise part of a loss in two passes over the views, forward and backward. All views of a sample are processed
+// together, in double, so that each is read once. Needs functions.hpp, scalar.hpp and the generated
 // definitions of the formula:
 //
 //   FORMULA_VIEWS                 how many views there are

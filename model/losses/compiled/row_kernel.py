@@ -136,7 +136,7 @@ class RowKernel:
 
 @cached_by_object
 def row_kernel(score: RowSumScore, n: int) -> RowKernel | None:
-    """Returns the passes of a score of n views; None where no compiler compiles them."""
+    """Returns the passes of a score of n views; None where they cannot be compiled."""
     formula = row_formula(score, n)
     compiled = library(row_source(formula))
     return RowKernel(compiled, formula) if compiled is not None else None

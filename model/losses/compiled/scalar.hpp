@@ -1,4 +1,4 @@
-// Roots and reciprocals of single numbers of double, for the kernels that the compiler vectorises.
+// Roots, reciprocals and the exponential in double, for kernels that the compiler vectorises.
 typedef double T;
 
 // 1 / sqrt(x), 0 for x <= 0, and 1 / x. Inverse<double> is exact. Inverse<float>, for formulas of cells of float, takes

@@ -32,8 +32,8 @@ template <class T, int N> static inline double total(const typename Vector<T, N>
     else return total<double, N / 2>(sum);
 }
 
-// near_inverse_root is 1 / sqrt(x), accurate to 13 bits or more in float and 26 in double. One Newton step makes it, or
-// the root, as accurate as the type: root is sqrt(x), slope is 2 / sqrt(x).
+// near_inverse_root is 1 / sqrt(x), accurate to 13 bits or more in float and 26 in double. root, sqrt(x), and slope,
+// 2 / sqrt(x), refine it by one Newton step to the accuracy of the type.
 template <class X> static inline X slope(X x, X near) { return near * (3 - x * near * near); }
 template <class X> static inline X root(X x, X near) { return x * slope(x, near) / 2; }
 #if defined(__AVX512F__)

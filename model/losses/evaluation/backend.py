@@ -1,4 +1,4 @@
-"""Chooses between compiled code and torch for each part of an evaluation."""
+"""Chooses compiled code or torch for each part of an evaluation, as `loss.backend` says."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ def check_backend(backend: Backend, name: str, has_kernels: bool) -> None:
 
 
 def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> ViewPass:
-    """Returns the row-wise part for n views (B, F). Compiled code has it for scores that are RowSumScores and for views
-    of other dtypes than float64. need_grad: True if gradients will be computed.
+    """Returns the row-wise part for n views (B, F). need_grad: True if gradients will be computed.
+
+    It is compiled for scores that are RowSumScores, where no view is float64; in torch otherwise, also with
+    loss.backend=compiled.
     """
     score, backend = evaluator.score, evaluator.backend
     if backend.compiles(views[0].device, len(views[0])) and isinstance(score, RowSumScore):
@@ -43,7 +45,7 @@ def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> Vi
 
 
 def tile_function(problem: LineProblem, terms: int, stats: RowStats) -> TileFunction:
-    """Returns the function that computes tiles of a direction of so many cross terms."""
+    """Returns the function that computes tiles of a direction with this number of cross terms."""
     if not problem.backend.compiles(stats.matched.device, problem.size):
         return eager_tile
     counts = Counts(terms, stats.row.shape[1], stats.col.shape[1])

@@ -39,7 +39,7 @@ class CompiledPass(ViewPass):
         self.stats = RowStats(*(statistic.detach() for statistic in self._stats))
 
     def _forward(self, rows: Sequence[Tensor], dtype: torch.dtype) -> None:
-        """Computes norms (n, B), sums (s, B) and operands, the last in `dtype`."""
+        """Computes norms (n, B), sums (s, B), and the operands (m, B, F) in `dtype`."""
         evaluator, kernel = self._evaluator, self._kernel
         self.dtype = dtype
         self._block = evaluator.scratch.acquire((kernel.operands, *rows[0].shape), dtype, rows[0].device)

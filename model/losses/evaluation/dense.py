@@ -19,8 +19,8 @@ from model.losses.score import TupleScore
 
 
 def tuple_blocks(n: int, size: int, cells: int) -> Iterator[tuple[slice, ...]]:
-    """Yields index tuples that cover (size,)*n, each of at most `cells` cells, but of one row of each leading view at
-    least.
+    """Yields index tuples that cover (size,)*n, each of at most `cells` cells, unless one row of each leading view
+    already has more.
     """
     fixed = next(k for k in range(n) if k == n - 1 or size ** (n - 1 - k) <= cells)
     step = max(1, min(size, cells // size ** (n - 1 - fixed)))

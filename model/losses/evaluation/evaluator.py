@@ -27,7 +27,7 @@ class LineEvaluator:
     """Memory that is reused between steps; its limit is the budget of a tile, in bytes."""
 
     backend: Backend = AUTO
-    """Where compiled code computes."""
+    """Whether compiled code or torch computes."""
 
     @property
     def budget(self) -> int:

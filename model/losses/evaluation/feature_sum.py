@@ -15,16 +15,16 @@ from model.losses.compiled.feature_kernel import FeatureKernel, feature_kernel
 from model.losses.cross_terms import AUTO, Backend, CrossTerm, Gradients, row_blocks
 from model.losses.integrands import Integrand
 
-# Numbers of a (rows, candidates, F) block of the eager evaluation, which stays in a core's cache.
+# Elements of a (rows, candidates, F) block of the eager evaluation, which stays in a core's cache.
 EAGER_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
 class FeatureSum(CrossTerm):
-    """sum_z integrand(numbers of row i, numbers of candidate c) minus its value at c = i; operands are (B, F) each.
+    """sum_z integrand(row operands at i, candidate operands at c) minus its value at c = i; operands are (B, F) each.
 
-    The value at c = i is subtracted feature by feature, so that a sum of hundreds of numbers keeps the digits of its
-    differences. It is a constant here: the caller adds the exact one.
+    The value at c = i is subtracted feature by feature, so that differences of large sums keep their digits. It has no
+    gradient here: the score adds the exact value at c = i as a statistic of the row.
     """
 
     integrand: Integrand

@@ -24,11 +24,11 @@ from model.losses.inputs import Views
 from model.losses.numerics import result_dtype, saturate
 from model.losses.score import RowStats
 
-# Cells of a block that stays in a core's cache through the passes of a formula (float64), and the bytes that each cell
-# takes in them.
+# Cells of a block (float64) that stays in a core's cache in all torch operations of a formula, and the bytes of their
+# intermediate results for each cell.
 CACHED_CELLS = 1 << 16
 CELL_BYTES = 512
-# Rows of a tile at most: its products are large enough to be fast.
+# The largest number of rows of a tile; matrix products of this size are fast.
 TILE_ROWS = 1024
 
 
@@ -86,7 +86,7 @@ class _LineLoss(torch.autograd.Function):
 
 
 class _Evaluation:
-    """One forward pass over all directions. It adds to `sums`, and to `gradients` those with respect to operands."""
+    """One forward pass over all directions. It adds losses to `sums`, and gradients of the operands to `gradients`."""
 
     def __init__(self, evaluator: LineEvaluator, problem: LineProblem, views: Views) -> None:
         self.evaluator, self.problem = evaluator, problem

@@ -75,6 +75,6 @@ def row_figures(
     for d, rows, scores, matched in score_tiles(evaluator, views):
         losses[rows] += weights[d] * contrast(scores, matched, rows.start, negative_scale, match_scale).loss
         scores.diagonal(rows.start).fill_(-torch.inf)
-        # Equal rows have equal scores in float32; in float64 rounding could distinguish them.
+        # Compared in float32, because rounding can make the float64 scores of equal rows differ.
         wins[rows] += (matched.float() > scores.amax(1).float()).double() / directions
     return RowFigures(losses, wins)

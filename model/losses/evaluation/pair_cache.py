@@ -1,4 +1,4 @@
-"""Computes each inner product of two views once for both of its directions: 3 matrix products for a pair instead of 6.
+"""Computes each inner product of two views once for both of its directions: 3 matrix products per pair instead of 6.
 
 Shapes: n views, B rows.
 """

@@ -16,7 +16,7 @@ class Scratch:
         self._free: list[Tensor] = []
 
     def __reduce__(self) -> tuple[type[Scratch], tuple[int]]:
-        return Scratch, (self.limit,)  # copies, and those in other processes, start empty
+        return Scratch, (self.limit,)  # a copied or unpickled object starts empty
 
     def acquire(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
         """Returns a tensor with any content, which belongs to the caller until it is released."""

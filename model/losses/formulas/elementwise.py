@@ -1,8 +1,9 @@
 """The elementwise family: scores made of sums over features z of functions of
 S = sum_k x_k, Q = sum_k x_k^2, m = sum_k |x_k| / n and V = Q - S^2 / n.
 
-Sums of S and of m separate into a part of the row and a part of the candidate. The other sums mix the views and cost a
-`FeatureSum` per direction. feature_sums.py defines the sums that a formula can read.
+The sums of S and of m are separable: a part that depends on the row plus a part that depends on the candidate. The
+other sums are crossed: they mix the views, and each costs one `FeatureSum` per direction. feature_sums.py defines the
+sums that a formula can read.
 
 Ranges below hold for rows of length 1. Shapes: n views, B rows, F features.
 """
@@ -37,13 +38,13 @@ from model.losses.score import RowStats, Traits, TupleScore, on_axes
 
 
 class FeatureStats(NamedTuple):
-    """The statistics of tuples that an elementwise formula reads: the sums over features that its decorator names,
-    tensors of one shape, which is the shape of the score.
+    """The statistics of tuples that an elementwise formula reads. In the call with symbols, the sums and `features` are
+    symbols.
     """
 
-    sums: Mapping[CrossedSum | SeparableSum, Tensor]
-    n: int
-    features: int
+    sums: Mapping[CrossedSum | SeparableSum, Tensor]  # those that the decorator names; each has the score's shape
+    n: int  # number of views
+    features: int  # F
 
 
 FeatureFormula = Callable[[FeatureStats], Tensor]
@@ -52,7 +53,7 @@ FeatureFormula = Callable[[FeatureStats], Tensor]
 def feature_score(
     crossed: Sequence[CrossedSum], separable: Sequence[SeparableSum] = ()
 ) -> Callable[[FeatureFormula], FeatureFormula]:
-    """Registers a function of FeatureStats, which reads these sums, as the loss of its name."""
+    """Registers a function of FeatureStats as the loss of its name. crossed, separable: the sums that it reads."""
 
     def decorate(formula: FeatureFormula) -> FeatureFormula:
         register(Formula(formula.__name__, "elementwise", lambda eps: FeatureScore(formula, crossed, separable)))
@@ -141,7 +142,7 @@ class FeatureScore(TupleScore):
         sums = [crossed.values(views.unbind()).sum(-1) for crossed in self.crossed]
         shares = [separable.share(n, views) for separable in self.separable]
         matched = self.score([*sums, *(share.sum(0) for share in shares)], n, features)
-        # A FeatureSum holds differences from the sum at the match, which therefore is a constant of its row.
+        # A FeatureSum returns differences from the sum at the match; `line` adds that sum, a statistic of the row.
         rows = [value.detach().expand(n, b) for value in sums] + [share.sum(0) - share for share in shares]
         cols = torch.stack(shares, dim=1) if shares else views.new_zeros(n, 0, b)
         return RowStats(matched.expand(n, b), torch.stack(rows, dim=1), cols)
@@ -151,10 +152,10 @@ class FeatureScore(TupleScore):
             yield [FeatureSum(*crossed.operands(views, d)) for crossed in self.crossed]
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
-        sums: list[Value] = [cell + rows[k] for k, cell in enumerate(cells)]
-        totals: list[Value] = [rows[len(cells) + k] + cols[k] for k in range(len(self.separable))]
+        sums: list[Value] = [cell + row[k] for k, cell in enumerate(cells)]
+        totals: list[Value] = [row[len(cells) + k] + col[k] for k in range(len(self.separable))]
         return self.score([*sums, *totals], n, features)
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:

@@ -24,13 +24,15 @@ Tensors = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class SeparableSum:
-    """A sum over features that is also a sum over views. `share` maps n and the rows (…, F) of a view to their part."""
+    """A sum over features that is also a sum over views. `share` maps n and the rows (…, F) of a view to the term of
+    this view, (…).
+    """
 
     share: Callable[[int, Tensor], Tensor]
 
 
 class Operands(NamedTuple):
-    """The operands of sum_z integrand(*rows, *cols) along a line: numbers of row i and of candidate c, each (B, F)."""
+    """The operands of sum_z integrand(*rows, *cols) along a line: `rows` at row i, `cols` at candidate c, (B, F)."""
 
     integrand: Integrand
     rows: tuple[Tensor, ...]
@@ -50,7 +52,7 @@ class CrossedSum:
 
 
 def _spread(views: Tensors) -> Tensor:
-    # Subtracting the first view changes no V, and no digits cancel where the views are equal or nearly equal.
+    # V does not change when the first view is subtracted from all; nearly equal views then lose no digits.
     shifted = [view - views[0] for view in views[1:]]
     return square_sum(shifted) - square_sum([reduce(add, shifted)]) / len(views)
 

@@ -24,13 +24,16 @@ from model.losses.score import RowStats, RowSumScore, TupleScore, on_axes
 
 
 class GramStats(NamedTuple):
-    """The statistics of tuples that a gram formula reads: tensors of one shape, which is the shape of the score."""
+    """The statistics of tuples that a gram formula reads: tensors of one shape, which is the shape of the score.
+
+    In the call with symbols, `sum_square`, `spread` and `features` are symbols.
+    """
 
     sum_square: Tensor  # |S|^2, 0 to n^2
     spread: Tensor  # sum_z V, 0 to n: 0 where all views agree
-    n: int
-    features: int
-    eps: float
+    n: int  # number of views
+    features: int  # F
+    eps: float  # loss.eps
 
 
 GramFormula = Callable[[GramStats], Tensor]
@@ -131,10 +134,10 @@ class GramScore(RowSumScore, TupleScore):
             yield [Product(total - view, view)]
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
-        sum_square = rows[0] + cols[0] + 2 * cells[0]
-        return self.score(sum_square, rows[1] + cols[0] - sum_square / n, n, features)
+        sum_square = row[0] + col[0] + 2 * cells[0]
+        return self.score(sum_square, row[1] + col[0] - sum_square / n, n, features)
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         n, features = len(views), views[0].shape[-1]
@@ -168,5 +171,5 @@ def block(views: Sequence[Tensor], j: int, k: int) -> Tensor:
 
 
 def pair_sum(views: Sequence[Tensor]) -> Tensor:
-    """Returns the sum over j < k of x_j.x_k for all tuples. The order of additions leaves two sums of full shape."""
+    """Returns the sum over j < k of x_j.x_k for all tuples. Only two additions have results of full shape."""
     return reduce(add, [reduce(add, [block(views, j, k) for j in range(k)]) for k in range(1, len(views))])

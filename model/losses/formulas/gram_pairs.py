@@ -3,8 +3,8 @@
 On line a, with candidate c in view a: x_k.R_k becomes x_k[i].(S - x_a - x_k)[i] + x_k[i].x_a[c], and |R_k|^2 becomes
 |(S - x_a - x_k)[i]|^2 + 2 (R_a[i].x_a[c] - x_k[i].x_a[c]) + |x_a[c]|^2; for k = a they are R_a[i].x_a[c] and
 |R_a[i]|^2. A direction costs n - 1 products of (B, F) by (F, B).
-A length |R_k| below 1e-8 off the match, where views cancel, is rounding error: sums of inner products do not resolve
-it. Ranges below hold for rows of length 1.
+Off the match, a length |R_k| below 1e-8 (views that cancel) is rounding error, because it is computed from sums of
+inner products. Ranges below hold for rows of length 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class AllPairsStats(NamedTuple):
     cross: Sequence[Tensor]  # x_k.R_k, 1 - n to n - 1
     rest_square: Sequence[Tensor]  # |R_k|^2, 0 to (n - 1)^2
     square: Sequence[Tensor]  # |x_k|^2
-    eps: float
+    eps: float  # loss.eps
 
 
 AllPairsFormula = Callable[[AllPairsStats], Tensor]
@@ -112,14 +112,14 @@ class AllPairsGramScore(RowSumScore, TupleScore):
             yield [Product(view, own) for view in others(views, d)]
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
         with_rest = reduce(add, cells)
-        base = cols[0] + 2 * with_rest
-        cross: list[Value] = [rows[k] + cell for k, cell in enumerate(cells)]
-        rest_square: list[Value] = [base + rows[n - 1 + k] - 2 * cell for k, cell in enumerate(cells)]
-        square = [*rows[2 * n - 1 :], cols[0]]
-        return self.score([*cross, with_rest], [*rest_square, rows[2 * n - 2]], square)
+        base = col[0] + 2 * with_rest
+        cross: list[Value] = [row[k] + cell for k, cell in enumerate(cells)]
+        rest_square: list[Value] = [base + row[n - 1 + k] - 2 * cell for k, cell in enumerate(cells)]
+        square = [*row[2 * n - 1 :], col[0]]
+        return self.score([*cross, with_rest], [*rest_square, row[2 * n - 2]], square)
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         n = len(views)

@@ -66,7 +66,7 @@ class InnerProducts(RowSumScore, MatrixScore):
         return RowStats(sums, *[sums.new_zeros(len(sums), 0, sums.shape[1])] * 2)
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
         return reduce(add, cells)
 

@@ -1,4 +1,4 @@
-"""The own family: a user's function that returns the scores of all tuples. A line is the function of its tuples.
+"""The own family: a user's function that returns the scores of all tuples. Along a line it is called for B tuples.
 
 Shapes: n views, B rows, F features.
 """
@@ -23,7 +23,7 @@ DenseFunction = Callable[[Sequence[Tensor]], Tensor]
 
 
 def own_formula(function: DenseFunction) -> Formula:
-    """Returns the entry of a user's function, which is not registered: its name is its own."""
+    """Returns the formula of a user's function. It is not registered, so that its name may be that of another loss."""
     return Formula(name_of(function), OWN, lambda eps: DenseOnlyScore(function))
 
 
@@ -51,8 +51,7 @@ def scores_of(function: DenseFunction, views: Sequence[Tensor]) -> Tensor:
         raise ValueError(f"loss function {name}: dtype {scores.dtype} returned; accepted: {views[0].dtype}")
     if scores.device != views[0].device:
         raise ValueError(
-            f"loss function {name}: scores on {scores.device} returned; accepted: {views[0].device}, where the views "
-            f"are"
+            f"loss function {name}: scores on {scores.device} returned; accepted: {views[0].device}, as the views"
         )
     if _versions(views) != before:
         raise ValueError(f"loss function {name}: views changed in place; accepted: a function that only reads them")
@@ -60,17 +59,16 @@ def scores_of(function: DenseFunction, views: Sequence[Tensor]) -> Tensor:
 
 
 @torch.no_grad()
-def check_rows_apart(function: DenseFunction, views: Sequence[Tensor], score: Tensor) -> None:
-    """Raises ValueError unless the first tuple has the score `score` for any other rows of the batch. Otherwise the
-    loss along lines and the loss over all tuples would differ.
+def check_own_rows_only(function: DenseFunction, views: Sequence[Tensor], score: Tensor) -> None:
+    """Raises ValueError unless the first tuple keeps the score `score` when one view at a time has a second row. The
+    losses along lines and over all tuples would differ for a function that also reads other rows.
     """
     for d in range(len(views)):
         again = scores_of(function, [view[: 1 + (k == d)] for k, view in enumerate(views)])[(0,) * len(views)]
         if not torch.isclose(again, score, rtol=1e-4, atol=1e-4, equal_nan=True):
             raise ValueError(
                 f"loss function {name_of(function)}: scores {score:.6g} and {again:.6g} of one tuple beside "
-                f"different rows; "
-                "accepted: a function of a tuple's own rows, without random numbers"
+                "different rows; accepted: a function of a tuple's own rows, without random numbers"
             )
 
 
@@ -129,7 +127,7 @@ class DenseOnlyScore(TupleScore):
     def prepare(self, views: Tensor) -> RowStats:
         n, b, _ = views.shape
         matched = torch.stack([scores_of(self.function, views[:, i : i + 1].unbind()).reshape(()) for i in range(b)])
-        check_rows_apart(self.function, views.unbind(), matched[0])
+        check_own_rows_only(self.function, views.unbind(), matched[0])
         return RowStats(matched.expand(n, b), *[views.new_zeros(n, 0, b)] * 2)
 
     def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
@@ -137,13 +135,13 @@ class DenseOnlyScore(TupleScore):
             yield [DenseCross(self.function, tuple(views), d)]
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
         return cells[0]
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         scores = scores_of(self.function, views)
-        check_rows_apart(self.function, views, scores[(0,) * len(views)])
+        check_own_rows_only(self.function, views, scores[(0,) * len(views)])
         return scores
 
     def dense_width(self, n: int, features: int) -> int:

@@ -63,7 +63,7 @@ class ProductScore(RowSumScore, TupleScore):
             yield [Product(product, view)]
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
         return self.formula(cells[0])
 

@@ -31,7 +31,9 @@ def stable_distance(squares: Sequence[Value], n: int, eps: float) -> Value:
 
 
 class ToMean(MatrixScore):
-    """A score between the views of one sample and the mean of another: rows in direction 0, columns in direction 1."""
+    """A score between the views of sample a and the mean of sample b. In direction 0 the candidates are the means, in
+    direction 1 the views.
+    """
 
     def directions(self, n: int) -> int:
         return 2
@@ -82,7 +84,7 @@ class CosineToMean(ToMean):
         return RowStats(matched.expand(2, b), *[views.new_zeros(2, 0, b)] * 2)
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
         return stable_cosine(cells, n)
 
@@ -110,9 +112,9 @@ class DistanceToMean(ToMean):
         )
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
-        return stable_distance([rows[k] + cols[k] - 2 * cell for k, cell in enumerate(cells)], n, self.eps)
+        return stable_distance([row[k] + col[k] - 2 * cell for k, cell in enumerate(cells)], n, self.eps)
 
     def of_products(self, dots: Sequence[Tensor], squares: Sequence[Tensor], mean_square: Tensor) -> Tensor:
         return stable_distance(

@@ -22,7 +22,7 @@ from model.losses.registry import Formula, register
 from model.losses.score import RowStats, Traits, TupleScore, on_axes, others
 
 # Added to the diagonal of a Gram matrix. Without it, two equal views of a sample make the volume 0 and its gradient 0,
-# whatever the other views are; with it, the volume is a thousandth of the volume of the other views.
+# whatever the other views are; with it, the volume is about a thousandth of that of the other views.
 RIDGE = 1e-6
 
 VolumeFormula = Callable[[Value], Value]
@@ -67,11 +67,11 @@ class VolumeScore(TupleScore):
             yield [Product(view, own) for view in others(views, d)]
 
     def line(
-        self, cells: Sequence[Value], rows: Sequence[Value], cols: Sequence[Value], n: int, features: Value | int
+        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
         pairs = [(j, k) for j in range(n - 1) for k in range(j, n - 1)]
-        terms = [(1 if j == k else 2) * (rows[1 + at] * cells[j] * cells[k]) for at, (j, k) in enumerate(pairs)]
-        return self.formula(rows[0] * (cols[0] - reduce(add, terms)))
+        terms = [(1 if j == k else 2) * (row[1 + at] * cells[j] * cells[k]) for at, (j, k) in enumerate(pairs)]
+        return self.formula(row[0] * (col[0] - reduce(add, terms)))
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         n = len(views)

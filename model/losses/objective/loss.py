@@ -44,7 +44,7 @@ class ContrastiveLoss(nn.Module, ABC):
     def __init__(
         self, evaluator: LineEvaluator, *, name: str, mean: bool, reads: int | None = None, notices: Sequence[str] = ()
     ):
-        """mean: False for the sum over rows; reads: number of leading views; notices: sentences to log once."""
+        """mean: False for the sum over rows; reads: number of leading views; notices: sentences to print once."""
         super().__init__()
         check_backend(evaluator.backend, name, self.has_kernels)
         self.name = name
@@ -80,8 +80,8 @@ class ContrastiveLoss(nn.Module, ABC):
     def row_figures(self, views: Views, logit_scale: Tensor) -> RowFigures:
         """Returns the loss of each row, whose mean is what `forward` returns, and the share of its lines that it wins.
 
-        An evaluation leaves out the rows that are candidates only. A tuple off the lines counts for its row of the
-        first view. Computed without gradient in float64, in tiles. Arguments and errors are those of `forward`.
+        An evaluation can thus leave out rows that serve as candidates only. A tuple off the lines counts for its row of
+        the first view. Computed without gradient in float64, in tiles. Arguments and errors are those of `forward`.
         """
         with full_precision():
             views = widen(stacked(check_views(views, self.reads)))
@@ -216,7 +216,7 @@ class TupleLoss(ContrastiveLoss):
 
 
 class DenseLoss(TupleLoss):
-    """The loss over all B^n tuples: soft targets need it, and it is the readable check of the lines."""
+    """The loss over all B^n tuples: soft targets need it, and it checks the loss along lines."""
 
     has_kernels = False
 
