@@ -32,7 +32,7 @@ def choose_loss(command: Command) -> None:
 
 
 def choose_batch(command: Command) -> None:
-    """Of the flags batch_size and train_batch_size, batch_size decided."""
+    """Chooses between batch_size and train_batch_size: batch_size decided."""
     size, other = command.old_flags.get("batch_size"), command.old_flags.get("train_batch_size")
     if size and other and size != other:
         command.overrides |= ALL_FLAGS["batch_size"].translate(size)
@@ -54,8 +54,8 @@ def choose_steps(command: Command) -> None:
 
 
 def choose_width(command: Command) -> None:
-    """Of the flags transformer_width and embed_dim, transformer_width decides. Raises ConfigError if the width is not a
-    multiple of the number of heads.
+    """Chooses between transformer_width and embed_dim: transformer_width decides. Raises ConfigError if the width is
+    not a multiple of the number of heads.
     """
     flags, overrides = command.old_flags, command.overrides
     decisive, other = flags.get("transformer_width"), flags.get("embed_dim")
@@ -72,7 +72,7 @@ def choose_width(command: Command) -> None:
 
 
 def choose_precision(command: Command) -> None:
-    """precision=8 chose the optimizer Lion; there is no training in 8 bits."""
+    """Replaces precision=8, which chose the optimizer Lion; there is no training in 8 bits."""
     if command.old_flags.get("precision") == "8":
         command.overrides |= {"optimizer": "lion", "trainer.precision": "32-true"}
         command.overrides.pop("optimizer.eps", None)
@@ -82,7 +82,9 @@ def choose_precision(command: Command) -> None:
 
 
 def choose_selection(command: Command) -> None:
-    """gumbel sampled tokens. For decoded captions it sampled the row that represents the caption."""
+    """Replaces model.token_select by model.eot_select if the script decoded captions: there gumbel sampled the row that
+    represents the caption.
+    """
     selected = command.overrides.get("model.token_select")
     if selected and command.script.decoded:
         del command.overrides["model.token_select"]
@@ -90,7 +92,7 @@ def choose_selection(command: Command) -> None:
 
 
 def choose_monitor(command: Command) -> None:
-    """Without the monitor, the Trainer clips gradients."""
+    """Makes the Trainer clip gradients if the monitor is off."""
     if command.overrides.get("monitor") == "off":
         command.overrides["trainer.gradient_clip_val"] = command.overrides.pop("monitor.clip", "1.0")
 
