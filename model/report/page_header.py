@@ -109,7 +109,7 @@ def split_numbers(run: Run, body: dict[str, Any], split: str) -> list[KeyNumber]
         note = "the image from all other views"
         numbers.append(KeyNumber(f"{split} joint recall@1", share(metrics[f"{split}/{JOINT}"]), note))
     if metrics.get(f"{split}/swap_acc") is not None:
-        note = "matches with the highest score of their line"
+        note = "lines on which the match has the highest score"
         numbers.append(KeyNumber(f"{split} swap acc.", share(metrics[f"{split}/swap_acc"]), note))
     return numbers
 

@@ -12,7 +12,7 @@ from model.report.page_numbers import number, rank, share, share_with_interval
 from model.report.plots_retrieval import rankings
 from model.report.run_files import Run, label
 
-AVERAGES = (
+RECALL_OF_SPLIT = (
     "recall between image and caption 1, the mean of both directions; the ceiling is the most that caption 1 allows"
 )
 
@@ -31,8 +31,8 @@ def recall_tables(run: Run) -> list[Table]:
     caption and direction.
     """
     tables = [
-        split_table(run, run.summary, f"By split: {AVERAGES}"),
-        split_table(run, run.evaluation, f"Evaluated with train=false: {AVERAGES}"),
+        split_table(run, run.summary, f"By split: {RECALL_OF_SPLIT}"),
+        split_table(run, run.evaluation, f"Evaluated with train=false: {RECALL_OF_SPLIT}"),
     ]
     for split, retrieval in run.analysis.get("retrieval", {}).items():
         columns = [*(f"recall@{k}" for k in KS), "median rank"]

@@ -137,7 +137,7 @@ def test_a_small_change_of_the_logit_scale_looks_small(tmp_path, scales, bottom,
 def test_alignment_names_the_pairs_with_the_image(run):
     figure = alignment(run)
     assert points(figure, "image to caption 1") == [(20, pytest.approx(1.4)), (40, pytest.approx(1.2))]
-    assert legend_texts(figure) == ["two captions", "image to caption 1", "image to decoded 2"]
+    assert legend_texts(figure) == ["pairs without the image", "image to caption 1", "image to decoded 2"]
 
 
 def test_views_keep_their_colour_where_the_image_is_missing(run):
