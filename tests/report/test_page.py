@@ -13,13 +13,13 @@ from tests.report.html_page import SECTIONS, Page
 
 @pytest.fixture(scope="module")
 def text(folder) -> str:
-    """Its page."""
+    """The HTML of the page."""
     return (folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def page(text) -> Page:
-    """The same, read."""
+    """The elements of the page."""
     return Page(text)
 
 
@@ -90,7 +90,7 @@ def test_right_hits_are_framed(page):
 
 
 def rows_of(page: Page, caption: str) -> list[list[str]]:
-    """The cells of the table whose caption starts so."""
+    """Returns the cells of the table whose caption starts with `caption`."""
     place = next(
         i
         for i, element in enumerate(page.elements)
