@@ -34,8 +34,8 @@ def by_name(embeddings: nn.Module, layers: Iterable[nn.Module], output: nn.Modul
 
 @contextmanager
 def outputs_of(layers: Mapping[str, nn.Module], reduce: Callable[[Tensor], Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Returns a context manager and its dictionary. Every forward pass inside the block stores the reduced output of
-    each layer in the dictionary. The end of the block removes the hooks.
+    """Context manager that yields a dictionary. Every forward pass inside the block stores the reduced output of each
+    layer in the dictionary. The end of the block removes the hooks.
     """
     outputs: dict[str, Tensor] = {}
 
