@@ -1,7 +1,7 @@
 """Retrieval: the ranks of matching candidates, and recall. Shapes: n views, N queries or samples, M candidates, K
 candidates that match a query, T queries of a tile, D features.
 
-torchmetrics is not used. Its retrieval metrics take every score with two int64 beside it (2.5 GB for 5,000 images and
+torchmetrics is not used. Its retrieval metrics store every score with two int64 (2.5 GB for 5,000 images and
 25,000 captions), and they keep equal scores in the order of the sort, so that a model whose features are all alike
 would find every match first.
 """
@@ -23,7 +23,7 @@ CELLS = 1 << 21
 
 
 class MatchCounts(NamedTuple):
-    """For each query, the candidates that rank before its best match or beside it; (N,) int64 each."""
+    """The numbers of candidates that decide the rank of each query's best match, (N,) int64 each."""
 
     better: Tensor
     """The number of candidates with a higher score than the best match."""

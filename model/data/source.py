@@ -68,7 +68,7 @@ class SplitSizes(NamedTuple):
 
 
 class SourceOptions(NamedTuple):
-    """Values of the run that `make` reads, beside the group `data` of the configuration."""
+    """Values of the run that `make` reads in addition to the group `data` of the configuration."""
 
     image_size: int
     """Width and height of a picture in pixels."""

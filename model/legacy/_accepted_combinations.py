@@ -23,8 +23,8 @@ def fit_pairs(command: Command) -> None:
 
 
 def fit_mask(command: Command) -> None:
-    """Sets the mean for the mask raw, which computes a mean itself, and removes the axes beside the mask sigmoid, which
-    has none.
+    """Sets the reduction to mean for the mask raw, which computes a mean itself, and removes loss.axes for the mask
+    sigmoid, which has no axes.
     """
     mask = command.overrides.get("loss.mask")
     if mask == "raw":

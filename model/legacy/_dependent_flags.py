@@ -18,17 +18,17 @@ def choose_loss(command: Command) -> None:
     if command.stable:
         command.overrides |= ALL_FLAGS["stable_loss_version"].translate(flags.get("stable_loss_version", "1"))
         if "logitsversion" in flags:
-            command.means_nothing("logitsversion", "beside use_stable_loss=True, the default, which chose the loss")
+            command.means_nothing("logitsversion", "with use_stable_loss=True, the default, which chose the loss")
     elif command.script.stable:
         command.overrides |= ALL_FLAGS["logitsversion"].translate(
             flags.get("logitsversion", OLD_DEFAULTS["logitsversion"])
         )
         if "stable_loss_version" in flags:
-            command.means_nothing("stable_loss_version", "beside use_stable_loss=False")
+            command.means_nothing("stable_loss_version", "with use_stable_loss=False")
     if command.value("loss") == LOSSES[WITHOUT_SCALING] and int(flags.get("logitsversion", 0)) == WITHOUT_SCALING:
         command.overrides["loss.normalize"] = "false"
         if boolean(flags.get("normlogits", "False")):
-            command.means_nothing("normlogits", f"beside logitsversion={WITHOUT_SCALING}, which never scaled rows")
+            command.means_nothing("normlogits", f"with logitsversion={WITHOUT_SCALING}, which never scaled rows")
 
 
 def choose_batch(command: Command) -> None:
@@ -36,7 +36,7 @@ def choose_batch(command: Command) -> None:
     size, other = command.old_flags.get("batch_size"), command.old_flags.get("train_batch_size")
     if size and other and size != other:
         command.overrides |= ALL_FLAGS["batch_size"].translate(size)
-        command.means_nothing("train_batch_size", f"beside batch_size={size}")
+        command.means_nothing("train_batch_size", f"with batch_size={size}")
 
 
 def choose_steps(command: Command) -> None:
@@ -62,7 +62,7 @@ def choose_width(command: Command) -> None:
     if decisive and other and int(decisive) != int(other):
         overrides |= ALL_FLAGS["transformer_width"].translate(decisive)
         command.means_nothing(
-            "embed_dim", f"beside transformer_width={decisive}: every view has the width of the text tower"
+            "embed_dim", f"with transformer_width={decisive}: every view has the width of the text tower"
         )
     heads, width = int(overrides.get("backbone.text_heads", 1)), int(overrides.get("backbone.text_width", 512))
     if width % heads:
@@ -78,7 +78,7 @@ def choose_precision(command: Command) -> None:
         command.overrides.pop("optimizer.eps", None)
         command.notes.append("precision=8 chose the optimizer; the weights are trained in 32-true")
         if "adam_epsilon" in command.old_flags:
-            command.means_nothing("adam_epsilon", "beside precision=8: optimizer=lion has no epsilon")
+            command.means_nothing("adam_epsilon", "with precision=8: optimizer=lion has no epsilon")
 
 
 def choose_selection(command: Command) -> None:

@@ -9,7 +9,7 @@ How to add a recipe:
    `_keys` and `_self_`; in place of `_schema`, `_schema_translated` has the key token_select and `_schema_decoded` has
    the key eot_select. The file sets `name: <name>`.
 
-`python -m model.config.document` then writes the new choice into docs/configuration.md. A test fails where the function
+`python -m model.config.document` then writes the new choice into docs/configuration.md. A test fails if the function
 or the YAML file is missing. A new kind of view also needs a member of `Kind` and a method of ViewEncoder that computes
 its features.
 """

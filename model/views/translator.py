@@ -92,9 +92,9 @@ def fan_in_init(network: PreTrainedModel) -> None:
     """`fan_in`: sets biases to 0 and draws weights of variance 1 / inputs (LeCun et al. 1998) and embeddings of
     variance 1 / D, with deviations multiplied by the gains above.
 
-    Attention averages over tokens. The average makes the differences between texts small beside their common part
-    (positions, begin tokens), and the gains compensate for that. The table shows, for each view, the mean cosine of
-    two of 64 different texts of 14 tokens, the largest of seeds 0 to 2:
+    Attention averages over tokens. The average makes the differences between texts small compared with what all
+    texts share (positions, begin tokens), and the gains compensate for this. The table shows, for each view, the mean
+    cosine of two of 64 different texts of 14 tokens, the largest of seeds 0 to 2:
 
     ============================  =======  =======  ==========  =========
     norm=pre unless stated        decoded  encoded  translated  caption_1
