@@ -58,9 +58,8 @@ def problems(run: Run) -> list[str]:
     steps = run.summary.get("steps", {})
     lost = steps.get("attempted", 0) - steps.get("applied", 0)
     if lost:
-        sentences.append(
-            f"{lost} of {steps['attempted']} steps were skipped because the loss or the gradient was not finite."
-        )
+        count = f"{lost} of {steps['attempted']} steps {'was' if lost == 1 else 'were'}"
+        sentences.append(f"{count} skipped because the loss or the gradient was not finite.")
     advice = run.summary.get("advice", [])
     sentences += [f"Step {entry['step']}: {' '.join(entry['text'].split())}" for entry in advice]
     missing = run.analysis.get("notes", {})

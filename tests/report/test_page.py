@@ -44,7 +44,7 @@ def test_the_heading_says_what_the_run_was(page):
     ):
         assert text in words
     assert page.texts("div", class_="problems") == [
-        "1 of 40 steps were skipped because the loss or the gradient was not finite."
+        "1 of 40 steps was skipped because the loss or the gradient was not finite."
     ]
     assert "python 3.11.7 · torch 2.13.0" in page.texts("footer")[0]
 
