@@ -1,1 +1,1 @@
-"""The regression suite. A package of its own, because some installed ones bring a top-level `tests` too."""
+"""The regression suite. This folder is a package, because some installed packages also have a top-level `tests`."""

@@ -62,7 +62,7 @@ def imported() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def pictures_forgotten(tmp_path_factory) -> Iterator[None]:
-    """Keeps results for the tests' pictures in a folder of the tests, not in the user's cache."""
+    """Stores what is known about the tests' pictures in a folder of the tests, not in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("model.data.picture_cache.cache_folder", lambda: tmp_path_factory.getbasetemp() / "cache")
         yield
@@ -124,5 +124,5 @@ def composed() -> Callable[..., RunConfig]:
 
 @pytest.fixture
 def small(composed) -> Callable[..., RunConfig]:
-    """The same, of the smallest run."""
+    """`small("loss=norms", …)`: as `composed`, with the settings of the smallest run."""
     return lambda *overrides: composed(*SMALL, *overrides)

@@ -140,7 +140,7 @@ def test_wandb_has_the_metrics_and_the_pictures_of_each_run_of_a_process(small, 
 
 @pytest.mark.slow
 def test_a_continued_run_keeps_its_wandb_id(small, tmp_path):
-    """Another folder is another run."""
+    """A run in another folder has another id."""
     pytest.importorskip("wandb")
     config = small("logger=wandb", "logger.offline=true").logger
     first, again, other = (

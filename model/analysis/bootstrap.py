@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap
 
-# The most numbers that one call of the resampling holds: 32 MiB.
+# The most float64 numbers that one call of the resampling holds: 32 MiB.
 NUMBERS = 1 << 22
 LEVEL = 0.95
 
@@ -14,8 +14,8 @@ Interval = dict[str, float]
 
 
 def intervals(values: NDArray, resamples: int, seed: int) -> list[Interval]:
-    """(S, N) figures of samples -> for each row its mean (`value`) and the 95 % interval of the percentile bootstrap
-    (`low`, `high`).
+    """Returns, for each row of (S, N) figures of samples, its mean (`value`) and the 95 % interval of the percentile
+    bootstrap (`low`, `high`).
 
     All rows use the same resamples. A single sample shows no spread: low = high = value.
     """

@@ -17,8 +17,8 @@ LEAST = 4
 
 
 def centred_gram(features: Tensor) -> Tensor:
-    """(B, …) features -> (B, B) float64: their inner products, U-centred (Székely and Rizzo 2014). The diagonal is
-    zero, and rows and columns sum to 0. The sum of the products of two such matrices over B (B - 3) is the unbiased
+    """Returns the inner products of (B, …) features, U-centred (Székely and Rizzo 2014): (B, B) float64. The diagonal
+    is zero, and rows and columns sum to 0. The sum of the products of two such matrices over B (B - 3) is the unbiased
     HSIC.
     """
     rows = features.flatten(1).double()
@@ -40,7 +40,7 @@ class MinibatchCKA:
         self.first = torch.zeros((), dtype=torch.float64)
         """(L,): HSIC of each layer of the first model with itself."""
         self.second = torch.zeros((), dtype=torch.float64)
-        """(M,): the same of the second model."""
+        """(M,): HSIC of each layer of the second model with itself."""
 
     def add(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> None:
         """Adds a batch of at least LEAST samples: the `centred_gram` of each layer of the two models."""
@@ -52,8 +52,8 @@ class MinibatchCKA:
         self.second = self.second + b.square().sum(dim=1) / scale
 
     def result(self) -> Tensor:
-        """(L, M) float64, at most 1 up to rounding. Independent features are near 0, also slightly below. A layer with
-        equal outputs for all samples is NaN, because its similarity is not defined.
+        """Returns the similarities (L, M), float64, at most 1 up to rounding. Independent features are near 0, also
+        slightly below. A layer with equal outputs for all samples is NaN, because its similarity is not defined.
         """
         self_similarity = self.first[:, None] * self.second
         return torch.where(self_similarity > 0, self.cross / self_similarity.sqrt(), torch.nan)

@@ -46,14 +46,18 @@ def write_examples(features: SplitFeatures, split: str, folder: Path, queries: i
 
 
 def nearest(queries: Tensor, images: Tensor) -> list[list[tuple[int, float]]]:
-    """For each of (Q, D) queries, the HITS most similar of (N, D) images as (row, cosine), the most similar first."""
+    """Returns, for each of (Q, D) queries, the HITS most similar of (N, D) images as (row, cosine), the most similar
+    first.
+    """
     scores = F.normalize(queries, dim=-1) @ F.normalize(images, dim=-1).T
     values, rows = torch.nan_to_num(scores, nan=-1.0).topk(min(HITS, scores.shape[1]), dim=1)
     return [list(zip(row, score, strict=True)) for row, score in zip(rows.tolist(), values.tolist(), strict=True)]
 
 
 def png(image: Tensor) -> bytes:
-    """(3, H, W) uint8 -> the content of a PNG file whose longer side has SIDE pixels."""
+    """Returns the content of a PNG file of a (3, H, W) uint8 image. The longer side of the file's image has SIDE
+    pixels.
+    """
     picture = Image.fromarray(image.permute(1, 2, 0).contiguous().numpy())
     scale = SIDE / max(picture.size)
     width, height = (max(1, round(side * scale)) for side in picture.size)

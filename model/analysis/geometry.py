@@ -17,20 +17,20 @@ from model.analysis.retrieval import CELLS, tiles
 
 
 def unit(features: Tensor) -> Tensor:
-    """(…, D) rows scaled to length 1, float64."""
+    """Scales (…, D) rows to length 1; returns float64."""
     return F.normalize(features.double(), dim=-1)
 
 
 def alignment(x: Tensor, y: Tensor) -> float:
-    """E |x - y|^2 over matching rows of two (N, D) unit features (Wang and Isola 2020, alpha = 2): 0 for equal rows, 2
-    for unrelated ones.
+    """Returns E |x - y|^2 over matching rows of two (N, D) unit features (Wang and Isola 2020, alpha = 2): 0 for equal
+    rows, 2 for unrelated ones.
     """
     return (x - y).square().sum(dim=-1).mean().item()
 
 
 def uniformity(features: Tensor, t: float = 2.0, cells: int = CELLS) -> float:
-    """log E exp(-t |x - y|^2) over pairs of different rows of (N, D) unit features (Wang and Isola 2020): 0 if all rows
-    are equal, -2t if all are orthogonal, NaN for fewer than two rows. Memory: a few times `cells` distances.
+    """Returns log E exp(-t |x - y|^2) over pairs of different rows of (N, D) unit features (Wang and Isola 2020): 0 if
+    all rows are equal, -2t if all are orthogonal, NaN for fewer than two rows. Memory: a few times `cells` distances.
     """
     size, total = len(features), 0.0
     squares = features.square().sum(dim=-1)
@@ -43,7 +43,7 @@ def uniformity(features: Tensor, t: float = 2.0, cells: int = CELLS) -> float:
 
 
 def effective_rank(features: Tensor) -> float:
-    """exp of the entropy of the singular values' shares in their sum (RankMe, Garrido et al. 2023), for (N, D)
+    """Returns exp of the entropy of the singular values' shares in their sum (RankMe, Garrido et al. 2023), for (N, D)
     features: 1 to min(N, D). NaN if a feature is not finite or all are zero.
     """
     if not torch.isfinite(features).all() or not features.any():
@@ -57,13 +57,13 @@ def effective_rank(features: Tensor) -> float:
 
 
 def modality_gap(x: Tensor, y: Tensor) -> float:
-    """The distance between the centroids of two (N, D) unit features (Liang et al. 2022): 0 to 2."""
+    """Returns the distance between the centroids of two (N, D) unit features (Liang et al. 2022): 0 to 2."""
     return (x.mean(dim=0) - y.mean(dim=0)).norm().item()
 
 
 def mean_similarity(features: Tensor) -> float:
-    """The mean cosine of two different rows of (N, D) unit features: 1 if all rows are equal (collapse). NaN for fewer
-    than two rows.
+    """Returns the mean cosine of two different rows of (N, D) unit features: 1 if all rows are equal (collapse). NaN
+    for fewer than two rows.
     """
     size = len(features)
     pairs = features.sum(dim=0).square().sum() - features.square().sum()
@@ -71,8 +71,8 @@ def mean_similarity(features: Tensor) -> float:
 
 
 def geometry(views: Tensor, names: Sequence[str]) -> dict:
-    """All measures above of (n, N, D) views, the image first: alignment of each pair of views, the modality gap between
-    the image and each other view, and uniformity and effective rank of each view.
+    """Computes all measures above of (n, N, D) views, the image first: alignment of each pair of views, the modality
+    gap between the image and each other view, and uniformity and effective rank of each view.
     """
     rows = dict(zip(names, unit(views), strict=True))
     image = names[0]
@@ -85,16 +85,18 @@ def geometry(views: Tensor, names: Sequence[str]) -> dict:
 
 
 def geometry_columns(figures: dict) -> dict[str, float]:
-    """The result of `geometry` as columns of metrics.csv."""
+    """Returns the result of `geometry` as columns of metrics.csv."""
     columns = {f"geometry/alignment/{'~'.join(pair['views'])}": pair["value"] for pair in figures["alignment"]}
     kinds = ("uniformity", "effective_rank", "modality_gap")
     return columns | {f"geometry/{kind}/{name}": value for kind in kinds for name, value in figures[kind].items()}
 
 
 def drift_columns(views: Tensor, previous: Tensor | None, names: Sequence[str]) -> dict[str, float]:
-    """Columns of metrics.csv for each of (n, N, D) views: the mean length of the features, the mean cosine of two
-    different samples (1: collapse), and the mean cosine of each sample with itself at the previous validation. The last
-    one is left out at the first validation, and if the previous one had other samples.
+    """Returns columns of metrics.csv for each of (n, N, D) views: the mean length of the features, the mean cosine of
+    two different samples (1: collapse), and the mean cosine of each sample with itself at the previous validation.
+
+    previous: the views of the previous validation. If it is None or has another shape, the columns of the third figure
+    are left out.
     """
     columns = {}
     for i, name in enumerate(names):

@@ -16,26 +16,26 @@ Layers = dict[str, nn.Module]
 
 
 def image_layers(towers: Towers) -> Layers:
-    """Name -> module: the patch embeddings, every transformer layer, the projection."""
+    """Returns name -> module: the patch embeddings, every transformer layer, the projection."""
     return by_name(towers.vision.embeddings, towers.vision.encoder.layers, towers.visual_projection)
 
 
 def text_layers(towers: Towers) -> Layers:
-    """Name -> module: the token embeddings with positions, every transformer layer, the projection of the end token's
-    row.
+    """Returns name -> module: the token embeddings with positions, every transformer layer, the projection of the end
+    token's row.
     """
     return by_name(towers.text.embeddings, towers.text.encoder.layers, towers.text_projection)
 
 
 def by_name(embeddings: nn.Module, layers: Iterable[nn.Module], output: nn.Module) -> Layers:
-    """Name -> module, in the order of the forward pass."""
+    """Returns name -> module, in the order of the forward pass."""
     return {"embeddings": embeddings, **{f"layer {i + 1}": layer for i, layer in enumerate(layers)}, "output": output}
 
 
 @contextmanager
 def outputs_of(layers: Mapping[str, nn.Module], reduce: Callable[[Tensor], Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Context manager: every forward pass inside it stores the reduced output of each layer in the dictionary. The
-    hooks are removed at its end.
+    """Context manager that yields a dictionary. Every forward pass inside the block stores the reduced output of each
+    layer in the dictionary. The end of the block removes the hooks.
     """
     outputs: dict[str, Tensor] = {}
 
@@ -54,7 +54,7 @@ def outputs_of(layers: Mapping[str, nn.Module], reduce: Callable[[Tensor], Tenso
 
 
 def image_grams(towers: Towers, images: Tensor) -> list[Tensor]:
-    """L centred Gram matrices (B, B) of a batch of images, over the features of all patches."""
+    """Returns the L centred Gram matrices (B, B) of a batch of images, over the features of all patches."""
     layers = image_layers(towers)
     with outputs_of(layers, centred_gram) as outputs:
         towers.image(images)
@@ -62,8 +62,8 @@ def image_grams(towers: Towers, images: Tensor) -> list[Tensor]:
 
 
 def text_grams(towers: Towers, tokens: Tensor, end: int) -> list[Tensor]:
-    """L centred Gram matrices (B, B) of (B, T) tokens, over the features of all tokens up to the first `end` token. The
-    features after it count as zero.
+    """Returns the L centred Gram matrices (B, B) of (B, T) tokens, over the features of all tokens up to the first
+    `end` token. The features after that token count as zero.
     """
     layers, position = text_layers(towers), end_positions(tokens, end)
     text = (torch.arange(tokens.shape[1], device=tokens.device) <= position[:, None])[:, :, None]

@@ -80,14 +80,14 @@ class AnalysedRun:
 
 
 def retrieval_part(run: AnalysedRun) -> Figures:
-    """Split -> recall and median rank between the image and each other view, of any caption, and of each view from the
-    other views.
+    """Returns split -> recall and median rank between the image and each other view, of any caption, and of each view
+    from the other views.
     """
     return {split: split_retrieval(run, split) for split in run.settings.splits}
 
 
 def split_retrieval(run: AnalysedRun, split: str) -> Figures:
-    """The part `retrieval` of one split."""
+    """Returns the part `retrieval` of one split."""
     features, settings = run.features, run.settings
     views, captions = features.views(split), features.captions(split)
     image, samples = views[0], views.shape[1]
@@ -112,14 +112,14 @@ def split_retrieval(run: AnalysedRun, split: str) -> Figures:
 
 
 def recall_intervals(counts: MatchCounts, resamples: int, seed: int) -> dict[str, Interval]:
-    """k -> the recall at k with its interval."""
+    """Returns k -> the recall at k with its interval."""
     rows = torch.stack([hit_probability(counts, k) for k in KS]).numpy()
     return dict(zip(map(str, KS), intervals(rows, resamples, seed), strict=True))
 
 
 def zero_shot_part(run: AnalysedRun) -> Figures | None:
-    """Split -> the accuracy of the class whose prompts are most similar to the image. None if the data have no class
-    with prompts.
+    """Returns split -> the accuracy of the class whose prompts are most similar to the image. None if the data have no
+    class with prompts.
     """
     prompts = run.features.source.prompts
     if prompts is None:
@@ -132,7 +132,9 @@ def zero_shot_part(run: AnalysedRun) -> Figures | None:
 
 
 def split_zero_shot(run: AnalysedRun, split: str, classes: Tensor) -> Figures | None:
-    """The part `zero_shot` of one split, for (C, D) features of classes. None if none of its samples has a class."""
+    """Returns the part `zero_shot` of one split, for (C, D) features of classes. None if none of its samples has a
+    class.
+    """
     labels = run.features.labels(split)
     if labels is None or not (labels >= 0).any():
         return None
@@ -145,8 +147,8 @@ def split_zero_shot(run: AnalysedRun, split: str, classes: Tensor) -> Figures | 
 
 
 def probes_part(run: AnalysedRun) -> Figures | None:
-    """Logistic regression on the features of the image and on those of caption 1, fitted on train. None if the data
-    have no classes, or too few samples with a class.
+    """Fits logistic regression on the features of the image, and on those of caption 1, of the training split, and
+    scores it on a split that is held out. None if the data have no classes, or too few samples with a class.
     """
     if run.features.source.class_names is None:
         return None
@@ -164,12 +166,12 @@ def probes_part(run: AnalysedRun) -> Figures | None:
 
 
 def geometry_part(run: AnalysedRun) -> Figures:
-    """Split -> alignment, uniformity, effective rank and modality gap."""
+    """Returns split -> alignment, uniformity, effective rank and modality gap."""
     return {split: geometry(run.features.views(split), run.features.names) for split in run.settings.splits}
 
 
 def tokens_part(run: AnalysedRun) -> Figures:
-    """Figures of the text tower's token embedding, for the ids that the tokeniser uses."""
+    """Returns figures of the text tower's token embedding, for the ids that the tokeniser uses."""
     embedding, tokenizer = run.features.encoder.towers.token_embedding, run.features.data.tokenizer
     count = min(len(tokenizer), len(embedding))
     return token_figures(embedding[:count].float().cpu(), token_names(tokenizer, count))

@@ -20,8 +20,8 @@ STEPS = 1000
 
 
 def probe(fit: NDArray, fit_labels: NDArray, score: NDArray, score_labels: NDArray) -> dict[str, Any] | None:
-    """The numbers of samples, the accuracy of logistic regression on standardised (N, D) features, and the accuracy of
-    always predicting the most frequent class of the samples that were fitted.
+    """Returns the numbers of samples, the accuracy of logistic regression on standardised (N, D) features, and the
+    accuracy of always predicting the most frequent class of the samples that were fitted.
 
     Rows without a class (label -1) and rows with a feature that is not finite are left out. None if fewer than two
     classes remain to fit, or no row remains to score.
@@ -43,6 +43,6 @@ def probe(fit: NDArray, fit_labels: NDArray, score: NDArray, score_labels: NDArr
 
 
 def usable(features: NDArray, labels: NDArray) -> tuple[NDArray, NDArray]:
-    """The rows that have a class and finite features, in float64."""
+    """Returns the rows that have a class and finite features, in float64."""
     rows = (labels >= 0) & np.isfinite(features).all(axis=1)
     return features[rows].astype(np.float64), labels[rows]

@@ -1,7 +1,7 @@
 """Retrieval: the ranks of matching candidates, and recall. Shapes: n views, N queries or samples, M candidates, K
 candidates that match a query, T queries of a tile, D features.
 
-torchmetrics is not used. Its retrieval metrics take every score with two int64 beside it (2.5 GB for 5,000 images and
+torchmetrics is not used. Its retrieval metrics store every score with two int64 (2.5 GB for 5,000 images and
 25,000 captions), and they keep equal scores in the order of the sort, so that a model whose features are all alike
 would find every match first.
 """
@@ -23,7 +23,7 @@ CELLS = 1 << 21
 
 
 class MatchCounts(NamedTuple):
-    """For each query, the candidates that rank before its best match or beside it; (N,) int64 each."""
+    """The numbers of candidates that decide the rank of each query's best match, (N,) int64 each."""
 
     better: Tensor
     """The number of candidates with a higher score than the best match."""
@@ -44,7 +44,7 @@ def count_candidates(scores: Tensor, match: Tensor) -> MatchCounts:
 
 
 def hit_probability(counts: MatchCounts, k: int) -> Tensor:
-    """(N,) float64: the probability that a match is among the first k, over all orders of equal candidates.
+    """Returns the probability that a match is among the first k, over all orders of equal candidates: (N,) float64.
 
     Of e + m equal candidates m match; j = k - better ranks are left for them, and none of these ranks holds a match
     with probability C(e, j) / C(e + m, j), the product of (e - j + i) / (e + i) over i = 1 … m.
@@ -59,17 +59,19 @@ def hit_probability(counts: MatchCounts, k: int) -> Tensor:
 
 
 def expected_ranks(counts: MatchCounts) -> Tensor:
-    """(N,) float64: the expected rank of the first match, from 1, over all orders of equal candidates."""
+    """Returns the expected rank of the first match, from 1, over all orders of equal candidates: (N,) float64."""
     return counts.better + (counts.equal + 1).double() / (counts.matching + 1)
 
 
 def recall(counts: MatchCounts, k: int) -> float:
-    """The share of queries with a match among the first k; equal candidates count with the mean over their orders."""
+    """Returns the share of queries with a match among the first k; equal candidates count with the mean over their
+    orders.
+    """
     return hit_probability(counts, k).mean().item()
 
 
 def tiles(size: int, width: int, cells: int = CELLS) -> Iterator[slice]:
-    """Slices of `size` rows of `width` scores each, with at most `cells` scores in a slice (at least one row)."""
+    """Yields slices of `size` rows of `width` scores, with at most `cells` scores in a slice (at least one row)."""
     step = max(1, cells // max(1, width))
     for start in range(0, size, step):
         yield slice(start, min(start + step, size))
@@ -91,16 +93,16 @@ def rank_by_cosine(queries: Tensor, candidates: Tensor, cells: int = CELLS) -> M
 
 
 def cosine_recalls(queries: Tensor, candidates: Tensor, ks: Sequence[int] = KS) -> dict[int, float]:
-    """The recall at every k, by cosine similarity of (N, D) queries and (N, D) candidates; candidate i matches query
-    i.
+    """Returns the recall at every k, by cosine similarity of (N, D) queries and (N, D) candidates; candidate i matches
+    query i.
     """
     counts = rank_by_cosine(queries, candidates)
     return {k: recall(counts, k) for k in ks}
 
 
 def rank_from_other_views(loss: ContrastiveLoss, views: Tensor) -> list[MatchCounts]:
-    """For each view that the loss reads: ranks its N rows as candidates for the row of the n - 1 other views, by the
-    score that was trained. views: (n, N, D). Memory: a few tiles of `loss`.
+    """Ranks, for each view that the loss reads, its N rows as candidates for the other n - 1 views of each sample, by
+    the score that was trained. views: (n, N, D). Memory: a few tiles of `loss`.
     """
     read = views[: loss.reads]
     match = torch.arange(read.shape[1], device=views.device)
@@ -111,9 +113,9 @@ def rank_from_other_views(loss: ContrastiveLoss, views: Tensor) -> list[MatchCou
 
 
 def joint_recalls(loss: ContrastiveLoss, views: Tensor) -> dict[str, float]:
-    """`joint_recall@k`: the share of images that are found among all N from the other views of their sample.
-    `joint_recall_all@k`: the mean of this share over every view as the one to find. Equal candidates count with the
-    mean over their orders.
+    """Returns `joint_recall@k`, the share of samples whose image is among the k images with the highest score for the
+    other views of the sample, and `joint_recall_all@k`, the mean of this share over every view as the one to find.
+    Equal candidates count with the mean over their orders.
     """
     counts = rank_from_other_views(loss, views)
     recalls = {k: [recall(of_view, k) for of_view in counts] for k in KS}

@@ -65,23 +65,23 @@ class SplitFeatures:
         return [name.replace("_", " ") for name in self.encoder.plan.names]
 
     def rows(self, split: str, most: int | None = None) -> range:
-        """The rows of `split` that are read, at most the first `most`."""
+        """Returns the rows of `split` that are read, at most the first `most`."""
         limits = [limit for limit in (self._row_limit(split), most) if limit is not None]
         return range(min([self.source.size(split), *limits]))
 
     def batches(self, split: str, most: int | None = None) -> Iterator[Batch]:
-        """Those rows in order, as batches on the device of the encoder."""
+        """Yields the samples of `rows(split, most)` in order, as batches on the device of the encoder."""
         return map(self._to_device, self.data.single_process_dataloader(split, len(self.rows(split, most))))
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
-        """(len(texts), D) features of any texts, by the text tower."""
+        """Computes (len(texts), D) features of any texts with the text tower."""
         tokens = encode(self.data.tokenizer, texts, self.data.context_length)
         with self.precision():
             chunks = [self.encoder.caption_features(self._to_device(chunk)) for chunk in tokens.split(TEXTS)]
             return torch.cat([chunk.float().cpu() for chunk in chunks])
 
     def labels(self, split: str, most: int | None = None) -> Tensor | None:
-        """(N,) int64 labels of at most `most` rows; None if the data have no classes."""
+        """Returns the labels of at most `most` rows, (N,) int64; None if the data have no classes."""
         return self.source.labels(split, self.rows(split, most))
 
     def _views(self, split: str) -> Tensor:

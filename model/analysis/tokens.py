@@ -12,8 +12,8 @@ from transformers import PreTrainedTokenizerBase
 
 
 def token_figures(embedding: Tensor, names: Sequence[str], count: int = 10) -> dict[str, Any]:
-    """The mean, deviation, minimum and maximum of the lengths of (V, D) embeddings; the `count` tokens nearest to the
-    direction of the mean embedding and the `count` furthest from it, each with its cosine.
+    """Returns the mean, deviation, minimum and maximum of the lengths of (V, D) embeddings; the `count` tokens nearest
+    to the direction of the mean embedding and the `count` furthest from it, each with its cosine.
     """
     embedding = embedding.double()
     norms = embedding.norm(dim=1)
@@ -32,8 +32,8 @@ def token_figures(embedding: Tensor, names: Sequence[str], count: int = 10) -> d
 
 
 def token_names(tokenizer: PreTrainedTokenizerBase, count: int) -> list[str]:
-    """The first `count` tokens as text. A token that is no text alone, such as a part of a character, has the name that
-    it has in the tokeniser's vocabulary.
+    """Returns the first `count` tokens as text. A token that is not a text by itself, such as a part of a character,
+    has the name that it has in the tokeniser's vocabulary.
     """
     entries = tokenizer.convert_ids_to_tokens(list(range(count)))
     texts = [str(tokenizer.decode([i])) for i in range(count)]

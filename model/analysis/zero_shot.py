@@ -14,20 +14,20 @@ from model.analysis.retrieval import count_candidates, hit_probability
 
 
 def class_features(prompts: Sequence[Tensor]) -> Tensor:
-    """(P, D) features of the prompts of each of C classes -> (C, D): the direction of the mean of the prompts'
-    directions (Radford et al. 2021).
+    """Returns the direction of the mean of the prompts' directions (Radford et al. 2021) for each of C classes: (C, D).
+    prompts: the (P, D) features of each class.
     """
     return torch.stack([F.normalize(F.normalize(features, dim=-1).mean(dim=0), dim=-1) for features in prompts])
 
 
 def zero_shot_hits(images: Tensor, classes: Tensor, labels: Tensor, k: int) -> Tensor:
-    """(N, D) images, (C, D) class features, (N,) labels -> (N,) probability that the label is among the k most similar
-    classes, over all orders of equally similar classes.
+    """Returns the probability that the label is among the k most similar classes, over all orders of equally similar
+    classes: (N, D) images, (C, D) class features, (N,) labels -> (N,).
     """
     scores = F.normalize(images, dim=-1) @ F.normalize(classes, dim=-1).T
     return hit_probability(count_candidates(scores, labels), k)
 
 
 def majority(labels: Tensor) -> float:
-    """The share of the most frequent label among (N,) labels."""
+    """Returns the share of the most frequent label among (N,) labels."""
     return int(labels.bincount().max()) / len(labels)

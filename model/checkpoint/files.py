@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from model.config.identity import INTRODUCED
 from model.errors import ConfigError, first_line
+from model.record.folder import CHECKPOINTS
 
 LAST = "last"
 PREVIOUS = "previous"
@@ -43,7 +44,7 @@ class NotACheckpoint(ConfigError):
 
 def checkpoint_path(folder: Path, name: str) -> Path:
     """Returns the path of a checkpoint of the run in `folder`. name: LAST, PREVIOUS or BEST."""
-    return folder / "checkpoints" / f"{name}.ckpt"
+    return folder / CHECKPOINTS / f"{name}.ckpt"
 
 
 def find_checkpoint(folder: Path, ckpt_path: str) -> Path:
@@ -80,7 +81,7 @@ def read_checkpoint(path: Path, *, mapped: bool = False) -> dict[str, Any]:
     if not all(
         isinstance(name, str) and isinstance(weight, Tensor) for name, weight in checkpoint["state_dict"].items()
     ):
-        raise NotACheckpoint(path, "its state_dict holds other things than weights")
+        raise NotACheckpoint(path, "its state_dict holds values that are not weights")
     return checkpoint
 
 

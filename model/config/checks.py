@@ -119,7 +119,7 @@ def loss_options(loss: LossConfig) -> LossOptions:
 
 
 def view_count(model: ModelConfig) -> int:
-    """The number of views that a sample has."""
+    """Returns the number of views that a sample has."""
     return len(plan_views(model.name, model.captions).names)
 
 

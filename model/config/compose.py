@@ -21,9 +21,9 @@ from model.errors import ConfigError, not_known, require
 from model.record.folder import CONFIG_NAME
 
 INSTALLED = Path(__file__).resolve().parents[1] / "conf"
-# The folder with the YAML files: inside the package where it was installed from a wheel, beside the package in a clone.
+# The folder with the YAML files: inside the package if it was installed from a wheel, next to the package in a clone.
 CONF = INSTALLED if INSTALLED.is_dir() else INSTALLED.parents[1] / "conf"
-# How a user starts a run: the console script where the package was installed, train.py in a clone.
+# How a user starts a run: the console script if the package was installed, train.py in a clone.
 PROGRAM = ("nway-clip",) if CONF == INSTALLED else ("python", "train.py")
 
 
@@ -53,7 +53,7 @@ def loss_family(name: str) -> str:
 def completed(loss: LossConfig) -> LossConfig:
     """Returns the loss with the keys that follow from others: its family, and the digest of the file of its function.
 
-    Raises ConfigError where one of them was set to another value.
+    Raises ConfigError if one of these keys was set to another value.
     """
     family, digest = loss_family(loss.name), source_digest(loss.function)
     function = "null" if loss.function is None else loss.function

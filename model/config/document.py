@@ -56,7 +56,7 @@ def document() -> str:
 
 
 def with_loss_table(before: str) -> str:
-    """Returns a page with the table of losses between its two markers. Raises ConfigError where a marker is missing."""
+    """Returns a page with the table of losses between its two markers. Raises ConfigError if a marker is missing."""
     head, begin, rest = before.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
@@ -128,8 +128,8 @@ def section(group: str, choices: list[str], default: str) -> str:
 
 
 def keys_of(group: str, by_choice: dict[str, dict[str, Entry]]) -> dict[str, Entry]:
-    """Returns for each key its value in the first choice that has it, and its meaning. Where not all choices have the
-    key, the meaning names those that do.
+    """Returns for each key its value in the first choice that has it, and its meaning. If only some choices have the
+    key, the meaning names these choices.
     """
     keys: dict[str, Entry] = {}
     for key in dict.fromkeys(key for entries in by_choice.values() for key in entries):
@@ -174,8 +174,8 @@ def experiments(choices: list[str]) -> str:
 
 
 def loss_table() -> str:
-    """Returns a table with a row for each loss, ordered by family and name. Raises ConfigError where line 1 of a file
-    is not `# <formula>. Cost: <cost>.`, with or without `Old logitsversion <number>.` at its end.
+    """Returns a table with a row for each loss, ordered by family and name. Raises ConfigError if line 1 of a file is
+    not `# <formula>. Cost: <cost>.`, with or without `Old logitsversion <number>.` at its end.
     """
     rows = []
     for family, name in sorted((loss_family(name), name) for name in groups()["loss"]):
@@ -213,7 +213,7 @@ def stale_pages() -> dict[Path, str]:
 def main() -> int:
     """Writes the stale pages, or with --check names them; returns the exit code."""
     parser = argparse.ArgumentParser(prog=COMMAND, description="Generates pages of the documentation from conf/.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a page is stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is stale")
     check = parser.parse_args().check
     pages = stale_pages()
     for page, content in pages.items():

@@ -26,7 +26,7 @@ YEARS = ("2014", "2017")
 CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 # The largest ratio of a picture's longer side to its shorter side for which the whole picture is scaled.
 MOST_ELONGATED = 16
-# Sentences that captions use for a photograph of a thing.
+# Sentences that captions use for a photograph of an object.
 PROMPTS = (
     "a photo of {}",
     "{}",
@@ -160,9 +160,9 @@ def check_train(content: PartContent, available: int, sizes: SplitSizes) -> None
 
 
 def prompts_for(name: str) -> tuple[str, ...]:
-    """Returns texts that name a thing, with its article."""
-    thing = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-    return tuple(template.format(thing) for template in PROMPTS)
+    """Returns the prompts for a category. name: of the category, without an article."""
+    with_article = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    return tuple(template.format(with_article) for template in PROMPTS)
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:

@@ -120,7 +120,7 @@ def from_fractions(values: NDArray, image: Image.Image) -> NDArray:
     them are black and white.
     """
     least, most = float(values.min()), float(values.max())
-    if not (least >= 0 and most <= 1):  # also where one is NaN
+    if not (least >= 0 and most <= 1):  # also if one is NaN
         raise NotReadable(f"has floating-point pixels from {least:g} to {most:g}; allowed: 0 to 1")
     return invert_if_white_is_zero(values * 255, image)
 

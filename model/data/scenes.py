@@ -12,7 +12,7 @@ from torch import Tensor
 from model.config.schema import DataConfig
 from model.data.part_report import PartReport
 from model.data.random_numbers import uniform
-from model.data.scenes_captions import Thing, captions
+from model.data.scenes_captions import SceneObject, captions
 from model.data.scenes_drawing import scene_drawing
 from model.data.scenes_layout import COLOURS, SHAPES, Layout, description, sample_split
 from model.data.source import SYMMETRIC, Source, SourceOptions, SplitSizes
@@ -60,8 +60,8 @@ class Scenes:
         """Returns five captions for each row."""
         rows = np.asarray(indices)
         choices = (uniform((WORDING, *self._keys[split]), rows, self.captions) * 2**20).astype(np.int64).tolist()
-        scenes = things_of(self._layouts[split].rows(rows))
-        return [captions(things, choice) for things, choice in zip(scenes, choices, strict=True)]
+        scenes = objects_of(self._layouts[split].rows(rows))
+        return [captions(objects, choice) for objects, choice in zip(scenes, choices, strict=True)]
 
     def labels(self, split: str, indices: Sequence[int]) -> Tensor:
         """Returns the shape of the first object, (B,) int64."""
@@ -76,16 +76,16 @@ class Scenes:
         )
         return torch.from_numpy(members[group])
 
-    def things(self, split: str, index: int) -> list[Thing]:
+    def objects(self, split: str, index: int) -> list[SceneObject]:
         """Returns the objects of one scene, in reading order."""
-        return things_of(self._layouts[split].rows(np.array([index])))[0]
+        return objects_of(self._layouts[split].rows(np.array([index])))[0]
 
 
-def things_of(layout: Layout) -> list[list[Thing]]:
+def objects_of(layout: Layout) -> list[list[SceneObject]]:
     """Returns the objects of each scene, as words."""
     rows = zip(*(field.tolist() for field in layout), strict=True)
     return [
-        [Thing(SHAPES[shape[i]], COLOURS[colour[i]], size[i], cell[i]) for i in range(count)]
+        [SceneObject(SHAPES[shape[i]], COLOURS[colour[i]], size[i], cell[i]) for i in range(count)]
         for count, shape, colour, size, cell in rows
     ]
 

@@ -25,7 +25,7 @@ SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "h
 LARGE = SIZES.index("large")
 
 
-class Thing(NamedTuple):
+class SceneObject(NamedTuple):
     """One object, as words. `size` is an index into SIZES, `cell` into PLACES."""
 
     shape: str
@@ -34,35 +34,35 @@ class Thing(NamedTuple):
     cell: int
 
 
-def captions(things: Sequence[Thing], choices: Sequence[int]) -> list[str]:
-    """Returns the five captions of the objects `things`, which are in reading order.
+def captions(objects: Sequence[SceneObject], choices: Sequence[int]) -> list[str]:
+    """Returns the five captions of a scene with these objects, which are in reading order.
 
     choices: five numbers >= 0 that choose the wordings.
     """
     writers = (colours_shapes_and_places, inventory, colours_and_places, relations, shapes_and_sizes)
-    return [write(things, choice) for write, choice in zip(writers, choices, strict=True)]
+    return [write(objects, choice) for write, choice in zip(writers, choices, strict=True)]
 
 
-def colours_shapes_and_places(things: Sequence[Thing], choice: int) -> str:
+def colours_shapes_and_places(objects: Sequence[SceneObject], choice: int) -> str:
     """Returns caption 1."""
     form, with_and = divmod(choice, 2)
     if form % 4 == 0:
-        phrases = [f"{t.colour} {t.shape} {PLACES[t.cell]}" for t in things]
+        phrases = [f"{t.colour} {t.shape} {PLACES[t.cell]}" for t in objects]
     elif form % 4 == 1:
-        phrases = [f"{t.colour} {t.shape} at the {PLACES[t.cell]}" for t in things]
+        phrases = [f"{t.colour} {t.shape} at the {PLACES[t.cell]}" for t in objects]
     elif form % 4 == 2:
-        phrases = [f"{PLACES[t.cell]} {t.colour} {t.shape}" for t in things]
+        phrases = [f"{PLACES[t.cell]} {t.colour} {t.shape}" for t in objects]
     else:
-        phrases = [f"{PLACES[t.cell]} has a {t.colour} {t.shape}" for t in things]
+        phrases = [f"{PLACES[t.cell]} has a {t.colour} {t.shape}" for t in objects]
     return " and ".join(phrases) if with_and else ", ".join(phrases)
 
 
-def inventory(things: Sequence[Thing], choice: int) -> str:
+def inventory(objects: Sequence[SceneObject], choice: int) -> str:
     """Returns caption 2."""
     choice, word = divmod(choice, 3)
-    choice, first = divmod(choice, len(things))
-    phrases = [f"{SIZE_WORDS[SIZES[t.size]][word]} {t.colour} {t.shape}" for t in rotate(things, first)]
-    number = NUMBERS[len(things)]
+    choice, first = divmod(choice, len(objects))
+    phrases = [f"{SIZE_WORDS[SIZES[t.size]][word]} {t.colour} {t.shape}" for t in rotate(objects, first)]
+    number = NUMBERS[len(objects)]
     if choice % 3 == 0:
         return f"{number} in all: {', '.join(phrases)}"
     if choice % 3 == 1:
@@ -70,33 +70,33 @@ def inventory(things: Sequence[Thing], choice: int) -> str:
     return f"picture of {number}: {' with '.join(phrases)}"
 
 
-def colours_and_places(things: Sequence[Thing], choice: int) -> str:
+def colours_and_places(objects: Sequence[SceneObject], choice: int) -> str:
     """Returns caption 3."""
-    choice, first = divmod(choice, len(things))
-    things = rotate(things, first)
+    choice, first = divmod(choice, len(objects))
+    objects = rotate(objects, first)
     if choice % 3 == 0:
-        return ", ".join(f"{t.colour} in the {PLACES[t.cell]}" for t in things)
+        return ", ".join(f"{t.colour} in the {PLACES[t.cell]}" for t in objects)
     if choice % 3 == 1:
-        return "something " + " and something ".join(f"{t.colour} {PLACES[t.cell]}" for t in things)
-    return ", ".join(f"{PLACES[t.cell]} is {t.colour}" for t in things)
+        return "something " + " and something ".join(f"{t.colour} {PLACES[t.cell]}" for t in objects)
+    return ", ".join(f"{PLACES[t.cell]} is {t.colour}" for t in objects)
 
 
-def relations(things: Sequence[Thing], choice: int) -> str:
+def relations(objects: Sequence[SceneObject], choice: int) -> str:
     """Returns caption 4: a relation for each pair of neighbours in the order of the wording."""
-    if len(things) == 1:
-        (only,) = things
+    if len(objects) == 1:
+        (only,) = objects
         return (
             f"{only.colour} {only.shape} alone",
             f"nothing but a {only.colour} {only.shape}",
             f"just one {only.colour} {only.shape}",
         )[choice % 3]
-    choice, first = divmod(choice, len(things))
-    things = rotate(things, first)
+    choice, first = divmod(choice, len(objects))
+    objects = rotate(objects, first)
     phrases = []
-    for thing, other in pairwise(things):
+    for subject, other in pairwise(objects):
         choice, wording = divmod(choice, 4)
-        place = relation(thing.cell, other.cell, wording)
-        phrases.append(f"{thing.colour} {thing.shape} {place} {other.colour} {other.shape}")
+        place = relation(subject.cell, other.cell, wording)
+        phrases.append(f"{subject.colour} {subject.shape} {place} {other.colour} {other.shape}")
     return ", ".join(phrases)
 
 
@@ -113,18 +113,18 @@ def relation(cell: int, other: int, choice: int) -> str:
     return wordings[choice % len(wordings)][choice // 2]
 
 
-def shapes_and_sizes(things: Sequence[Thing], choice: int) -> str:
+def shapes_and_sizes(objects: Sequence[SceneObject], choice: int) -> str:
     """Returns caption 5."""
-    choice, first = divmod(choice, len(things))
-    shapes = [t.shape for t in rotate(things, first)]
-    large = sum(t.size == LARGE for t in things)
+    choice, first = divmod(choice, len(objects))
+    shapes = [t.shape for t in rotate(objects, first)]
+    large = sum(t.size == LARGE for t in objects)
     if choice % 3 == 0:
         return f"{', '.join(shapes)}; {NUMBERS[large]} large"
     if choice % 3 == 1:
-        return f"a {' and a '.join(shapes)}, {NUMBERS[len(things) - large]} of them small"
-    return f"{NUMBERS[large]} big and {NUMBERS[len(things) - large]} little: {' '.join(shapes)}"
+        return f"a {' and a '.join(shapes)}, {NUMBERS[len(objects) - large]} of them small"
+    return f"{NUMBERS[large]} big and {NUMBERS[len(objects) - large]} little: {' '.join(shapes)}"
 
 
-def rotate(things: Sequence[Thing], first: int) -> Sequence[Thing]:
+def rotate(objects: Sequence[SceneObject], first: int) -> Sequence[SceneObject]:
     """Returns the objects from index `first` on, followed by the objects before it."""
-    return (*things[first:], *things[:first])
+    return (*objects[first:], *objects[:first])

@@ -68,7 +68,7 @@ class SplitSizes(NamedTuple):
 
 
 class SourceOptions(NamedTuple):
-    """Values of the run that `make` reads, beside the group `data` of the configuration."""
+    """Values of the run that `make` reads in addition to the group `data` of the configuration."""
 
     image_size: int
     """Width and height of a picture in pixels."""
@@ -142,11 +142,11 @@ class Source(Protocol):
 
 
 def split_ranges(count: int, sizes: SplitSizes, what: str) -> dict[str, range]:
-    """Divides `count` things among the splits. Returns split -> positions: val takes the first things, test the next,
-    train those after them.
+    """Divides `count` items among the splits. Returns split -> positions: the first items are those of val, the
+    next items those of test, and the items after these those of train.
 
-    Raises ConfigError, which names the key and the number of things, if the sizes exceed `count`. `what` names the
-    things in the message.
+    Raises ConfigError, which names the key and the number of items, if the sizes exceed `count`. `what` names the
+    items in the message.
     """
     check_available("data.val_size", sizes.val, count - 2, what)
     check_available("data.test_size", sizes.test, count - sizes.val - 1, what)

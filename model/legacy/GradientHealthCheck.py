@@ -39,8 +39,8 @@ class ActivationMonitor(health.ActivationMonitor):
         super().__init__(model)
 
     def detect_dead_neurons(self, threshold: float = 1e-6) -> dict[str, float]:
-        """Module path -> the share of units whose magnitude stayed below `threshold` in every call. Modules without
-        such units are left out.
+        """Returns module path -> the share of units whose magnitude stayed below `threshold` in every call. Modules
+        without such units are left out.
         """
         return super().detect_dead_neurons(threshold)
 
@@ -57,8 +57,8 @@ def add_gradient_noise(model: nn.Module, noise_std: float = 1e-5, gamma: float =
 
 @old_name("the setting backbone.activation")
 def get_activation_function_recommendations(layer_type: str, problem: str = "vanishing") -> list[str]:
-    """Activation functions that help against `problem` (vanishing, exploding, dead_neurons), and the setting that
-    chooses each.
+    """Returns sentences about activation functions that help against `problem` (vanishing, exploding, dead_neurons),
+    each with the setting that chooses the function.
 
     layer_type: what the sentences call the layer. Raises ConfigError, a ValueError, for another problem.
     """

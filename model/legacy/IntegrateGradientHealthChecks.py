@@ -86,8 +86,8 @@ def integrate_health_checks(
 ) -> dict[str, Any]:  # fmt: skip
     """Checks the gradients of `module`. Call it after the backward pass and before the optimizer's step.
 
-    Returns loss, and gradient_stats where the module has a `gradient_monitor`: what its `check_and_log_gradients`
-    returned. Logs grad/global_norm, grad/has_nan and grad/has_inf where the module has `log`.
+    Returns `loss`, and, if the module has a `gradient_monitor`, `gradient_stats`, the result of its
+    `check_and_log_gradients`. Logs grad/global_norm, grad/has_nan and grad/has_inf if the module has a function `log`.
     """
     if not hasattr(module, "gradient_monitor"):
         return {"loss": loss}
@@ -125,7 +125,7 @@ def add_gradient_checkpointing(model: nn.Module, modules_to_checkpoint: Sequence
     memory; gradients are equal.
 
     modules_to_checkpoint: parts of dotted names or class names; None: transformer, TransformerEncoderLayer,
-    ResidualAttentionBlock. Submodules inside a named submodule are recomputed with it. Warns (UserWarning) where no
+    ResidualAttentionBlock. Submodules inside a named submodule are recomputed with it. Gives a UserWarning if no
     submodule has such a name. Returns `model`.
     """
     checkpoint_submodules(model, TO_CHECKPOINT if modules_to_checkpoint is None else modules_to_checkpoint)

@@ -45,13 +45,13 @@ globals().update(in_module(__name__) | {old: _function(old, name) for old, name 
 def calculate_lossNormsvc(
     I: Tensor, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor, C5: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Two (B, B) matrices of cosines: of the first view with the others, and of the others with all the rest."""
+    """Returns two (B, B) matrices of cosines: of the first view with the others, and of the others with the rest."""
     return matrices("normsvc", (I, C1, C2, C3, C4, C5))
 
 
 @old_name(replacement("stock"))
 def calculate_lossStock(I: Tensor, C1: Tensor) -> tuple[Tensor, Tensor]:
-    """The cosines (B, B) of two views, and their transpose."""
+    """Returns the cosines (B, B) of two views, and their transpose."""
     return matrices("stock", (I, C1))
 
 
@@ -60,19 +60,19 @@ def calculate_lossbase(
     I: Tensor, C1: Tensor, C2: Tensor, C3: Tensor, C4: Tensor, C5: Tensor, norm: bool = True,
     log: bool = False
 ) -> Tensor:  # fmt: skip
-    """The cosines (B, B) of the first two views. `norm` and `log` change nothing."""
+    """Returns the cosines (B, B) of the first two views. `norm` and `log` change nothing."""
     return one_score("base", (I, C1))
 
 
 @old_name("model.losses.numerics.normalise")
 def normargs(*args: Tensor) -> tuple[Tensor, ...]:
-    """The rows divided by their length; a zero row stays zero."""
+    """Divides each row by its length; a zero row stays zero."""
     return SIX.rows(args)
 
 
 @old_name("model.losses.make_loss(name, normalize=…).score")
 def get_loss_fn(logitsversion: int = 0, norm: bool = False, log: bool = False) -> Callable[..., Tensor]:
-    """The function for `logitsversion`, -1 to 18: views (B, F) one by one -> logits.
+    """Returns the function for `logitsversion`, -1 to 18: views (B, F) one by one -> logits.
 
     norm: whether rows are scaled to length 1 first; versions 7 to 11 and 15 to 17 always scale them, 12 and 18 never
     do. `log` changes nothing. Raises ConfigError, a ValueError, for another version.

@@ -87,8 +87,8 @@ def _score_with_activation(
 def get_stable_loss_function(
     loss_version: int = 0, normalize: bool = True, eps: float = 1e-8, activation: str | None = None
 ) -> Callable[..., Tensor]:
-    """f(view, view, …) -> logits, unscaled: version 0 einsum, 1 norm-based, 2 cosine, 3 distance. For another version,
-    f raises ConfigError, a ValueError.
+    """Returns f(view, view, …) -> logits, unscaled: version 0 einsum, 1 norm-based, 2 cosine, 3 distance. For another
+    version, f raises ConfigError, a ValueError.
 
     normalize: scales rows once more before the score does. activation: the name of a method of ImprovedActivations,
     applied to the result; another name is ignored with a warning.
@@ -103,7 +103,7 @@ def get_stable_loss_function(
 
 
 def normalisation(method: str, hidden_dim: int | None, eps: float, momentum: float) -> nn.Module:
-    """The layer of GradientStabilizer, with its arguments and errors."""
+    """Returns the layer of GradientStabilizer. Arguments and errors: see `GradientStabilizer`."""
     one_of("method", method, ("layer_norm", "batch_norm", "weight_norm", "spectral_norm"))
     if method in ("weight_norm", "spectral_norm"):
         return nn.Identity()
@@ -131,5 +131,5 @@ class GradientStabilizer(nn.Module):
         self.norm = normalisation(method, hidden_dim, eps, momentum)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The normalised x; x itself for weight_norm and spectral_norm."""
+        """Returns the normalised x; x itself for weight_norm and spectral_norm."""
         return self.norm(x)

@@ -10,7 +10,7 @@ from model.loss_options import MATRIX, NORMALISED_ONLY, largest_dense_batch, nee
 
 
 def fit_pairs(command: Command) -> None:
-    """Losses of pairs have no tuples to weight. They and the stable losses always scale rows."""
+    """Removes options of tuples from a loss of pairs, and the unscaled rows of a loss that always scales them."""
     loss = command.value("loss") or ""
     if not loss:
         return
@@ -23,7 +23,9 @@ def fit_pairs(command: Command) -> None:
 
 
 def fit_mask(command: Command) -> None:
-    """The mask raw computes a mean itself. The mask sigmoid has no axes."""
+    """Sets the reduction to mean for the mask raw, which computes a mean itself, and removes loss.axes for the mask
+    sigmoid, which has no axes.
+    """
     mask = command.overrides.get("loss.mask")
     if mask == "raw":
         command.overrides["loss.reduction"] = "mean"
@@ -36,7 +38,7 @@ def fit_mask(command: Command) -> None:
 
 
 def fit_batch(command: Command) -> None:
-    """Options that need every tuple need a batch so small that all tuples fit into memory."""
+    """Makes the batch so small that all tuples fit into memory, if the options of the loss need every tuple."""
     overrides = command.overrides
     if not needs_dense(overrides.get("loss.targets", "diagonal"), overrides.get("loss.mask", "none")):
         return

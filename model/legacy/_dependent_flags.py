@@ -18,25 +18,25 @@ def choose_loss(command: Command) -> None:
     if command.stable:
         command.overrides |= ALL_FLAGS["stable_loss_version"].translate(flags.get("stable_loss_version", "1"))
         if "logitsversion" in flags:
-            command.means_nothing("logitsversion", "beside use_stable_loss=True, the default, which chose the loss")
+            command.means_nothing("logitsversion", "with use_stable_loss=True, the default, which chose the loss")
     elif command.script.stable:
         command.overrides |= ALL_FLAGS["logitsversion"].translate(
             flags.get("logitsversion", OLD_DEFAULTS["logitsversion"])
         )
         if "stable_loss_version" in flags:
-            command.means_nothing("stable_loss_version", "beside use_stable_loss=False")
+            command.means_nothing("stable_loss_version", "with use_stable_loss=False")
     if command.value("loss") == LOSSES[WITHOUT_SCALING] and int(flags.get("logitsversion", 0)) == WITHOUT_SCALING:
         command.overrides["loss.normalize"] = "false"
         if boolean(flags.get("normlogits", "False")):
-            command.means_nothing("normlogits", f"beside logitsversion={WITHOUT_SCALING}, which never scaled rows")
+            command.means_nothing("normlogits", f"with logitsversion={WITHOUT_SCALING}, which never scaled rows")
 
 
 def choose_batch(command: Command) -> None:
-    """Of the flags batch_size and train_batch_size, batch_size decided."""
+    """Chooses between batch_size and train_batch_size: batch_size decided."""
     size, other = command.old_flags.get("batch_size"), command.old_flags.get("train_batch_size")
     if size and other and size != other:
         command.overrides |= ALL_FLAGS["batch_size"].translate(size)
-        command.means_nothing("train_batch_size", f"beside batch_size={size}")
+        command.means_nothing("train_batch_size", f"with batch_size={size}")
 
 
 def choose_steps(command: Command) -> None:
@@ -54,15 +54,15 @@ def choose_steps(command: Command) -> None:
 
 
 def choose_width(command: Command) -> None:
-    """Of the flags transformer_width and embed_dim, transformer_width decides. Raises ConfigError if the width is not a
-    multiple of the number of heads.
+    """Chooses between transformer_width and embed_dim: transformer_width decides. Raises ConfigError if the width is
+    not a multiple of the number of heads.
     """
     flags, overrides = command.old_flags, command.overrides
     decisive, other = flags.get("transformer_width"), flags.get("embed_dim")
     if decisive and other and int(decisive) != int(other):
         overrides |= ALL_FLAGS["transformer_width"].translate(decisive)
         command.means_nothing(
-            "embed_dim", f"beside transformer_width={decisive}: every view has the width of the text tower"
+            "embed_dim", f"with transformer_width={decisive}: every view has the width of the text tower"
         )
     heads, width = int(overrides.get("backbone.text_heads", 1)), int(overrides.get("backbone.text_width", 512))
     if width % heads:
@@ -72,17 +72,19 @@ def choose_width(command: Command) -> None:
 
 
 def choose_precision(command: Command) -> None:
-    """precision=8 chose the optimizer Lion; there is no training in 8 bits."""
+    """Replaces precision=8, which chose the optimizer Lion; there is no training in 8 bits."""
     if command.old_flags.get("precision") == "8":
         command.overrides |= {"optimizer": "lion", "trainer.precision": "32-true"}
         command.overrides.pop("optimizer.eps", None)
         command.notes.append("precision=8 chose the optimizer; the weights are trained in 32-true")
         if "adam_epsilon" in command.old_flags:
-            command.means_nothing("adam_epsilon", "beside precision=8: optimizer=lion has no epsilon")
+            command.means_nothing("adam_epsilon", "with precision=8: optimizer=lion has no epsilon")
 
 
 def choose_selection(command: Command) -> None:
-    """gumbel sampled tokens. For decoded captions it sampled the row that represents the caption."""
+    """Replaces model.token_select by model.eot_select if the script decoded captions: there gumbel sampled the row that
+    represents the caption.
+    """
     selected = command.overrides.get("model.token_select")
     if selected and command.script.decoded:
         del command.overrides["model.token_select"]
@@ -90,7 +92,7 @@ def choose_selection(command: Command) -> None:
 
 
 def choose_monitor(command: Command) -> None:
-    """Without the monitor, the Trainer clips gradients."""
+    """Makes the Trainer clip gradients if the monitor is off."""
     if command.overrides.get("monitor") == "off":
         command.overrides["trainer.gradient_clip_val"] = command.overrides.pop("monitor.clip", "1.0")
 

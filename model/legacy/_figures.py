@@ -26,23 +26,23 @@ ONE_MINUS = tuple(f"loss{k}" for k in range(1, 8))
 
 
 def total(*vecs: Tensor) -> Tensor:
-    """The sum of the views."""
+    """Returns the sum of the views."""
     return reduce(add, vecs)
 
 
 def james_stein(*vecs: Tensor) -> Tensor:
-    """(1 - 4 / Q) S elementwise, with S the sum and Q the sum of squares of the views; 0, with gradient 0, where Q is
-    0.
+    """Returns (1 - 4 / Q) S elementwise, where S is the sum and Q the sum of squares of the views; 0, with gradient 0,
+    where Q is 0.
     """
     q = total(*(x.square() for x in vecs))
     return torch.where(q > 0, 1 - 4 / torch.where(q > 0, q, 1), 0) * total(*vecs)
 
 
 def figure(name: str, views: Sequence[Tensor], mean: Mean = total, eps: float = 1e-8) -> Tensor:
-    """The figure of the old function that computed the loss `name`. eps: what it added to the length of a sum.
+    """Returns the figure of the old function that computed the loss `name`: float64 for float64 views and float32 for
+    others. eps: what that function added to the length of a sum.
 
-    Returns float64 for float64 views and float32 for others. Raises ValueError or TypeError for views that no loss
-    accepts.
+    Raises ValueError or TypeError for views that no loss accepts.
     """
     if name in FORMULAS and (mean is not total or name == "loss8"):  # the old loss8 did not sum over features
         spread_out = [
@@ -54,21 +54,21 @@ def figure(name: str, views: Sequence[Tensor], mean: Mean = total, eps: float = 
 
 
 def one_score(name: str, views: Sequence[Tensor], *, normalize: bool = True, eps: float = 1e-8) -> Tensor:
-    """The scores of a loss of model.losses whose score is one tensor."""
+    """Returns the scores of a loss of model.losses whose score is one tensor."""
     score = make_loss(name, normalize=normalize, eps=eps).score(views)
     assert isinstance(score, Tensor)
     return score
 
 
 def matrices(name: str, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The scores of a loss of model.losses that has two matrices (B, B)."""
+    """Returns the scores of a loss of model.losses that has two matrices (B, B)."""
     first, second = make_loss(name).score(views)
     return first, second
 
 
 def as_score(name: str, figures: Tensor) -> Tensor:
-    """The score that the old get_loss_fn computed from a figure: 1 - the figure for loss1 to loss7, the sum over
-    features of 1 - the figure for loss8, and the figure itself for others.
+    """Returns the score that the old get_loss_fn computed from a figure: 1 - the figure for loss1 to loss7, the sum
+    over features of 1 - the figure for loss8, and the figure itself for others.
     """
     if name == "loss8":
         return (1 - figures).sum(-1)
@@ -86,7 +86,7 @@ def spread(views: Sequence[Tensor], mean: Mean) -> Tensor:
 
 
 def along(x: Tensor, rows: Tensor) -> Tensor:
-    """The length of x in the direction of `rows`; 0 where a row of `rows` is zero."""
+    """Returns the length of x in the direction of `rows`; 0 where a row of `rows` is zero."""
     length = row_norm(rows)
     return (x * (rows / torch.where(length > 0, length, 1))).sum(-1)
 

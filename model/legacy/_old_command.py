@@ -16,8 +16,8 @@ COCO = "<COCO folder>"
 
 
 def new_command(script: Script, flags: Mapping[str, str]) -> Command:
-    """The command that replaces `script` with old flags and their values. Raises ConfigError for a value that a flag
-    did not take.
+    """Returns the command that replaces `script` with old flags and their values. Raises ConfigError for a value that a
+    flag did not take.
     """
     command = Command(script, flags, script_settings(script, flags))
     for name, value in flags.items():
@@ -29,7 +29,7 @@ def new_command(script: Script, flags: Mapping[str, str]) -> Command:
 
 
 def script_settings(script: Script, flags: Mapping[str, str]) -> dict[str, str]:
-    """The overrides with the script's settings: its experiment, or single keys if the experiment does not fit."""
+    """Returns overrides with the script's settings: its experiment, or single keys if the experiment does not fit."""
     # The experiments set optimizer.eps, which optimizer=lion does not have.
     fits = script.experiment and flags.get("precision") != "8"
     settings = {"experiment": script.experiment} if fits else dict(script.settings)

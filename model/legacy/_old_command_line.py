@@ -13,8 +13,8 @@ SCRIPT = "script"
 
 
 def read(words: Sequence[str]) -> tuple[Script, dict[str, str]]:
-    """The script and the flags of `[python] [<script>] --key value --key=value key=value …`. For a flag that occurs
-    twice the last value is used. Raises ConfigError for a script or a flag that is not known, and for a flag without a
+    """Returns the script and the flags of `[python] [<script>] --key value --key=value key=value …`. If a flag occurs
+    twice, the last value is used. Raises ConfigError for a script or a flag that is not known, and for a flag without a
     value.
     """
     rest = list(words)

@@ -21,13 +21,15 @@ NEVER_SCALED = "normsv9"
 
 
 def unit_rows(view: Tensor, eps: float) -> Tensor:
-    """x / (|x| + eps) along the last axis, in float64; a zero row stays zero and has gradient zero."""
+    """Returns x / (|x| + eps) along the last axis, in float64; a zero row stays zero and has gradient zero."""
     # With an eps of 0 a zero row would be divided by 0. The smallest normal float64 changes no other row.
     return normalise(widen(view), eps or sys.float_info.min)
 
 
 def pairwise(*vecs: Tensor) -> Tensor:
-    """Inner products of every two of n views (B, F), unscaled: (B, B, n^2), [a, b, i n + j] = x_j[a].x_i[b]."""
+    """Returns the inner products of every two of n views (B, F), unscaled: (B, B, n^2), [a, b, i n + j] =
+    x_j[a].x_i[b].
+    """
     views = stacked(check_views(vecs, None))
     wide = widen(views)
     return torch.einsum("jaf,ibf->abij", wide, wide).flatten(2).to(result_dtype(views))
@@ -49,25 +51,27 @@ class OldFile:
     """Losses that are means over features instead of sums."""
 
     def rows(self, views: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The views with rows of length 1, in float32 or wider."""
+        """Returns the views with rows of length 1, in float32 or wider."""
         return tuple(unit_rows(view, self.row_eps).to(result_dtype(view)) for view in views)
 
     def figure(self, name: str, views: Sequence[Tensor], mean: Mean = total) -> Tensor:
-        """What the file's calculate_ function for the loss `name` returned, (B,)*n, for n unscaled views (B, F)."""
+        """Returns what the file's calculate_ function for the loss `name` returned, (B,)*n, for n unscaled views (B,
+        F).
+        """
         figures = figure(name, views, mean, self.eps)
         if name in self.averaged:
             figures = figures / views[0].shape[-1]
         return figures.unsqueeze(-1) if name in self.with_axis else figures
 
     def score(self, name: str, normalised: bool, mean: Mean, *views: Tensor) -> Tensor:
-        """The result of the function that get_loss_fn returned, for the loss `name`."""
+        """Returns the result of the function that get_loss_fn returned, for the loss `name`."""
         rows = [unit_rows(view, self.row_eps) if normalised else widen(view) for view in check_views(views, None)]
         scores = pairwise(*rows) if name == "pairwise" else as_score(name, self.figure(name, rows, mean))
         return scores.to(result_dtype(views[0]))
 
     def loss_function(self, logitsversion: int, norm: bool, mean: Mean = total) -> partial[Tensor]:
-        """The function that get_loss_fn returned for `logitsversion`. Raises ConfigError, a ValueError, for a number
-        that the file did not have.
+        """Returns the function that get_loss_fn returned for `logitsversion`. Raises ConfigError, a ValueError, for a
+        number that the file did not have.
         """
         one_of("logitsversion", logitsversion, tuple(self.versions))
         name = self.versions[logitsversion]

@@ -47,7 +47,7 @@ class Script:
     """Its settings, by today's keys."""
     views: int
     experiment: str = ""
-    """The choice of `experiment` that has these settings; empty where there is none."""
+    """The choice of `experiment` that has these settings; empty if there is none."""
     own: Mapping[str, str] = field(default_factory=dict)
     """Settings that the experiment does not have."""
     decoded: bool = False

@@ -32,7 +32,7 @@ TABLE: dict[str, tuple[tuple[str, str, str | None], ...]] = {
 
 
 def recommendations(layer_type: str, problem: str) -> list[str]:
-    """One sentence for each function of `TABLE` that helps against `problem` in a layer of this type. Raises
+    """Returns one sentence for each function of `TABLE` that helps against `problem` in a layer of this type. Raises
     ConfigError for another problem.
     """
     one_of("problem", problem, tuple(TABLE))
@@ -40,7 +40,7 @@ def recommendations(layer_type: str, problem: str) -> list[str]:
 
 
 def sentence(layer_type: str, function: str, reason: str, setting: str | None) -> str:
-    """The recommendation, its reason, and the keys that choose the function in the CLIP towers and in the
+    """Returns the recommendation, its reason, and the keys that choose the function in the CLIP towers and in the
     encoder-decoder.
     """
     keys = (

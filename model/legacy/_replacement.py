@@ -32,7 +32,7 @@ class Command:
         return self.script.stable and boolean(self.old_flags.get("use_stable_loss", "True"))
 
     def line(self) -> str:
-        """The command as a user types it into a shell."""
+        """Returns the command as a user types it into a shell."""
         position = {group: number for number, group in enumerate(GROUPS)}
 
         def order(key: str) -> tuple[int, bool]:
@@ -41,8 +41,8 @@ class Command:
         return shlex.join([*PROGRAM, *(f"{key}={self.overrides[key]}" for key in sorted(self.overrides, key=order))])
 
     def value(self, key: str) -> str | None:
-        """The value of a key: from the overrides, from the script's settings, or from today's defaults; None where none
-        of them has it.
+        """Returns the value of a key: from the overrides, from the script's settings, or from today's defaults; None if
+        none of these has the key.
         """
         return self.overrides.get(key, self.script.settings.get(key, self.script.defaults.get(key)))
 

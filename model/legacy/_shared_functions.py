@@ -14,22 +14,22 @@ from model.legacy._training_loss import AxisLoss, add_loss_sum, add_loss_sum2, l
 
 
 def oneminus(args: Tensor) -> Tensor:
-    """1 - args."""
+    """Returns 1 - args."""
     return 1 - args
 
 
 def logargs(args: Tensor) -> Tensor:
-    """log(args)."""
+    """Returns log(args)."""
     return torch.log(args)
 
 
 def null(*args: Tensor) -> tuple[Tensor, ...]:
-    """The arguments."""
+    """Returns the arguments."""
     return args
 
 
 def get_loss_sum(version: bool = False) -> Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]:
-    """add_loss_sum where `version` is true, otherwise add_loss_sum2."""
+    """Returns add_loss_sum if `version` is true, otherwise add_loss_sum2."""
     return add_loss_sum if version else add_loss_sum2
 
 
@@ -48,7 +48,7 @@ def get_loss_calc(reduction: str = "sum", ver: int = 0, mask: Tensor | None = No
 
 
 def in_module(module: str) -> dict[str, Callable[..., Any]]:
-    """Old name -> the function that the old `module` had."""
+    """Returns old name -> the function that the old `module` had."""
     replacements: dict[Callable[..., Any], str] = {
         oneminus: "1 - x",
         logargs: "torch.log",
@@ -62,7 +62,7 @@ def in_module(module: str) -> dict[str, Callable[..., Any]]:
 
 
 def replacement(name: str) -> str:
-    """What replaces the old function of the loss `name`."""
+    """Returns what replaces the old function of the loss `name`."""
     if name in ("stock", "base", "normsvc"):
         return f"model.losses.make_loss({name!r}).score(views)"
     return f"{'1 - ' if name in ONE_MINUS else ''}model.losses.make_loss({name!r}, normalize=False).score(views)"

@@ -34,7 +34,7 @@ class StableScores:
         return x.clamp(self.clamp_min, self.clamp_max)
 
     def _rows(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Normalised rows of the views, float64."""
+        """Returns normalised rows of the views, float64."""
         return [normalise(widen(view), self.eps) for view in check_views(features, None)]
 
     def stable_norm(self, x: Tensor, dim: int = -1, keepdim: bool = True) -> Tensor:
@@ -88,7 +88,7 @@ class StableScores:
         return stable_distance(squares, len(rows), self.eps).to(result_dtype(features[0]))
 
     def by_version(self, loss_version: int, normalize: bool, *features: Tensor) -> Tensor:
-        """One of the four scores, by its number. normalize: whether rows are scaled once more before. Raises
+        """Returns one of the four scores, by its number. normalize: whether rows are scaled once more before. Raises
         ConfigError for another number.
         """
         scores = (

@@ -21,19 +21,19 @@ AxisLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def add_loss_sum(I: Sequence[Tensor] = [], T: Sequence[Tensor] = []) -> Tensor:  # noqa: E741 - the old signature
-    """The mean of the losses I + the mean of the losses T; an empty sequence adds nothing."""
+    """Returns the mean of the losses I + the mean of the losses T; an empty sequence adds nothing."""
     means = [torch.stack(list(losses)).mean() for losses in (I, T) if len(losses)]
     return reduce(add, means, torch.zeros(()))
 
 
 def add_loss_sum2(I: Sequence[Tensor] = [], T: Sequence[Tensor] = []) -> Tensor:  # noqa: E741 - the old signature
-    """The mean of the losses I and T together."""
+    """Returns the mean of the losses I and T together."""
     return torch.stack([*I, *T]).mean()
 
 
 def learned(classes: Tensor, alpha: Tensor | None) -> Tensor:
-    """For each cell, the softmax(alpha / |alpha|) of its class. alpha has one element for each class that occurs, in
-    ascending order of the classes.
+    """Returns the softmax(alpha / |alpha|) of the class of each cell. alpha has one element for each class that occurs,
+    in ascending order of the classes.
     """
     assert alpha is not None
     norm = alpha.norm()
@@ -42,13 +42,13 @@ def learned(classes: Tensor, alpha: Tensor | None) -> Tensor:
 
 
 def extremes(classes: Tensor, alpha: Tensor | None) -> Tensor:
-    """1 for cells of the two lowest and the two highest classes, 0 for others."""
+    """Returns 1 for cells of the two lowest and the two highest classes, 0 for others."""
     values = torch.unique(classes)
     return torch.isin(classes, torch.cat([values[:2], values[-2:]]))
 
 
 def raw(classes: Tensor, alpha: Tensor | None) -> Tensor:
-    """The class of each cell itself."""
+    """Returns the class of each cell itself."""
     return classes
 
 
@@ -60,24 +60,24 @@ def weighted(
     y: Tensor,
     alpha: Tensor | None,
 ) -> Tensor:
-    """The cross-entropy along dim 1 of x and y, both times the weights of their cells."""
+    """Returns the cross-entropy along dim 1 of x and y, both times the weights of their cells."""
     by_cell = weights(classes, alpha).to(x.dtype)
     return cross_entropy(x * by_cell, y * by_cell, reduction=reduction)
 
 
 def unmasked(reduction: str, x: Tensor, y: Tensor, alpha: Tensor | None = None) -> Tensor:
-    """The cross-entropy along dim 1."""
+    """Returns the cross-entropy along dim 1."""
     return cross_entropy(x, y, reduction=reduction)
 
 
 def sigmoid(reduction: str, x: Tensor, y: Tensor, alpha: Tensor | None = None) -> Tensor:
-    """-log sigmoid(x y) of every cell, x and y scaled to [-1, 1]."""
+    """Returns -log sigmoid(x y) of every cell, with x and y scaled to [-1, 1]."""
     cells = -logsigmoid(min_max(x) * min_max(y))
     return cells if reduction == "none" else getattr(cells, reduction)()
 
 
 def loss_of_axis(reduction: str, ver: int, mask: Tensor | None) -> AxisLoss:
-    """The function that get_loss_calc of the old modules returned."""
+    """Returns the function that get_loss_calc of the old modules returned."""
     one_of("reduction", reduction, ("none", "mean", "sum"))
     if ver in (0, 3):
         return partial(unmasked if ver == 0 else sigmoid, reduction)

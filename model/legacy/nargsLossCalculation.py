@@ -26,13 +26,13 @@ LOSSES = {
 
 @old_name("sum(views)")
 def calc_mean(*vecs: Tensor) -> Tensor:
-    """The sum of the views."""
+    """Returns the sum of the views."""
     return total(*vecs)
 
 
 @old_name("a function of your own given to model.losses.make_loss")
 def JSE_mean(*vecs: Tensor) -> Tensor:
-    """(1 - 4 / Q) S elementwise, S the sum and Q the sum of squares of the views; 0 where Q is 0."""
+    """Returns (1 - 4 / Q) S elementwise, where S is the sum and Q the sum of squares of the views; 0 where Q is 0."""
     return james_stein(*vecs)
 
 
@@ -53,19 +53,19 @@ globals().update(in_module(__name__) | {old: _function(old, name) for old, name 
 
 @old_name(replacement("stock"))
 def calculate_lossStock(vecs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """The cosines (B, B) of the first two views, and their transpose."""
+    """Returns the cosines (B, B) of the first two views, and their transpose."""
     return matrices("stock", vecs)
 
 
 @old_name(replacement("base"))
 def calculate_lossbase(vecs: Sequence[Tensor], norm: bool = True, log: bool = False) -> Tensor:
-    """The cosines (B, B) of the first two views. `norm` and `log` change nothing."""
+    """Returns the cosines (B, B) of the first two views. `norm` and `log` change nothing."""
     return one_score("base", vecs)
 
 
 @old_name("model.losses.make_loss('pairwise').score(views)")
 def Fast_loss_Hdim(*vecs: Tensor) -> Tensor:
-    """The inner products of every two views, with unscaled rows: (B, B, n^2)."""
+    """Returns the inner products of every two views, with unscaled rows: (B, B, n^2)."""
     return pairwise(*vecs)
 
 
@@ -78,13 +78,13 @@ def calcloss(*arguments: Any, **keywords: Any) -> NoReturn:
 
 @old_name("model.losses.numerics.normalise")
 def normargs(*args: Tensor) -> tuple[Tensor, ...]:
-    """The rows divided by (their length + 1e-8)."""
+    """Divides each row by (its length + 1e-8)."""
     return ANY_NUMBER.rows(args)
 
 
 @old_name("model.losses.make_loss(name, normalize=…).score")
 def get_loss_fn(logitsversion: int = 0, norm: bool = False, log: bool = False, JSE: int = 0) -> Callable[..., Tensor]:
-    """The function for `logitsversion`, -1 to 18: views (B, F) one by one -> logits.
+    """Returns the function for `logitsversion`, -1 to 18: views (B, F) one by one -> logits.
 
     norm: whether rows are scaled to length 1 first; versions 7 to 11, 15 and 16 always scale them, 12 never does. `log`
     changes nothing. JSE: whether JSE_mean replaces sums over views. Versions 17 and 18 are version 0, as in the old

@@ -5,11 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from model.metric_names import KS
+from model.metric_names import JOINT_RECALL, KS
 from model.record.summary import JOINT_MEANING, RECALL_MEANING, Summary
 
 RECALLS = tuple(f"recall@{k}" for k in KS)
-JOINT = "joint_recall@1"
 
 
 def closing_table(summary: Summary, sizes: dict[str, int], ceilings: dict[str, dict[str, float]]) -> Table:
@@ -22,12 +21,12 @@ def closing_table(summary: Summary, sizes: dict[str, int], ceilings: dict[str, d
         title=f"{summary.status} in {summary.seconds:.0f} s, {summary.steps['applied']} steps", title_justify="left"
     )
     table.add_column("split")
-    for name in (*RECALLS, JOINT, "swap_acc", "loss"):
+    for name in (*RECALLS, JOINT_RECALL, "swap_acc", "loss"):
         table.add_column(name, justify="right")
     for split, size in sizes.items():
         if f"{split}/recall@1" not in summary.metrics:
             continue
-        figures = [f"{summary.metrics[f'{split}/{name}']:.3f}" for name in (*RECALLS, JOINT, "swap_acc", "loss")]
+        figures = [f"{summary.metrics[f'{split}/{name}']:.3f}" for name in (*RECALLS, JOINT_RECALL, "swap_acc", "loss")]
         table.add_row(f"{split} ({size:,})", *figures)
         table.add_row("  chance", *[f"{min(1.0, k / size):.3f}" for k in (*KS, 1)], style="dim")
         if split in ceilings:

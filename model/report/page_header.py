@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from model.metric_names import KS
+from model.metric_names import JOINT_RECALL, KS
 from model.report.page_numbers import count, duration, share
 from model.report.run_files import Run, label
 
@@ -13,7 +13,6 @@ from model.report.run_files import Run, label
 GROUPS = ("loss", "model", "backbone", "data", "monitor", "optimizer", "schedule", "trainer")
 # The head of the page shows the first of these splits that was measured.
 HEADLINE_SPLITS = ("test", "val")
-JOINT = "joint_recall@1"
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,8 @@ def problems(run: Run) -> list[str]:
     steps = run.summary.get("steps", {})
     lost = steps.get("attempted", 0) - steps.get("applied", 0)
     if lost:
-        sentences.append(
-            f"{lost} of {steps['attempted']} steps were skipped because the loss or the gradient was not finite."
-        )
+        count = f"{lost} of {steps['attempted']} steps {'was' if lost == 1 else 'were'}"
+        sentences.append(f"{count} skipped because the loss or the gradient was not finite.")
     advice = run.summary.get("advice", [])
     sentences += [f"Step {entry['step']}: {' '.join(entry['text'].split())}" for entry in advice]
     missing = run.analysis.get("notes", {})
@@ -105,11 +103,11 @@ def split_numbers(run: Run, body: dict[str, Any], split: str) -> list[KeyNumber]
         value = metrics.get(f"{split}/recall@{k}")
         if value is not None:
             numbers.append(KeyNumber(f"{split} recall@{k}", share(value), chance_and_ceiling(run, body, split, k)))
-    if metrics.get(f"{split}/{JOINT}") is not None:
+    if metrics.get(f"{split}/{JOINT_RECALL}") is not None:
         note = "the image from all other views"
-        numbers.append(KeyNumber(f"{split} joint recall@1", share(metrics[f"{split}/{JOINT}"]), note))
+        numbers.append(KeyNumber(f"{split} joint recall@1", share(metrics[f"{split}/{JOINT_RECALL}"]), note))
     if metrics.get(f"{split}/swap_acc") is not None:
-        note = "matches with the highest score of their line"
+        note = "lines on which the match has the highest score"
         numbers.append(KeyNumber(f"{split} swap acc.", share(metrics[f"{split}/swap_acc"]), note))
     return numbers
 

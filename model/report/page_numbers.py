@@ -34,13 +34,9 @@ def rank(value: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """Returns seconds below ten minutes (205 s), minutes below two hours (14 min), and otherwise hours (2.2 h)."""
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 600
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
+    if seconds < 600:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def count(value: int) -> str:

@@ -73,8 +73,9 @@ SECTIONS = (
     Section(
         "Classification",
         "classes",
-        "How well the features separate classes. For comparison, the column 'most frequent' is the accuracy of always "
-        "answering with the most frequent class of the scored split.",
+        "How well the features separate classes. The column 'most frequent' has the accuracy of always answering with "
+        "one class: in the zero-shot table the most frequent class of the split, and in the table of probes the most "
+        "frequent class of the samples on which the probe was fitted.",
         tables=class_tables,
     ),
     Section(

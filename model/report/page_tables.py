@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.metric_names import KS
-from model.report.page_header import JOINT, split_size
+from model.metric_names import JOINT_RECALL, KS
+from model.report.page_header import split_size
 from model.report.page_numbers import number, rank, share, share_with_interval
 from model.report.plots_retrieval import rankings
 from model.report.run_files import Run, label
 
-AVERAGES = (
+RECALLS = tuple(f"recall@{k}" for k in KS)
+# What the recall in the table of splits is.
+RECALL_OF_SPLIT = (
     "recall between image and caption 1, the mean of both directions; the ceiling is the most that caption 1 allows"
 )
 
@@ -31,11 +33,11 @@ def recall_tables(run: Run) -> list[Table]:
     caption and direction.
     """
     tables = [
-        split_table(run, run.summary, f"By split: {AVERAGES}"),
-        split_table(run, run.evaluation, f"Evaluated with train=false: {AVERAGES}"),
+        split_table(run, run.summary, f"By split: {RECALL_OF_SPLIT}"),
+        split_table(run, run.evaluation, f"Evaluated with train=false: {RECALL_OF_SPLIT}"),
     ]
     for split, retrieval in run.analysis.get("retrieval", {}).items():
-        columns = [*(f"recall@{k}" for k in KS), "median rank"]
+        columns = [*RECALLS, "median rank"]
         scope = f"{split}, {retrieval['samples']:,} pictures"
         by_view = [[label(ranking["view"]), *ranking_cells(ranking)] for ranking in retrieval.get("rest", [])]
         by_direction = [[ranking["name"], *ranking_cells(ranking)] for ranking in rankings(retrieval)]
@@ -58,14 +60,14 @@ def split_table(run: Run, body: dict[str, Any], caption: str) -> Table:
     rows: list[list[str]] = []
     for split in splits(metrics):
         samples = split_size(run, split)
-        figures = [share(metrics.get(f"{split}/{name}")) for name in (*(f"recall@{k}" for k in KS), JOINT, "swap_acc")]
+        figures = [share(metrics.get(f"{split}/{name}")) for name in (*RECALLS, JOINT_RECALL, "swap_acc")]
         rows.append([f"{split} ({samples:,})" if samples else split, *figures, number(metrics.get(f"{split}/loss"))])
         if samples:
             rows.append(["chance", *(share(min(1.0, k / samples)) for k in (*KS, 1)), "", ""])
         ceiling = body.get("ceiling", {}).get(split, {})
         if ceiling:
             rows.append(["ceiling", *(share(ceiling.get(f"recall@{k}")) for k in KS), "", "", ""])
-    return Table(caption, ["split", *(f"recall@{k}" for k in KS), "joint recall@1", "swap acc.", "loss"], rows)
+    return Table(caption, ["split", *RECALLS, "joint recall@1", "swap acc.", "loss"], rows)
 
 
 def splits(metrics: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from functools import partial
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from model.metric_names import KS
 from model.report.health_plots import Drawing, canvas
@@ -23,6 +24,10 @@ Curve = tuple[Sequence[float], Sequence[float]]
 BY_K = {1: BLUE, 5: ORANGE, 10: GREEN}
 # In inches. Text stays readable on a page as narrow as a phone.
 WIDTH, HEIGHT = 4.6, 3.2
+# In characters: the width of a legend, and the width of the line before a name with the space around it.
+LEGEND, HANDLE = 69, 5
+# The label of a horizontal axis of optimizer steps, which are whole numbers.
+STEPS = "optimizer step"
 # The smallest range of the logit scale's axis, as a share of the value.
 LEAST_SPAN = 0.2
 
@@ -62,7 +67,7 @@ def recall(run: Run) -> Figure | None:
     measured = [k for k in KS if curves[k][0]]
     if not measured:
         return None
-    figure, axes = chart("Recall over validation", "recall@k")
+    figure, axes = chart("Recall at validations", "recall@k")
     highest = max(max(curves[k][1]) for k in measured)
     samples = run.summary.get("samples", {}).get("val") or run.setting("data.val_size")
     ceiling = run.summary.get("ceiling", {}).get("val", {})
@@ -147,26 +152,30 @@ def curves_by_view(run: Run, prefix: str, suffix: str = "") -> dict[str, Curve]:
     }
 
 
-def chart(title: str, ylabel: str, xlabel: str = "optimizer step", height: float = HEIGHT) -> tuple[Figure, Axes]:
-    """Returns an empty figure in the style of the report."""
+def chart(title: str, ylabel: str, xlabel: str = STEPS, height: float = HEIGHT) -> tuple[Figure, Axes]:
+    """Returns an empty figure in the style of the report. height: in inches."""
     figure, axes = canvas(WIDTH, height)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel)
     axes.grid(color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)
+    if xlabel == STEPS:
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
 def legend(axes: Axes) -> None:
-    """Puts the names of the lines below the axes: in one row if they fit, and otherwise in three columns."""
+    """Puts the names of the lines below the axes: in one row if they fit, and otherwise in three columns or fewer."""
     handles, names = axes.get_legend_handles_labels()
     figure = axes.get_figure(root=True)
     if names and figure is not None:
+        widest = max(map(len, names)) + HANDLE
+        columns = next((count for count in (3, 2) if count * widest <= LEGEND), 1)
         figure.legend(
             handles,
             names,
             loc="outside lower center",
-            ncols=len(names) if sum(len(name) + 5 for name in names) < 68 else 3,
+            ncols=len(names) if sum(len(name) + HANDLE for name in names) <= LEGEND else columns,
             fontsize=8,
             frameon=False,
             columnspacing=1.2,

@@ -63,7 +63,7 @@ def alignment(run: Run) -> Figure | None:
     figure, axes = chart("Alignment", "mean squared distance")
     others = {pair: curve for pair, curve in curves.items() if "image" not in pair.split("~")}
     for place, curve in enumerate(others.values()):
-        axes.plot(*curve, color="#bbbbbb", linewidth=0.8, label=None if place else "two captions")
+        axes.plot(*curve, color="#bbbbbb", linewidth=0.8, label=None if place else "other pairs")
     with_image = {pair: curve for pair, curve in curves.items() if pair not in others}
     for place, (pair, curve) in enumerate(with_image.items(), start=1):
         name = pair.replace("~", " to ")
@@ -147,7 +147,7 @@ def matrix(figure: Figure, table: np.ndarray, name: str, limits: tuple[float, fl
                 axes.text(
                     column,
                     row,
-                    f"{value:.2f}",
+                    f"{round(value, 2) + 0.0:.2f}",  # + 0.0: a rounded -0.0 becomes 0.0
                     ha="center",
                     va="center",
                     fontsize=8,

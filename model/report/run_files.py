@@ -20,13 +20,14 @@ from model.config.nested import value_at
 from model.errors import ConfigError
 from model.record.folder import CONFIG_NAME, METRICS
 from model.record.metrics_csv import read_rows
+from model.record.summary import EVALUATION, SUMMARY
 from model.report.sweep_jobs import REFERENCE
 
 log = logging.getLogger(__name__)
 MetricsRow = Mapping[str, float]
 """A row of metrics.csv: column -> number."""
 # A folder that has one of these files is a run's.
-MARKS = ("summary.json", METRICS, "evaluation.json", ".hydra/config.yaml")
+MARKS = (SUMMARY, METRICS, EVALUATION, ".hydra/config.yaml")
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,8 @@ def read_run(folder: Path) -> Run:
         overrides=read_yaml(folder / ".hydra" / "overrides.yaml", []),
         hydra_overrides=read_overrides(folder / ".hydra" / "hydra.yaml", "hydra"),
         config_options=read_config_options(folder / ".hydra" / "hydra.yaml"),
-        summary=read_json(folder / "summary.json"),
-        evaluation=read_json(folder / "evaluation.json"),
+        summary=read_json(folder / SUMMARY),
+        evaluation=read_json(folder / EVALUATION),
         analysis=read_json(folder / "analysis.json"),
         halt=read_json(folder / "halt.json"),
         metrics=[{key: float(value) for key, value in row.items()} for row in read_rows(folder / METRICS)],

@@ -72,11 +72,8 @@ def read_jobs(sweep: Path) -> list[Job]:
     for path in sorted(sweep.glob("*/.hydra/config.yaml")):
         try:
             job = read_job(path.parents[1])
-        except (
-            OSError,
-            ValueError,
-            yaml.YAMLError,
-        ) as error:  # Hydra was killed while it wrote the file, or another program wrote it
+        # Hydra was killed while it wrote the file, or another program wrote the file.
+        except (OSError, ValueError, yaml.YAMLError) as error:
             log.warning("%s is left out of the comparison: %s", path.parents[1], str(error).partition("\n")[0])
             continue
         identity = json.dumps(

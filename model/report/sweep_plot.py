@@ -43,7 +43,8 @@ def comparison_figure(comparison: Comparison) -> Figure:
     first.set_yticks(range(len(labels)), labels, fontsize=8)
     first.set_ylim(len(labels) - 0.4, -0.6)
     first.set_ylabel(" · ".join(comparison.keys), fontsize=9)
-    figure.suptitle("Recall by setting", fontsize=10)
+    title = "Recall" if all("recall" in metric for metric in panels) else "Recall and swap accuracy"
+    figure.suptitle(f"{title} by setting", fontsize=10)
     figure.legend(handles=legend_marks(settings), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     return figure
 
@@ -56,9 +57,11 @@ def setting_label(setting: Setting) -> str:
 
 
 def legend_marks(settings: Sequence[Setting]) -> list[Line2D]:
-    """Returns the entries of the legend. Without a setting of several seeds there is no interval."""
-    mean = Line2D([], [], color=MEAN, marker="D", linestyle="none", markersize=4.5, label="mean over seeds")
-    if all(len(setting.ended_jobs) < 2 for setting in settings):
+    """Returns the entries of the legend. If every setting has a single seed, there is no interval."""
+    single = all(len(setting.ended_jobs) < 2 for setting in settings)
+    label = "the only seed" if single else "mean over seeds"
+    mean = Line2D([], [], color=MEAN, marker="D", linestyle="none", markersize=4.5, label=label)
+    if single:
         return [mean]
     interval = Line2D([], [], color=MEAN, marker="|", linewidth=1.4, markersize=7, label="95 % t-interval of the mean")
     return [

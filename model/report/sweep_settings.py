@@ -115,7 +115,7 @@ def rank_settings(settings: list[Setting], objective: str) -> list[Setting]:
 
 
 def costs(setting: Setting) -> dict[str, float | None]:
-    """Returns the costs of a setting: means over the seeds, but the largest peak memory."""
+    """Returns the costs of a setting: means over the seeds, and the largest peak memory of the seeds."""
     by_seed = {
         "step_seconds": setting.from_summaries("step_seconds"),
         "applied_steps": setting.from_summaries("steps", "applied"),

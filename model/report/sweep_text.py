@@ -87,7 +87,7 @@ def markdown(comparison: Comparison, command: str = "") -> str:
         "",
         "A figure is the mean over seeds ± half of its 95 % t-interval (—: a single seed has no interval).",
         f"The settings are ranked by {comparison.objective}, and chance is the chance of that figure.",
-        "MiB is the largest peak of the seeds. Clipped and skipped count optimizer steps of a run.",
+        "MiB is the largest peak memory of the seeds. Clipped and skipped count optimizer steps (means over seeds).",
         "",
         RECALL_MEANING,
         JOINT_MEANING,

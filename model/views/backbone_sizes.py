@@ -66,8 +66,8 @@ def resolved_sizes(backbone: Backbone) -> Backbone:
 
 
 def pretrained_sizes(source: str, key: str = "backbone.pretrained") -> dict[str, Any]:
-    """The keys of conf/backbone that the checkpoint at `source` decides: those of TowerSizes. `key`: where the
-    configuration names the checkpoint. Raises ConfigError when it cannot be read.
+    """Returns the keys of conf/backbone that the checkpoint at `source` decides, which are those of TowerSizes. `key`:
+    where the configuration names the checkpoint. Raises ConfigError if the checkpoint cannot be read.
     """
     try:
         config = CLIPConfig.from_pretrained(source)
@@ -92,6 +92,8 @@ def pretrained_sizes(source: str, key: str = "backbone.pretrained") -> dict[str,
 
 
 def unreadable(source: str, error: Exception, key: str) -> ConfigError:
-    """The error for a checkpoint that transformers cannot open, with the first line of transformers' own message."""
+    """Returns the error for a checkpoint that transformers cannot open, with the first line of transformers' own
+    message.
+    """
     reason = first_line(error)
     return ConfigError(f"{key}={source} cannot be read ({reason}); allowed: a hub id or folder of a CLIP model")

@@ -20,12 +20,12 @@ Features = dict[CaptionView, Tensor]
 
 
 def translator_choices(sizes: TranslatorSizes) -> dict[str, str]:
-    """The position of the encoder-decoder's normalisation, and the distribution of its initial weights."""
+    """Returns where the encoder-decoder normalises, and how its initial weights are drawn."""
     return {"translator_norm": sizes.translator_norm, "translator_init": sizes.translator_init}
 
 
 class ViewEncoder(nn.Module):
-    """Computes the (n, B, D) views of a plan from images and captions. They are projected by the matrix P and not
+    """Computes the (n, B, D) views of a plan from images and captions. The views are projected by the matrix P and not
     normalised.
     """
 
@@ -53,7 +53,7 @@ class ViewEncoder(nn.Module):
         self.choose_end: Choice = END_CHOICES[eot_select]
 
     def forward(self, images: Tensor, captions: Tensor) -> Tensor:
-        """images (B, 3, H, W), captions (B, K, T) with K of at least `plan.captions` -> (n, B, D)."""
+        """Computes the views (n, B, D) of images (B, 3, H, W) and captions (B, K, T). K is at least `plan.captions`."""
         image = self.towers.image(images)
         features = self._direct(captions)
         if self.translator is not None:
@@ -63,12 +63,12 @@ class ViewEncoder(nn.Module):
         return self.projection(torch.stack([image, *(features[view].to(image.dtype) for view in self.plan.views)]))
 
     def image_features(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, D): the image view alone."""
+        """Computes the image view alone: (B, 3, H, W) -> (B, D)."""
         rows = self.towers.image(images)
         return self.projection(torch.stack([rows, torch.zeros_like(rows)]))[0]
 
     def caption_features(self, tokens: Tensor) -> Tensor:
-        """(B, T) tokens of any text -> (B, D), computed by the text tower in the same way as the view of caption 1."""
+        """Computes features of any text in the same way as the view of caption 1: (B, T) tokens -> (B, D)."""
         rows = self.towers.caption(tokens, end_positions(tokens, self.tokens.end))
         return self.projection(torch.stack([torch.zeros_like(rows), rows]))[1]
 
@@ -78,15 +78,15 @@ class ViewEncoder(nn.Module):
         return tokens, end_positions(tokens, self.tokens.end)
 
     def _direct(self, captions: Tensor) -> Features:
-        """Views of Kind.CAPTION: captions through the text tower."""
+        """Computes the views of Kind.CAPTION with the text tower."""
         chosen = self.plan.captions_of(Kind.CAPTION)
         if not chosen:
             return {}
         return by_view(views_of(Kind.CAPTION, chosen), self.towers.caption(*self._select(captions, chosen)))
 
     def _translated(self, captions: Tensor, translator: TokenTranslator) -> Features:
-        """Views of Kind.TRANSLATED: captions are translated into token embeddings; the text transformer's row at the
-        end token of the original caption is projected.
+        """Computes the views of Kind.TRANSLATED: translates captions into token embeddings, and projects the text
+        transformer's row at the end token of the original caption.
         """
         chosen = self.plan.captions_of(Kind.TRANSLATED)
         tokens, end = self._select(captions, chosen)
@@ -95,8 +95,9 @@ class ViewEncoder(nn.Module):
         return by_view(views_of(Kind.TRANSLATED, chosen), self.towers.project(at_rows(states, end)))
 
     def _decoded_and_encoded(self, captions: Tensor, translator: StateTranslator) -> Features:
-        """Views of Kind.DECODED: the decoder's states, normalised, through the text transformer. Views of Kind.ENCODED:
-        the encoder's state at the end token. One pass through the encoder-decoder gives both.
+        """Computes the views of Kind.DECODED from the decoder's normalised states, with the text transformer, and the
+        views of Kind.ENCODED from the encoder's states at the end token. One pass through the encoder-decoder gives
+        both.
         """
         chosen, encoded = self.plan.captions_of(Kind.DECODED), self.plan.captions_of(Kind.ENCODED)
         tokens, end = self._select(captions, chosen)
@@ -112,5 +113,5 @@ class ViewEncoder(nn.Module):
 
 
 def by_view(views: Sequence[CaptionView], rows: Tensor) -> Features:
-    """(len(views) * B, D) rows, those of one view together -> the rows of each view."""
+    """Splits (len(views) * B, D) rows, in which the rows of a view are neighbours, into the rows of each view."""
     return dict(zip(views, rows.unflatten(0, (len(views), -1)).unbind(), strict=True))

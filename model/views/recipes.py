@@ -9,7 +9,7 @@ How to add a recipe:
    `_keys` and `_self_`; in place of `_schema`, `_schema_translated` has the key token_select and `_schema_decoded` has
    the key eot_select. The file sets `name: <name>`.
 
-`python -m model.config.document` then writes the new choice into docs/configuration.md. A test fails where the function
+`python -m model.config.document` then writes the new choice into docs/configuration.md. A test fails if the function
 or the YAML file is missing. A new kind of view also needs a member of `Kind` and a method of ViewEncoder that computes
 its features.
 """
@@ -71,11 +71,11 @@ class ViewPlan:
         return 1 + max(view.caption for view in self.views)
 
     def captions_of(self, kind: Kind) -> list[int]:
-        """The captions that have a view of this kind, in order."""
+        """Returns the captions that have a view of this kind, in order."""
         return [view.caption for view in self.views if view.kind is kind]
 
     def first(self, count: int) -> ViewPlan:
-        """The plan with the first `count` views only, the image included."""
+        """Returns the plan with the first `count` views only, the image included."""
         return ViewPlan(self.views[: count - 1])
 
 
@@ -90,8 +90,9 @@ def recipe(function: Recipe) -> Recipe:
 
 
 def plan_views(model: str, captions: int, reads: int | None = None) -> ViewPlan:
-    """The plan of the recipe `model` for a number of captions, or its first `reads` views for a loss that reads no more
-    (None: all). Raises ConfigError for a name without a recipe.
+    """Returns the plan of the recipe `model` for a number of captions. Raises ConfigError for a name without a recipe.
+
+    reads: the number of first views that the loss reads; the plan has only these. None: all views.
     """
     one_of("model", model, tuple(RECIPES))
     plan = RECIPES[model](captions)
@@ -99,31 +100,33 @@ def plan_views(model: str, captions: int, reads: int | None = None) -> ViewPlan:
 
 
 def view_name(view: CaptionView) -> str:
-    """The name of a view: caption_1, decoded_2, …"""
+    """Returns the name of a view: caption_1, decoded_2, …"""
     return f"{view.kind.value}_{view.caption + 1}"
 
 
 def views_of(kind: Kind, captions: Iterable[int]) -> tuple[CaptionView, ...]:
-    """One view of this kind for each of the captions."""
+    """Returns one view of this kind for each of the captions."""
     return tuple(CaptionView(kind, caption) for caption in captions)
 
 
 @recipe
 def clip(captions: int) -> ViewPlan:
-    """Image and captions, all captions through the text tower: captions + 1 views."""
+    """Plans image and captions, all captions through the text tower: captions + 1 views."""
     return ViewPlan(views_of(Kind.CAPTION, range(captions)))
 
 
 @recipe
 def v5335dim(captions: int) -> ViewPlan:
-    """Image, caption 1, and each further caption translated: captions + 1 views (the original `trainclip_v5335DIM`)."""
+    """Plans image, caption 1, and each further caption translated: captions + 1 views (the original
+    `trainclip_v5335DIM`).
+    """
     return ViewPlan(views_of(Kind.CAPTION, [0]) + views_of(Kind.TRANSLATED, range(1, captions)))
 
 
 @recipe
 def v534dim(captions: int) -> ViewPlan:
-    """Image, caption 1, then each further caption decoded, then each of them encoded: 2 * captions views (the original
-    `trainclip_v534DIM`).
+    """Plans image, caption 1, then each further caption decoded, then each of them encoded: 2 * captions views (the
+    original `trainclip_v534DIM`).
     """
     further = range(1, captions)
     return ViewPlan(views_of(Kind.CAPTION, [0]) + views_of(Kind.DECODED, further) + views_of(Kind.ENCODED, further))

@@ -47,17 +47,17 @@ class Towers(nn.Module):
         return self.text.embeddings.token_embedding.weight
 
     def image(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) pictures -> (B, P) features."""
+        """Computes (B, P) features of (B, 3, H, W) pictures."""
         return self.visual_projection(self.vision(pixel_values=images).pooler_output)
 
     def caption(self, tokens: Tensor, end: Tensor) -> Tensor:
-        """(B, T) tokens and the (B,) position of their end token -> (B, P) features of that row."""
+        """Computes (B, P) features of (B, T) tokens from the row of the end token. end: its position, (B,)."""
         # This uses the embedding layer, not an index: only its backward adds repeated tokens in a fixed order.
         return self.project(at_rows(self.read(self.text.embeddings.token_embedding(tokens)), end))
 
     def read(self, embeddings: Tensor) -> Tensor:
-        """(B, T, D) token embeddings -> (B, T, D) states: adds the positions, applies the causal transformer and the
-        final norm.
+        """Computes states (B, T, D) from token embeddings (B, T, D): adds the positions, applies the causal transformer
+        and the final norm.
         """
         hidden = self.text.embeddings(inputs_embeds=embeddings)
         # The arguments go by position, because transformers 5.24 renamed the last one, the cache of keys and values.
@@ -66,17 +66,19 @@ class Towers(nn.Module):
         return self.text.final_layer_norm(hidden)
 
     def project(self, rows: Tensor) -> Tensor:
-        """(B, D) rows of the text transformer -> (B, P) features."""
+        """Projects (B, D) rows of the text transformer to (B, P) features."""
         return self.text_projection(rows)
 
 
 def at_rows(states: Tensor, positions: Tensor) -> Tensor:
-    """(B, T, D) states, (B,) positions -> (B, D): the state at positions[b] of sample b."""
+    """Selects the state at positions[b] of each sample b: (B, T, D) states, (B,) positions -> (B, D)."""
     return states[torch.arange(len(states), device=states.device), positions]
 
 
 def end_positions(tokens: Tensor, end: int) -> Tensor:
-    """(B, T) tokens -> (B,) position of the first `end` token; 0 for a text without one."""
+    """Returns the position of the first `end` token in each row of (B, T) tokens: (B,); 0 for a text without an end
+    token.
+    """
     return (tokens == end).int().argmax(dim=1)
 
 
@@ -116,8 +118,8 @@ def load_towers(source: str, tokens: SpecialTokens, key: str = "backbone.pretrai
     """Loads towers with the weights of the CLIP checkpoint at `source`, a hub id or a folder. `key`: where the
     configuration names the checkpoint.
 
-    Weights that are stored in half precision become float32, in which they are trained. Raises ConfigError when the
-    checkpoint cannot be read or lacks weights, when the tokeniser has more tokens than the checkpoint, and when the
+    Weights that are stored in half precision become float32, in which they are trained. Raises ConfigError if the
+    checkpoint cannot be read or lacks weights, if the tokeniser has more tokens than the checkpoint, or if the
     checkpoint's common space is not as wide as its text tower.
     """
     clip, loading = read_clip(source, key)
@@ -141,7 +143,7 @@ def load_towers(source: str, tokens: SpecialTokens, key: str = "backbone.pretrai
 
 
 def read_clip(source: str, key: str) -> tuple[CLIPModel, dict[str, Any]]:
-    """The model at `source` in float32, and transformers' information on what was loaded. Raises ConfigError."""
+    """Returns the model at `source` in float32, and transformers' report on what was loaded. Raises ConfigError."""
     try:
         loaded: Any = CLIPModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
     # A damaged folder, or one of another model, fails anywhere in the readers of transformers and safetensors, with

@@ -17,20 +17,20 @@ Choice = Callable[[Tensor, bool], Tensor]
 
 
 def soft_choice(logits: Tensor, training: bool) -> Tensor:
-    """(..., C) logits -> (..., C) softmax weights, in float32."""
+    """Returns softmax weights in float32: (..., C) logits -> (..., C)."""
     return logits.float().softmax(dim=-1)
 
 
 def hard_choice(logits: Tensor, training: bool) -> Tensor:
-    """(..., C) logits -> (..., C) one-hot of the largest logit, with the gradient of the softmax."""
+    """Returns a one-hot vector of the largest logit, with the gradient of the softmax: (..., C) logits -> (..., C)."""
     weights = logits.float().softmax(dim=-1)
     hard = F.one_hot(weights.argmax(dim=-1), weights.shape[-1]).to(weights.dtype)
     return hard + (weights - weights.detach())
 
 
 def gumbel_choice(logits: Tensor, training: bool) -> Tensor:
-    """(..., C) logits -> (..., C) one-hot, in training of a class sampled with Gumbel noise (Jang et al. 2017), in
-    evaluation of the largest logit.
+    """Returns a one-hot vector: in training of a class that is sampled with Gumbel noise (Jang et al. 2017), in
+    evaluation of the largest logit. (..., C) logits -> (..., C).
     """
     return F.gumbel_softmax(logits.float(), hard=True, dim=-1) if training else hard_choice(logits, training)
 
@@ -40,15 +40,15 @@ END_CHOICES: dict[str, Choice] = {"argmax": hard_choice, "gumbel": gumbel_choice
 
 
 def chosen_embeddings(weights: Tensor, embedding: Tensor) -> Tensor:
-    """(B, T, V) weights of tokens, (V, D) embeddings -> (B, T, D) weighted sums of the embeddings."""
+    """Returns sums of (V, D) embeddings with (B, T, V) weights: (B, T, D)."""
     return weights.to(embedding.dtype) @ embedding
 
 
 def end_similarity(states: Tensor, end_embedding: Tensor) -> Tensor:
-    """(B, T, D) states, the (D,) embedding of the end token -> (B, T) cosines of each state and the embedding."""
+    """Returns the cosines of (B, T, D) states and the (D,) embedding of the end token: (B, T)."""
     return F.normalize(states.float(), dim=-1) @ F.normalize(end_embedding.float(), dim=-1)
 
 
 def chosen_row(states: Tensor, weights: Tensor) -> Tensor:
-    """(B, T, D) states, (B, T) weights of their rows -> (B, D) weighted sums of the rows."""
+    """Returns sums of the rows of (B, T, D) states with (B, T) weights: (B, D)."""
     return torch.einsum("btd,bt->bd", states, weights.to(states.dtype))

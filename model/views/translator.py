@@ -48,8 +48,8 @@ NETWORKS = {
 
 
 def translator_config(sizes: TranslatorSizes, tokens: SpecialTokens) -> PreTrainedConfig:
-    """The configuration in transformers' words. Width and vocabulary are those of the text tower, whose transformer
-    reads the output.
+    """Returns the configuration for transformers' classes. Width and vocabulary are those of the text tower, whose
+    transformer reads the output.
     """
     return NETWORKS[sizes.translator_norm].config(
         vocab_size=tokens.vocabulary,
@@ -92,9 +92,9 @@ def fan_in_init(network: PreTrainedModel) -> None:
     """`fan_in`: sets biases to 0 and draws weights of variance 1 / inputs (LeCun et al. 1998) and embeddings of
     variance 1 / D, with deviations multiplied by the gains above.
 
-    Attention averages over tokens. The average makes the differences between texts small beside their common part
-    (positions, begin tokens), and the gains compensate for that. The table shows, for each view, the mean cosine of
-    two of 64 different texts of 14 tokens, the largest of seeds 0 to 2:
+    Attention averages over tokens. The average makes the differences between texts small compared with what all
+    texts share (positions, begin tokens), and the gains compensate for this. The table shows, for each view, the mean
+    cosine of two of 64 different texts of 14 tokens, the largest of seeds 0 to 2:
 
     ============================  =======  =======  ==========  =========
     norm=pre unless stated        decoded  encoded  translated  caption_1
@@ -117,7 +117,7 @@ def fan_in_init(network: PreTrainedModel) -> None:
 
 
 def gain_of(name: str) -> float:
-    """The gain of a linear layer, given the layer's name in transformers' classes."""
+    """Returns the gain of a linear layer. name: the layer's name in transformers' classes."""
     if name.endswith(("v_proj", "out_proj")):
         return VALUE_GAIN
     return QUERY_GAIN if name.endswith(("q_proj", "k_proj")) else 1.0
@@ -137,8 +137,8 @@ def freeze_positions(network: PreTrainedModel) -> None:
 
 
 def is_text(tokens: Tensor, end: int) -> Tensor:
-    """(B, T) tokens -> (B, T) bool, true up to and including the first end token. A comparison with the padding token
-    would not do, because some tokenisers pad with the end token.
+    """Returns whether each of (B, T) tokens belongs to the text, up to and including the first end token: (B, T) bool.
+    The padding token cannot decide this, because some tokenisers pad with the end token.
     """
     return torch.arange(tokens.shape[1], device=tokens.device) <= end_positions(tokens, end)[:, None]
 
@@ -154,7 +154,7 @@ class StateTranslator(nn.Module):
         self.marian = make_network(NETWORKS[sizes.translator_norm].states, sizes, tokens)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) tokens -> (B, T, D) last encoder states and (B, T, D) last decoder states."""
+        """Computes the last encoder states and the last decoder states, (B, T, D) each, of (B, T) tokens."""
         start = torch.full_like(tokens, self.tokens.begin)
         states = self.marian(input_ids=tokens, attention_mask=is_text(tokens, self.tokens.end), decoder_input_ids=start)
         return states.encoder_last_hidden_state, states.last_hidden_state
@@ -171,7 +171,7 @@ class TokenTranslator(nn.Module):
         self.marian = make_network(NETWORKS[sizes.translator_norm].tokens, sizes, tokens)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(B, T) tokens -> (B, T, V) logits."""
+        """Computes logits (B, T, V) of (B, T) tokens."""
         return self.marian(
             input_ids=tokens, attention_mask=is_text(tokens, self.tokens.end), decoder_input_ids=tokens
         ).logits

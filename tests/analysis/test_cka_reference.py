@@ -18,7 +18,7 @@ from tests.analysis.small import analysis_of
 
 
 def test_the_reference_is_bit_identical_to_the_initial_weights(small, tmp_path, monkeypatch):
-    """Also after a run that was resumed, and with noise that uses the random generators."""
+    """This also holds for a resumed run, and with noise that uses the random generators."""
     initial = {}
 
     def remember(*arguments):

@@ -35,7 +35,7 @@ def test_defaults_are_those_of_the_contract(composed):
 
 @pytest.mark.slow
 def test_every_choice_composes(composed):
-    """One of each group at a time, as a composition takes half a second."""
+    """Each composition has one choice of each group, because a composition takes half a second."""
     chosen = {group: choices for group, choices in groups().items() if group not in ("experiment", "trainer", "model")}
     for number in range(max(map(len, chosen.values()))):
         names = {group: choices[number % len(choices)] for group, choices in chosen.items()}

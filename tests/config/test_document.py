@@ -65,7 +65,7 @@ def test_every_key_has_a_meaning():
 
 
 def test_defaults_are_those_of_a_run_without_overrides(composed):
-    """Each against the composed configuration."""
+    """Compares each default with the composed configuration."""
     config = OmegaConf.structured(composed())
     for key in known_keys():
         if key in ROWS and OmegaConf.select(config, key, throw_on_missing=False) is not None:
@@ -78,7 +78,7 @@ def test_defaults_are_those_of_a_run_without_overrides(composed):
     ("row", "says"),
     [
         ("plateau", "`warmup=0.0`"),  # the default choice has another value than the shared keys
-        ("gpu", "`accelerator=gpu`, `precision=bf16-mixed`"),  # its own, not those of the choice that it builds on
+        ("gpu", "`accelerator=gpu`, `precision=bf16-mixed`"),  # not the defaults of the choice on which gpu builds
         ("emoji", "`train_size=null`"),
         ("data.year", "with `data=coco`"),
         ("loss.evaluation", r"n\*B\*B"),

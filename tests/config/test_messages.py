@@ -70,7 +70,7 @@ def test_a_mistake_is_two_lines(arguments, words, tmp_path, monkeypatch, capsys)
 
 
 def test_a_mistake_in_a_process_of_its_own(tmp_path):
-    """Exit code, two lines, no traceback, nothing but Hydra's folder."""
+    """The answer has exit code 2, at most two lines and no traceback."""
     done = train("monitor.clip=-1.0", folder=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) <= 2, done.stderr

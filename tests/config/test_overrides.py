@@ -81,7 +81,7 @@ model.projection= | optimizer.name=lion | optimizer.weight_decay=nan | optimizer
 schedule.final=-1 | monitor.clip=nan | monitor.max_skips=x | monitor.enabled=perhaps | analysis.samples=0
 analysis.probe_samples=1 | evaluate=[1] | report=maybe | seed=[1] | seed={a:1}
 """
-# Numbers count as true, as YAML's readers have them: Hydra hands 2 on as true.
+# Hydra converts a number at a boolean key to a boolean: 2 becomes true.
 ACCEPTED = """
 loss.normalize=2 | report=2 | trainer.detect_anomaly=3 | trainer.devices=auto | trainer.devices=1
 trainer.max_time=00:00:10:00 | trainer.strategy=ddp | trainer.limit_val_batches=0 | trainer.fast_dev_run=2

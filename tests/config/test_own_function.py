@@ -103,7 +103,7 @@ def test_the_identity_of_a_run_has_the_content_of_the_file(composed, folder):
 
 
 def test_the_family_follows_from_the_name(composed):
-    """Also for a user's own YAML, which may state none."""
+    """This also holds for a user's own YAML file, which may have no family."""
     assert composed("loss=norms", "loss.family=null").loss.family == "gram"
     assert composed("loss=norms").loss.family == "gram"
 

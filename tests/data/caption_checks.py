@@ -24,11 +24,11 @@ def only(words: set[str], text: str) -> str | None:
     return present[0] if len(present) == 1 else None
 
 
-def scene(things) -> list[dict]:
+def scene(objects) -> list[dict]:
     """Returns the objects as words: colour, shape, size ("small", "large"), (row, column)."""
     return [
         {"colour": t.colour, "shape": t.shape, "size": ("small", "large")[t.size], "place": divmod(t.cell, 3)}
-        for t in things
+        for t in objects
     ]
 
 

@@ -28,7 +28,7 @@ def test_captions_are_true_for_their_scene_and_rarely_for_another(slot):
     source, check = small_scenes(400, 400, 10), caption_checks.CHECKS[slot]
     for split in ("train", "val"):
         texts = [captions[slot] for captions in source.texts(split, range(400))]
-        scenes = [caption_checks.scene(source.things(split, index)) for index in range(400)]
+        scenes = [caption_checks.scene(source.objects(split, index)) for index in range(400)]
         assert [text for text, objects in zip(texts, scenes, strict=True) if not check(text, objects)] == []
         # The check can fail: the caption of the next scene is seldom true.
         assert (
@@ -69,7 +69,7 @@ def test_pictures_agree_with_the_captions(image_size):
     source, cell = small_scenes(10, 60, 10, image_size=image_size), image_size / 3
     pictures = source.images("val", range(60)).permute(0, 2, 3, 1).numpy().astype(float)
     for index, picture in enumerate(pictures):
-        objects = {o["place"]: o for o in caption_checks.scene(source.things("val", index))}
+        objects = {o["place"]: o for o in caption_checks.scene(source.objects("val", index))}
         values, counts = np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)
         marked = np.abs(picture - values[counts.argmax()]).max(axis=2) > 60
         for place in caption_checks.PLACES.values():
@@ -99,7 +99,7 @@ def check_object(expected: dict, inside: np.ndarray, pixels: np.ndarray, cell: f
 def test_matches_counts_the_scenes_for_which_caption_1_is_true():
     source = small_scenes(10, 1500, 10)
     scenes = [
-        frozenset((o["colour"], o["shape"], o["place"]) for o in caption_checks.scene(source.things("val", i)))
+        frozenset((o["colour"], o["shape"], o["place"]) for o in caption_checks.scene(source.objects("val", i)))
         for i in range(1500)
     ]
     expected = [sum(other == scene for other in scenes) for scene in scenes]
@@ -109,7 +109,7 @@ def test_matches_counts_the_scenes_for_which_caption_1_is_true():
 
 def test_no_scene_is_in_two_splits_whatever_the_seed():
     def scenes(source, split):
-        return {frozenset(source.things(split, i)) for i in range(source.size(split))}
+        return {frozenset(source.objects(split, i)) for i in range(source.size(split))}
 
     first = small_scenes(3000, 400, 400)
     held_out = scenes(first, "val") | scenes(first, "test")
@@ -143,7 +143,7 @@ def test_a_row_does_not_depend_on_its_batch():
 def test_labels_name_the_first_object():
     source = small_scenes()
     names = [source.class_names[label] for label in source.labels("val", range(9))]
-    assert names == [source.things("val", i)[0].shape for i in range(9)]
+    assert names == [source.objects("val", i)[0].shape for i in range(9)]
 
 
 def test_captions_are_short():

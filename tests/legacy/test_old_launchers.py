@@ -87,12 +87,12 @@ def test_a_printed_command_is_accepted(command, printed, accepted):
         ("--precision 8", "precision=8 chose the optimizer; the weights are trained in 32-true"),
         (
             "--logitsversion 12 --normlogits True",
-            "normlogits=True means nothing beside logitsversion=12, which never scaled rows",
+            "normlogits=True means nothing with logitsversion=12, which never scaled rows",
         ),
-        ("--batch_size 8 --train_batch_size 9", "train_batch_size=9 means nothing beside batch_size=8"),
+        ("--batch_size 8 --train_batch_size 9", "train_batch_size=9 means nothing with batch_size=8"),
         (
             "transformer_width=64 embed_dim=32",
-            "embed_dim=32 means nothing beside transformer_width=64: every view has the width of the text tower",
+            "embed_dim=32 means nothing with transformer_width=64: every view has the width of the text tower",
         ),
     ],
 )

@@ -78,7 +78,7 @@ def test_every_flag_of_a_script_sets_its_keys(script, printed, accepted):
     if script == "example_enhanced_training":
         assert (config.loss.name, config.monitor.clip, config.monitor.activations) == ("stable_distance", 0.5, True)
         assert config.backbone.translator_activation == "mish"
-        assert any(note.startswith("logitsversion=5 means nothing beside use_stable_loss") for note in notes)
+        assert any(note.startswith("logitsversion=5 means nothing with use_stable_loss") for note in notes)
 
 
 def test_every_combination_of_loss_flags_passes_the_check_of_losses(composed):

@@ -102,7 +102,7 @@ def write_sweep(folder: Path, task: list[str], hydra: list[str]) -> Path:
 
 
 def test_the_folder_of_a_sweep_is_the_one_that_it_is_in(tmp_path, monkeypatch):
-    """Also if it was named by the time, or moved since."""
+    """The folder can have been named by the time of the start, or moved after the sweep."""
     folder = write_sweep(
         tmp_path / "here", ["loss=a,b"], ["hydra/launcher=joblib", "hydra.sweep.dir=there", "hydra.mode=MULTIRUN"]
     )
@@ -120,7 +120,7 @@ def test_a_folder_with_special_characters_of_hydra_is_quoted():
 
 
 def test_the_command_is_stored_even_if_the_sweeper_does_not_store_it(tmp_path, monkeypatch):
-    """For example, the sweeper of a search does not."""
+    """For example, the sweeper of a search does not store the command."""
     monkeypatch.setattr("model.sweep.callback.compare", lambda folder: None)
     overrides = {"task": ["experiment=search"], "hydra": ["hydra.sweeper.n_trials=3"]}
     SweepComparison().on_multirun_end(

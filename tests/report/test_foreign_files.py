@@ -17,7 +17,7 @@ from tests.report.sweep_folder import done, rows_of, settings, write_job
     "content", [b"", b"- 1\n", b"{'broken: [", b"loss: {name: stock}\n", b"\xff\xfe", b"!!python/object:os.system {}\n"]
 )
 def test_an_unreadable_configuration_removes_only_its_own_job(tmp_path, caplog, content):
-    """A warning names it. A kill while Hydra writes the file leaves it empty."""
+    """A warning names the job. A kill while Hydra writes the file leaves the file empty."""
     for seed in (1, 2):
         write_job(tmp_path, f"stock_seed{seed}", settings(seed=seed), done(0.5))
     write_job(tmp_path, "broken", settings(seed=3), done(0.9))

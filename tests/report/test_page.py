@@ -13,13 +13,13 @@ from tests.report.html_page import SECTIONS, Page
 
 @pytest.fixture(scope="module")
 def text(folder) -> str:
-    """Its page."""
+    """The HTML of the page."""
     return (folder / "report" / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def page(text) -> Page:
-    """The same, read."""
+    """The elements of the page."""
     return Page(text)
 
 
@@ -44,7 +44,7 @@ def test_the_heading_says_what_the_run_was(page):
     ):
         assert text in words
     assert page.texts("div", class_="problems") == [
-        "1 of 40 steps were skipped because the loss or the gradient was not finite."
+        "1 of 40 steps was skipped because the loss or the gradient was not finite."
     ]
     assert "python 3.11.7 · torch 2.13.0" in page.texts("footer")[0]
 
@@ -90,7 +90,7 @@ def test_right_hits_are_framed(page):
 
 
 def rows_of(page: Page, caption: str) -> list[list[str]]:
-    """The cells of the table whose caption starts so."""
+    """Returns the cells of the table whose caption starts with `caption`."""
     place = next(
         i
         for i, element in enumerate(page.elements)

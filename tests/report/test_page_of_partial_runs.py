@@ -149,7 +149,7 @@ def test_a_missing_picture_has_a_placeholder(folder, tmp_path):
 
 @pytest.mark.usefixtures("unpainted")
 def test_a_picture_that_cannot_be_drawn_does_not_prevent_the_others(folder, tmp_path, monkeypatch):
-    """The page names it."""
+    """The page names the missing picture."""
     shutil.copytree(folder, tmp_path / "run", ignore=shutil.ignore_patterns("report"))
     every_picture = {path.stem for path in write_report(tmp_path / "run") if path.suffix == ".png"}
 

@@ -137,7 +137,23 @@ def test_a_small_change_of_the_logit_scale_looks_small(tmp_path, scales, bottom,
 def test_alignment_names_the_pairs_with_the_image(run):
     figure = alignment(run)
     assert points(figure, "image to caption 1") == [(20, pytest.approx(1.4)), (40, pytest.approx(1.2))]
-    assert legend_texts(figure) == ["two captions", "image to caption 1", "image to decoded 2"]
+    assert legend_texts(figure) == ["other pairs", "image to caption 1", "image to decoded 2"]
+
+
+def test_no_name_in_a_legend_is_cut(tmp_path):
+    views = ["caption_1", *(f"translated_{number}" for number in range(2, 8))]
+    rows = [{"step": 1.0, **{f"geometry/alignment/image~{view}": 1.0 for view in views}}]
+    figure = alignment(Run(tmp_path, metrics=rows))
+    figure.draw_without_rendering()
+    (box,) = (legend.get_window_extent() for legend in figure.legends)
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
+
+
+def test_steps_are_labelled_with_whole_numbers(tmp_path):
+    for steps in ((6.0,), (3.0, 6.0), (1.0, 2.0)):
+        figure = logit_scale(Run(tmp_path, metrics=[{"step": step, "train/logit_scale": 10.0} for step in steps]))
+        assert all(tick == round(tick) for tick in figure.axes[0].get_xticks())
 
 
 def test_views_keep_their_colour_where_the_image_is_missing(run):
