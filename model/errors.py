@@ -13,6 +13,12 @@ class ConfigError(ValueError):
     """The key and the value that the user has given, for a value that is not among the choices."""
 
 
+class LossFunctionError(ValueError):
+    """A user's loss function has returned something else than the scores of its tuples. The text, one line, names the
+    function, what it has returned and what is accepted.
+    """
+
+
 class RunFailed(RuntimeError):
     """A run has started and cannot continue, for a known reason. The text, at most two lines, explains the reason
     without a traceback.

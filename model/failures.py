@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from model.config.schema import RunConfig
-from model.errors import RunFailed, failure_reason
+from model.errors import LossFunctionError, RunFailed, failure_reason
 from model.interruption import Interrupted, received
 from model.launch import board, first_process, rank
 from model.loggers import close_loggers
@@ -42,10 +42,12 @@ def draws_report(config: RunConfig) -> bool:
 
 
 def explanation(error: BaseException, folder: Path) -> BaseException:
-    """Returns `error`, or the RunFailed of another process of the run where `error` is only its consequence, such as a
-    lost connection.
+    """Returns `error`; a RunFailed for a wrong result of the user's loss function; or the RunFailed of another process
+    of the run where `error` is only its consequence, such as a lost connection.
     """
     key = f"{folder.name}/failure"
+    if isinstance(error, LossFunctionError):
+        error = RunFailed(str(error))
     with suppress(RuntimeError):  # raised where the process that has opened the store has ended
         if isinstance(error, RunFailed):
             board.publish(f"{key}/{rank()}", str(error))

@@ -104,6 +104,14 @@ def test_a_missing_function_is_a_mistake_in_the_configuration(train, place, argu
     assert not (place / "run" / "metrics.csv").exists()
 
 
+def test_a_wrong_result_of_the_function_ends_the_run_in_a_line(train, place):
+    (place / "user_scores.py").write_text(SOURCE.replace("FACTOR * total.sum(-1)", "total.sum()"))
+    code, error = train(*OWN, "trainer.max_steps=1")
+    assert code == 1
+    assert error.strip().splitlines() == [json.loads((place / "run" / "summary.json").read_text())["reason"]]
+    assert error.startswith("loss function joint: shape () returned for views of ")
+
+
 def test_a_sweep_over_two_functions_compares_them_and_an_edit_is_another_job(sweep, place):
     functions = "loss.function=user_scores:joint,user_scores:negative"
     assert sweep(*CLIP, "loss=own", functions) == 0

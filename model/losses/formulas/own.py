@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.errors import LossFunctionError
 from model.loss_options import OWN
 from model.losses.cross_terms import CrossTerm, Gradients
 from model.losses.numerics import Value
@@ -30,43 +31,45 @@ def own_formula(function: DenseFunction) -> Formula:
 def scores_of(function: DenseFunction, views: Sequence[Tensor]) -> Tensor:
     """Returns the scores of all tuples of n `views` (B_k, F), in the dtype of the views.
 
-    Raises ValueError unless the function returns a real floating-point tensor (B_1, …, B_n) on the device of the views
-    and leaves the views unchanged.
+    Raises LossFunctionError, a ValueError, unless the function returns a real floating-point tensor (B_1, …, B_n) on
+    the device of the views and leaves the views unchanged.
     """
     name = name_of(function)
     expected = tuple(len(view) for view in views)
     before = _versions(views)
     scores = function(list(views))
     if not isinstance(scores, Tensor):
-        raise ValueError(
+        raise LossFunctionError(
             f"loss function {name}: {type(scores).__name__} returned for views of {expected} rows; accepted: a "
             f"tensor {expected}"
         )
     if scores.shape != expected:
-        raise ValueError(
+        raise LossFunctionError(
             f"loss function {name}: shape {tuple(scores.shape)} returned for views of {expected} rows; accepted: "
             f"{expected}"
         )
     if not scores.is_floating_point():
-        raise ValueError(f"loss function {name}: dtype {scores.dtype} returned; accepted: {views[0].dtype}")
+        raise LossFunctionError(f"loss function {name}: dtype {scores.dtype} returned; accepted: {views[0].dtype}")
     if scores.device != views[0].device:
-        raise ValueError(
+        raise LossFunctionError(
             f"loss function {name}: scores on {scores.device} returned; accepted: {views[0].device}, as the views"
         )
     if _versions(views) != before:
-        raise ValueError(f"loss function {name}: views changed in place; accepted: a function that only reads them")
+        raise LossFunctionError(
+            f"loss function {name}: views changed in place; accepted: a function that only reads them"
+        )
     return scores.to(views[0].dtype)
 
 
 @torch.no_grad()
 def check_own_rows_only(function: DenseFunction, views: Sequence[Tensor], score: Tensor) -> None:
-    """Raises ValueError unless the first tuple keeps the score `score` when one view at a time has a second row. The
-    losses along lines and over all tuples would differ for a function that also reads other rows.
+    """Raises LossFunctionError, a ValueError, unless the first tuple keeps the score `score` when one view at a time
+    has a second row. The losses along lines and over all tuples would differ for a function that also reads other rows.
     """
     for d in range(len(views)):
         again = scores_of(function, [view[: 1 + (k == d)] for k, view in enumerate(views)])[(0,) * len(views)]
         if not torch.isclose(again, score, rtol=1e-4, atol=1e-4, equal_nan=True):
-            raise ValueError(
+            raise LossFunctionError(
                 f"loss function {name_of(function)}: scores {score:.6g} and {again:.6g} of one tuple beside "
                 "different rows; accepted: a function of a tuple's own rows, without random numbers"
             )
