@@ -99,6 +99,7 @@ def test_the_examples_have_the_style_of_the_project_and_are_documented(project):
         assert f"\n| `{choice}` |" in page
 
 
+@pytest.mark.slow
 def test_a_run_uses_all_examples(project):
     write_files(project)
     apply_changes(project)

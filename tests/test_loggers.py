@@ -65,6 +65,7 @@ def breaks_after(steps, monkeypatch):
     monkeypatch.setattr(NWayClip, "training_step", breaks)
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_no_row_of_a_continued_run_twice(small, tmp_path, monkeypatch):
     """Five steps are written, and the checkpoint is of step four."""
     pytest.importorskip("tensorboard")

@@ -47,6 +47,7 @@ def test_the_reference_is_bit_identical_to_the_initial_weights(small, tmp_path, 
     assert not torch.equal(trained, initial["text_projection.weight"])
 
 
+@pytest.mark.slow
 def test_cka_with_a_pretrained_folder(small, tmp_path):
     """A model with nearly unchanged weights has a similarity of 1 to its initial weights."""
     folder = pretrained(tmp_path / "clip")

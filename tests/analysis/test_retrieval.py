@@ -109,6 +109,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="ru_maxrss is in bytes there")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_scores():
     """2,000 images and 20,000 captions: all scores, a copy of them and a mask would take 343 MiB."""
     root = Path(__file__).resolve().parents[2]

@@ -130,6 +130,7 @@ def test_no_evaluation_no_analysis(small, tmp_path, change):
     assert not (tmp_path / "analysis.json").exists()
 
 
+@pytest.mark.slow
 def test_evaluating_a_checkpoint_analyses_its_splits(small, tmp_path):
     run(small("seed=3"), tmp_path)
     before = analysis_of(tmp_path)
@@ -149,6 +150,7 @@ def test_evaluating_a_checkpoint_analyses_its_splits(small, tmp_path):
     "precision", ["bf16-mixed", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bf16-true", "64-true"))]
 )
 @pytest.mark.parametrize("choice", ["loss=norms", pytest.param("loss=stock", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_other_precisions_are_analysed_in_float32(small, tmp_path, precision, choice):
     run(small(f"trainer.precision={precision}", choice, "model=v5335dim", "trainer.max_epochs=1"), tmp_path)
     analysis = analysis_of(tmp_path)
@@ -165,6 +167,7 @@ def test_other_precisions_are_analysed_in_float32(small, tmp_path, precision, ch
         pytest.param("analysis.samples=5", 5, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_limits_hold_for_every_part(small, tmp_path, limit, samples):
     run(small(limit), tmp_path)
     analysis = analysis_of(tmp_path)

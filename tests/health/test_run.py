@@ -80,6 +80,7 @@ def test_a_skipped_step_does_not_count_in_the_loss_of_its_epoch(small, spoil, tm
     assert len(rates) == 1, "the mean of the first epoch is the best so far"
 
 
+@pytest.mark.slow
 def test_a_halted_run_resumes_from_its_last_good_weights(small, spoil, tmp_path):
     spoil({4})
     with pytest.raises(TrainingHalted):
@@ -133,6 +134,7 @@ def rows_with(folder, column: str) -> list[int]:
     ]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_rows_of_an_uninterrupted_one(small, tmp_path, monkeypatch):
     shared = ("loss=normsv5", "trainer.log_every_n_steps=4", "trainer.checkpoint_every_n_steps=2")
     run(small(*shared), tmp_path / "uninterrupted")

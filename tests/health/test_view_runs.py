@@ -165,6 +165,7 @@ def test_a_line_whose_matches_are_shuffled_is_at_chance(small, tmp_path, plant, 
     assert bool(lines) == shuffled
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_advice_of_an_uninterrupted_one(small, tmp_path, plant, monkeypatch, caplog):
     plant(constant)
     shared = (*FAST, "trainer.checkpoint_every_n_steps=2")

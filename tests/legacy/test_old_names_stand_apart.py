@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 LEGACY = ROOT / "model" / "legacy"
 OLD = {path.stem for path in LEGACY.glob("[!_]*.py")}
@@ -30,6 +32,7 @@ def test_no_other_module_imports_them():
         assert not names & (OLD | {"legacy"}), path
 
 
+@pytest.mark.slow
 def test_the_rest_works_without_the_folder_and_the_line(tmp_path):
     shutil.copytree(ROOT / "model", tmp_path / "model", ignore=shutil.ignore_patterns("legacy", "__pycache__"))
     init = tmp_path / "model" / "__init__.py"

@@ -136,6 +136,7 @@ def test_tables_have_headers_and_captions(page):
     assert all(header["scope"] in ("col", "row") for header in page.all("th"))
 
 
+@pytest.mark.slow
 def test_the_same_files_give_the_same_page(folder, text, tmp_path):
     again = tmp_path / folder.name
     shutil.copytree(folder, again, ignore=shutil.ignore_patterns("report"))

@@ -30,6 +30,7 @@ def comparison(monkeypatch):
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
+@pytest.mark.slow
 def test_a_run_gets_its_page_in_a_process_of_its_own(tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps({"status": "failed", "reason": "it broke"}))
     command = [sys.executable, "-m", "model.report", str(tmp_path)]

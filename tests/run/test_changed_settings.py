@@ -188,6 +188,7 @@ def test_a_key_that_the_checkpoint_lacks_has_its_old_value(small):
     assert check_changes(clip, past(clip, config=earlier), 1) == [], "model=clip has no encoder-decoder"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_a_configuration_continues_with_a_warning(again, caplog, tmp_path):
     path = checkpoint_path(tmp_path / "run", "last")
     loaded = torch.load(path, weights_only=True)

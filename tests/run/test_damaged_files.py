@@ -83,6 +83,7 @@ def test_a_killed_job_with_a_damaged_file_ends_like_an_uninterrupted_one(referen
 
 
 @pytest.mark.parametrize("case", some(BEST, 5))
+@pytest.mark.slow
 def test_a_lost_best_checkpoint_is_written_again_by_the_next_validation(reference, killed, tmp_path, case):
     (name, damage), job = case, copy_of(killed, tmp_path)
     DAMAGE[damage](job / name)
@@ -95,6 +96,7 @@ def test_a_lost_best_checkpoint_is_written_again_by_the_next_validation(referenc
 
 
 @pytest.mark.parametrize("case", some(ROWS, 16))
+@pytest.mark.slow
 def test_lost_rows_are_named_and_the_others_written(reference, killed, tmp_path, case):
     (name, damage), job = case, copy_of(killed, tmp_path)
     DAMAGE[damage](job / name)
@@ -112,6 +114,7 @@ def test_lost_rows_are_named_and_the_others_written(reference, killed, tmp_path,
 
 @pytest.mark.parametrize("case", some(REPLACED, 12))
 @pytest.mark.parametrize("state", ["killed", pytest.param("ended", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_other_files_are_written_again_or_left_out(reference, killed, tmp_path, case, state):
     (name, damage), job = case, copy_of(killed if state == "killed" else reference, tmp_path)
     (job / name).parent.mkdir(exist_ok=True)

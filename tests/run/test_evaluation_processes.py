@@ -57,6 +57,7 @@ def figures_of(processes: int, size: int, losses: Sequence[str], folder: Path) -
     ("size", "losses"),
     [(129, ("normsv5", "stock")), *(pytest.param(size, SIX, marks=pytest.mark.slow) for size in (3, 129, 997))],
 )
+@pytest.mark.slow
 def test_one_process_and_two(tmp_path, size, losses):
     """Batches of 16, and two of 8. 3 rows are a batch of 3, in one process as in two."""
     all_of_one, all_of_two = (figures_of(processes, size, losses, tmp_path / str(processes)) for processes in (1, 2))

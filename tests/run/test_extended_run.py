@@ -49,6 +49,7 @@ def copy(done, tmp_path):
     return lambda name: Path(shutil.copytree(done, tmp_path / name))
 
 
+@pytest.mark.slow
 def test_the_rate_of_an_extended_run_has_no_jump(small, copy):
     """It rises by a tenth of the difference at each step, because more than ten steps remain."""
     folder = copy("run")

@@ -27,6 +27,7 @@ from tests.run.test_run import assert_same_run
 __all__ = ["command", "disk"]
 
 
+@pytest.mark.slow
 def test_a_run_that_fills_the_disk_continues_when_there_is_room(command, disk, tmp_path):
     """Room for two checkpoints: the third one, of the second epoch, does not fit beside the first two."""
     assert command(folder=tmp_path / "whole") == (0, [])

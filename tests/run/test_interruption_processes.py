@@ -64,6 +64,7 @@ def reference(tmp_path_factory) -> Path:
         for case in CASES
     ],
 )
+@pytest.mark.slow
 def test_both_processes_save_and_continue(reference, tmp_path, moment, number, who):
     folder = tmp_path / "folder"
     train_together(folder, 128 + number, moment=moment, number=number, ranks=WHO[who])

@@ -30,6 +30,7 @@ print(json.dumps(figures))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can reset a peak")
+@pytest.mark.slow
 def test_a_peak_does_not_count_after_a_reset():
     """400 MiB, then 100: the second peak is that of the second array alone."""
     done = subprocess.run(

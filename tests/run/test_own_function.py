@@ -112,6 +112,7 @@ def test_a_wrong_result_of_the_function_ends_the_run_in_a_line(train, place):
     assert error.startswith("loss function joint: shape () returned for views of ")
 
 
+@pytest.mark.slow
 def test_a_sweep_over_two_functions_compares_them_and_an_edit_is_another_job(sweep, place):
     functions = "loss.function=user_scores:joint,user_scores:negative"
     assert sweep(*CLIP, "loss=own", functions) == 0
@@ -128,6 +129,7 @@ def test_a_sweep_over_two_functions_compares_them_and_an_edit_is_another_job(swe
     assert len(rows) == 3
 
 
+@pytest.mark.slow
 def test_a_finished_job_is_not_repeated(sweep, place):
     assert sweep(*OWN) == 0
     summary = job_folder(place / "sweep", "own_seed0") / "summary.json"

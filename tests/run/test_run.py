@@ -78,6 +78,7 @@ def test_a_run_leaves_what_the_documentation_says(small, tmp_path, model, loss):
     [pytest.param("cosine", marks=pytest.mark.slow), "plateau", pytest.param("constant", marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("optimizer", ["adamw", pytest.param("lion", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run(small, tmp_path, schedule, optimizer):
     chosen = (f"schedule={schedule}", f"optimizer={optimizer}")
     for name in ("one", "two"):

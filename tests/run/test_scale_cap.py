@@ -43,6 +43,7 @@ def test_training_never_goes_above_the_cap(small, tmp_path, monkeypatch, cap, re
     assert max(multipliers(tmp_path)) == pytest.approx(reached)
 
 
+@pytest.mark.slow
 def test_auto_stays_below_the_cap_as_well(small, tmp_path):
     """Products of six views have to be multiplied by far more than 2 before they differ by 1."""
     for cap in ("null", "2"):

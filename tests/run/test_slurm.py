@@ -38,6 +38,7 @@ def requeued(tmp_path, monkeypatch) -> Path:
     return calls
 
 
+@pytest.mark.slow
 def test_a_job_is_requeued_and_continues(requeued, tmp_path, monkeypatch):
     folder, reference = tmp_path / "folder", tmp_path / "reference"
     code, lines = interrupted("training", signal.SIGUSR1, tmp_path / "output", *RUN, f"hydra.run.dir={folder}")

@@ -122,6 +122,7 @@ def test_a_sweep_that_grew_runs_only_what_is_new(sweep, tmp_path):
     assert sorted(row["optimizer.lr"] for row in compared(tmp_path / "sweep")) == ["0.001", "0.0015", "0.002"]
 
 
+@pytest.mark.slow
 def test_a_job_killed_before_its_summary_is_only_evaluated_again(sweep, job, tmp_path):
     """Training was complete: nothing is trained, and every metric is measured again."""
     before = compared(tmp_path / "sweep")
@@ -134,6 +135,7 @@ def test_a_job_killed_before_its_summary_is_only_evaluated_again(sweep, job, tmp
     assert compared(tmp_path / "sweep") == before
 
 
+@pytest.mark.slow
 def test_a_job_killed_before_its_first_checkpoint_starts_again(sweep, job, tmp_path):
     before = compared(tmp_path / "sweep"), (job / "metrics.csv").read_bytes()
     shutil.rmtree(job / "checkpoints")
@@ -156,6 +158,7 @@ def test_another_split_to_evaluate_needs_no_training(sweep, job):
     }
 
 
+@pytest.mark.slow
 def test_checkpoints_can_be_compared_without_training(sweep, job, tmp_path):
     checkpoints = [str(checkpoint_path(job, name)) for name in ("last", "best")]
     assert (

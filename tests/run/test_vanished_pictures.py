@@ -112,6 +112,7 @@ def test_where_no_row_can_take_the_place_the_two_lines_name_the_file(root, split
     assert len(str(error.value).splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_a_run_counts_replaced_rows_also_when_it_is_continued(small, tmp_path, monkeypatch, root):
     """Two of 24 pictures: 4 rows in two epochs, whether the run is interrupted or not."""
     folders = [tmp_path / name for name in ("whole", "killed")]
@@ -135,6 +136,7 @@ def write_one(root: Path, number: int) -> None:
     (again / "train2017" / f"{number:04}.png").rename(root / "train2017" / f"{number:04}.png")
 
 
+@pytest.mark.slow
 def test_a_validation_picture_that_disappears_stops_the_run_until_it_is_back(tmp_path, monkeypatch, root, capsys):
     folder = tmp_path / "run"
     file = root / "val2017" / "0007.png"
