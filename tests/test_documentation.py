@@ -136,7 +136,13 @@ def check_command(words: list[str]) -> None:
 LINES = [(path, line) for path in [*PAGES, *EXPERIMENTS] if path.name not in OWN_TESTS for line in commands(path)]
 
 
-@pytest.mark.parametrize(("path", "line"), LINES, ids=[f"{name_of(path)}: {line[:60]}" for path, line in LINES])
+def case(path: Path, line: str):
+    """A command as a case of a test. A sweep of many jobs is slow, because each job is composed."""
+    marks = [pytest.mark.slow] if " -m " in line and line.count(",") > 2 else []
+    return pytest.param(path, line, id=f"{name_of(path)}: {line[:60]}", marks=marks)
+
+
+@pytest.mark.parametrize(("path", "line"), [case(path, line) for path, line in LINES])
 def test_a_command_is_accepted(path, line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for words in words_of(line):

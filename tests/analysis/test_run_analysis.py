@@ -113,6 +113,7 @@ def test_validation_rows_have_geometry_and_drift(small, tmp_path):
     assert pairs == [f"geometry/alignment/{a}~{b}" for i, a in enumerate(views) for b in views[i + 1 :]]
 
 
+@pytest.mark.slow
 def test_off_writes_nothing(small, tmp_path):
     run(small("analysis=off"), tmp_path)
     assert list(analysis_of(tmp_path)) == ["views"]
@@ -180,6 +181,7 @@ def test_limits_hold_for_every_part(small, tmp_path, limit, samples):
     assert analysis["probes"]["image"]["samples"] == [min(24, samples), samples]
 
 
+@pytest.mark.slow
 def test_probes_are_not_scored_on_the_split_of_training(small, tmp_path):
     run(small("evaluate=[train]"), tmp_path)
     analysis = analysis_of(tmp_path)

@@ -88,6 +88,7 @@ class TestWithFont:
 
     pytestmark = needs_font
 
+    @pytest.mark.slow
     def test_emoji_are_made(self):
         group = config("emoji", root=None, languages=["en", "fr"], captions=2, augment=True)
         check_source(group)

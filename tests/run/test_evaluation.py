@@ -53,6 +53,7 @@ def test_recall_falls_to_chance_when_captions_are_permuted(small, tmp_path):
     assert permuted["recall@10"] < 2 * 10 / 64
 
 
+@pytest.mark.slow
 def test_train_false_evaluates_a_checkpoint_and_leaves_the_run_alone(small, tmp_path):
     run(small(), tmp_path)
     before = {name: (tmp_path / name).read_bytes() for name in ("metrics.csv", "summary.json")}

@@ -131,6 +131,7 @@ def test_a_folder_that_cannot_be_made_is_a_mistake(command, disk, tmp_path, kind
     assert_two_lines(lines, str(folders[kind]), os.strerror(reasons.get(kind, errno.ENOSPC)), "bytes are free")
 
 
+@pytest.mark.slow
 def test_a_report_that_does_not_fit_is_named(command, capfd, tmp_path, monkeypatch):
     assert command("trainer.max_epochs=1", folder=tmp_path / "run") == (0, [])
     monkeypatch.setattr("model.report.page.draw", lambda run: ({}, []))  # pictures take seconds

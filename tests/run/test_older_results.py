@@ -42,6 +42,7 @@ def old(tmp_path) -> Path:
         pytest.param("clip", ("backbone.translator_norm=post",), marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_a_sweep_counts_as_done(sweep, old, model, more):
     before = {name: content for name, content in contents(old).items() if "seed1" in name}
     assert sweep("loss=stock,norms", f"model={model}", *ARGUMENTS, *more) == 0

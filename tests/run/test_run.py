@@ -46,7 +46,10 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-@pytest.mark.parametrize(("model", "loss"), [("v534dim", "normsv5"), ("v5335dim", "normsv5"), ("v534dim", "stock")])
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [("v534dim", "normsv5"), pytest.param("v5335dim", "normsv5", marks=pytest.mark.slow), ("v534dim", "stock")],
+)
 def test_a_run_leaves_what_the_documentation_says(small, tmp_path, model, loss):
     summary = run(small(f"model={model}", f"loss={loss}", "evaluate=[val,test]"), tmp_path)
     rows = read_csv(tmp_path)

@@ -172,6 +172,7 @@ def test_checkpoints_can_be_compared_without_training(sweep, job, tmp_path):
     assert all(row["val/recall@1"] for row in rows)
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_listed_and_run_again(sweep, tmp_path):
     """One job has a value out of range, another one an error in a step. The command exits with 1 as long as the folder
     holds a failed job.
