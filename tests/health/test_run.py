@@ -18,6 +18,7 @@ from model.record.health_jsonl import read_history
 from model.report.health_plots import health_figures
 from model.run import run
 from tests.conftest import SMALL
+from tests.health.interrupted import run_until_error
 
 
 @pytest.fixture
@@ -135,23 +136,13 @@ def rows_with(folder, column: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_resumed_run_has_the_rows_of_an_uninterrupted_one(small, tmp_path, monkeypatch):
+def test_a_resumed_run_has_the_rows_of_an_uninterrupted_one(small, tmp_path):
     shared = ("loss=normsv5", "trainer.log_every_n_steps=4", "trainer.checkpoint_every_n_steps=2")
     run(small(*shared), tmp_path / "uninterrupted")
     assert rows_with(tmp_path / "uninterrupted", "train/loss") == [1, 4, 6]
     assert rows_with(tmp_path / "uninterrupted", "grad/global_norm") == [1, 6]
     assert [row["step"] for row in read_history(tmp_path / "uninterrupted" / "health.jsonl")] == [1, 6]
-    good = NWayClip.training_step
-
-    def fails(self, *batch):
-        if self.global_step == 5:
-            raise RuntimeError("interrupted")
-        return good(self, *batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(NWayClip, "training_step", fails)
-        with pytest.raises(RuntimeError, match="interrupted"):
-            run(small(*shared), tmp_path / "resumed")
+    run_until_error(small(*shared), tmp_path / "resumed", step=5)
     assert rows_with(tmp_path / "resumed", "train/loss") == [1, 4]
     run(small(*shared, "ckpt_path=last"), tmp_path / "resumed")
     for name in ("metrics.csv", "health.jsonl"):

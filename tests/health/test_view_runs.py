@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from model.health import view_callback
-from model.module import NWayClip
 from model.report.page_header import problems
 from model.report.run_files import read_run
 from model.run import run
 from model.views.encoder import ViewEncoder
 from tests.conftest import SMALL
 from tests.data.helpers import needs_font
+from tests.health.interrupted import run_until_error
 
 ROOT = Path(__file__).resolve().parents[2]
 # No evaluation and analysis after the last step.
@@ -166,21 +166,11 @@ def test_a_line_whose_matches_are_shuffled_is_at_chance(small, tmp_path, plant, 
 
 
 @pytest.mark.slow
-def test_a_resumed_run_has_the_advice_of_an_uninterrupted_one(small, tmp_path, plant, monkeypatch, caplog):
+def test_a_resumed_run_has_the_advice_of_an_uninterrupted_one(small, tmp_path, plant, caplog):
     plant(constant)
     shared = (*FAST, "trainer.checkpoint_every_n_steps=2")
     run(small(*shared), tmp_path / "uninterrupted")
-    good = NWayClip.training_step
-
-    def fails(self, *batch):
-        if self.global_step == 5:
-            raise RuntimeError("interrupted")
-        return good(self, *batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(NWayClip, "training_step", fails)
-        with pytest.raises(RuntimeError, match="interrupted"):
-            run(small(*shared), tmp_path / "resumed")
+    run_until_error(small(*shared), tmp_path / "resumed", step=5)
     caplog.clear()
     run(small(*shared, "ckpt_path=last"), tmp_path / "resumed")
     assert len(advice(tmp_path / "uninterrupted")) == 2
