@@ -49,8 +49,8 @@ RECIPES = {
 def register(formula: Formula) -> None:
     """Adds a formula to FORMULAS. Raises ValueError for a name that is already there."""
     if formula.name in FORMULAS:
-        raise ValueError(f"loss={formula.name} has two formulas, of the families {FORMULAS[formula.name].family} and "
-                         f"{formula.family}; allowed: one")  # fmt: skip
+        families = f"{FORMULAS[formula.name].family} and {formula.family}"
+        raise ValueError(f"loss={formula.name} has two formulas, of the families {families}; allowed: one")
     FORMULAS[formula.name] = formula
 
 
@@ -68,6 +68,5 @@ def objective(
 
 def missing_formula(name: str, family: str) -> str:
     """Returns the sentence that says how to write the formula of conf/loss/<name>.yaml."""
-    recipe = RECIPES.get(family, f"a score that registers the name {name} with the family {family}, in "
-                                 "model/losses/formulas/")  # fmt: skip
-    return f"loss={name} has no formula; write {recipe.format(name=name)}"
+    new_family = f"a score that registers the name {name} with the family {family}, in model/losses/formulas/"
+    return f"loss={name} has no formula; write {RECIPES.get(family, new_family).format(name=name)}"
