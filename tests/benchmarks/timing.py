@@ -1,0 +1,61 @@
+"""Times calls that alternate within one process, so that a busy machine slows all of them alike.
+
+A benchmark prints `machine()` first, and reports ratios of medians of one run.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+Calls = Mapping[str, Callable[[], object]]
+
+
+def machine() -> str:
+    """Returns one line: processor, cores, threads, load, and the versions of Python and torch."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    processor = models[0] if models else platform.processor() or platform.machine()
+    if torch.cuda.is_available():
+        processor = f"{torch.cuda.get_device_name()}, {processor}"
+    return (
+        f"{processor}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}"
+    )
+
+
+def synchronise() -> None:
+    """Waits until the accelerator, if there is one, has finished what was launched."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def seconds(call: Callable[[], object], calls: int = 1) -> float:
+    """Returns the wall time of one call, the mean of `calls`."""
+    synchronise()
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    synchronise()
+    return (time.perf_counter() - start) / calls
+
+
+def interleaved(calls: Calls, rounds: int = 21, least_seconds: float = 0.005) -> dict[str, float]:
+    """Returns the median seconds of each call.
+
+    The calls alternate. A figure of one round is the mean of so many calls that they take `least_seconds`, because a
+    clock cannot time a call of microseconds. The first two rounds warm up and are not counted.
+    """
+    counts = {}
+    for name, call in calls.items():
+        call()
+        counts[name] = max(1, int(least_seconds / max(seconds(call), 1e-6)))
+    rows = [{name: seconds(call, counts[name]) for name, call in calls.items()} for _ in range(rounds + 2)]
+    return {name: statistics.median(row[name] for row in rows[2:]) for name in calls}
