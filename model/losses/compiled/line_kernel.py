@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model.losses.compiled.native import library
-from model.losses.compiled.native_arguments import address, call_entry, entry_points, match_range, rows_address
+from model.losses.compiled.native_arguments import address, entry_point, match_range, rows_address
 from model.losses.compiled.program import Program
 from model.losses.compiled.source_text import source_text
 from model.losses.compiled.weak_cache import cached_by_object
@@ -42,8 +42,8 @@ class Input(NamedTuple):
     name: str
 
 
-def line_source(formula: Formula, counts: Counts) -> str:
-    """Returns the C++ of the kernel of a formula."""
+def line_source(formula: Formula, counts: Counts, dtype: torch.dtype) -> str:
+    """Returns the C++ of the kernel of a formula, for cells of float32 or float64."""
     cells, row, col = (_inputs(letter, count) for letter, count in zip("grc", counts, strict=True))
     features = input_symbol("features")
     program = Program(formula(cells, row, col, features), [*cells, *row, *col, features])
@@ -56,7 +56,7 @@ def line_source(formula: Formula, counts: Counts) -> str:
         "VALUE_FROM_SAVED": program.value(saved=True),
         "DERIVATIVES": program.derivatives(),
     }
-    return source_text(["functions.hpp", "scalar.hpp", "transpose.hpp"], definitions, "line_kernel.hpp")
+    return source_text(["functions.hpp", "scalar.hpp", "transpose.hpp"], definitions, "line_kernel.hpp", dtype)
 
 
 def _inputs(letter: str, count: int) -> list[Symbol]:
@@ -127,11 +127,11 @@ class _LineTile(ctypes.Structure):
 
 
 class LineKernel:
-    """The compiled pass of one formula."""
+    """The compiled pass of one formula over cells of one dtype."""
 
-    def __init__(self, compiled: ctypes.CDLL, counts: Counts):
-        self._functions = entry_points(compiled, "line")
-        self._counts = counts
+    def __init__(self, compiled: ctypes.CDLL, counts: Counts, dtype: torch.dtype):
+        self._function = entry_point(compiled, "line")
+        self._counts, self._dtype = counts, dtype
 
     def __call__(
         self,
@@ -151,8 +151,7 @@ class LineKernel:
         that the batch does not have.
         """
         (total, size), rows, count = stats.matched.shape, tile.rows, len(tile.directions)
-        dtype = tile.cells[0][0].dtype
-        cells = _cells_of(tile, self._counts.cells, size, dtype)
+        cells = _cells_of(tile, self._counts.cells, size, self._dtype)
         if not all(0 <= d < total for d in tile.directions) or len(tile.weights) != count:
             raise ValueError(
                 f"native code was given the directions {list(tile.directions)} with {len(tile.weights)} weights; "
@@ -167,7 +166,7 @@ class LineKernel:
         sizes = count, first, rows.stop - first, size, need_grad, torch.get_num_threads()
         arrays: list[ctypes.Array] = [cells, directions, weights]
         arguments = _LineTile(*map(ctypes.addressof, arrays), *sizes, *factors, *addresses)
-        call_entry(self._functions, dtype, arguments)
+        self._function(ctypes.byref(arguments))
 
 
 def _cells_of(tile: Tile, terms: int, size: int, dtype: torch.dtype) -> ctypes.Array:
@@ -175,12 +174,12 @@ def _cells_of(tile: Tile, terms: int, size: int, dtype: torch.dtype) -> ctypes.A
     if len(tile.cells) != len(tile.directions) or any(len(of_direction) != terms for of_direction in tile.cells):
         counts = [len(of_direction) for of_direction in tile.cells]
         raise ValueError(
-            f"native code was given {counts} cross terms; accepted: {terms} for each of {len(tile.directions)} directions"
+            f"native code was given {counts} cross terms; accepted: {terms} for each of {len(tile.directions)} "
+            f"directions"
         )
     rows = tile.rows.stop - tile.rows.start
-    return (_CrossTermCells * (terms * len(tile.cells)))(
-        *(_term_cells(cells, rows, size, dtype) for of_direction in tile.cells for cells in of_direction)
-    )
+    fields = [_term_cells(cells, rows, size, dtype) for of_direction in tile.cells for cells in of_direction]
+    return (_CrossTermCells * len(fields))(*(_CrossTermCells(*values) for values in fields))
 
 
 def _term_cells(cells: Cells, rows: int, size: int, dtype: torch.dtype) -> tuple[int, ...]:
@@ -197,7 +196,8 @@ def _term_cells(cells: Cells, rows: int, size: int, dtype: torch.dtype) -> tuple
 
 
 @cached_by_object
-def line_kernel(score: Score, n: int, counts: Counts) -> LineKernel | None:
-    """Returns the kernel of a score of n views; None where it cannot be compiled."""
-    compiled = library(line_source(lambda cells, row, col, features: score.line(cells, row, col, n, features), counts))
-    return LineKernel(compiled, counts) if compiled is not None else None
+def line_kernel(score: Score, n: int, counts: Counts, dtype: torch.dtype) -> LineKernel | None:
+    """Returns the kernel of a score of n views for cells of float32 or float64; None where it cannot be compiled."""
+    source = line_source(lambda cells, row, col, features: score.line(cells, row, col, n, features), counts, dtype)
+    compiled = library(source)
+    return LineKernel(compiled, counts, dtype) if compiled is not None else None

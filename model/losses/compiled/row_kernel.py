@@ -16,12 +16,20 @@ import torch
 from torch import Tensor
 
 from model.losses.compiled.native import library
-from model.losses.compiled.native_arguments import address, addresses, call_entry, entry_points
+from model.losses.compiled.native_arguments import address, addresses, entry_point
 from model.losses.compiled.program import Program
 from model.losses.compiled.source_text import source_text
 from model.losses.compiled.weak_cache import cached_by_object
+from model.losses.cross_terms import SymbolicTerm
 from model.losses.score import RowSumScore
 from model.losses.symbols import Symbol, input_symbol
+
+
+class TermPlaces(NamedTuple):
+    """A cross term of symbols, and the places of its operands among all operands."""
+
+    term: SymbolicTerm
+    places: tuple[int, ...]
 
 
 class RowFormula(NamedTuple):
@@ -30,22 +38,22 @@ class RowFormula(NamedTuple):
     inputs: list[Symbol]
     sums: list[Symbol]
     operands: list[Symbol]
-    products: list[list[tuple[int, int]]]
-    """For each direction, the places of the row and column operands of its products among `operands`."""
+    terms: list[list[TermPlaces]]
+    """For each direction, its cross terms."""
 
 
 def row_formula(score: RowSumScore, n: int) -> RowFormula:
     """Calls the methods of a score with symbols."""
     inputs = [input_symbol(f"x{k}") for k in range(n)]
-    directions = [[(term.row_operand, term.col_operand) for term in terms] for terms in score.cross_terms(inputs)]
-    operands = list(dict.fromkeys(operand for pairs in directions for pair in pairs for operand in pair))
+    directions = list(score.cross_terms(inputs))
+    operands = list(dict.fromkeys(operand for terms in directions for term in terms for operand in term.operands))
     place = {operand: k for k, operand in enumerate(operands)}
-    products = [[(place[row], place[col]) for row, col in pairs] for pairs in directions]
-    return RowFormula(inputs, score.row_sums(inputs), operands, products)
+    places = [[TermPlaces(term, tuple(place[x] for x in term.operands)) for term in terms] for terms in directions]
+    return RowFormula(inputs, score.row_sums(inputs), operands, places)
 
 
-def row_source(formula: RowFormula) -> str:
-    """Returns the C++ of both passes."""
+def row_source(formula: RowFormula, dtype: torch.dtype) -> str:
+    """Returns the C++ of both passes, for operands of float32 or float64."""
     program = Program([*formula.sums, *formula.operands], formula.inputs)
     sums, operands = range(len(formula.sums)), range(len(formula.operands))
     used = [k for k, symbol in enumerate(formula.inputs) if program.uses(symbol)]
@@ -69,7 +77,7 @@ def row_source(formula: RowFormula) -> str:
         "WRITE_DOTS": _joined("dots[{0}] = a{0};", used),
         "WRITE_GRADS": _joined("g[{0} * features + z] = d_x{0}; a{0} += d_x{0} * x{0};", used),
     }
-    return source_text(["functions.hpp", "scalar.hpp"], definitions, "row_kernel.hpp")
+    return source_text(["functions.hpp", "scalar.hpp"], definitions, "row_kernel.hpp", dtype)
 
 
 def _joined(template: str, places: Sequence[int]) -> str:
@@ -88,28 +96,36 @@ class _RowArguments(ctypes.Structure):
 
 
 class RowKernel:
-    """The compiled passes of a score."""
+    """The compiled passes of a score, for operands of one dtype."""
 
-    def __init__(self, compiled: ctypes.CDLL, formula: RowFormula):
-        self._forward, self._backward = (entry_points(compiled, name) for name in ("forward", "backward"))
+    def __init__(self, compiled: ctypes.CDLL, formula: RowFormula, dtype: torch.dtype):
+        self._forward, self._backward = (entry_point(compiled, name) for name in ("forward", "backward"))
         self._views, self._sums = len(formula.inputs), len(formula.sums)
         self.operands = len(formula.operands)
-        self.products = formula.products
+        self.terms = formula.terms
+        self.dtype = dtype
+
+    def fits(self, views: Sequence[Tensor] | Tensor, budget: int) -> bool:
+        """Returns whether the operands of all directions and their gradients may be held at once. So many copies of the
+        views are always held; beyond that the budget, in bytes, decides.
+        """
+        copies = max(0, self.operands - 2 * self._views)
+        return 2 * copies * views[0].numel() * self.dtype.itemsize <= budget
 
     def forward(self, views: Sequence[Tensor], eps: float, normalised: bool, operands: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the norms (n, B) and the sums (s, B), float64, of n views (B, F), float32 and contiguous; writes the
-        operands (m, B, F), float32 or float64. Raises ValueError where a tensor has another shape, dtype or layout.
+        operands (m, B, F). Raises ValueError where a tensor has another shape, dtype or layout.
         """
         (size, features), threads = views[0].shape, torch.get_num_threads()
-        shape, dtype = (size, features), operands.dtype
+        shape = size, features
         norms, sums = (
             torch.empty(count, size, dtype=torch.float64, device="cpu") for count in (self._views, self._sums)
         )
         read = addresses(views, self._views, shape, torch.float32)
-        written = addresses(operands.unbind(), self.operands, shape, dtype)
+        written = addresses(operands.unbind(), self.operands, shape, self.dtype)
         arrays, results = map(ctypes.addressof, (read, written)), (norms.data_ptr(), sums.data_ptr())
         arguments = _RowArguments(*arrays, size, features, normalised, threads, eps, 1.0, *results, None)
-        call_entry(self._forward, dtype, arguments)
+        self._forward(ctypes.byref(arguments))
         return norms, sums
 
     def backward(
@@ -120,23 +136,25 @@ class RowKernel:
         """
         norms, d_sums, *d_operands = saved
         (size, features), threads = views[0].shape, torch.get_num_threads()
-        shape, dtype = (size, features), d_operands[0].dtype
+        shape = size, features
         out = torch.empty(self._views, *shape, dtype=torch.float32, device="cpu")
         arrays = (
             addresses(views, self._views, shape, torch.float32),
-            addresses(d_operands, self.operands, shape, dtype),
+            addresses(d_operands, self.operands, shape, self.dtype),
         )
         statistics = ((norms, self._views), (d_sums, self._sums))
         results = [address(statistic, (count, size), torch.float64) for statistic, count in statistics]
         pointers = map(ctypes.addressof, arrays)
         arguments = _RowArguments(*pointers, size, features, normalised, threads, eps, factor, *results, out.data_ptr())
-        call_entry(self._backward, dtype, arguments)
+        self._backward(ctypes.byref(arguments))
         return out
 
 
 @cached_by_object
-def row_kernel(score: RowSumScore, n: int) -> RowKernel | None:
-    """Returns the passes of a score of n views; None where they cannot be compiled."""
+def row_kernel(score: RowSumScore, n: int, dtype: torch.dtype) -> RowKernel | None:
+    """Returns the passes of a score of n views for operands of float32 or float64; None where they cannot be
+    compiled.
+    """
     formula = row_formula(score, n)
-    compiled = library(row_source(formula))
-    return RowKernel(compiled, formula) if compiled is not None else None
+    compiled = library(row_source(formula, dtype))
+    return RowKernel(compiled, formula, dtype) if compiled is not None else None

@@ -36,19 +36,27 @@ def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> Vi
     loss.backend=compiled.
     """
     score, backend = evaluator.score, evaluator.backend
-    if backend.compiles(views[0].device) and isinstance(score, RowSumScore):
-        wide = any(view.dtype == torch.float64 for view in views)
-        kernel = None if wide else backend.checked(row_kernel(score, len(views)))
-        if kernel is not None:
-            return CompiledPass(evaluator, score, kernel, views, need_grad)
+    wide = any(view.dtype == torch.float64 for view in views)
+    if backend.compiles(views[0].device) and isinstance(score, RowSumScore) and not wide:
+        small = len(views[0]) <= score.traits.float64_rows
+        for dtype in (torch.float64,) if small else (torch.float32, torch.float64):
+            kernel = backend.checked(row_kernel(score, len(views), dtype))
+            if kernel is None or not kernel.fits(views, evaluator.budget):
+                break
+            view_pass = CompiledPass(evaluator, score, kernel, views, need_grad)
+            if view_pass.is_accurate:
+                return view_pass
+            view_pass.release_buffers()
     return EagerPass(evaluator, stacked(views).detach(), need_grad)
 
 
-def tile_function(problem: LineProblem, terms: int) -> TileFunction:
-    """Returns the function that computes tiles of directions with this number of cross terms."""
+def tile_function(problem: LineProblem, terms: int, dtype: torch.dtype) -> TileFunction:
+    """Returns the function that computes tiles of directions with this number of cross terms, whose cells have this
+    dtype.
+    """
     stats = problem.stats
     if not problem.backend.compiles(stats.matched.device):
         return eager_tile
     counts = Counts(terms, stats.row.shape[1], stats.col.shape[1])
-    kernel = problem.backend.checked(line_kernel(problem.score, problem.n, counts))
+    kernel = problem.backend.checked(line_kernel(problem.score, problem.n, counts, dtype))
     return eager_tile if kernel is None else partial(compiled_tile, kernel)

@@ -27,6 +27,7 @@ class EagerPass(ViewPass):
     def __init__(self, evaluator: LineEvaluator, views: Tensor, need_grad: bool) -> None:
         self._evaluator, self._views, self._need_grad = evaluator, views, need_grad
         traits = evaluator.score.traits
+        self.shares_operands = traits.shares_operands
         wide = views.dtype == torch.float64 or views.shape[1] <= traits.float64_rows
         float32 = not wide and ordinary_rows(views, evaluator.normalised, evaluator.eps)
         self.dtype = torch.float32 if float32 else torch.float64
@@ -52,11 +53,11 @@ class EagerPass(ViewPass):
         score = self._evaluator.score
         with torch.set_grad_enabled(self._need_grad):
             directions = score.cross_terms(self._rows)
-            for terms in list(directions) if score.traits.shares_operands else directions:
+            for terms in list(directions) if self.shares_operands else directions:
                 yield [term.on(self._evaluator.backend) for term in terms]
 
     def flush_direction(self, gradients: Gradients) -> Gradients:
-        return gradients if self._evaluator.score.traits.shares_operands else self._add_to_rows(gradients)
+        return gradients if self.shares_operands else self._add_to_rows(gradients)
 
     def _add_to_rows(self, gradients: Gradients) -> Gradients:
         """Propagates the gradients of operands to the normalised rows. Returns empty sums for the next direction."""
@@ -68,7 +69,7 @@ class EagerPass(ViewPass):
         return Gradients()
 
     def to_backward(self, gradients: Gradients, d_stats: RowStats) -> ViewBackward:
-        if self._evaluator.score.traits.shares_operands:
+        if self.shares_operands:
             self._add_to_rows(gradients)
         self._rows = []  # frees memory before as much is allocated for the gradient
         out = torch.empty_like(self._views, dtype=result_dtype(self._views))

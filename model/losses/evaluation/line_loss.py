@@ -96,7 +96,7 @@ class _Evaluation:
 
     def add_directions(self, weights: Sequence[float]) -> None:
         """Adds every direction. weights: D numbers."""
-        if self._evaluator.score.traits.shares_operands:
+        if self.view_pass.shares_operands:
             directions = list(self.view_pass.cross_terms())
             schedule = self._schedule(directions)
             self._add_groups(schedule, dict(enumerate(directions)), weights)
@@ -141,7 +141,7 @@ class _Evaluation:
     ) -> None:
         """Adds a tile of a group of directions, and the gradients of the operands of its cross terms."""
         cells = [[memory.open(TermOf(d, k), term, rows) for k, term in enumerate(directions[d])] for d in group]
-        function = tile_function(self._problem, len(cells[0]))
+        function = tile_function(self._problem, len(cells[0]), self.view_pass.dtype)
         function(self._problem, Tile(group, [weights[d] for d in group], rows, cells), self.sums)
         if self._problem.need_grad:
             for d, of_direction in zip(group, cells, strict=True):

@@ -36,6 +36,8 @@ class ViewPass(ABC):
     """The row-wise statistics of the batch, outside autograd: (D, B), (D, r, B), (D, q, B) float64."""
     dtype: torch.dtype
     """The dtype of the operands of the cross terms."""
+    shares_operands = True
+    """False if the directions are evaluated one by one, in their order, each followed by `flush_direction`."""
 
     @abstractmethod
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
