@@ -82,7 +82,9 @@ class FeatureKernel:
             for group, number, shape in zip(groups, 2 * self._counts, 2 * shapes, strict=False)
         ]
         pointers = [ctypes.addressof(array) for array in arrays]
-        sizes = count, size, features, first, torch.get_num_threads()
+        # A thread is worth its start for some ten thousand elements.
+        threads = min(torch.get_num_threads(), 1 + count * size * features // 32768)
+        sizes = count, size, features, first, threads
         values = address(cells, (count, size), dtype)
         function(ctypes.byref(_FeatureArguments(*pointers[:2], *sizes, values, *pointers[2:])))
 

@@ -27,6 +27,14 @@ from model.losses.symbols import Symbol, input_symbol
 Formula = Callable[[Sequence[Symbol], Sequence[Symbol], Sequence[Symbol], Symbol], Symbol]
 
 
+class Factors(NamedTuple):
+    """The numbers that a pass over a tile reads."""
+
+    negative_scale: float
+    match_scale: float
+    features: float
+
+
 class Counts(NamedTuple):
     """The numbers of cross terms, statistics of a row and statistics of a candidate of a formula."""
 
@@ -137,7 +145,7 @@ class LineKernel:
         self,
         tile: Tile,
         stats: RowStats,
-        factors: Sequence[float],
+        factors: Factors,
         need_grad: bool,
         sums: Tensor,
         d_stats: RowStats,
@@ -146,10 +154,13 @@ class LineKernel:
         respect to the statistics of the batch to `d_stats`, and writes those of the cells into the cells, if
         `need_grad`.
 
-        stats: matched (D, B), row (D, r, B), col (D, q, B); factors: negative scale, match scale, F. Statistics and
-        sums are float64. Raises ValueError for a tensor with another shape, dtype or layout, and for rows or directions
-        that the batch does not have.
+        stats: matched (D, B), row (D, r, B), col (D, q, B). Statistics and sums are float64. Raises ValueError for a
+        tensor with another shape, dtype or layout, and for rows or directions that the batch does not have.
         """
+        self.bind(tile, stats, need_grad, sums, d_stats)(factors)
+
+    def bind(self, tile: Tile, stats: RowStats, need_grad: bool, sums: Tensor, d_stats: RowStats) -> LineCall:
+        """Returns the call as a function of the factors alone, which reads and writes this memory."""
         (total, size), rows, count = stats.matched.shape, tile.rows, len(tile.directions)
         cells = _cells_of(tile, self._counts.cells, size, self._dtype)
         if not all(0 <= d < total for d in tile.directions) or len(tile.weights) != count:
@@ -163,9 +174,24 @@ class LineKernel:
         tensors = zip((*stats, sums, *d_stats), (*stat_shapes, (3,), *stat_shapes), strict=True)
         addresses = [address(tensor, shape, torch.float64) for tensor, shape in tensors]
         first = match_range(rows.start, rows.stop - rows.start, size)
-        sizes = count, first, rows.stop - first, size, need_grad, torch.get_num_threads()
+        sizes = count, first, rows.stop - first, size, need_grad, 1
         arrays: list[ctypes.Array] = [cells, directions, weights]
-        arguments = _LineTile(*map(ctypes.addressof, arrays), *sizes, *factors, *addresses)
+        arguments = _LineTile(*map(ctypes.addressof, arrays), *sizes, 1.0, 1.0, 1.0, *addresses)
+        return LineCall(self._function, arguments, (arrays, tile, stats, sums, d_stats))
+
+
+class LineCall:
+    """The pass over a tile with the memory that it reads and writes."""
+
+    def __init__(self, function: Callable[..., None], arguments: _LineTile, keep: object) -> None:
+        """arguments: refers to the memory of `keep`."""
+        self._function, self._arguments, self._keep = function, arguments, keep
+
+    def __call__(self, factors: Factors) -> None:
+        """Runs the pass."""
+        arguments = self._arguments
+        arguments.negative_scale, arguments.match_scale, arguments.features = factors
+        arguments.threads = torch.get_num_threads()
         self._function(ctypes.byref(arguments))
 
 

@@ -9,7 +9,7 @@ operands.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -116,17 +116,20 @@ class RowKernel:
         """Returns the norms (n, B) and the sums (s, B), float64, of n views (B, F), float32 and contiguous; writes the
         operands (m, B, F). Raises ValueError where a tensor has another shape, dtype or layout.
         """
-        (size, features), threads = views[0].shape, torch.get_num_threads()
-        shape = size, features
+        norms, sums = self.new_statistics(len(views[0]))
+        self.bind_forward(norms, sums, operands, eps, normalised)(views)
+        return norms, sums
+
+    def new_statistics(self, size: int) -> tuple[Tensor, Tensor]:
+        """Returns memory for norms (n, B) and sums (s, B)."""
         norms, sums = (
             torch.empty(count, size, dtype=torch.float64, device="cpu") for count in (self._views, self._sums)
         )
-        read = addresses(views, self._views, shape, torch.float32)
-        written = addresses(operands.unbind(), self.operands, shape, self.dtype)
-        arrays, results = map(ctypes.addressof, (read, written)), (norms.data_ptr(), sums.data_ptr())
-        arguments = _RowArguments(*arrays, size, features, normalised, threads, eps, 1.0, *results, None)
-        self._forward(ctypes.byref(arguments))
         return norms, sums
+
+    def bind_forward(self, norms: Tensor, sums: Tensor, operands: Tensor, eps: float, normalised: bool) -> RowCall:
+        """Returns `forward` as a function of the views alone, which writes to this memory."""
+        return self._bind(self._forward, (norms, sums), operands.unbind(), None, normalised, eps, 1.0)
 
     def backward(
         self, views: Sequence[Tensor], eps: float, normalised: bool, saved: Sequence[Tensor], factor: float
@@ -135,19 +138,70 @@ class RowKernel:
         gradients with respect to sums and operands. Raises ValueError as `forward` does.
         """
         norms, d_sums, *d_operands = saved
-        (size, features), threads = views[0].shape, torch.get_num_threads()
-        shape = size, features
-        out = torch.empty(self._views, *shape, dtype=torch.float32, device="cpu")
-        arrays = (
-            addresses(views, self._views, shape, torch.float32),
-            addresses(d_operands, self.operands, shape, self.dtype),
-        )
-        statistics = ((norms, self._views), (d_sums, self._sums))
-        results = [address(statistic, (count, size), torch.float64) for statistic, count in statistics]
-        pointers = map(ctypes.addressof, arrays)
-        arguments = _RowArguments(*pointers, size, features, normalised, threads, eps, factor, *results, out.data_ptr())
-        self._backward(ctypes.byref(arguments))
+        out = torch.empty(self._views, *views[0].shape, dtype=torch.float32, device="cpu")
+        self.bind_backward((norms, d_sums), d_operands, out, eps, normalised, factor)(views)
         return out
+
+    def bind_backward(
+        self,
+        statistics: tuple[Tensor, Tensor],
+        d_operands: Sequence[Tensor],
+        out: Tensor,
+        eps: float,
+        normalised: bool,
+        factor: float = 1.0,
+    ) -> RowCall:
+        """Returns `backward` as a function of the views alone, which reads and writes this memory. statistics: norms
+        and gradients with respect to sums; out: (n, B, F).
+        """
+        return self._bind(self._backward, statistics, d_operands, out, normalised, eps, factor)
+
+    def _bind(
+        self,
+        function: Callable[..., None],
+        statistics: tuple[Tensor, Tensor],
+        operands: Sequence[Tensor],
+        out: Tensor | None,
+        normalised: bool,
+        eps: float,
+        factor: float,
+    ) -> RowCall:
+        """Returns a pass with checked memory."""
+        size, features = operands[0].shape
+        counts = self._views, self._sums
+        pointers = [address(x, (k, size), torch.float64) for x, k in zip(statistics, counts, strict=True)]
+        written = None if out is None else address(out, (self._views, size, features), torch.float32)
+        places = addresses(operands, self.operands, (size, features), self.dtype)
+        views = (ctypes.c_void_p * self._views)()
+        arrays = map(ctypes.addressof, (views, places))
+        arguments = _RowArguments(*arrays, size, features, normalised, 1, eps, factor, *pointers, written)
+        return RowCall(function, arguments, views, (size, features), (places, *statistics, *operands, out))
+
+
+class RowCall:
+    """A pass over the views with the memory that it reads and writes besides them."""
+
+    def __init__(
+        self,
+        function: Callable[..., None],
+        arguments: _RowArguments,
+        views: ctypes.Array,
+        shape: tuple[int, int],
+        keep: object,
+    ) -> None:
+        """arguments: refers to `views`, an array for the addresses of the views, each of `shape`, and to the memory of
+        `keep`.
+        """
+        self._function, self._arguments, self._views, self._shape, self._keep = function, arguments, views, shape, keep
+
+    def __call__(self, views: Sequence[Tensor]) -> None:
+        """Runs the pass over n views (B, F), float32 and contiguous. Raises ValueError for others."""
+        if len(views) != len(self._views):
+            raise ValueError(f"native code was given {len(views)} tensors; accepted: {len(self._views)}")
+        for k, view in enumerate(views):
+            self._views[k] = address(view, self._shape, torch.float32)
+        self._arguments.threads = torch.get_num_threads()
+        self._function(ctypes.byref(self._arguments))
 
 
 @cached_by_object

@@ -10,10 +10,12 @@ from model.errors import require
 from model.losses.compiled import native
 from model.losses.compiled.line_kernel import Counts, line_kernel
 from model.losses.compiled.row_kernel import row_kernel
-from model.losses.cross_terms import AUTO, COMPILED, EAGER, Backend
+from model.losses.cross_terms import AUTO, COMPILED, EAGER, Backend, Product
 from model.losses.evaluation.compiled_pass import CompiledPass
 from model.losses.evaluation.eager_pass import EagerPass
 from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.schedule import TOGETHER
+from model.losses.evaluation.small_batch import CannotCompileError, SmallBatch, SmallProblem
 from model.losses.evaluation.tiles import LineProblem, TileFunction, compiled_tile, eager_tile
 from model.losses.evaluation.view_pass import ViewPass
 from model.losses.inputs import Views, stacked
@@ -48,6 +50,25 @@ def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> Vi
                 return view_pass
             view_pass.release_buffers()
     return EagerPass(evaluator, stacked(views).detach(), need_grad)
+
+
+def new_small_batch(evaluator: LineEvaluator, problem: SmallProblem) -> SmallBatch | None:
+    """Returns the prepared evaluation of a small batch of float32, bfloat16 or float16 on a CPU; None for other
+    batches, and where a kernel cannot be compiled.
+    """
+    n, size, _ = problem.shape
+    if size > problem.score.traits.float64_rows:
+        return None
+    kernel = evaluator.backend.checked(row_kernel(problem.score, n, torch.float64))
+    if kernel is None or not all(isinstance(term, Product) for terms in kernel.terms for term, _ in terms):
+        return None
+    cells = sum(len(terms) for terms in kernel.terms) * size**2
+    if cells > TOGETHER or 16 * cells > evaluator.budget:
+        return None
+    try:
+        return SmallBatch(problem, kernel)
+    except CannotCompileError:
+        return evaluator.backend.checked(None)
 
 
 def tile_function(problem: LineProblem, terms: int, dtype: torch.dtype) -> TileFunction:

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Gradients, row_blocks
 from model.losses.evaluation.evaluator import LineEvaluator
-from model.losses.evaluation.view_pass import ViewBackward, ViewPass
-from model.losses.inputs import Views
+from model.losses.evaluation.view_pass import ViewBackward, ViewPass, scaled_gradient
 from model.losses.numerics import ordinary_rows, result_dtype, saturate, to_float64
 from model.losses.score import RowStats
 
@@ -75,7 +74,7 @@ class EagerPass(ViewPass):
         out = torch.empty_like(self._views, dtype=result_dtype(self._views))
         for rows in row_blocks(self._views.shape[1], self._step):
             out[:, rows] = saturate(self._block_grad(rows, d_stats), out.dtype)
-        return ViewBackward([out], _scaled)
+        return ViewBackward([out], scaled_gradient)
 
     def _block_grad(self, rows: slice, d_stats: RowStats) -> Tensor:
         """Returns the gradient with respect to some rows of the views, (n, b, F) float64."""
@@ -90,8 +89,3 @@ class EagerPass(ViewPass):
         pairs = zip((normalised, *stats), grads, strict=True)
         outputs, output_grads = zip(*((x, grad) for x, grad in pairs if x.requires_grad), strict=True)
         return torch.autograd.grad(outputs, views, output_grads)[0]
-
-
-def _scaled(views: Views, saved: Sequence[Tensor], grad: Tensor) -> Tensor:
-    """Returns the gradient of the views, which `saved` holds already, times the gradient of the loss."""
-    return saturate(saved[0] * grad, saved[0].dtype)

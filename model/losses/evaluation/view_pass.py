@@ -15,6 +15,7 @@ from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Gradients
 from model.losses.inputs import Views
+from model.losses.numerics import saturate
 from model.losses.score import RowStats
 
 
@@ -25,6 +26,11 @@ class ViewBackward(NamedTuple):
     to_views: Callable[[Views, Sequence[Tensor], Tensor], Tensor]
     """(views, saved, gradient of the loss, a scalar) -> the gradient with respect to the views, (n, B, F), float64 for
     float64 views and float32 otherwise, saturated at the largest finite value."""
+
+
+def scaled_gradient(views: Views, saved: Sequence[Tensor], grad: Tensor) -> Tensor:
+    """The `to_views` of a pass that has computed the gradient in the forward, `saved[0]`."""
+    return saturate(saved[0] * grad, saved[0].dtype)
 
 
 class ViewPass(ABC):
