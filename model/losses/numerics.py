@@ -69,7 +69,7 @@ class _Moments(torch.autograd.Function):
         return None, *(torch.addcmul(d_total, twice, x).sum_to_size(x.shape) for x in ctx.saved_tensors)
 
 
-def moments(values: Sequence[Value], above: float = 0.0) -> tuple[Value, Value]:
+def moments(values: Sequence[Value], above: Value | float = 0.0) -> tuple[Value, Value]:
     """Returns the sum of values, of tensors that broadcast, and above + the sum of their squares."""
     if isinstance(values[0], Symbol):
         return reduce(add, values), square_sum(values, above)
@@ -90,18 +90,18 @@ class _SquareSum(torch.autograd.Function):
         return None, *((twice * x).sum_to_size(x.shape) for x in ctx.saved_tensors)
 
 
-def square_sum(values: Sequence[Value], above: float = 0.0) -> Value:
+def square_sum(values: Sequence[Value], above: Value | float = 0.0) -> Value:
     """Returns above + the sum of the squares of values, of tensors that broadcast."""
     if isinstance(values[0], Symbol):
         return reduce(add, [value * value for value in values]) + above
     return _SquareSum.apply(above, *values)
 
 
-def tiny(x: Value) -> float:
+def tiny(x: Value) -> Value | float:
     """Returns an offset that keeps a sum of squares of `x` positive, so that its root has a finite derivative. The
-    offset changes no sum but that of zeros. For a symbol, it is the offset of float32.
+    offset changes no sum but that of zeros. For a symbol, it is that of the dtype for which a kernel is compiled.
     """
-    return 1000 * torch.finfo(torch.float32 if isinstance(x, Symbol) else x.dtype).tiny
+    return Symbol("tiny") if isinstance(x, Symbol) else 1000 * torch.finfo(x.dtype).tiny
 
 
 class _SafePower(torch.autograd.Function):
