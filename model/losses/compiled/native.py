@@ -69,8 +69,8 @@ _build_once = cache(build)
 
 
 def library(source: str, *options: str) -> ctypes.CDLL | None:
-    """Returns the compiled source; None if it cannot be compiled. Each source is tried once. options: further options of
-    the compiler.
+    """Returns the compiled source; None if it cannot be compiled. Each source is tried once. options: further options
+    of the compiler.
     """
     return _build_once(source, *options).library
 
