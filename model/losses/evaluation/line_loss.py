@@ -21,7 +21,7 @@ from model.losses.evaluation.backend import new_small_batch, new_view_pass, tile
 from model.losses.evaluation.cell_memory import CellMemory
 from model.losses.evaluation.compiled_pass import float32_rows
 from model.losses.evaluation.evaluator import LineEvaluator
-from model.losses.evaluation.schedule import Schedule, TermOf, make_schedule, places_of
+from model.losses.evaluation.schedule import TOGETHER, Schedule, TermOf, make_schedule, places_of
 from model.losses.evaluation.small_batch import SmallProblem
 from model.losses.evaluation.tiles import LineProblem, Sums
 from model.losses.evaluation.view_pass import ViewBackward, scaled_gradient
@@ -158,7 +158,8 @@ class _Evaluation:
         block = 2 * element * problem.size**2
         free = problem.budget * 7 // 8 - 3 * element * problem.n * problem.size * problem.features
         products = [[term.operands if isinstance(term, Product) else None for term in terms] for terms in directions]
-        return make_schedule(places_of(products), problem.size, max(0.0, free / block))
+        together = min(TOGETHER, problem.budget // (8 * element))
+        return make_schedule(places_of(products), problem.size, max(0.0, free / block), together)
 
     @torch.no_grad()
     def _add_groups(
@@ -167,6 +168,8 @@ class _Evaluation:
         """Adds the groups of a schedule. directions: the cross terms of each direction."""
         size, scratch = self._problem.size, self._evaluator.scratch
         step = self._tile_rows(max(len(terms) for terms in directions.values()))
+        if any(len(group) > 1 for group in schedule.groups):
+            step = size  # a direction of a group may read all cells of another
         like = torch.empty(0, dtype=self.view_pass.dtype, device=self._problem.stats.matched.device)
         memory = CellMemory(scratch, schedule, (step, size), like)
         for group in schedule.groups:
