@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
+from model.losses.cross_terms import CrossTerm, SymbolicTerm
 from model.losses.numerics import Value
 
 
@@ -32,16 +32,13 @@ class RowStats(NamedTuple):
 class Traits:
     """What the evaluation should know about a score to be accurate and fast."""
 
-    float64_rows: int = 128
+    float64_rows: int = 64
     """Batches of at most this many rows compute their cross terms in float64, which costs little for so few rows."""
     row_copies: int = 16
     """Peak number of float64 copies of the views that the backward of `prepare` holds; it determines the blocks."""
     shares_operands: bool = True
     """True if all directions are computed from common intermediate tensors, so that one backward serves them all;
     False if the gradients of one direction should be propagated to the views before the next direction starts."""
-    pairs_both_ways: bool = False
-    """True if direction d holds the products of every other view with view d, so that each product of two views
-    appears twice, once transposed."""
 
 
 class Score(ABC):
@@ -74,7 +71,8 @@ class Score(ABC):
 
 
 class RowSumScore(Score):
-    """A score whose cross terms are products, and whose row-wise statistics are functions of sums over features.
+    """A score whose row-wise statistics are functions of sums over features, and whose cross terms have operands that
+    are functions of one feature.
 
     Both can be called with symbols, so that normalisation, sums and operands are compiled into one pass over the
     views.
@@ -93,8 +91,8 @@ class RowSumScore(Score):
         return self.from_sums(sums, len(views), views.shape[-1])
 
     @abstractmethod
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
-        """Yields, for each direction of n views, the products that its line scores are functions of."""
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[Sequence[SymbolicTerm]]:
+        """Yields, for each direction of n views, the cross terms that its line scores are functions of."""
 
 
 class TupleScore(Score):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -24,6 +24,20 @@ def address(tensor: Tensor, shape: Sequence[int], dtype: torch.dtype) -> int:
     return tensor.data_ptr()
 
 
+def rows_address(tensor: Tensor | None, shape: Sequence[int], dtype: torch.dtype) -> tuple[int, int]:
+    """Returns the address of a matrix whose rows are contiguous, and the number of elements from one row to the next.
+    An empty matrix may be None. Raises ValueError as `address` does.
+    """
+    if 0 in shape and (tensor is None or tensor.shape == tuple(shape)):
+        return 0, 0
+    if tensor is not None and tensor.shape == tuple(shape) and tensor.dtype is dtype and tensor.is_cpu:
+        (stride, step), (rows, columns) = tensor.stride(), shape
+        if (step == 1 or columns == 1) and (stride >= columns or rows == 1):
+            return tensor.data_ptr(), stride
+    given = "nothing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)} with strides {tensor.stride()}"
+    raise ValueError(f"native code was given {given}; accepted: {dtype} {tuple(shape)} on cpu, with contiguous rows")
+
+
 def addresses(tensors: Sequence[Tensor], count: int, shape: Sequence[int], dtype: torch.dtype) -> ctypes.Array:
     """Returns the addresses of `count` tensors of one shape and dtype, as C's array of pointers. Raises ValueError for
     another number of tensors, and where `address` does.
@@ -33,18 +47,10 @@ def addresses(tensors: Sequence[Tensor], count: int, shape: Sequence[int], dtype
     return (ctypes.c_void_p * count)(*(address(tensor, shape, dtype) for tensor in tensors))
 
 
-def entry_points(library: ctypes.CDLL, name: str) -> dict[torch.dtype, Callable[..., None]]:
-    """Returns the functions that C++'s EXPORT makes of `name`, by the dtype of the tensors that they take."""
-    return {torch.float32: getattr(library, f"{name}_float"), torch.float64: getattr(library, f"{name}_double")}
-
-
-def call_entry(
-    functions: Mapping[torch.dtype, Callable[..., None]], dtype: torch.dtype, arguments: ctypes.Structure
-) -> None:
-    """Calls the function for tensors of a dtype. Raises ValueError where there is none."""
-    if dtype not in functions:
-        raise ValueError(f"native code was given {dtype}; accepted: {', '.join(map(str, functions))}")
-    functions[dtype](ctypes.byref(arguments))
+def entry_point(library: ctypes.CDLL, name: str) -> Callable[..., None]:
+    """Returns the function that C++'s EXPORT makes of `name`. It takes the address of a structure."""
+    function: Callable[..., None] = getattr(library, f"{name}_of_tensors")
+    return function
 
 
 def match_range(first: int, rows: int, size: int) -> int:

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Gradients, row_blocks
 from model.losses.evaluation.evaluator import LineEvaluator
-from model.losses.evaluation.view_pass import ViewBackward, ViewPass
-from model.losses.inputs import Views
+from model.losses.evaluation.view_pass import ViewBackward, ViewPass, scaled_gradient
 from model.losses.numerics import ordinary_rows, result_dtype, saturate, to_float64
 from model.losses.score import RowStats
 
@@ -27,6 +26,7 @@ class EagerPass(ViewPass):
     def __init__(self, evaluator: LineEvaluator, views: Tensor, need_grad: bool) -> None:
         self._evaluator, self._views, self._need_grad = evaluator, views, need_grad
         traits = evaluator.score.traits
+        self.shares_operands = traits.shares_operands
         wide = views.dtype == torch.float64 or views.shape[1] <= traits.float64_rows
         float32 = not wide and ordinary_rows(views, evaluator.normalised, evaluator.eps)
         self.dtype = torch.float32 if float32 else torch.float64
@@ -52,11 +52,11 @@ class EagerPass(ViewPass):
         score = self._evaluator.score
         with torch.set_grad_enabled(self._need_grad):
             directions = score.cross_terms(self._rows)
-            for terms in list(directions) if score.traits.shares_operands else directions:
+            for terms in list(directions) if self.shares_operands else directions:
                 yield [term.on(self._evaluator.backend) for term in terms]
 
     def flush_direction(self, gradients: Gradients) -> Gradients:
-        return gradients if self._evaluator.score.traits.shares_operands else self._add_to_rows(gradients)
+        return gradients if self.shares_operands else self._add_to_rows(gradients)
 
     def _add_to_rows(self, gradients: Gradients) -> Gradients:
         """Propagates the gradients of operands to the normalised rows. Returns empty sums for the next direction."""
@@ -68,13 +68,13 @@ class EagerPass(ViewPass):
         return Gradients()
 
     def to_backward(self, gradients: Gradients, d_stats: RowStats) -> ViewBackward:
-        if self._evaluator.score.traits.shares_operands:
+        if self.shares_operands:
             self._add_to_rows(gradients)
         self._rows = []  # frees memory before as much is allocated for the gradient
         out = torch.empty_like(self._views, dtype=result_dtype(self._views))
         for rows in row_blocks(self._views.shape[1], self._step):
             out[:, rows] = saturate(self._block_grad(rows, d_stats), out.dtype)
-        return ViewBackward([out], _scaled)
+        return ViewBackward([out], scaled_gradient)
 
     def _block_grad(self, rows: slice, d_stats: RowStats) -> Tensor:
         """Returns the gradient with respect to some rows of the views, (n, b, F) float64."""
@@ -89,8 +89,3 @@ class EagerPass(ViewPass):
         pairs = zip((normalised, *stats), grads, strict=True)
         outputs, output_grads = zip(*((x, grad) for x, grad in pairs if x.requires_grad), strict=True)
         return torch.autograd.grad(outputs, views, output_grads)[0]
-
-
-def _scaled(views: Views, saved: Sequence[Tensor], grad: Tensor) -> Tensor:
-    """Returns the gradient of the views, which `saved` holds already, times the gradient of the loss."""
-    return saturate(saved[0] * grad, saved[0].dtype)
