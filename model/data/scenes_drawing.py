@@ -109,22 +109,15 @@ class Drawing:
         """
         row, column = np.divmod(layout.cell[scenes, i], GRID)
         down, right = (numbers[:, :2] * SHIFTS).astype(np.int64).T
-        cover = self.stencils[layout.shape[scenes, i], layout.size[scenes, i], row, column, down, right][:, None]
-        colour = np.clip(PALETTE[layout.colour[scenes, i]] + COLOUR_NOISE * (numbers[:, 2:5] - 0.5), 0, 255)[
-            :, :, None, None
-        ]
-        # Offsets into the flattened pictures, because one index array is much faster than four.
-        span = np.arange(self.window)
-        window = (
-            (self.origins[row] * self.image_size + self.origins[column])[:, None, None]
-            + span[:, None] * self.image_size
-            + span
-        )
-        planes = (scenes[:, None] * 3 + np.arange(3)) * self.image_size**2
-        offsets = planes[:, :, None, None] + window[:, None]
-        pixels = pictures.reshape(-1)
-        background = pixels[offsets].astype(np.float32)
-        pixels[offsets] = np.rint(background + cover * (colour - background)).astype(np.uint8)
+        shape, size = layout.shape[scenes, i], layout.size[scenes, i]
+        colours = np.clip(PALETTE[layout.colour[scenes, i]] + COLOUR_NOISE * (numbers[:, 2:5] - 0.5), 0, 255)
+        tops, lefts = self.origins[row].tolist(), self.origins[column].tolist()
+        stencils = np.stack([shape, size, row, column, down, right], axis=1).tolist()
+        for scene, top, left, stencil, colour in zip(scenes.tolist(), tops, lefts, stencils, colours, strict=True):
+            window = pictures[scene, :, top : top + self.window, left : left + self.window]
+            background = window.astype(np.float32)
+            painted = background + self.stencils[tuple(stencil)] * (colour[:, None, None] - background)
+            window[:] = np.rint(painted, out=painted)
 
 
 def near(line: NDArray) -> tuple[NDArray, slice]:

@@ -1,4 +1,4 @@
-"""Stencils of scenes: the same in every version, and equal to the shapes' coverage of each pixel, counted point by
+"""Pictures of scenes: the same in every version. Their stencils are the shapes' coverage of each pixel, counted point by
 point.
 """
 
@@ -11,7 +11,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from model.data.scenes_drawing import Drawing
+from model.data.scenes_drawing import Drawing, scene_drawing
+from tests.data.helpers import small_scenes
 
 # Shape -> whether a point is inside, from the sides or the radius of the shape.
 SHAPES = {
@@ -26,13 +27,25 @@ SHAPES = {
 }
 
 
+def digest(values: np.ndarray) -> str:
+    """Returns a hash of the bytes of an array."""
+    return hashlib.sha256(values.tobytes()).hexdigest()[:32]
+
+
 @pytest.mark.parametrize(
-    ("image_size", "digest"),
-    [(48, "0c280df7160cb880e8ab20fa47f3988c"), (224, "e26abfb30c76210bef778e018f4a63f1")],
+    ("image_size", "stencils", "pictures"),
+    [
+        (48, "0c280df7160cb880e8ab20fa47f3988c", "026823f28e00ad142759735e8eb08210"),
+        (224, "e26abfb30c76210bef778e018f4a63f1", "a11a87d38da227169f5a46c13115d742"),
+    ],
 )
-def test_stencils_never_change(image_size, digest):
-    """The digests are those of version 0.1.0, which sampled every point of every window."""
-    assert hashlib.sha256(Drawing(image_size).stencils.tobytes()).hexdigest()[:32] == digest
+def test_pictures_never_change(image_size, stencils, pictures):
+    """The hashes are those of the first drawing, which sampled every point of every window and painted the objects of
+    all scenes at once.
+    """
+    source = small_scenes(val=100, image_size=image_size)
+    assert digest(source.images("val", range(100)).numpy()) == pictures
+    assert digest(scene_drawing(image_size).stencils) == stencils
 
 
 @pytest.mark.parametrize("image_size", [10, 13])
