@@ -1,5 +1,5 @@
-"""Pictures of scenes: the same in every version. Their stencils are the shapes' coverage of each pixel, counted point by
-point.
+"""Pictures of scenes: the same in every version. Their stencils are the shapes' coverage of each pixel, counted point
+by point.
 """
 
 from __future__ import annotations
