@@ -107,17 +107,20 @@ class Drawing:
         """Paints object `i` of the scenes `scenes` over their `pictures`, in place. numbers: (len(scenes), 5) in
         [0, 1).
         """
-        row, column = np.divmod(layout.cell[scenes, i], GRID)
         down, right = (numbers[:, :2] * SHIFTS).astype(np.int64).T
-        shape, size = layout.shape[scenes, i], layout.size[scenes, i]
         colours = np.clip(PALETTE[layout.colour[scenes, i]] + COLOUR_NOISE * (numbers[:, 2:5] - 0.5), 0, 255)
-        tops, lefts = self.origins[row].tolist(), self.origins[column].tolist()
-        stencils = np.stack([shape, size, row, column, down, right], axis=1).tolist()
-        for scene, top, left, stencil, colour in zip(scenes.tolist(), tops, lefts, stencils, colours, strict=True):
-            window = pictures[scene, :, top : top + self.window, left : left + self.window]
-            background = window.astype(np.float32)
-            painted = background + self.stencils[tuple(stencil)] * (colour[:, None, None] - background)
-            window[:] = np.rint(painted, out=painted)
+        cells = layout.cell[scenes, i]
+        # Objects in the same cell of the grid share a window, which is a slice of the pictures.
+        for cell in np.unique(cells).tolist():
+            here = np.flatnonzero(cells == cell)
+            row, column = divmod(cell, GRID)
+            top, left = self.origins[row], self.origins[column]
+            window = pictures[:, :, top : top + self.window, left : left + self.window]
+            shape, size = layout.shape[scenes[here], i], layout.size[scenes[here], i]
+            cover = self.stencils[shape, size, row, column, down[here], right[here]][:, None]
+            background = window[scenes[here]].astype(np.float32)
+            painted = background + cover * (colours[here, :, None, None] - background)
+            window[scenes[here]] = np.rint(painted, out=painted)
 
 
 def near(line: NDArray) -> tuple[NDArray, slice]:
