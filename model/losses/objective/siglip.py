@@ -10,9 +10,9 @@ from torch.nn.functional import softplus
 
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.line_scores import RowFigures, line_scores
+from model.losses.evaluation.sigmoid_loss import sigmoid_loss
 from model.losses.formulas.matrices import Stock
-from model.losses.inputs import Views, stacked
-from model.losses.numerics import widen
+from model.losses.inputs import Views
 from model.losses.objective.loss import MatrixLoss
 from model.losses.registry import CommonKeywords, objective
 
@@ -25,14 +25,12 @@ class SiglipLoss(MatrixLoss):
     is over the B rows.
     """
 
-    has_kernels = False
-
     def __init__(self, evaluator: LineEvaluator, **common: Any):
         super().__init__(evaluator, **common)
         self.bias = nn.Parameter(torch.tensor(-10.0))
 
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
-        return self._row_losses(widen(stacked(views)), scale).sum()
+        return sigmoid_loss(self._evaluator, views, scale, self.bias)
 
     def _row_figures(self, views: Tensor, scale: Tensor) -> RowFigures:
         return RowFigures(self._row_losses(views, scale), super()._row_figures(views, scale).wins)
