@@ -29,8 +29,7 @@ class CompiledPass(ViewPass):
         size, features = views[0].shape
         rows = float32_rows(views)
         self._forward(rows, torch.float64 if size <= score.traits.float64_rows else torch.float32)
-        ordinary = ordinary_lengths(self._norms, evaluator.normalised, evaluator.eps)
-        if self.dtype == torch.float32 and not ordinary:
+        if self.dtype == torch.float32 and not ordinary_lengths(self._norms, evaluator.normalised, evaluator.eps):
             self.release_buffers()
             self._forward(rows, torch.float64)
         self._operands = list(self._block)
