@@ -110,7 +110,7 @@ def _add_tiles(
 def _tile_function(evaluator: LineEvaluator, matched: Tensor) -> tuple[TileFunction, int]:
     """Returns the function that computes a tile, and the largest number of rows of a tile."""
     size, backend, budget = len(matched), evaluator.backend, evaluator.budget
-    kernel = backend.checked(sigmoid_kernel()) if backend.compiles(matched.device, size) else None
+    kernel = backend.checked(sigmoid_kernel()) if backend.compiles(matched.device) else None
     if kernel is not None:
         return partial(compiled_tile, kernel), max(1, min(TILE_ROWS, budget // (8 * size)))
     cells = CACHED_CELLS if matched.device.type == "cpu" else budget // CELL_BYTES
