@@ -15,11 +15,12 @@ from operator import add
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
-from model.losses.formulas.gram import block
+from model.losses.cross_terms import Product
+from model.losses.formulas.gram import block, pair_products
+from model.losses.formulas.rest_volumes import volumes, volumes_of_sums
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
 from model.losses.registry import Formula, register
-from model.losses.score import RowStats, Traits, TupleScore, on_axes, others
+from model.losses.score import RowStats, RowSumScore, Traits, TupleScore, on_axes, others
 
 # Added to the diagonal of a Gram matrix. Without it, two equal views of a sample make the volume 0 and its gradient 0,
 # whatever the other views are; with it, the volume is about a thousandth of that of the other views.
@@ -42,7 +43,7 @@ def gram(square_volume: Value) -> Value:
     return 0 - safe_sqrt(square_volume)
 
 
-class VolumeScore(TupleScore):
+class VolumeScore(RowSumScore, TupleScore):
     """Evaluates a function of det(G + RIDGE)."""
 
     def __init__(self, formula: VolumeFormula):
@@ -51,18 +52,25 @@ class VolumeScore(TupleScore):
     # inverse(G) magnifies the error of a product up to 1 / RIDGE times.
     traits = Traits(float64_rows=sys.maxsize)
 
-    def prepare(self, views: Tensor) -> RowStats:
-        n, b, _ = views.shape
-        full = gram_matrix(views.transpose(0, 1)) + RIDGE * torch.eye(n, dtype=views.dtype, device=views.device)
-        rest_views = torch.tensor([[k for k in range(n) if k != a] for a in range(n)], device=views.device)
-        rest = full[:, rest_views.unsqueeze(2), rest_views.unsqueeze(1)].transpose(0, 1)  # (n, b, n - 1, n - 1)
-        inverse, det = torch.linalg.inv_ex(rest).inverse, torch.linalg.det(rest)
-        upper = torch.triu_indices(n - 1, n - 1, device=views.device)
-        rows = torch.cat([det.unsqueeze(1), inverse[:, :, upper[0], upper[1]].transpose(1, 2)], dim=1)
-        cols = full.diagonal(dim1=1, dim2=2).T.unsqueeze(1)
-        return RowStats(self.formula(torch.linalg.det(full)).expand(n, b), rows, cols)
+    def row_sums(self, views: Sequence[Value]) -> list[Value]:
+        return pair_products(views)
 
-    def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
+    def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
+        det, rows = volumes_of_sums(sums, n, RIDGE)
+        squares = torch.tensor([k * n - k * (k - 1) // 2 for k in range(n)])
+        return self._stats(det, rows, sums.index_select(0, squares) + RIDGE)
+
+    def prepare(self, views: Tensor) -> RowStats:
+        full = gram_matrix(views.transpose(0, 1)) + RIDGE * torch.eye(len(views), dtype=views.dtype, device=views.device)
+        return self._stats(*volumes(full), full.diagonal(dim1=1, dim2=2).T)
+
+    def _stats(self, det: Tensor, rows: Tensor, squares: Tensor) -> RowStats:
+        """Returns the statistics for det(G), (b,), what `volumes` returns of each view's rest, and the diagonals of G,
+        (n, b).
+        """
+        return RowStats(self.formula(det).expand(len(squares), -1), rows, squares.unsqueeze(1))
+
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         for d, own in enumerate(views):
             yield [Product(view, own) for view in others(views, d)]
 

@@ -1,0 +1,124 @@
+// The determinant of each sample's Gram matrix, and the determinant and the inverse of the Gram matrix of all views but
+// one, forward and backward, in double. A vector holds the same entry of several samples. Needs functions.hpp,
+// vectors.hpp and FORMULA_VIEWS, the number of views n.
+typedef V<double> Entry;
+static const I N = FORMULA_VIEWS, M = N - 1, WIDTH = LANES<double>;
+static const I STATISTICS = 1 + M * (M + 1) / 2;
+
+// sums (n (n + 1) / 2, size): the products x_j.x_k of the views of a sample, j <= k, by j and then by k. ridge: added to x_k.x_k.
+// Forward writes `det` (size,) of all views, and `rest` (n, STATISTICS, size): for each view a the determinant and the
+// entries j <= k of the inverse of the matrix of the others. Backward reads their gradients, and writes d_sums.
+struct VolumeArguments {
+    const double* sums;
+    I size, threads;
+    double ridge;
+    double *det, *rest, *d_sums;
+};
+
+// Copies `count` numbers into a vector, whose other lanes repeat the last, and back.
+static inline Entry read(const double* from, I count) {
+    if (count == WIDTH) return load<double>(from);
+    Entry x;
+    for (I k = 0; k < WIDTH; ++k) x[k] = from[std::min(k, count - 1)];
+    return x;
+}
+static inline void write(double* to, Entry x, I count) {
+    for (I k = 0; k < count; ++k) to[k] = x[k];
+}
+
+static inline void read_matrix(const VolumeArguments& arguments, I b, I count, Entry g[N][N]) {
+    const double* at = arguments.sums + b;
+    for (I j = 0; j < N; ++j)
+        for (I k = j; k < N; ++k, at += arguments.size)
+            g[j][k] = g[k][j] = read(at, count) + (j == k ? arguments.ridge : 0);
+}
+
+// The index of the j-th view that is not a.
+static inline I rest_view(I a, I j) { return j < a ? j : j + 1; }
+
+static inline void without(const Entry g[N][N], I a, Entry m[M][M]) {
+    for (I j = 0; j < M; ++j)
+        for (I k = 0; k < M; ++k) m[j][k] = g[rest_view(a, j)][rest_view(a, k)];
+}
+
+// Replaces a matrix by its inverse (Gauss and Jordan), and returns its determinant. It is the sum of a positive
+// semidefinite matrix and of the ridge, so that exact pivots are not below the ridge and need no exchange of rows.
+template <I SIDE> static inline Entry invert(Entry a[SIDE][SIDE], double ridge) {
+    Entry det = Entry{} + 1;
+    for (I k = 0; k < SIDE; ++k) {
+        const Entry least = Entry{} + ridge, pivot = a[k][k] < least ? least : a[k][k], inverse = 1 / pivot;
+        det *= pivot;
+        a[k][k] = Entry{} + 1;
+        for (I j = 0; j < SIDE; ++j) a[k][j] *= inverse;
+        for (I i = 0; i < SIDE; ++i) {
+            if (i == k) continue;
+            const Entry factor = a[i][k];
+            a[i][k] = Entry{};
+            for (I j = 0; j < SIDE; ++j) a[i][j] -= factor * a[k][j];
+        }
+    }
+    return det;
+}
+
+static void volumes(const VolumeArguments& arguments) {
+    const I size = arguments.size;
+    #pragma omp parallel for num_threads(arguments.threads) schedule(static) if(arguments.threads > 1)
+    for (I b = 0; b < size; b += WIDTH) {
+        const I count = std::min(WIDTH, size - b);
+        Entry g[N][N], m[M][M];
+        read_matrix(arguments, b, count, g);
+        double* to = arguments.rest + b;
+        for (I a = 0; a < N; ++a) {
+            without(g, a, m);
+            write(to, invert<M>(m, arguments.ridge), count);
+            to += size;
+            for (I j = 0; j < M; ++j)
+                for (I k = j; k < M; ++k, to += size) write(to, m[j][k], count);
+        }
+        write(arguments.det + b, invert<N>(g, arguments.ridge), count);
+    }
+}
+
+// Adds det * d_det * inverse - inverse * D * inverse, the gradient with respect to the matrix of all views but a, where D
+// is that with respect to the inverse. An entry j < k of the inverse stands for two, and so does a sum of products.
+static inline void add_rest_gradient(const Entry g[N][N], I a, I count, const VolumeArguments& arguments,
+                                     const double* from, Entry d_g[N][N]) {
+    Entry m[M][M], d[M][M], half[M][M];
+    without(g, a, m);
+    const Entry by_det = invert<M>(m, arguments.ridge) * read(from, count);
+    from += arguments.size;
+    for (I j = 0; j < M; ++j)
+        for (I k = j; k < M; ++k, from += arguments.size)
+            d[j][k] = d[k][j] = read(from, count) * (j == k ? 1.0 : 0.5);
+    for (I i = 0; i < M; ++i)
+        for (I k = 0; k < M; ++k) {
+            half[i][k] = Entry{};
+            for (I j = 0; j < M; ++j) half[i][k] += m[i][j] * d[j][k];
+        }
+    for (I i = 0; i < M; ++i)
+        for (I k = i; k < M; ++k) {
+            Entry sum = by_det * m[i][k];
+            for (I j = 0; j < M; ++j) sum -= half[i][j] * m[j][k];
+            d_g[rest_view(a, i)][rest_view(a, k)] += sum;
+        }
+}
+
+static void volumes_backward(const VolumeArguments& arguments) {
+    const I size = arguments.size;
+    #pragma omp parallel for num_threads(arguments.threads) schedule(static) if(arguments.threads > 1)
+    for (I b = 0; b < size; b += WIDTH) {
+        const I count = std::min(WIDTH, size - b);
+        Entry g[N][N], d_g[N][N] = {};
+        read_matrix(arguments, b, count, g);
+        for (I a = 0; a < N; ++a)
+            add_rest_gradient(g, a, count, arguments, arguments.rest + a * STATISTICS * size + b, d_g);
+        const Entry by_det = invert<N>(g, arguments.ridge) * read(arguments.det + b, count);
+        double* to = arguments.d_sums + b;
+        for (I j = 0; j < N; ++j)
+            for (I k = j; k < N; ++k, to += size)
+                write(to, (d_g[j][k] + by_det * g[j][k]) * (j == k ? 1.0 : 2.0), count);
+    }
+}
+
+extern "C" void forward(const VolumeArguments* arguments) { volumes(*arguments); }
+extern "C" void backward(const VolumeArguments* arguments) { volumes_backward(*arguments); }
