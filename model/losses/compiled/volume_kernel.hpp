@@ -6,8 +6,9 @@ static const I N = FORMULA_VIEWS, M = N - 1, WIDTH = LANES<double>;
 static const I STATISTICS = 1 + M * (M + 1) / 2;
 
 // sums (n (n + 1) / 2, size): the products x_j.x_k of the views of a sample, j <= k, by j and then by k. ridge: added to x_k.x_k.
-// Forward writes `det` (size,) of all views, and `rest` (n, STATISTICS, size): for each view a the determinant and the
-// entries j <= k of the inverse of the matrix of the others. Backward reads their gradients, and writes d_sums.
+// Forward writes `det` (size,) of all views, and `rest` (n, STATISTICS, size): for each view a the determinant of the
+// matrix of the others, and the coefficients of x_j x_k, j <= k, in the quadratic form of its inverse. Backward reads their
+// gradients, and writes d_sums.
 struct VolumeArguments {
     const double* sums;
     I size, threads;
@@ -73,14 +74,15 @@ static void volumes(const VolumeArguments& arguments) {
             write(to, invert<M>(m, arguments.ridge), count);
             to += size;
             for (I j = 0; j < M; ++j)
-                for (I k = j; k < M; ++k, to += size) write(to, m[j][k], count);
+                for (I k = j; k < M; ++k, to += size) write(to, m[j][k] * (j == k ? 1.0 : 2.0), count);
         }
         write(arguments.det + b, invert<N>(g, arguments.ridge), count);
     }
 }
 
 // Adds det * d_det * inverse - inverse * D * inverse, the gradient with respect to the matrix of all views but a, where D
-// is that with respect to the inverse. An entry j < k of the inverse stands for two, and so does a sum of products.
+// is that with respect to the inverse. A coefficient of j < k is the sum of two entries, and a sum of products j < k is
+// two entries.
 static inline void add_rest_gradient(const Entry g[N][N], I a, I count, const VolumeArguments& arguments,
                                      const double* from, Entry d_g[N][N]) {
     Entry m[M][M], d[M][M], half[M][M];
@@ -89,7 +91,7 @@ static inline void add_rest_gradient(const Entry g[N][N], I a, I count, const Vo
     from += arguments.size;
     for (I j = 0; j < M; ++j)
         for (I k = j; k < M; ++k, from += arguments.size)
-            d[j][k] = d[k][j] = read(from, count) * (j == k ? 1.0 : 0.5);
+            d[j][k] = d[k][j] = read(from, count);
     for (I i = 0; i < M; ++i)
         for (I k = 0; k < M; ++k) {
             half[i][k] = Entry{};

@@ -43,7 +43,8 @@ class VolumeKernel:
 
     def forward(self, sums: Tensor, ridge: float) -> tuple[Tensor, Tensor]:
         """Returns det(G), (B,), and for each view a (n, 1 + (n - 1) n / 2, B): the determinant of G without row and
-        column a, and the entries j <= k of the inverse of that matrix, ordered by j and then by k.
+        column a, and the coefficients of x_j x_k, j <= k, in the quadratic form of the inverse of that matrix, ordered
+        by j and then by k.
 
         sums: the inner products of views j <= k of each sample, (n (n + 1) / 2, B), in the same order; float64.
         """

@@ -30,8 +30,9 @@ class _Volumes(torch.autograd.Function):
 
 
 def volumes_of_sums(sums: Tensor, n: int, ridge: float) -> tuple[Tensor, Tensor]:
-    """Returns det(G), (b,), and for each view a the determinant and the upper triangle of the inverse of G without row
-    and column a, (n, r, b). G is the Gram matrix of a sample's views plus the ridge on its diagonal.
+    """Returns det(G), (b,), and for each view a, (n, r, b), the determinant of G without row and column a, and the
+    coefficients of x_j x_k, j <= k, in the quadratic form of the inverse of that matrix, ordered by j and then by k. G is
+    the Gram matrix of a sample's views plus the ridge on its diagonal.
 
     sums: the inner products of views j <= k, (n (n + 1) / 2, b) float64 on a CPU, ordered by j and then by k.
     """
@@ -48,5 +49,6 @@ def volumes(matrix: Tensor) -> tuple[Tensor, Tensor]:
     rest = matrix[:, rest_views.unsqueeze(2), rest_views.unsqueeze(1)].transpose(0, 1)  # (n, b, n - 1, n - 1)
     inverse, det = torch.linalg.inv_ex(rest).inverse, torch.linalg.det(rest)
     upper = torch.triu_indices(n - 1, n - 1, device=matrix.device)
-    rows = torch.cat([det.unsqueeze(1), inverse[:, :, upper[0], upper[1]].transpose(1, 2)], dim=1)
+    times = 2 - (upper[0] == upper[1]).to(matrix.dtype)  # an entry off the diagonal stands for two
+    rows = torch.cat([det.unsqueeze(1), (inverse[:, :, upper[0], upper[1]] * times).transpose(1, 2)], dim=1)
     return torch.linalg.det(matrix), rows

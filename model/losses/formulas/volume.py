@@ -77,9 +77,10 @@ class VolumeScore(RowSumScore, TupleScore):
     def line(
         self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
-        pairs = [(j, k) for j in range(n - 1) for k in range(j, n - 1)]
-        terms = [(1 if j == k else 2) * (row[1 + at] * cells[j] * cells[k]) for at, (j, k) in enumerate(pairs)]
-        return self.formula(row[0] * (col[0] - reduce(add, terms)))
+        coefficients = iter(row[1:])
+        columns = [[next(coefficients) * cell for cell in cells[j:]] for j in range(n - 1)]
+        projected = reduce(add, [cell * reduce(add, column) for cell, column in zip(cells, columns, strict=True)])
+        return self.formula(row[0] * (col[0] - projected))
 
     def dense(self, views: Sequence[Tensor]) -> Tensor:
         n = len(views)
