@@ -35,8 +35,8 @@ def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> Vi
 
 
 def _score_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> ViewPass:
-    """Returns the row-wise part of the evaluator's score. It is compiled for scores that are RowSumScores, where no view is
-    float64; in torch otherwise, also with loss.backend=compiled.
+    """Returns the row-wise part of the evaluator's score. It is compiled for scores that are RowSumScores, where no
+    view is float64; in torch otherwise, also with loss.backend=compiled.
     """
     score, backend = evaluator.score, evaluator.backend
     if backend.compiles(views[0].device) and isinstance(score, RowSumScore):

@@ -25,24 +25,29 @@ class CompiledPass(ViewPass):
     def __init__(
         self, evaluator: LineEvaluator, score: RowSumScore, kernel: RowKernel, views: Views, need_grad: bool
     ) -> None:
-        self._evaluator, self._kernel = evaluator, kernel
-        size, features = views[0].shape
+        self._evaluator, self._score, self._kernel, self._need_grad = evaluator, score, kernel, need_grad
         rows = float32_rows(views)
-        self._forward(rows, torch.float64 if size <= score.traits.float64_rows else torch.float32)
-        if self.dtype == torch.float32 and not ordinary_lengths(self._norms, evaluator.normalised, evaluator.eps):
+        self._forward(rows, torch.float64 if len(rows[0]) <= score.traits.float64_rows else torch.float32)
+        if self.dtype == torch.float32 and not self._is_accurate():
             self.release_buffers()
             self._forward(rows, torch.float64)
         self._operands = list(self._block)
-        with torch.set_grad_enabled(need_grad):
-            self._stats = score.from_sums(self._sums.requires_grad_(need_grad), len(views), features)
-        self.stats = RowStats(*(statistic.detach() for statistic in self._stats))
 
     def _forward(self, rows: Sequence[Tensor], dtype: torch.dtype) -> None:
-        """Computes norms (n, B), sums (s, B), and the operands (m, B, F) in `dtype`."""
-        evaluator, kernel = self._evaluator, self._kernel
+        """Computes norms (n, B), sums (s, B), the statistics, and the operands (m, B, F) in `dtype`."""
+        evaluator, kernel, (size, features) = self._evaluator, self._kernel, rows[0].shape
         self.dtype = dtype
-        self._block = evaluator.scratch.acquire((kernel.operands, *rows[0].shape), dtype, rows[0].device)
+        self._block = evaluator.scratch.acquire((kernel.operands, size, features), dtype, rows[0].device)
         self._norms, self._sums = kernel.forward(rows, evaluator.eps, evaluator.normalised, self._block)
+        with torch.set_grad_enabled(self._need_grad):
+            self._stats = self._score.from_sums(self._sums.requires_grad_(self._need_grad), len(rows), features)
+        self.stats = RowStats(*(statistic.detach() for statistic in self._stats))
+
+    def _is_accurate(self) -> bool:
+        """Returns whether products in float32 are accurate for these rows."""
+        evaluator = self._evaluator
+        ordinary = ordinary_lengths(self._norms, evaluator.normalised, evaluator.eps)
+        return ordinary and self._score.allows_float32(self.stats)
 
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
         for direction in self._kernel.products:

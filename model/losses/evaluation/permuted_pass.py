@@ -1,7 +1,7 @@
-"""Candidates that are products of permuted rows: for each anchor view, candidate c multiplies one row of each other view.
+"""Candidates that are products of permuted rows: of each anchor view, candidate c multiplies one row of each other view.
 
-Shapes: n views, B rows, F features. orders (n, n - 1, B): for anchor view a and each other view, in order, the row that
-candidate c takes; orders[a, j] is a permutation of the rows.
+Shapes: n views, B rows, F features. orders (n, n - 1, B): for anchor view a and each other view, in order, the row
+that candidate c takes; orders[a, j] is a permutation of the rows.
 """
 
 from __future__ import annotations

@@ -78,9 +78,9 @@ class _SigmoidLoss(torch.autograd.Function):
         return None, None, d_scale * grad, d_bias * grad, *d_tensors
 
 
-# Computes a tile, given the scores (T, B), the candidate that matches the first row, the scores of the matches (T,), scale
-# and bias. Adds the loss and its gradients with respect to scale and bias to a tensor (3,), and writes the gradients with
-# respect to the scores of the matches (T,) and, in place of the scores, those with respect to the others.
+# Computes a tile, given the scores (T, B), the candidate that matches the first row, the scores of the matches (T,),
+# scale and bias. Adds the loss and its gradients with respect to scale and bias to a tensor (3,), and writes the
+# gradients with respect to the scores of the matches (T,) and, in place of the scores, those with respect to the others.
 TileFunction = Callable[[Tensor, int, Tensor, Tensor, Tensor, Tensor, Tensor], None]
 
 

@@ -31,8 +31,8 @@ class _Volumes(torch.autograd.Function):
 
 def volumes_of_sums(sums: Tensor, n: int, ridge: float) -> tuple[Tensor, Tensor]:
     """Returns det(G), (b,), and for each view a, (n, r, b), the determinant of G without row and column a, and the
-    coefficients of x_j x_k, j <= k, in the quadratic form of the inverse of that matrix, ordered by j and then by k. G is
-    the Gram matrix of a sample's views plus the ridge on its diagonal.
+    coefficients of x_j x_k, j <= k, in the quadratic form of the inverse of that matrix, ordered by j and then by k. G
+    is the Gram matrix of a sample's views plus the ridge on its diagonal.
 
     sums: the inner products of views j <= k, (n (n + 1) / 2, b) float64 on a CPU, ordered by j and then by k.
     """
