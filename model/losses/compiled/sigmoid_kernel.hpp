@@ -47,7 +47,7 @@ template <class C> static void sigmoid(const SigmoidTile& tile) {
     const T scale = tile.scale, bias = tile.bias;
     const T* matched = tile.matched;
     T loss = 0, d_scale = 0, d_bias = 0;
-    #pragma omp parallel for num_threads(threads) schedule(static) reduction(+ : loss, d_scale, d_bias)
+    #pragma omp parallel for num_threads(threads) schedule(static) if(threads > 1) reduction(+ : loss, d_scale, d_bias)
     for (I i = 0; i < rows; ++i) {
         C* scores = reinterpret_cast<C*>(tile.cells) + i * size;
         const I match = first + i;

@@ -15,6 +15,9 @@ from model.losses.compiled.native import library
 from model.losses.compiled.native_arguments import address, call_entry, entry_points, match_range
 from model.losses.compiled.source_text import source_text
 
+# Tiles of fewer cells than this are computed by one thread: starting others takes longer.
+PARALLEL_CELLS = 1 << 14
+
 
 def sigmoid_source() -> str:
     """Returns the C++ of the kernel."""
@@ -49,7 +52,8 @@ class SigmoidKernel:
         float64. All are contiguous. Raises ValueError for a tensor with another shape, dtype or layout.
         """
         rows, size = cells.shape
-        sizes = rows, size, match_range(first, rows, size), torch.get_num_threads()
+        threads = torch.get_num_threads() if rows * size >= PARALLEL_CELLS else 1
+        sizes = rows, size, match_range(first, rows, size), threads
         tensors = zip((matched, sums, d_matched), ((rows,), (3,), (rows,)), strict=True)
         addresses = [address(tensor, shape, torch.float64) for tensor, shape in tensors]
         tile = _SigmoidTile(address(cells, (rows, size), cells.dtype), *sizes, scale, bias, *addresses)

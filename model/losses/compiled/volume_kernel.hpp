@@ -42,22 +42,32 @@ static inline void without(const Entry g[N][N], I a, Entry m[M][M]) {
         for (I k = 0; k < M; ++k) m[j][k] = g[rest_view(a, j)][rest_view(a, k)];
 }
 
-// Replaces a matrix by its inverse (Gauss and Jordan), and returns its determinant. It is the sum of a positive
-// semidefinite matrix and of the ridge, so that exact pivots are not below the ridge and need no exchange of rows.
+// Replaces a symmetric matrix by its inverse, which is exactly symmetric, and returns its determinant. With L D L' the
+// matrix and X = inverse(L), the inverse is X' inverse(D) X. The matrix is the sum of a positive semidefinite one and of
+// the ridge, so that exact pivots are not below the ridge.
 template <I SIDE> static inline Entry invert(Entry a[SIDE][SIDE], double ridge) {
-    Entry det = Entry{} + 1;
+    Entry det = Entry{} + 1, x[SIDE][SIDE], inverse_pivot[SIDE];
     for (I k = 0; k < SIDE; ++k) {
-        const Entry least = Entry{} + ridge, pivot = a[k][k] < least ? least : a[k][k], inverse = 1 / pivot;
+        const Entry least = Entry{} + ridge, pivot = a[k][k] < least ? least : a[k][k];
         det *= pivot;
-        a[k][k] = Entry{} + 1;
-        for (I j = 0; j < SIDE; ++j) a[k][j] *= inverse;
-        for (I i = 0; i < SIDE; ++i) {
-            if (i == k) continue;
-            const Entry factor = a[i][k];
-            a[i][k] = Entry{};
-            for (I j = 0; j < SIDE; ++j) a[i][j] -= factor * a[k][j];
+        inverse_pivot[k] = 1 / pivot;
+        for (I i = k + 1; i < SIDE; ++i) a[k][i] = a[i][k] * inverse_pivot[k];  // L[i][k], above the diagonal
+        for (I i = k + 1; i < SIDE; ++i)
+            for (I j = k + 1; j <= i; ++j) a[i][j] -= a[i][k] * a[k][j];
+    }
+    for (I j = 0; j < SIDE; ++j) {
+        x[j][j] = Entry{} + 1;
+        for (I i = j + 1; i < SIDE; ++i) {
+            x[i][j] = -a[j][i];
+            for (I k = j + 1; k < i; ++k) x[i][j] -= a[k][i] * x[k][j];
         }
     }
+    for (I j = 0; j < SIDE; ++j)
+        for (I k = j; k < SIDE; ++k) {
+            Entry sum = Entry{};
+            for (I i = k; i < SIDE; ++i) sum += x[i][j] * x[i][k] * inverse_pivot[i];
+            a[j][k] = a[k][j] = sum;
+        }
     return det;
 }
 

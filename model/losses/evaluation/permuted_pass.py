@@ -1,4 +1,4 @@
-"""Candidates that are products of permuted rows: of each anchor view, candidate c multiplies one row of each other view.
+"""Candidates that are products of permuted rows: candidate c of an anchor view multiplies one row of each other view.
 
 Shapes: n views, B rows, F features. orders (n, n - 1, B): for anchor view a and each other view, in order, the row
 that candidate c takes; orders[a, j] is a permutation of the rows.

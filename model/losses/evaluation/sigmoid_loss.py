@@ -20,9 +20,9 @@ from model.losses.compiled.sigmoid_kernel import SigmoidKernel, sigmoid_kernel
 from model.losses.cross_terms import Gradients, row_blocks
 from model.losses.evaluation.backend import new_view_pass
 from model.losses.evaluation.evaluator import LineEvaluator
-from model.losses.evaluation.view_pass import ViewPass
+from model.losses.evaluation.view_pass import ViewBackward, ViewPass
 from model.losses.inputs import Views
-from model.losses.numerics import result_dtype, saturate
+from model.losses.numerics import result_dtype
 from model.losses.score import RowStats
 
 # The largest number of rows of a tile on a CPU. Few rows take little memory, and matrix products of so many are fast.
@@ -62,25 +62,21 @@ class _SigmoidLoss(torch.autograd.Function):
             d_stats = RowStats(*(torch.zeros_like(statistic) for statistic in view_pass.stats))
             d_stats.matched[0] = d_matched
             saved, ctx.to_views = view_pass.to_backward(gradients, d_stats)
-            ctx.save_for_backward(sums[1].to(scale.dtype), sums[2].to(bias.dtype), *saved, *tensors)
-            ctx.saved_count, ctx.dtype, ctx.is_stacked = len(saved), tensors[0].dtype, tensors[0].dim() == 3
+            ctx.save_for_backward(sums[1].to(scale), sums[2].to(bias), *saved, *tensors)
+            ctx.saved_count = len(saved)
         view_pass.release_buffers()
         return sums[0].to(result_dtype(tensors[0]))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         d_scale, d_bias, *rest = ctx.saved_tensors
-        saved, tensors = rest[: ctx.saved_count], rest[ctx.saved_count :]
-        d_views = ctx.to_views(tensors[0] if ctx.is_stacked else tensors, saved, grad)
-        if d_views.dtype != ctx.dtype:
-            d_views = saturate(d_views, ctx.dtype)
-        d_tensors = (d_views,) if ctx.is_stacked else d_views.unbind()
-        return None, None, d_scale * grad, d_bias * grad, *d_tensors
+        backward = ViewBackward(rest[: ctx.saved_count], ctx.to_views)
+        return None, None, d_scale * grad, d_bias * grad, *backward.to_tensors(rest[ctx.saved_count :], grad)
 
 
 # Computes a tile, given the scores (T, B), the candidate that matches the first row, the scores of the matches (T,),
-# scale and bias. Adds the loss and its gradients with respect to scale and bias to a tensor (3,), and writes the
-# gradients with respect to the scores of the matches (T,) and, in place of the scores, those with respect to the others.
+# scale and bias. Adds the loss and its gradients with respect to scale and bias to a tensor (3,), writes the gradients
+# with respect to the scores of the matches (T,), and replaces the scores by the gradients with respect to the others.
 TileFunction = Callable[[Tensor, int, Tensor, Tensor, Tensor, Tensor, Tensor], None]
 
 
@@ -96,7 +92,7 @@ def _add_tiles(
     function, step = _tile_function(evaluator, matched)
     buffer = scratch.acquire((min(step, size), size), view_pass.dtype, matched.device)
     sums, d_matched = matched.new_zeros(3), torch.empty_like(matched)
-    scale, bias = scale.detach().double(), bias.detach().double()
+    scale, bias = (x.detach().to(matched) for x in (scale, bias))
     with torch.no_grad():
         for rows in row_blocks(size, step):
             cells = term.cells(rows, buffer[: rows.stop - rows.start])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from model.losses.evaluation.evaluator import LineEvaluator
-from model.losses.evaluation.line_scores import RowFigures, line_scores
+from model.losses.evaluation.line_scores import RowFigures, score_tiles
 from model.losses.evaluation.sigmoid_loss import sigmoid_loss
 from model.losses.formulas.matrices import Stock
 from model.losses.inputs import Views
@@ -36,10 +36,16 @@ class SiglipLoss(MatrixLoss):
         return RowFigures(self._row_losses(views, scale), super()._row_figures(views, scale).wins)
 
     def _row_losses(self, views: Tensor, scale: Tensor) -> Tensor:
-        """Returns (B,) sums over the candidates of each row of the first view, for views (n, B, F) float64."""
-        logits = scale * line_scores(self._evaluator, views)[0] + self.bias.double()
-        sign = 1 - 2 * torch.eye(len(logits), dtype=logits.dtype, device=logits.device)
-        return softplus(sign * logits, threshold=40).sum(1)
+        """Returns (B,) sums over the candidates of each row of the first view, without gradient, for views (n, B, F)
+        float64.
+        """
+        losses, bias = views.new_empty(views.shape[1]), self.bias.detach().to(views)
+        for direction, rows, scores, matched in score_tiles(self._evaluator, views):
+            if direction == 0:
+                logits = scale * scores + bias
+                logits.diagonal(rows.start).copy_(-(scale * matched + bias))
+                losses[rows] = softplus(logits, threshold=40).sum(1)
+        return losses
 
 
 @objective("siglip", "matrix", Stock, reads=2)

@@ -67,13 +67,8 @@ class SymileLoss(TupleLoss):
     def _orders(self, n: int, size: int, device: torch.device) -> Tensor:
         """Returns the permutations of `size` rows for this step, (n, n - 1, size), drawn on the device of the views."""
         generator = torch.Generator(device).manual_seed((self._seed << 32) + self._draw_count())
-        count = n * (n - 1)
-        if device.type == "cpu":
-            orders = torch.stack([torch.randperm(size, generator=generator, device=device) for _ in range(count)])
-        else:  # one sort, where a permutation at a time would take several launches
-            keys = torch.rand(count, size, generator=generator, dtype=torch.float64, device=device)
-            orders = keys.argsort(1)
-        return orders.unflatten(0, (n, n - 1))
+        draw = permutations_one_by_one if device.type == "cpu" else permutations_by_sorting
+        return draw(n * (n - 1), size, generator).unflatten(0, (n, n - 1))
 
     def _draw_count(self) -> int:
         """Returns `draws`. It is read from its device only after other code has written it, because that waits for all
@@ -92,6 +87,19 @@ class SymileLoss(TupleLoss):
             self.draws += 1
             self._known_draws = self.draws, self.draws._version, count
         return total
+
+
+def permutations_one_by_one(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Returns random permutations (count, size), each drawn by torch.randperm."""
+    draws = [torch.randperm(size, generator=generator, device=generator.device) for _ in range(count)]
+    return torch.stack(draws)
+
+
+def permutations_by_sorting(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Returns random permutations (count, size), other ones than `permutations_one_by_one`, in two operations of a
+    device.
+    """
+    return torch.rand(count, size, generator=generator, dtype=torch.float64, device=generator.device).argsort(1)
 
 
 @objective("symile", "sampled", lambda eps: RandomTupleScore())
