@@ -15,6 +15,13 @@ from model.losses.formulas.matrices import Stock
 from model.losses.inputs import Views
 from model.losses.objective.loss import MatrixLoss
 from model.losses.registry import CommonKeywords, objective
+from model.losses.score import Traits
+
+
+class PairScore(Stock):
+    """x_1 x_2ᵀ and its transpose; the sigmoid loss reads the first."""
+
+    traits = Traits(float64_rows=32)  # a sigmoid does not compare scores, so that float32 is enough for more rows
 
 
 class SiglipLoss(MatrixLoss):
@@ -48,7 +55,7 @@ class SiglipLoss(MatrixLoss):
         return losses
 
 
-@objective("siglip", "matrix", Stock, reads=2)
+@objective("siglip", "matrix", PairScore, reads=2)
 def siglip(evaluator: LineEvaluator, seed: int, common: CommonKeywords) -> SiglipLoss:
     """Returns the loss; it draws no random numbers, so `seed` is not read."""
     return SiglipLoss(evaluator, **common)
