@@ -64,7 +64,7 @@ ARROWS: dict[str, set[str]] = {
     "losses/ground": set(),
     "losses/compiled": {"base", "losses/ground"},
     "losses/evaluation": {"base", "losses/compiled", "losses/ground"},
-    "losses/formulas": {"base", "losses/evaluation", "losses/ground"},
+    "losses/formulas": {"base", "losses/compiled", "losses/evaluation", "losses/ground"},
     "losses/objective": {"base", "losses/evaluation", "losses/formulas", "losses/ground"},
     "record": {"base"},
     "views": {"base"},

@@ -33,14 +33,22 @@ class EagerPass(ViewPass):
         self._narrow = views.dtype != torch.float64
         fits = max(1, evaluator.budget // (traits.row_copies * 8 * views[:, 0].numel()))
         self._step = min(BLOCK_ROWS, fits) if views.device.type == "cpu" else fits
-        normalised, blocks = torch.empty_like(views, dtype=self.dtype), []
-        with torch.no_grad():
-            for rows in row_blocks(views.shape[1], self._step):
-                normalised[:, rows], stats = evaluator.prepare(self._sample_major(rows), self._narrow)
-                blocks.append(stats)
-        self.stats = RowStats(*(torch.cat(statistic, dim=-1) for statistic in zip(*blocks, strict=True)))
+        normalised = self._prepare(views)
+        if float32 and not evaluator.score.allows_float32(self.stats):
+            self.dtype = torch.float64
+            normalised = self._prepare(views)
         self._rows = [view.requires_grad_(need_grad) for view in normalised.unbind()]
         self._d_rows: list[Tensor | None] = [None] * len(self._rows)
+
+    @torch.no_grad()
+    def _prepare(self, views: Tensor) -> Tensor:
+        """Computes the statistics, and returns the normalised rows (n, B, F) in the dtype of the operands."""
+        normalised, blocks = torch.empty_like(views, dtype=self.dtype), []
+        for rows in row_blocks(views.shape[1], self._step):
+            normalised[:, rows], stats = self._evaluator.prepare(self._sample_major(rows), self._narrow)
+            blocks.append(stats)
+        self.stats = RowStats(*(torch.cat(statistic, dim=-1) for statistic in zip(*blocks, strict=True)))
+        return normalised
 
     def _sample_major(self, rows: slice) -> Tensor:
         """Returns some rows of the views, (n, b, F) float64, with the views of a sample next to each other in

@@ -99,7 +99,12 @@ def _evaluate_small(
     """Evaluates a batch for which `new_small_batch` has an evaluation; returns None for others."""
     score, scratch = evaluator.score, evaluator.scratch
     wide = any(view.dtype == torch.float64 for view in views)
-    if not evaluator.backend.compiles(views[0].device) or not isinstance(score, RowSumScore) or wide:
+    if (
+        not evaluator.backend.compiles(views[0].device)
+        or not isinstance(score, RowSumScore)
+        or wide
+        or not evaluator.is_plain
+    ):
         return None
     shape = len(views), *views[0].shape
     problem = SmallProblem(score, shape, evaluator.eps, evaluator.normalised, tuple(weights), need_grad)

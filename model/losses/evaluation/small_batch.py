@@ -120,11 +120,14 @@ class SmallBatch:
         """
         (n, _, features), need_grad = self._problem.shape, self._problem.need_grad
         self._forward(views)
-        if not (self._is_wide or ordinary_lengths(self._norms, self._problem.normalised, self._problem.eps)):
+        problem = self._problem
+        if not (self._is_wide or ordinary_lengths(self._norms, problem.normalised, problem.eps)):
             return None
         sums = self._sums.detach().requires_grad_(need_grad)
         with torch.set_grad_enabled(need_grad):
             stats = self._problem.score.from_sums(sums, n, features)
+        if not (self._is_wide or problem.score.allows_float32(RowStats(*(x.detach() for x in stats)))):
+            return None
         for memory, statistic in zip(self._stats, stats, strict=True):
             memory.copy_(statistic.detach())
         for memory in (self._totals, *self._d_stats):
