@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import (
     MarianConfig,
     MarianModel,
@@ -23,7 +24,9 @@ from transformers import (
 )
 
 from model.views.backbone_sizes import TranslatorSizes
-from model.views.towers import SpecialTokens, end_positions
+from model.views.encoder_decoder import EncoderDecoder, drops
+from model.views.positions import end_positions, longest_text, up_to
+from model.views.towers import SpecialTokens
 
 # `fan_in` multiplies the standard deviations of weights by these gains: of embeddings, of the values and outputs of
 # attention, and of its queries and keys.
@@ -39,11 +42,13 @@ class Networks:
     """The network that returns hidden states."""
     tokens: Callable[[Any], PreTrainedModel]
     """The network that returns logits of the vocabulary."""
+    norm_first: bool
+    """Whether the networks normalise before each block."""
 
 
 NETWORKS = {
-    "post": Networks(MarianConfig, MarianModel, MarianMTModel),
-    "pre": Networks(PegasusConfig, PegasusModel, PegasusForConditionalGeneration),
+    "post": Networks(MarianConfig, MarianModel, MarianMTModel, norm_first=False),
+    "pre": Networks(PegasusConfig, PegasusModel, PegasusForConditionalGeneration, norm_first=True),
 }
 
 
@@ -136,11 +141,9 @@ def freeze_positions(network: PreTrainedModel) -> None:
         positions.requires_grad_(False)
 
 
-def is_text(tokens: Tensor, end: int) -> Tensor:
-    """Returns whether each of (B, T) tokens belongs to the text, up to and including the first end token: (B, T) bool.
-    The padding token cannot decide this, because some tokenisers pad with the end token.
-    """
-    return torch.arange(tokens.shape[1], device=tokens.device) <= end_positions(tokens, end)[:, None]
+def base_of(network: PreTrainedModel) -> PreTrainedModel:
+    """Returns the network without its head."""
+    return cast(PreTrainedModel, network.base_model)
 
 
 class StateTranslator(nn.Module):
@@ -151,13 +154,26 @@ class StateTranslator(nn.Module):
     def __init__(self, sizes: TranslatorSizes, tokens: SpecialTokens) -> None:
         super().__init__()
         self.tokens = tokens
-        self.marian = make_network(NETWORKS[sizes.translator_norm].states, sizes, tokens)
+        networks = NETWORKS[sizes.translator_norm]
+        self.marian = make_network(networks.states, sizes, tokens)
+        self.passes = EncoderDecoder(self.marian, norm_first=networks.norm_first)
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes the last encoder states and the last decoder states, (B, T, D) each, of (B, T) tokens."""
-        start = torch.full_like(tokens, self.tokens.begin)
-        states = self.marian(input_ids=tokens, attention_mask=is_text(tokens, self.tokens.end), decoder_input_ids=start)
-        return states.encoder_last_hidden_state, states.last_hidden_state
+        """Computes the last encoder states (B, L, D) and the last decoder states (B, T, D) of (B, T) tokens. The states
+        of the encoder may end with the longest text, L <= T.
+        """
+        end = end_positions(tokens, self.tokens.end)
+        if drops(self.marian):
+            start = torch.full_like(tokens, self.tokens.begin)
+            text = up_to(end, tokens.shape[1])
+            states = self.marian(input_ids=tokens, attention_mask=text, decoder_input_ids=start)
+            return states.encoder_last_hidden_state, states.last_hidden_state
+        longest = longest_text(end)
+        text = up_to(end, longest)
+        encoder_states = self.passes.encode(tokens[:, :longest], text)
+        # Every row reads the same begin tokens. Their number is part of what the decoder computes.
+        start = torch.full_like(tokens[:1], self.tokens.begin)
+        return encoder_states, self.passes.decode(start, encoder_states, text)
 
 
 class TokenTranslator(nn.Module):
@@ -168,10 +184,18 @@ class TokenTranslator(nn.Module):
     def __init__(self, sizes: TranslatorSizes, tokens: SpecialTokens) -> None:
         super().__init__()
         self.tokens = tokens
-        self.marian = make_network(NETWORKS[sizes.translator_norm].tokens, sizes, tokens)
+        networks = NETWORKS[sizes.translator_norm]
+        self.marian = make_network(networks.tokens, sizes, tokens)
+        self.passes = EncoderDecoder(base_of(self.marian), norm_first=networks.norm_first)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Computes logits (B, T, V) of (B, T) tokens."""
-        return self.marian(
-            input_ids=tokens, attention_mask=is_text(tokens, self.tokens.end), decoder_input_ids=tokens
-        ).logits
+    def forward(self, tokens: Tensor, text: Tensor) -> Tensor:
+        """Computes the logits (N, V) of those of (B, T) tokens that belong to a text, in order. text: which of the
+        first L tokens do, (B, L) bool, L <= T.
+        """
+        if drops(self.marian):
+            text = F.pad(text, (0, tokens.shape[1] - text.shape[1]))
+            return self.marian(input_ids=tokens, attention_mask=text, decoder_input_ids=tokens).logits[text]
+        tokens = tokens[:, : text.shape[1]]
+        states = self.passes.decode(tokens, self.passes.encode(tokens, text), text)
+        logits: Tensor = self.marian.lm_head(states[text]) + self.marian.final_logits_bias
+        return logits
