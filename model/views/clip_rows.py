@@ -18,7 +18,7 @@ from model.views.positions import at_rows, up_to
 
 def drops(encoder: CLIPEncoder) -> bool:
     """Returns whether the transformer drops attention weights, which only training does. The random numbers depend on
-    the shape, so all rows must then be computed.
+    the shape, so all rows of the whole context must then be computed.
     """
     return encoder.training and encoder.config.attention_dropout > 0
 

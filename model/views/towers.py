@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 from transformers.masking_utils import create_causal_mask
 
@@ -59,12 +60,13 @@ class Towers(nn.Module):
     def caption(self, tokens: Tensor, end: Tensor) -> Tensor:
         """Computes (B, P) features of (B, T) tokens from the row of the end token. end: its position, (B,)."""
         # This uses the embedding layer, not an index: only its backward adds repeated tokens in a fixed order.
-        if drops(self.text.encoder):
-            return self.project(at_rows(self.read(self.text.embeddings.token_embedding(tokens)), end))
         return self.project(self.row(self.text.embeddings.token_embedding(tokens[:, : longest_text(end)]), end))
 
     def row(self, embeddings: Tensor, end: Tensor) -> Tensor:
-        """Computes the state at end[b] of token embeddings (B, T, D): (B, D)."""
+        """Computes the state at end[b] of token embeddings (B, T, D): (B, D). Later embeddings are not read."""
+        if drops(self.text.encoder):
+            missing = self.text.config.max_position_embeddings - embeddings.shape[1]
+            return at_rows(self.read(F.pad(embeddings, (0, 0, 0, missing))), end)
         states = self.text.embeddings(inputs_embeds=embeddings)
         return self.text.final_layer_norm(causal_row(self.text.encoder, states, end))
 
