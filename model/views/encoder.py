@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.views.backbone_sizes import BackboneSizes, TranslatorSizes
-from model.views.positions import at_rows, end_positions, longest_text, up_to
+from model.views.packing import Packing
+from model.views.positions import end_positions
 from model.views.projection import make_projection
 from model.views.recipes import CaptionView, Kind, ViewPlan, views_of
 from model.views.towers import SpecialTokens, Towers, build_towers, load_towers
@@ -92,18 +93,17 @@ class ViewEncoder(nn.Module):
         """
         chosen = self.plan.captions_of(Kind.TRANSLATED)
         tokens, end = self._select(captions, chosen)
-        text = up_to(end, longest_text(end))
-        logits = translator(tokens, text)
+        packing = Packing(end)
+        logits = translator(tokens, packing)
 
         def draw() -> Tensor:
             # Noise for the whole context: the random numbers of a run must not depend on the lengths of its texts.
-            return gumbel_noise((*tokens.shape, logits.shape[-1]), logits.device)[:, : text.shape[1]][text]
+            noise = gumbel_noise((*tokens.shape, logits.shape[-1]), logits.device)
+            return packing.pack(noise[:, : packing.longest])
 
         weights = self.choose_tokens(logits, draw if self.training else None)
-        embeddings = chosen_embeddings(weights, self.towers.token_embedding)
-        # Positions behind the end token stay zero: the causal transformer does not read them.
-        padded = embeddings.new_zeros(*text.shape, embeddings.shape[-1]).masked_scatter(text[..., None], embeddings)
-        return by_view(views_of(Kind.TRANSLATED, chosen), self.towers.project(self.towers.row(padded, end)))
+        embeddings = packing.pad(chosen_embeddings(weights, self.towers.token_embedding))
+        return by_view(views_of(Kind.TRANSLATED, chosen), self.towers.project(self.towers.end_row(embeddings, packing)))
 
     def _decoded_and_encoded(self, captions: Tensor, translator: StateTranslator) -> Features:
         """Computes the views of Kind.DECODED from the decoder's normalised states, with the text transformer, and the
@@ -112,13 +112,14 @@ class ViewEncoder(nn.Module):
         """
         chosen, encoded = self.plan.captions_of(Kind.DECODED), self.plan.captions_of(Kind.ENCODED)
         tokens, end = self._select(captions, chosen)
-        encoder_states, decoder_states = translator(tokens)
-        decoder_states = F.normalize(decoder_states.float(), dim=-1).to(decoder_states.dtype)
-        similarity = end_similarity(decoder_states, self.towers.token_embedding[self.tokens.end])
+        packing = Packing(end)
+        encoder_states, decoder_states = translator(tokens, packing)
+        units = F.normalize(decoder_states.float(), dim=-1)
+        similarity = end_similarity(units, self.towers.token_embedding[self.tokens.end])
         draw = partial(gumbel_noise, similarity.shape, similarity.device) if self.training else None
-        rows = [self.towers.chosen_row(decoder_states, self.choose_end(similarity, draw))]
+        rows = [self.towers.chosen_row(units.to(decoder_states.dtype), self.choose_end(similarity, draw))]
         if encoded:
-            at_end = at_rows(encoder_states, end).unflatten(0, (len(chosen), -1))
+            at_end = packing.at_end(encoder_states).unflatten(0, (len(chosen), -1))
             rows.append(at_end[[chosen.index(caption) for caption in encoded]].flatten(0, 1))
         views = views_of(Kind.DECODED, chosen) + views_of(Kind.ENCODED, encoded)
         return by_view(views, self.towers.project(torch.cat(rows)))

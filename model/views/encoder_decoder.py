@@ -1,9 +1,9 @@
 """The forward pass of transformers' Marian and Pegasus networks without dropout. The weights stay those of their
 modules.
 
-The pass differs from transformers' own in that the decoder's input may be one row for all texts. The first
-self-attention and the first queries of the decoder are then computed once. Shapes: B rows, T tokens of a text, S tokens
-of the decoder, D features.
+The pass differs from transformers' own in two ways. Padding is left out. The decoder's input may be one row for all
+texts, and the first self-attention and the first queries of the decoder are then computed once. Shapes: B texts, L
+tokens of the longest text, N packed tokens of all texts, S tokens of the decoder, D features.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from model.views.attention import Attention, attend, keys_values
+from model.views.packing import Packing
 
 # transformers keeps the encoder's float16 states this far from the largest number.
 FLOAT16_MARGIN = 1000
@@ -37,45 +38,46 @@ class EncoderDecoder:
         self.decoder: Any = network.get_submodule("decoder")
         self.norm_first = norm_first
 
-    def encode(self, tokens: Tensor, text: Tensor) -> Tensor:
-        """Computes the last encoder states (B, T, D) of (B, T) tokens. text: which tokens are read, (B, T) bool."""
-        states, mask = embed(self.encoder, tokens), text[:, None, None]
+    def encode(self, tokens: Tensor, packing: Packing) -> Tensor:
+        """Computes the last encoder states (N, D) of the texts in (B, L) tokens."""
+        states, mask = packing.pack(embed(self.encoder, tokens)), packing.text[:, None, None]
         for layer in self.encoder.layers:
-            states = self._attention(layer.self_attn_layer_norm, layer.self_attn, states, mask=mask)
+
+            def attended(queries: Tensor, attention: Attention = layer.self_attn) -> Tensor:
+                read = keys_values(attention, queries, packing)
+                return attend(attention, queries, read, mask=mask, packing=packing)
+
+            states = self._residual(layer.self_attn_layer_norm, states, attended)
             states = within_float16(self._feed_forward(layer, states))
         return self._last_norm(self.encoder, states)
 
-    def decode(self, tokens: Tensor, encoder_states: Tensor, text: Tensor) -> Tensor:
-        """Computes the last decoder states (B, S, D) of (B, S) tokens, or of (1, S) tokens that all rows share.
+    def decode(self, tokens: Tensor, encoder_states: Tensor, packing: Packing) -> Tensor:
+        """Computes the last decoder states (B, S, D) of (1, S) tokens that all rows share.
 
-        encoder_states: what the decoder reads, (B, T, D); text: which of it, (B, T) bool.
+        encoder_states: what the decoder reads, (N, D).
         """
-        states, mask = embed(self.decoder, tokens), text[:, None, None]
+        return self._decode(embed(self.decoder, tokens), encoder_states, packing, None)
+
+    def decode_texts(self, tokens: Tensor, encoder_states: Tensor, packing: Packing) -> Tensor:
+        """Computes the last decoder states (N, D) of the same texts that the encoder has read, in (B, L) tokens."""
+        return self._decode(packing.pack(embed(self.decoder, tokens)), encoder_states, packing, packing)
+
+    def _decode(self, states: Tensor, encoder_states: Tensor, packing: Packing, own: Packing | None) -> Tensor:
+        """Applies the decoder to its embedded tokens. own: how they are packed; None: they are not."""
+        mask = packing.text[:, None, None]
         for layer in self.decoder.layers:
-            states = self._attention(layer.self_attn_layer_norm, layer.self_attn, states, causal=True)
-            states = self._attention(
-                layer.encoder_attn_layer_norm, layer.encoder_attn, states, encoder_states, mask=mask
-            )
+
+            def attended(queries: Tensor, attention: Attention = layer.self_attn) -> Tensor:
+                return attend(attention, queries, keys_values(attention, queries, own), causal=True, packing=own)
+
+            def crossed(queries: Tensor, attention: Attention = layer.encoder_attn) -> Tensor:
+                read = keys_values(attention, encoder_states, packing)
+                return attend(attention, queries, read, mask=mask, packing=own)
+
+            states = self._residual(layer.self_attn_layer_norm, states, attended)
+            states = self._residual(layer.encoder_attn_layer_norm, states, crossed)
             states = self._feed_forward(layer, states)
         return self._last_norm(self.decoder, states)
-
-    def _attention(
-        self,
-        norm: nn.Module,
-        attention: Attention,
-        states: Tensor,
-        read: Tensor | None = None,
-        *,
-        mask: Tensor | None = None,
-        causal: bool = False,
-    ) -> Tensor:
-        """Applies one block of attention. read: the states that are read; None: `states` themselves."""
-
-        def attended(queries: Tensor) -> Tensor:
-            source = keys_values(attention, queries if read is None else read)
-            return attend(attention, queries, source, mask=mask, causal=causal)
-
-        return self._residual(norm, states, attended)
 
     def _feed_forward(self, layer: Any, states: Tensor) -> Tensor:
         """Applies the last block of a layer."""

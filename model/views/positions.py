@@ -13,13 +13,6 @@ def end_positions(tokens: Tensor, end: int) -> Tensor:
     return (tokens == end).int().argmax(dim=1)
 
 
-def longest_text(end: Tensor) -> int:
-    """Returns the number of tokens of the longest text, its end token included, from the (B,) positions of the end
-    tokens. Synchronises with the device.
-    """
-    return int(end.max()) + 1
-
-
 def up_to(positions: Tensor, length: int) -> Tensor:
     """Returns which of the positions 0 to length - 1 are at most positions[b]: (B,) -> (B, length) bool.
 

@@ -16,8 +16,9 @@ from transformers.masking_utils import create_causal_mask
 
 from model.errors import ConfigError
 from model.views.backbone_sizes import TowerSizes, unreadable
-from model.views.clip_rows import causal_row, chosen_causal_row, drops, first_row
-from model.views.positions import at_rows, longest_text
+from model.views.clip_rows import chosen_causal_row, drops, end_row, first_row
+from model.views.packing import Packing
+from model.views.positions import at_rows
 from model.views.translate import chosen_row
 
 
@@ -59,16 +60,18 @@ class Towers(nn.Module):
 
     def caption(self, tokens: Tensor, end: Tensor) -> Tensor:
         """Computes (B, P) features of (B, T) tokens from the row of the end token. end: its position, (B,)."""
+        packing = Packing(end)
         # This uses the embedding layer, not an index: only its backward adds repeated tokens in a fixed order.
-        return self.project(self.row(self.text.embeddings.token_embedding(tokens[:, : longest_text(end)]), end))
+        embeddings = self.text.embeddings.token_embedding(tokens[:, : packing.longest])
+        return self.project(self.end_row(embeddings, packing))
 
-    def row(self, embeddings: Tensor, end: Tensor) -> Tensor:
-        """Computes the state at end[b] of token embeddings (B, T, D): (B, D). Later embeddings are not read."""
+    def end_row(self, embeddings: Tensor, packing: Packing) -> Tensor:
+        """Computes the state at the end token of the token embeddings (B, L, D) of texts: (B, D)."""
         if drops(self.text.encoder):
             missing = self.text.config.max_position_embeddings - embeddings.shape[1]
-            return at_rows(self.read(F.pad(embeddings, (0, 0, 0, missing))), end)
-        states = self.text.embeddings(inputs_embeds=embeddings)
-        return self.text.final_layer_norm(causal_row(self.text.encoder, states, end))
+            return at_rows(self.read(F.pad(embeddings, (0, 0, 0, missing))), packing.end)
+        states = packing.pack(self.text.embeddings(inputs_embeds=embeddings))
+        return self.text.final_layer_norm(end_row(self.text.encoder, states, packing))
 
     def chosen_row(self, embeddings: Tensor, weights: Tensor) -> Tensor:
         """Computes the state that one-hot weights (B, T) choose of token embeddings (B, T, D): (B, D). The weights get

@@ -52,9 +52,9 @@ def chosen_embeddings(weights: Tensor, embedding: Tensor) -> Tensor:
     return weights.to(embedding.dtype) @ embedding
 
 
-def end_similarity(states: Tensor, end_embedding: Tensor) -> Tensor:
-    """Returns the cosines of (B, T, D) states and the (D,) embedding of the end token: (B, T)."""
-    return F.normalize(states.float(), dim=-1) @ F.normalize(end_embedding.float(), dim=-1)
+def end_similarity(units: Tensor, end_embedding: Tensor) -> Tensor:
+    """Returns the cosines of (B, T, D) float32 states of norm 1 and the (D,) embedding of the end token: (B, T)."""
+    return units @ F.normalize(end_embedding.to(units.dtype), dim=-1)
 
 
 def chosen_row(states: Tensor, weights: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The encoder-decoder ("translation") network, from transformers' Marian and Pegasus classes. Both have BART's layers
 with sinusoidal positions. Marian normalises after each residual sum, Pegasus before each block and once at the end.
-Shapes: B rows, T tokens, D features, V vocabulary.
+Shapes: B rows, T tokens, N packed tokens of all texts, D features, V vocabulary.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import (
     MarianConfig,
     MarianModel,
@@ -25,7 +24,8 @@ from transformers import (
 
 from model.views.backbone_sizes import TranslatorSizes
 from model.views.encoder_decoder import EncoderDecoder, drops
-from model.views.positions import end_positions, longest_text, up_to
+from model.views.packing import Packing
+from model.views.positions import up_to
 from model.views.towers import SpecialTokens
 
 # `fan_in` multiplies the standard deviations of weights by these gains: of embeddings, of the values and outputs of
@@ -158,22 +158,18 @@ class StateTranslator(nn.Module):
         self.marian = make_network(networks.states, sizes, tokens)
         self.passes = EncoderDecoder(self.marian, norm_first=networks.norm_first)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes the last encoder states (B, L, D) and the last decoder states (B, T, D) of (B, T) tokens. The states
-        of the encoder may end with the longest text, L <= T.
+    def forward(self, tokens: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+        """Computes the last encoder states (N, D) of the texts in (B, T) tokens, and the last decoder states
+        (B, T, D).
         """
-        end = end_positions(tokens, self.tokens.end)
         if drops(self.marian):
-            start = torch.full_like(tokens, self.tokens.begin)
-            text = up_to(end, tokens.shape[1])
+            start, text = torch.full_like(tokens, self.tokens.begin), up_to(packing.end, tokens.shape[1])
             states = self.marian(input_ids=tokens, attention_mask=text, decoder_input_ids=start)
-            return states.encoder_last_hidden_state, states.last_hidden_state
-        longest = longest_text(end)
-        text = up_to(end, longest)
-        encoder_states = self.passes.encode(tokens[:, :longest], text)
+            encoder_states = states.encoder_last_hidden_state[:, : packing.longest]
+            return packing.pack(encoder_states), states.last_hidden_state
+        packed = self.passes.encode(tokens[:, : packing.longest], packing)
         # Every row reads the same begin tokens. Their number is part of what the decoder computes.
-        start = torch.full_like(tokens[:1], self.tokens.begin)
-        return encoder_states, self.passes.decode(start, encoder_states, text)
+        return packed, self.passes.decode(torch.full_like(tokens[:1], self.tokens.begin), packed, packing)
 
 
 class TokenTranslator(nn.Module):
@@ -188,14 +184,12 @@ class TokenTranslator(nn.Module):
         self.marian = make_network(networks.tokens, sizes, tokens)
         self.passes = EncoderDecoder(base_of(self.marian), norm_first=networks.norm_first)
 
-    def forward(self, tokens: Tensor, text: Tensor) -> Tensor:
-        """Computes the logits (N, V) of those of (B, T) tokens that belong to a text, in order. text: which of the
-        first L tokens do, (B, L) bool, L <= T.
-        """
+    def forward(self, tokens: Tensor, packing: Packing) -> Tensor:
+        """Computes the logits (N, V) of the texts in (B, T) tokens."""
         if drops(self.marian):
-            text = F.pad(text, (0, tokens.shape[1] - text.shape[1]))
-            return self.marian(input_ids=tokens, attention_mask=text, decoder_input_ids=tokens).logits[text]
-        tokens = tokens[:, : text.shape[1]]
-        states = self.passes.decode(tokens, self.passes.encode(tokens, text), text)
-        logits: Tensor = self.marian.lm_head(states[text]) + self.marian.final_logits_bias
-        return logits
+            text = up_to(packing.end, tokens.shape[1])
+            logits = self.marian(input_ids=tokens, attention_mask=text, decoder_input_ids=tokens).logits
+            return packing.pack(logits[:, : packing.longest])
+        tokens = tokens[:, : packing.longest]
+        states = self.passes.decode_texts(tokens, self.passes.encode(tokens, packing), packing)
+        return self.marian.lm_head(states) + self.marian.final_logits_bias
