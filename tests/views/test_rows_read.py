@@ -176,3 +176,18 @@ def test_no_layer_computes_a_row_that_no_view_reads():
         encoder(images, tokens)
     # 3 samples; captions 2 and 3 are decoded; 3 tokens of each text; 12 positions of the decoder, for all texts once
     assert rows == {"image": [3], "text": [3, 6], "encoder": [18], "decoder's own attention": [12]}
+
+
+@pytest.mark.parametrize("norm", NETWORKS)
+def test_every_module_of_the_whole_computation_is_called(norm):
+    """The monitor of activations measures modules by their forward hooks."""
+    encoder, batch = encoder_of("all kinds", "vit", norm), batch_of("mixed")
+    called: dict[str, set[str]] = {}
+    for name, module in encoder.named_modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda *_, name=name: called.setdefault(current, set()).add(name))
+    current = "ours"
+    encoder(*batch)
+    current = "whole"
+    whole_views(encoder, *batch)
+    assert called["ours"] == called["whole"]
