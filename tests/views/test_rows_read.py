@@ -30,8 +30,8 @@ BACKBONES = {
     "tiny": {"text_layers": 1},
     "vit": {"vision_layers": 3, "text_layers": 3, "translator_layers": 3, "activation": "quick_gelu"},
 }
-# Length of every caption, begin and end token included: those of the batch, one word, the whole context, and a text
-# without an end token.
+# Captions of different lengths, of one word, one that fills the context, one without an end token, and captions that
+# are padded with the end token.
 CAPTIONS = ("mixed", "one word", "whole context", "no end", "padded with end")
 
 
