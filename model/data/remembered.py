@@ -30,7 +30,7 @@ def remembered(kind: str, inputs: Iterable[str], compute: Callable[[], str]) -> 
         return known
     text = compute()
     with contextlib.suppress(OSError):
-        file.parent.mkdir(mode=0o700, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(file, json.dumps({"digest": digest([text]), "text": text}))
         remove_old(file.parent)
     return text
