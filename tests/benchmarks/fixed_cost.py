@@ -1,10 +1,10 @@
 """Times a short run as a whole: ``python -m tests.benchmarks.fixed_cost OTHER_CHECKOUT [rounds]``.
 
-Runs the default run of 60 steps in processes of their own, alternating between this checkout and another one, and
-prints, for each, the medians of the wall time of the process, of the time of training (`seconds` of summary.json) and
-of the time outside training, which is what a short run pays for imports, data, evaluation, analysis and report. The
-last line has the ratios of the medians, this checkout divided by the other. The first round is not counted: it compiles
-the kernels of the loss and fills the user's cache folder.
+Runs the default run of 60 steps in processes of their own, alternating between this checkout and another one. Prints,
+for each run, the wall time of the process, the time of training (`seconds` of summary.json) and the time outside
+training, which is what a short run pays for imports, data, evaluation, analysis and report. Then come the medians of
+each checkout, and the ratios of the medians, this checkout divided by the other. The first round is not counted: it
+compiles the kernels of the loss and fills the user's cache folder.
 """
 
 from __future__ import annotations
@@ -42,22 +42,28 @@ def timed_run(checkout: Path) -> dict[str, float]:
     return {"wall": wall, "training": training, "outside": wall - training}
 
 
+def line(name: str, figures: dict[str, float]) -> str:
+    """Returns a line of the table, in seconds."""
+    return f"{name:14}" + "".join(f"{figures[part]:10.2f}" for part in PARTS)
+
+
 def main(other: Path, rounds: int) -> None:
     """Prints the table that the docstring of this file describes."""
     print(machine())
+    print(" " * 14 + "".join(f"{part:>10}" for part in PARTS))
     checkouts = {"other": other.resolve(), "this": OURS}
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in checkouts}
-    for _ in range(rounds + 1):
+    for number in range(rounds + 1):
         for name, checkout in checkouts.items():
             rows[name].append(timed_run(checkout))
+            print(line(f"{name} {number or 'warm-up'}", rows[name][-1]), flush=True)
     medians = {
         name: {part: statistics.median(row[part] for row in counted[1:]) for part in PARTS}
         for name, counted in rows.items()
     }
-    print("checkout" + "".join(f"{part:>12}" for part in PARTS))
     for name, figures in medians.items():
-        print(f"{name:8}" + "".join(f"{figures[part]:10.1f} s" for part in PARTS))
-    print("ratio   " + "".join(f"{medians['this'][part] / medians['other'][part]:12.2f}" for part in PARTS))
+        print(line(f"{name} median", figures))
+    print(line("ratio", {part: medians["this"][part] / medians["other"][part] for part in PARTS}))
 
 
 if __name__ == "__main__":
