@@ -42,6 +42,7 @@ ROOMS = {
             "command_line",
             "errors",
             "distributed",
+            "imports",
             "interruption",
             "launch",
             "loss_options",

@@ -98,6 +98,10 @@ class BatchDataset:
                 self._reported.add(reason)
                 log.warning("%s; from now on the next readable row replaces its row", reason)
 
+    def share_captions(self, other: BatchDataset) -> None:
+        """Uses the encoded captions of another dataset of the same split, which also gets those of this dataset."""
+        self.tokens, self.encoded = other.tokens, other.encoded
+
     def _captions(self, indices: NDArray) -> Tensor:
         """Returns the token ids of the captions, (B, K, T) int64."""
         new = indices[~self.encoded[indices].numpy()]

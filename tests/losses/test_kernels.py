@@ -139,7 +139,11 @@ def test_a_sigmoid_kernel_refuses_what_it_would_misread(changes):
 
 
 def test_kernels_of_permuted_rows_and_volumes_refuse_what_they_would_misread():
-    kernel, views, orders = permuted_kernel(2, FLOAT), [torch.ones(3, 8)] * 2, torch.arange(3).expand(2, 1, 3).contiguous()
+    kernel, views, orders = (
+        permuted_kernel(2, FLOAT),
+        [torch.ones(3, 8)] * 2,
+        torch.arange(3).expand(2, 1, 3).contiguous(),
+    )
     products = [torch.empty(3, 8) for _ in range(2)]
     kernel.forward(views, orders, products)
     for bad in (orders + 1, orders - 1, orders.int(), orders[:, :, :2], orders.expand(2, 2, 3)):

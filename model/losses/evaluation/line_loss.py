@@ -98,13 +98,9 @@ def _evaluate_small(
 ) -> _Evaluated | None:
     """Evaluates a batch for which `new_small_batch` has an evaluation; returns None for others."""
     score, scratch = evaluator.score, evaluator.scratch
-    wide = any(view.dtype == torch.float64 for view in views)
-    if (
-        not evaluator.backend.compiles(views[0].device)
-        or not isinstance(score, RowSumScore)
-        or wide
-        or not evaluator.is_plain
-    ):
+    narrow = all(view.dtype != torch.float64 for view in views)
+    compiles = evaluator.backend.compiles(views[0].device) and narrow and evaluator.is_plain
+    if not compiles or not isinstance(score, RowSumScore):
         return None
     shape = len(views), *views[0].shape
     problem = SmallProblem(score, shape, evaluator.eps, evaluator.normalised, tuple(weights), need_grad)
