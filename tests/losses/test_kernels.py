@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import subprocess
 
 import pytest
@@ -20,6 +22,7 @@ from model.losses.cross_terms import Cells, Tile
 from model.losses.registry import FORMULAS
 from model.losses.score import RowStats
 
+FLOAT64 = torch.float64
 pytestmark = pytest.mark.usefixtures("compiler")
 
 
@@ -114,7 +117,24 @@ def test_row_and_feature_kernels_refuse_what_they_would_misread():
         sums.backward([v], [w], torch.ones(40, 4), [v], [w])
 
 
-FLOAT64 = torch.float64
+POWER = """
+extern "C" void powers(const double* x, double exponent, double* out, long count) {
+    for (long k = 0; k < count; ++k) out[k] = power(x[k], exponent);
+}
+"""
+
+
+@pytest.mark.parametrize("exponent", [1 / 2, 1 / 3, 1 / 10])
+def test_powers_of_all_magnitudes(exponent):
+    """Against Python's own: subnormal numbers to the largest, both signs, 0, infinity and NaN."""
+    compiled = native.build(source_text.source_text(["functions.hpp"], {}, "scalar.hpp") + POWER).library
+    numbers = [sign * math.ldexp(1 + k / 7, e) for e in range(-1074, 1024) for k in range(7) for sign in (1, -1)]
+    x = torch.tensor([*numbers, 0.0, math.inf, math.nan], dtype=FLOAT64)
+    out = torch.empty_like(x)
+    pointer = ctypes.c_void_p
+    compiled.powers(pointer(x.data_ptr()), ctypes.c_double(exponent), pointer(out.data_ptr()), ctypes.c_long(len(x)))
+    want = torch.tensor([abs(number) ** exponent for number in x.tolist()], dtype=FLOAT64)
+    torch.testing.assert_close(out, want, rtol=1e-12, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize(
