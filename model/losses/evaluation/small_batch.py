@@ -66,13 +66,19 @@ class SmallBatch:
         new = partial(torch.empty, dtype=torch.float64, device="cpu")
         operands, d_operands = (new(kernel.operands, size, features, dtype=kernel.dtype) for _ in range(2))
         self._norms, self._sums = kernel.new_statistics(size)
-        self._d_sums, self._d_views = torch.empty_like(self._sums), torch.empty(problem.shape, device="cpu")
+        self._d_sums, self._d_views = (
+            torch.empty_like(self._sums),
+            torch.empty(problem.shape, dtype=torch.float32, device="cpu"),
+        )
         options = problem.eps, problem.normalised
         self._forward = kernel.bind_forward(self._norms, self._sums, operands, *options)
         self._backward = kernel.bind_backward((self._norms, self._d_sums), list(d_operands), self._d_views, *options)
         stats = problem.score.from_sums(self._sums.zero_(), n, features)
-        self._stats, self._d_stats = (RowStats(*(new(x.shape) for x in stats)) for _ in range(2))
-        self._totals = new(3)
+        self._stats = RowStats(*(new(x.shape) for x in stats))
+        # One tensor, so that one call writes zeros to all sums.
+        self._added = new(3 + sum(x.numel() for x in stats))
+        self._totals, *d_stats = self._added.split([3, *(x.numel() for x in stats)])
+        self._d_stats = RowStats(*(d.view(x.shape) for d, x in zip(d_stats, stats, strict=True)))
         self._products: Calls = []
         self._d_products: Calls = []
         self._lines = self._prepare(kernel, list(operands), list(d_operands))
@@ -129,9 +135,9 @@ class SmallBatch:
         if not (self._is_wide or problem.score.allows_float32(RowStats(*(x.detach() for x in stats)))):
             return None
         for memory, statistic in zip(self._stats, stats, strict=True):
-            memory.copy_(statistic.detach())
-        for memory in (self._totals, *self._d_stats):
-            memory.zero_()
+            if memory.numel():
+                memory.copy_(statistic.detach())
+        self._added.zero_()
         for product in self._products:
             product()
         factors = Factors(negative_scale, match_scale, features)

@@ -40,7 +40,8 @@ class ViewBackward(NamedTuple):
 
 def scaled_gradient(views: Views, saved: Sequence[Tensor], grad: Tensor) -> Tensor:
     """The `to_views` of a pass that has computed the gradient in the forward, `saved[0]`."""
-    return saturate(saved[0] * grad, saved[0].dtype)
+    limit = torch.finfo(saved[0].dtype).max
+    return (saved[0] * grad).clamp_(-limit, limit)
 
 
 class ViewPass(ABC):
