@@ -14,10 +14,10 @@ from operator import add, mul
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
+from model.losses.cross_terms import Product
 from model.losses.formulas.matrices import MatrixScore, matrix_score
-from model.losses.numerics import Value, row_norm, safe_power, safe_sqrt
-from model.losses.score import RowStats, Traits, others
+from model.losses.numerics import Value, safe_power, safe_sqrt
+from model.losses.score import RowStats, RowSumScore, Traits, others
 
 
 def stable_cosine(cosines: Sequence[Value], n: int) -> Value:
@@ -43,7 +43,7 @@ class ToMean(MatrixScore):
         return lines[0]
 
     @abstractmethod
-    def centre(self, views: Sequence[Tensor]) -> Tensor:
+    def centre(self, views: Sequence[Value]) -> Value:
         """Returns the vector (B, F) that represents each sample for its n views (B, F)."""
 
     @abstractmethod
@@ -60,37 +60,45 @@ class ToMean(MatrixScore):
             dots, [*(x.square().sum(-1, keepdim=True) for x in rest), free_square], mean_square.clamp(0)
         )
 
-    def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         centre = self.centre(views)
         yield [Product(view, centre) for view in views]
         yield [Product(centre, view) for view in views]
 
 
 @matrix_score("stable_cosine")
-class CosineToMean(ToMean):
+class CosineToMean(ToMean, RowSumScore):
     """|prod_k x_k[a].û[b]|^(1/n), û the normalised mean of a sample's views, from 0 to 1 (old StableLossFunctions).
     To reproduce old runs.
+
+    The cross terms are products with the mean u; the n-th root of the product has its length as a factor, which is a
+    statistic of the candidate in direction 0 and of the row in direction 1.
     """
 
     traits = Traits(float64_rows=sys.maxsize)  # the root of a product near 0 magnifies its error
 
-    def centre(self, views: Sequence[Tensor]) -> Tensor:
-        mean = reduce(add, views) / len(views)
-        return mean / (row_norm(mean) + self.eps)
+    def centre(self, views: Sequence[Value]) -> Value:
+        return reduce(add, views) / len(views)
 
-    def prepare(self, views: Tensor) -> RowStats:
-        n, b, _ = views.shape
-        matched = stable_cosine((views * self.centre(views.unbind())).sum(-1).unbind(), n)
-        return RowStats(matched.expand(2, b), *[views.new_zeros(2, 0, b)] * 2)
+    def row_sums(self, views: Sequence[Value]) -> list[Value]:
+        mean: Value = self.centre(views)
+        along: list[Value] = [view * mean for view in views]
+        return along + [mean * mean]  # noqa: RUF005 - the type checker does not see the type of a starred list
+
+    def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
+        inverse = 1 / (safe_sqrt(sums[n]) + self.eps)
+        matched = stable_cosine(sums[:n].unbind(), n) * inverse
+        one = torch.ones_like(inverse)
+        rows, cols = torch.stack([one, inverse]), torch.stack([inverse, one])
+        return RowStats(matched.expand(2, -1), rows.unsqueeze(1), cols.unsqueeze(1))
 
     def line(
         self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
     ) -> Value:
-        return stable_cosine(cells, n)
+        return stable_cosine(cells, n) * (row[0] * col[0])
 
     def of_products(self, dots: Sequence[Tensor], squares: Sequence[Tensor], mean_square: Tensor) -> Tensor:
-        length = mean_square.sqrt() + self.eps
-        return stable_cosine([dot / length for dot in dots], len(dots))
+        return stable_cosine(dots, len(dots)) / (safe_sqrt(mean_square) + self.eps)
 
 
 @matrix_score("stable_distance")
@@ -99,7 +107,7 @@ class DistanceToMean(ToMean):
     StableLossFunctions). To reproduce old runs.
     """
 
-    def centre(self, views: Sequence[Tensor]) -> Tensor:
+    def centre(self, views: Sequence[Value]) -> Value:
         return reduce(add, views) / len(views)
 
     def prepare(self, views: Tensor) -> RowStats:
