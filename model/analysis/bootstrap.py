@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import bootstrap
 
-# The most float64 numbers that one call of the resampling holds: 32 MiB.
+# The most numbers of one tile of resamples: 32 MiB.
 NUMBERS = 1 << 22
 LEVEL = 0.95
 
@@ -23,17 +22,24 @@ def intervals(values: NDArray, resamples: int, seed: int) -> list[Interval]:
     if values.shape[1] < 2:
         low, high = means, means
     else:
-        result = bootstrap(
-            (values,),
-            np.mean,
-            axis=-1,
-            n_resamples=resamples,
-            batch=max(1, NUMBERS // values.size),
-            confidence_level=LEVEL,
-            method="percentile",
-            rng=np.random.default_rng(seed),
-        )
+        tails = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
+        low, high = np.percentile(resampled_means(values, resamples, seed), tails, axis=1)
         # Where the means of all resamples are nearly equal, rounding can put a bound on the wrong side of the mean.
-        low = np.minimum(result.confidence_interval.low, means)
-        high = np.maximum(result.confidence_interval.high, means)
+        low = np.minimum(low, means)
+        high = np.maximum(high, means)
     return [{"value": float(m), "low": float(a), "high": float(b)} for m, a, b in zip(means, low, high, strict=True)]
+
+
+def resampled_means(values: NDArray, resamples: int, seed: int) -> NDArray:
+    """Returns the means of each row of (S, N) figures over resamples of its N samples: (S, resamples).
+
+    A resample is how often it draws each sample, so that no figure is copied.
+    """
+    generator, samples = np.random.default_rng(seed), values.shape[1]
+    sums = []
+    for first in range(0, resamples, max(1, NUMBERS // samples)):
+        rows = min(resamples - first, max(1, NUMBERS // samples))
+        drawn = generator.integers(0, samples, (rows, samples)) + samples * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * samples).reshape(rows, samples).astype(np.float64)
+        sums.append(np.einsum("sn,rn->sr", values, counts))
+    return np.concatenate(sums, axis=1) / samples

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap as scipy_bootstrap
 
 from model.analysis import bootstrap
 from model.analysis.bootstrap import intervals
@@ -51,3 +52,14 @@ def test_an_interval_holds_its_value(size):
     values = np.random.default_rng(size).random((40, 1)).repeat(size, axis=1)
     for interval in intervals(values, 100, seed=0):
         assert interval["low"] <= interval["value"] <= interval["high"]
+
+
+@pytest.mark.parametrize("samples", [2, 57, 400])
+def test_the_interval_is_that_of_scipy(samples):
+    values = np.random.default_rng(7).random((3, samples))
+    expected = scipy_bootstrap(
+        (values,), np.mean, axis=-1, n_resamples=300, method="percentile", rng=np.random.default_rng(8)
+    ).confidence_interval
+    figures = intervals(values, 300, seed=8)
+    np.testing.assert_allclose([figure["low"] for figure in figures], expected.low, rtol=1e-12)
+    np.testing.assert_allclose([figure["high"] for figure in figures], expected.high, rtol=1e-12)
