@@ -8,7 +8,6 @@ Shapes: B rows, F features, T rows of a tile.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,18 +32,18 @@ class Backend:
     """A value of `loss.backend`: whether compiled code or torch computes."""
 
     name: str
-    smallest_batch: float
-    """Batches of fewer rows than this are computed in torch."""
+    compiled: bool = True
+    """True if compiled code computes where that is possible."""
     required: bool = False
     """True if compiled code must be possible: an evaluation on another device than a CPU is refused."""
 
-    def compiles(self, device: torch.device, rows: int) -> bool:
-        """Returns whether an evaluation on a device, of so many rows, should use compiled code. Raises ValueError where
-        compiled code is required and the device is not a CPU.
+    def compiles(self, device: torch.device) -> bool:
+        """Returns whether an evaluation on a device should use compiled code. Raises ValueError where compiled code is
+        required and the device is not a CPU.
         """
         if self.required and device.type != "cpu":
             raise ValueError(f"views: on {device} given; accepted: cpu, where loss.backend={self.name} computes")
-        return device.type == "cpu" and rows >= self.smallest_batch
+        return self.compiled and device.type == "cpu"
 
     def checked(self, kernel: Kernel | None) -> Kernel | None:
         """Returns `kernel`. Raises RuntimeError for None, a kernel that could not be compiled, where compiled code is
@@ -55,9 +54,9 @@ class Backend:
         return kernel
 
 
-AUTO = Backend("auto", 32)  # smaller batches are not worth compiling for
-EAGER = Backend("eager", math.inf)
-COMPILED = Backend("compiled", 1, required=True)
+AUTO = Backend("auto")
+EAGER = Backend("eager", compiled=False)
+COMPILED = Backend("compiled", required=True)
 
 
 class Gradients:
@@ -102,34 +101,57 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Cells:
-    """The values of a cross term in a tile, and memory for their gradients, (T, B) each.
+    """The values of a cross term in T rows of a direction, and memory for their gradients.
 
-    transposed: both are (B, T), and gradients are added to those already in memory instead of replacing them.
+    The first r candidates may be turned: their cells are a part of the cells of another direction, in which rows and
+    candidates are exchanged.
     """
 
     values: Tensor
+    """(T, B - r), of the candidates r … B - 1."""
     grad: Tensor
-    transposed: bool = False
+    """(T, B - r); gradients are written to it. It may be the memory of `values`."""
+    turned: Tensor | None = None
+    """(r, T), of the candidates 0 … r - 1."""
+    turned_grad: Tensor | None = None
+    """(r, T); gradients are added to those in memory."""
 
-    def transpose(self) -> Cells:
-        """Returns the same memory of a square tile with rows and candidates exchanged."""
-        return Cells(self.values, self.grad, not self.transposed)
+    @property
+    def turned_count(self) -> int:
+        """r, the number of candidates whose cells are turned."""
+        return 0 if self.turned is None else len(self.turned)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of values and gradients."""
+        return self.values.dtype
 
     def block(self, rows: slice) -> Cells:
-        """Returns some rows of the tile, in the same memory."""
-        index = (slice(None), rows) if self.transposed else (rows, slice(None))
-        return Cells(self.values[index], self.grad[index], self.transposed)
+        """Returns some of the T rows, in the same memory."""
+        turned, turned_grad = (None if x is None else x[:, rows] for x in (self.turned, self.turned_grad))
+        return Cells(self.values[rows], self.grad[rows], turned, turned_grad)
 
     def by_row(self) -> Tensor:
         """Returns the values as (T, B)."""
-        return self.values.T if self.transposed else self.values
+        return self.values if self.turned is None else torch.cat([self.turned.T, self.values], dim=1)
 
     def write_grad(self, grad: Tensor) -> None:
         """Writes the gradient (T, B) of the values to memory."""
-        if self.transposed:
-            self.grad.add_(grad.T)
-        else:
-            self.grad.copy_(grad)
+        count = self.turned_count
+        if self.turned_grad is not None:
+            self.turned_grad.add_(grad[:, :count].T)
+        self.grad.copy_(grad[:, count:])
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The rows `rows` of some directions, whose losses count `weights` times."""
+
+    directions: Sequence[int]
+    weights: Sequence[float]
+    rows: slice
+    cells: Sequence[Sequence[Cells]]
+    """For each direction, those of its cross terms."""
 
 
 class CrossTerm(ABC):
@@ -165,11 +187,19 @@ class Product(CrossTerm, Generic[Value]):
         return self.row_operand, self.col_operand
 
     def cells(self: Product[Tensor], rows: slice, out: Tensor | None = None) -> Tensor:
-        return torch.mm(self.row_operand.detach()[rows], self.col_operand.detach().T, out=out)
+        return self.cells_from(rows, 0, out)
+
+    def cells_from(self: Product[Tensor], rows: slice, first: int, out: Tensor | None = None) -> Tensor:
+        """Returns the values (T, B - first) of the candidates from `first`."""
+        return torch.mm(self.row_operand.detach()[rows], self.col_operand.detach()[first:].T, out=out)
 
     def backward(self: Product[Tensor], rows: slice, grad: Tensor, gradients: Gradients) -> None:
-        gradients.add_product(self.row_operand, rows, grad, self.col_operand.detach())
-        gradients.add_product(self.col_operand, slice(None), grad.T, self.row_operand.detach()[rows])
+        self.backward_from(rows, 0, grad, gradients)
+
+    def backward_from(self: Product[Tensor], rows: slice, first: int, grad: Tensor, gradients: Gradients) -> None:
+        """Adds the gradients that follow from those of `cells_from`, (T, B - first)."""
+        gradients.add_product(self.row_operand, rows, grad, self.col_operand.detach()[first:])
+        gradients.add_product(self.col_operand, slice(first, None), grad.T, self.row_operand.detach()[rows])
 
 
 class _AllCells(torch.autograd.Function):

@@ -39,9 +39,6 @@ class Traits:
     shares_operands: bool = True
     """True if all directions are computed from common intermediate tensors, so that one backward serves them all;
     False if the gradients of one direction should be propagated to the views before the next direction starts."""
-    pairs_both_ways: bool = False
-    """True if direction d holds the products of every other view with view d, so that each product of two views
-    appears twice, once transposed."""
 
 
 class Score(ABC):

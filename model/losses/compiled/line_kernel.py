@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from model.losses.compiled.native import library
-from model.losses.compiled.native_arguments import address, call_entry, entry_points, match_range
+from model.losses.compiled.native_arguments import address, call_entry, entry_points, match_range, rows_address
 from model.losses.compiled.program import Program
 from model.losses.compiled.source_text import source_text
 from model.losses.compiled.weak_cache import cached_by_object
-from model.losses.cross_terms import Cells
+from model.losses.cross_terms import Cells, Tile
 from model.losses.score import RowStats, Score
 from model.losses.symbols import Symbol, input_symbol
 
@@ -47,7 +47,8 @@ def line_source(formula: Formula, counts: Counts) -> str:
     cells, row, col = (_inputs(letter, count) for letter, count in zip("grc", counts, strict=True))
     features = input_symbol("features")
     program = Program(formula(cells, row, col, features), [*cells, *row, *col, features])
-    definitions: dict[str, str | int] = {"FORMULA_CELLS": counts.cells, "FORMULA_COLS": counts.col}
+    definitions: dict[str, str | int] = {"FORMULA_CELLS": counts.cells}
+    definitions |= {"FORMULA_ROWS": counts.row, "FORMULA_COLS": counts.col}
     definitions |= _saving(program.auxiliaries())
     definitions |= _reading_and_writing(*(_used(program, inputs) for inputs in (cells, row, col)))
     definitions |= {
@@ -71,7 +72,7 @@ def _saving(names: Sequence[str]) -> dict[str, str | int]:
     """Returns the macros that save roots and reciprocals in the first pass over a row, for the second pass."""
     return {
         "FORMULA_SAVED": len(names),
-        "POINT_TO_SAVED": " ".join(f"T* k_{name} = saved.data() + {k} * size;" for k, name in enumerate(names)),
+        "POINT_TO_SAVED": " ".join(f"T* k_{name} = saved + {k} * size;" for k, name in enumerate(names)),
         "SAVE": " ".join(f"k_{name}[c] = {name};" for name in names),
         "READ_SAVED": " ".join(f"const T {name} = k_{name}[c];" for name in names),
     }
@@ -81,9 +82,11 @@ def _reading_and_writing(cells: Sequence[Input], row: Sequence[Input], col: Sequ
     """Returns the macros that read the inputs from the arrays, and that write the gradients."""
     read_cells = [f"const T {name} = p_{name}[c];" for _, name in cells]
     return {
-        "POINT_TO_CELLS": _joined("const C* p_{1} = from[{0}] + offset; C* q_{1} = to[{0}] + offset;", cells),
-        "POINT_TO_COL_GRADS": _joined("T* s_{1} = col_grads.data() + {0} * size;", col),
-        "READ_ROW": _joined("const T {1} = row[{0} * rows + i];", row),
+        "POINT_TO_CELLS": _joined(
+            "const C* p_{1} = from[{0}] + t * step[{0}]; C* q_{1} = to[{0}] + t * step[{0}];", cells
+        ),
+        "POINT_TO_COL_GRADS": _joined("T* s_{1} = col_grads + {0} * size;", col),
+        "READ_ROW": _joined("const T {1} = row[{0} * size + i];", row),
         "READ_CELL": " ".join([*read_cells, _joined("const T {1} = col[{0} * size + c];", col)]),
         "DECLARE_ROW_GRADS": _joined("T n_{1} = 0;", row),
         "ROW_GRADS": _joined(", n_{1}", row),
@@ -94,7 +97,7 @@ def _reading_and_writing(cells: Sequence[Input], row: Sequence[Input], col: Sequ
                 _joined("s_{1}[c] += d_{1};", col),
             ]
         ),
-        "WRITE_ROW_GRADS": _joined("d_row[{0} * rows + i] += n_{1};", row),
+        "WRITE_ROW_GRADS": _joined("d_row[{0} * size + i] += n_{1};", row),
         "WRITE_COL_GRADS": _joined("for (I c = 0; c < size; ++c) d_col[{0} * size + c] += s_{1}[c];", col),
     }
 
@@ -103,13 +106,22 @@ def _joined(template: str, inputs: Sequence[Input]) -> str:
     return " ".join(template.format(place, name) for place, name in inputs)
 
 
+class _CrossTermCells(ctypes.Structure):
+    """`CrossTermCells` of line_kernel.hpp."""
+
+    _fields_ = (
+        *[(name, ctypes.c_void_p) for name in ("values", "grads", "turned", "turned_grads")],
+        *[(name, ctypes.c_int64) for name in ("stride", "turned_stride", "turned_count")],
+    )
+
+
 class _LineTile(ctypes.Structure):
     """`LineTile` of line_kernel.hpp."""
 
     _fields_ = (
-        *[(name, ctypes.c_void_p) for name in ("cells", "grads", "transposed")],
-        *[(name, ctypes.c_int64) for name in ("rows", "size", "first", "need_grad", "threads")],
-        *[(name, ctypes.c_double) for name in ("negative_scale", "match_scale", "weight", "features")],
+        *[(name, ctypes.c_void_p) for name in ("cells", "directions", "weights")],
+        *[(name, ctypes.c_int64) for name in ("direction_count", "first", "rows", "size", "need_grad", "threads")],
+        *[(name, ctypes.c_double) for name in ("negative_scale", "match_scale", "features")],
         *[(name, ctypes.c_void_p) for name in ("matched", "row", "col", "sums", "d_matched", "d_row", "d_col")],
     )
 
@@ -123,8 +135,7 @@ class LineKernel:
 
     def __call__(
         self,
-        cells: Sequence[Cells],
-        first: int,
+        tile: Tile,
         stats: RowStats,
         factors: Sequence[float],
         need_grad: bool,
@@ -132,27 +143,57 @@ class LineKernel:
         d_stats: RowStats,
     ) -> None:
         """Computes a tile. Adds the loss and its gradients with respect to the two scales to `sums` (3,), those with
-        respect to the statistics to `d_stats`, and writes those of the cells into the cells, if `need_grad`.
+        respect to the statistics of the batch to `d_stats`, and writes those of the cells into the cells, if
+        `need_grad`.
 
-        cells: contiguous; first: the candidate that matches the first row; stats: matched (T,), row (r, T), col (q, B);
-        factors: negative scale, match scale, weight, F. Statistics and sums are float64. Raises ValueError for a tensor
-        with another shape, dtype or layout.
+        stats: matched (D, B), row (D, r, B), col (D, q, B); factors: negative scale, match scale, F. Statistics and
+        sums are float64. Raises ValueError for a tensor with another shape, dtype or layout, and for rows or directions
+        that the batch does not have.
         """
-        if len(cells) != self._counts.cells:
-            raise ValueError(f"native code was given {len(cells)} cross terms; accepted: {self._counts.cells}")
-        rows, size, dtype = len(stats.matched), stats.col.shape[-1], cells[0].values.dtype
-        shapes = [(size, rows) if x.transposed else (rows, size) for x in cells]
-        values = [address(x.values, shape, dtype) for x, shape in zip(cells, shapes, strict=True)]
-        grads = [address(x.grad, shape, dtype) for x, shape in zip(cells, shapes, strict=True)]
-        pointers = ctypes.c_void_p * self._counts.cells
-        transposed = (ctypes.c_int64 * self._counts.cells)(*(x.transposed for x in cells))
-        arrays: list[ctypes.Array] = [pointers(*values), pointers(*grads), transposed]
-        stat_shapes = (rows,), (self._counts.row, rows), (self._counts.col, size)
+        (total, size), rows, count = stats.matched.shape, tile.rows, len(tile.directions)
+        dtype = tile.cells[0][0].dtype
+        cells = _cells_of(tile, self._counts.cells, size, dtype)
+        if not all(0 <= d < total for d in tile.directions) or len(tile.weights) != count:
+            raise ValueError(
+                f"native code was given the directions {list(tile.directions)} with {len(tile.weights)} weights; "
+                f"accepted: 0 to {total - 1}, each with a weight"
+            )
+        directions = (ctypes.c_int64 * count)(*tile.directions)
+        weights = (ctypes.c_double * count)(*tile.weights)
+        stat_shapes = (total, size), (total, self._counts.row, size), (total, self._counts.col, size)
         tensors = zip((*stats, sums, *d_stats), (*stat_shapes, (3,), *stat_shapes), strict=True)
         addresses = [address(tensor, shape, torch.float64) for tensor, shape in tensors]
-        sizes = rows, size, match_range(first, rows, size), need_grad, torch.get_num_threads()
-        tile = _LineTile(*(ctypes.addressof(array) for array in arrays), *sizes, *factors, *addresses)
-        call_entry(self._functions, dtype, tile)
+        first = match_range(rows.start, rows.stop - rows.start, size)
+        sizes = count, first, rows.stop - first, size, need_grad, torch.get_num_threads()
+        arrays: list[ctypes.Array] = [cells, directions, weights]
+        arguments = _LineTile(*map(ctypes.addressof, arrays), *sizes, *factors, *addresses)
+        call_entry(self._functions, dtype, arguments)
+
+
+def _cells_of(tile: Tile, terms: int, size: int, dtype: torch.dtype) -> ctypes.Array:
+    """Returns the cells of a tile as C's array, by direction and cross term."""
+    if len(tile.cells) != len(tile.directions) or any(len(of_direction) != terms for of_direction in tile.cells):
+        counts = [len(of_direction) for of_direction in tile.cells]
+        raise ValueError(
+            f"native code was given {counts} cross terms; accepted: {terms} for each of {len(tile.directions)} directions"
+        )
+    rows = tile.rows.stop - tile.rows.start
+    return (_CrossTermCells * (terms * len(tile.cells)))(
+        *(_term_cells(cells, rows, size, dtype) for of_direction in tile.cells for cells in of_direction)
+    )
+
+
+def _term_cells(cells: Cells, rows: int, size: int, dtype: torch.dtype) -> tuple[int, ...]:
+    """Returns the fields of `_CrossTermCells`."""
+    turned = cells.turned_count
+    shape, turned_shape = (rows, size - turned), (turned, rows)
+    values, stride = rows_address(cells.values, shape, dtype)
+    grads, grad_stride = rows_address(cells.grad, shape, dtype)
+    turned_values, turned_stride = rows_address(cells.turned, turned_shape, dtype)
+    turned_grads, turned_grad_stride = rows_address(cells.turned_grad, turned_shape, dtype)
+    if stride != grad_stride or turned_stride != turned_grad_stride:
+        raise ValueError("native code was given values and gradients of different strides; accepted: equal strides")
+    return values, grads, turned_values, turned_grads, stride, turned_stride, turned
 
 
 @cached_by_object

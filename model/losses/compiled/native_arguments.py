@@ -24,6 +24,20 @@ def address(tensor: Tensor, shape: Sequence[int], dtype: torch.dtype) -> int:
     return tensor.data_ptr()
 
 
+def rows_address(tensor: Tensor | None, shape: Sequence[int], dtype: torch.dtype) -> tuple[int, int]:
+    """Returns the address of a matrix whose rows are contiguous, and the number of elements from one row to the next.
+    An empty matrix may be None. Raises ValueError as `address` does.
+    """
+    if 0 in shape and (tensor is None or tensor.shape == tuple(shape)):
+        return 0, 0
+    if tensor is not None and tensor.shape == tuple(shape) and tensor.dtype is dtype and tensor.is_cpu:
+        (stride, step), (rows, columns) = tensor.stride(), shape
+        if (step == 1 or columns == 1) and (stride >= columns or rows == 1):
+            return tensor.data_ptr(), stride
+    given = "nothing" if tensor is None else f"{tensor.dtype} {tuple(tensor.shape)} with strides {tensor.stride()}"
+    raise ValueError(f"native code was given {given}; accepted: {dtype} {tuple(shape)} on cpu, with contiguous rows")
+
+
 def addresses(tensors: Sequence[Tensor], count: int, shape: Sequence[int], dtype: torch.dtype) -> ctypes.Array:
     """Returns the addresses of `count` tensors of one shape and dtype, as C's array of pointers. Raises ValueError for
     another number of tensors, and where `address` does.

@@ -47,22 +47,23 @@ template <class C> static inline void square(const C*, I, C*, I, bool) {}
 static inline I in_squares(I) { return 0; }
 #endif
 
-// Writes `width` columns of a matrix of `size` rows, which are `stride` apart, as rows of length `size`.
-template <class C> static void columns_to_rows(const C* from, I stride, I width, I size, C* to) {
-    for (I c = 0; c < in_squares(size); c += SIDE)
+// Writes `width` columns of a matrix of `count` rows, which are `stride` apart, as rows that are `step` apart.
+template <class C> static void columns_to_rows(const C* from, I stride, I width, I count, C* to, I step) {
+    for (I c = 0; c < in_squares(count); c += SIDE)
         for (I r = 0; r < in_squares(width); r += SIDE)
-            square(from + c * stride + r, stride, to + r * size + c, size, false);
+            square(from + c * stride + r, stride, to + r * step + c, step, false);
     for (I r = 0; r < width; ++r)
-        for (I c = r < in_squares(width) ? in_squares(size) : 0; c < size; ++c)
-            to[r * size + c] = from[c * stride + r];
+        for (I c = r < in_squares(width) ? in_squares(count) : 0; c < count; ++c)
+            to[r * step + c] = from[c * stride + r];
 }
 
-// Adds `width` rows of length `size` to columns of a matrix whose rows are `stride` apart.
-template <class C> static void add_rows_to_columns(const C* from, I stride, I width, I size, C* to) {
-    for (I c = 0; c < in_squares(size); c += SIDE)
+// Adds the first `count` elements of `width` rows, which are `step` apart, to columns of a matrix whose rows are `stride`
+// apart.
+template <class C> static void add_rows_to_columns(const C* from, I step, I width, I count, C* to, I stride) {
+    for (I c = 0; c < in_squares(count); c += SIDE)
         for (I r = 0; r < in_squares(width); r += SIDE)
-            square(from + r * size + c, size, to + c * stride + r, stride, true);
+            square(from + r * step + c, step, to + c * stride + r, stride, true);
     for (I r = 0; r < width; ++r)
-        for (I c = r < in_squares(width) ? in_squares(size) : 0; c < size; ++c)
-            to[c * stride + r] += from[r * size + c];
+        for (I c = r < in_squares(width) ? in_squares(count) : 0; c < count; ++c)
+            to[c * stride + r] += from[r * step + c];
 }

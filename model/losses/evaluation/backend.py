@@ -17,7 +17,7 @@ from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.tiles import LineProblem, TileFunction, compiled_tile, eager_tile
 from model.losses.evaluation.view_pass import ViewPass
 from model.losses.inputs import Views, stacked
-from model.losses.score import RowStats, RowSumScore
+from model.losses.score import RowSumScore
 
 BACKENDS = {backend.name: backend for backend in (AUTO, EAGER, COMPILED)}
 
@@ -36,7 +36,7 @@ def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> Vi
     loss.backend=compiled.
     """
     score, backend = evaluator.score, evaluator.backend
-    if backend.compiles(views[0].device, len(views[0])) and isinstance(score, RowSumScore):
+    if backend.compiles(views[0].device) and isinstance(score, RowSumScore):
         wide = any(view.dtype == torch.float64 for view in views)
         kernel = None if wide else backend.checked(row_kernel(score, len(views)))
         if kernel is not None:
@@ -44,9 +44,10 @@ def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> Vi
     return EagerPass(evaluator, stacked(views).detach(), need_grad)
 
 
-def tile_function(problem: LineProblem, terms: int, stats: RowStats) -> TileFunction:
-    """Returns the function that computes tiles of a direction with this number of cross terms."""
-    if not problem.backend.compiles(stats.matched.device, problem.size):
+def tile_function(problem: LineProblem, terms: int) -> TileFunction:
+    """Returns the function that computes tiles of directions with this number of cross terms."""
+    stats = problem.stats
+    if not problem.backend.compiles(stats.matched.device):
         return eager_tile
     counts = Counts(terms, stats.row.shape[1], stats.col.shape[1])
     kernel = problem.backend.checked(line_kernel(problem.score, problem.n, counts))

@@ -71,7 +71,7 @@ class FeatureSum(CrossTerm):
     def _kernel(self) -> FeatureKernel | None:
         """Returns the compiled loops, where the backend uses them."""
         operand = self.col_operands[0]
-        if not self.backend.compiles(operand.device, len(operand)):
+        if not self.backend.compiles(operand.device):
             return None
         return self.backend.checked(feature_kernel(self.integrand, len(self.row_operands), len(self.col_operands)))
 

@@ -9,25 +9,23 @@ Shapes: n views, B rows, F features, D directions, T rows of a tile.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import Cells, CrossTerm, Gradients, row_blocks
+from model.losses.cross_terms import CrossTerm, Gradients, Product, Tile
 from model.losses.evaluation.backend import new_view_pass, tile_function
+from model.losses.evaluation.cell_memory import CellMemory
 from model.losses.evaluation.evaluator import LineEvaluator
-from model.losses.evaluation.pair_cache import PairCache, pair_cache_bytes, products_of
-from model.losses.evaluation.tiles import Accumulator, LineProblem, Tile, TileFunction, eager_tile
+from model.losses.evaluation.schedule import Schedule, TermOf, make_schedule, places_of
+from model.losses.evaluation.tiles import LineProblem, Sums
 from model.losses.inputs import Views
 from model.losses.numerics import result_dtype, saturate
 from model.losses.score import RowStats
 
-# Cells of a block (float64) that stays in a core's cache in all torch operations of a formula, and the bytes of their
-# intermediate results for each cell.
-CACHED_CELLS = 1 << 16
-CELL_BYTES = 512
 # The largest number of rows of a tile; matrix products of this size are fast.
 TILE_ROWS = 1024
 
@@ -60,19 +58,17 @@ class _LineLoss(torch.autograd.Function):
         *tensors: Tensor,
     ) -> Tensor:
         views: Views = tensors[0] if tensors[0].dim() == 3 else tensors
-        (size, features), n = views[0].shape, len(views)
         scales = negative_scale.detach().double(), match_scale.detach().double()
-        problem = LineProblem(evaluator.score, evaluator.backend, n, size, features, *scales, need_grad)
-        evaluation = _Evaluation(evaluator, problem, views)
+        evaluation = _Evaluation(evaluator, views, scales, need_grad)
         evaluation.add_directions(weights)
-        sums, view_pass = evaluation.sums, evaluation.view_pass
+        view_pass, (loss, *d_scales) = evaluation.view_pass, evaluation.sums.totals.unbind()
         if need_grad:
-            saved, ctx.to_views = view_pass.to_backward(evaluation.gradients, sums.d_stats)
-            d_scales = sums.d_negative_scale.to(negative_scale.dtype), sums.d_match_scale.to(match_scale.dtype)
+            saved, ctx.to_views = view_pass.to_backward(evaluation.gradients, evaluation.sums.d_stats)
+            d_scales = [d.to(scale.dtype) for d, scale in zip(d_scales, (negative_scale, match_scale), strict=True)]
             ctx.save_for_backward(*d_scales, *saved, *tensors)
             ctx.saved_count, ctx.dtype, ctx.is_stacked = len(saved), tensors[0].dtype, tensors[0].dim() == 3
         view_pass.release_buffers()
-        return sums.loss.to(result_dtype(tensors[0]))
+        return loss.to(result_dtype(tensors[0]))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -88,67 +84,77 @@ class _LineLoss(torch.autograd.Function):
 class _Evaluation:
     """One forward pass over all directions. It adds losses to `sums`, and gradients of the operands to `gradients`."""
 
-    def __init__(self, evaluator: LineEvaluator, problem: LineProblem, views: Views) -> None:
-        self.evaluator, self.problem = evaluator, problem
-        self.view_pass = new_view_pass(evaluator, views, problem.need_grad)
-        self.sums = Accumulator(self.view_pass.stats)
-        self.gradients = self.view_pass.new_gradients() if problem.need_grad else Gradients()
+    def __init__(self, evaluator: LineEvaluator, views: Views, scales: tuple[Tensor, Tensor], need_grad: bool) -> None:
+        self._evaluator, n, features = evaluator, len(views), views[0].shape[1]
+        self.view_pass = new_view_pass(evaluator, views, need_grad)
+        stats = RowStats(*(statistic.contiguous() for statistic in self.view_pass.stats))
+        self._problem = LineProblem(
+            evaluator.score, evaluator.backend, n, features, stats, *scales, need_grad, evaluator.budget
+        )
+        self.sums = Sums(stats)
+        self.gradients = self.view_pass.new_gradients() if need_grad else Gradients()
 
     def add_directions(self, weights: Sequence[float]) -> None:
         """Adds every direction. weights: D numbers."""
-        pairs = PairCache(self.evaluator.scratch) if self._caches_pairs() else None
-        for d, (weight, terms) in enumerate(zip(weights, self.view_pass.cross_terms(), strict=True)):
-            with torch.no_grad():
-                if pairs is None:
-                    self._add_tiles(d, weight, terms)
-                else:
-                    self._add_from_pairs(d, weight, terms, pairs)
-            if self.problem.need_grad:
+        if self._evaluator.score.traits.shares_operands:
+            directions = list(self.view_pass.cross_terms())
+            schedule = self._schedule(directions)
+            self._add_groups(schedule, dict(enumerate(directions)), weights)
+            return
+        for d, terms in enumerate(self.view_pass.cross_terms()):
+            self._add_groups(Schedule(((d,),), {}, {}), {d: terms}, weights)
+            if self._problem.need_grad:
                 self.gradients = self.view_pass.flush_direction(self.gradients)
 
-    def _caches_pairs(self) -> bool:
-        """Returns True if the blocks of all pairs of views, and three copies of the views, fit the budget."""
-        problem, element = self.problem, self.view_pass.dtype.itemsize
-        copies = 3 * problem.n * problem.size * problem.features * element
-        fits = pair_cache_bytes(problem.n, problem.size, element) + copies <= self.evaluator.budget
-        return problem.score.traits.pairs_both_ways and fits
+    def _schedule(self, directions: Sequence[Sequence[CrossTerm]]) -> Schedule:
+        """Returns the schedule for the memory that tiles and three copies of the views leave."""
+        problem, element = self._problem, self.view_pass.dtype.itemsize
+        block = 2 * element * problem.size**2
+        free = problem.budget * 7 // 8 - 3 * element * problem.n * problem.size * problem.features
+        products = [[term.operands if isinstance(term, Product) else None for term in terms] for terms in directions]
+        return make_schedule(places_of(products), problem.size, max(0.0, free / block))
 
-    def _add_from_pairs(self, d: int, weight: float, terms: Sequence[CrossTerm], pairs: PairCache) -> None:
-        """Adds a direction as one tile of all rows, whose cells are in the cache of pairs."""
-        products = products_of(terms)
-        cells = [pairs.open(product) for product in products]
-        self._add_tile(d, weight, slice(0, self.problem.size), cells)
-        for product, product_cells in zip(products, cells, strict=True):
-            pairs.close(product, product_cells, self.gradients if self.problem.need_grad else None)
+    @torch.no_grad()
+    def _add_groups(
+        self, schedule: Schedule, directions: Mapping[int, Sequence[CrossTerm]], weights: Sequence[float]
+    ) -> None:
+        """Adds the groups of a schedule. directions: the cross terms of each direction."""
+        size, scratch = self._problem.size, self._evaluator.scratch
+        step = self._tile_rows(max(len(terms) for terms in directions.values()))
+        like = torch.empty(0, dtype=self.view_pass.dtype, device=self._problem.stats.matched.device)
+        memory = CellMemory(scratch, schedule, (step, size), like)
+        for group in schedule.groups:
+            terms = [TermOf(d, k) for d in group for k in range(len(directions[d]))]
+            ends = {schedule.kept_rows.get(at, size) for at in terms}
+            for rows in row_ranges(sorted({*range(0, size, step), *ends, size})):
+                self._add_tile(group, rows, directions, weights, memory)
+            memory.close_directions(group, self.gradients if self._problem.need_grad else None)
+        memory.release()
 
-    def _add_tiles(self, d: int, weight: float, terms: Sequence[CrossTerm]) -> None:
-        """Adds a direction tile by tile, and the gradients of the operands of its cross terms."""
-        scratch, size, dtype = self.evaluator.scratch, self.problem.size, self.view_pass.dtype
-        step = max(1, min(TILE_ROWS, self.evaluator.budget // (8 * dtype.itemsize * len(terms) * size)))
-        buffers = [scratch.acquire((min(step, size), size), dtype, self.sums.loss.device) for _ in terms]
-        for rows in row_blocks(size, step):
-            outs = [buffer[: rows.stop - rows.start] for buffer in buffers]
-            values = [term.cells(rows, out) for term, out in zip(terms, outs, strict=True)]
-            self._add_tile(d, weight, rows, [Cells(x, x) for x in values])
-            if self.problem.need_grad:
-                for term, grad in zip(terms, values, strict=True):  # gradients have replaced the values
-                    term.backward(rows, grad, self.gradients)
-        scratch.release(buffers)
+    def _add_tile(
+        self,
+        group: Sequence[int],
+        rows: slice,
+        directions: Mapping[int, Sequence[CrossTerm]],
+        weights: Sequence[float],
+        memory: CellMemory,
+    ) -> None:
+        """Adds a tile of a group of directions, and the gradients of the operands of its cross terms."""
+        cells = [[memory.open(TermOf(d, k), term, rows) for k, term in enumerate(directions[d])] for d in group]
+        function = tile_function(self._problem, len(cells[0]))
+        function(self._problem, Tile(group, [weights[d] for d in group], rows, cells), self.sums)
+        if self._problem.need_grad:
+            for d, of_direction in zip(group, cells, strict=True):
+                for k, (term, term_cells) in enumerate(zip(directions[d], of_direction, strict=True)):
+                    memory.propagate(TermOf(d, k), term, rows, term_cells, self.gradients)
+        memory.close_tile()
 
-    def _add_tile(self, d: int, weight: float, rows: slice, cells: Sequence[Cells]) -> None:
-        """Adds a tile, in one compiled pass or in blocks that fit the cache."""
-        matched, row, col = self.view_pass.stats
-        tile = Tile(d, weight, rows, cells, RowStats(matched[d, rows], row[d][:, rows], col[d]))
-        function = tile_function(self.problem, len(cells), self.view_pass.stats)
-        for block_rows in row_blocks(rows.stop - rows.start, self._block_rows(function)):
-            block = tile.block(block_rows)
-            self.sums.add(block, function(self.problem, block))
+    def _tile_rows(self, terms: int) -> int:
+        """Returns the largest number of rows of a tile with so many cross terms."""
+        size, element = self._problem.size, self.view_pass.dtype.itemsize
+        return max(1, min(TILE_ROWS, size, self._problem.budget // (8 * element * terms * size)))
 
-    def _block_rows(self, function: TileFunction) -> int:
-        """Returns the rows of a block: compiled, all of the tile; else on a CPU as many as its cache holds, and on
-        other devices, where each operation has a fixed cost, as many as the budget allows.
-        """
-        if function is not eager_tile:
-            return self.problem.size
-        on_cpu = self.sums.loss.device.type == "cpu"
-        return max(1, (CACHED_CELLS if on_cpu else self.evaluator.budget // CELL_BYTES) // self.problem.size)
+
+def row_ranges(ends: Sequence[int]) -> list[slice]:
+    """Returns the slices between consecutive ends."""
+    return [slice(start, stop) for start, stop in pairwise(ends)]

@@ -21,7 +21,7 @@ from model.losses.cross_terms import Product
 from model.losses.formulas.gram import block, full_matrix, pair_products, pair_sum
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
 from model.losses.registry import Formula, register
-from model.losses.score import RowStats, RowSumScore, Traits, TupleScore, on_axes, others
+from model.losses.score import RowStats, RowSumScore, TupleScore, on_axes, others
 
 
 class AllPairsStats(NamedTuple):
@@ -62,8 +62,6 @@ def stable_norm(s: AllPairsStats) -> Tensor:
 
 class AllPairsGramScore(RowSumScore, TupleScore):
     """Evaluates a formula of AllPairsStats; `eps` is passed to it."""
-
-    traits = Traits(pairs_both_ways=True)
 
     def __init__(self, formula: AllPairsFormula, eps: float):
         self.formula = formula

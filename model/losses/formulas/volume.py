@@ -49,7 +49,7 @@ class VolumeScore(TupleScore):
         self.formula = formula
 
     # inverse(G) magnifies the error of a product up to 1 / RIDGE times.
-    traits = Traits(float64_rows=sys.maxsize, pairs_both_ways=True)
+    traits = Traits(float64_rows=sys.maxsize)
 
     def prepare(self, views: Tensor) -> RowStats:
         n, b, _ = views.shape
