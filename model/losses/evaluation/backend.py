@@ -10,16 +10,19 @@ from model.errors import require
 from model.losses.compiled import native
 from model.losses.compiled.line_kernel import Counts, line_kernel
 from model.losses.compiled.row_kernel import row_kernel
-from model.losses.cross_terms import AUTO, COMPILED, EAGER, Backend
+from model.losses.cross_terms import AUTO, COMPILED, EAGER, INDUCTOR, Backend
 from model.losses.evaluation.compiled_pass import CompiledPass
-from model.losses.evaluation.eager_pass import EagerPass
+from model.losses.evaluation.eager_pass import EagerPass, operand_dtype
 from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.fused_pass import FusedPass
+from model.losses.evaluation.fused_tile import fused_tile
 from model.losses.evaluation.tiles import LineProblem, TileFunction, compiled_tile, eager_tile
 from model.losses.evaluation.view_pass import ViewPass
+from model.losses.inductor.compile import fuses
 from model.losses.inputs import Views, stacked
 from model.losses.score import RowSumScore
 
-BACKENDS = {backend.name: backend for backend in (AUTO, EAGER, COMPILED)}
+BACKENDS = {backend.name: backend for backend in (AUTO, EAGER, COMPILED, INDUCTOR)}
 
 
 def check_backend(backend: Backend, name: str, has_kernels: bool) -> None:
@@ -41,12 +44,17 @@ def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> Vi
         kernel = None if wide else backend.checked(row_kernel(score, len(views)))
         if kernel is not None:
             return CompiledPass(evaluator, score, kernel, views, need_grad)
-    return EagerPass(evaluator, stacked(views).detach(), need_grad)
+    rows = stacked(views).detach()
+    if score.traits.fixed_operands and fuses(backend, rows.device):
+        return FusedPass(evaluator, rows, operand_dtype(evaluator, rows))
+    return EagerPass(evaluator, rows, need_grad)
 
 
 def tile_function(problem: LineProblem, terms: int) -> TileFunction:
     """Returns the function that computes tiles of directions with this number of cross terms."""
     stats = problem.stats
+    if fuses(problem.backend, stats.matched.device):
+        return fused_tile
     if not problem.backend.compiles(stats.matched.device):
         return eager_tile
     counts = Counts(terms, stats.row.shape[1], stats.col.shape[1])

@@ -5,6 +5,7 @@ Shapes: n views, B rows, b rows of a block, F features.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -26,12 +27,9 @@ class EagerPass(ViewPass):
 
     def __init__(self, evaluator: LineEvaluator, views: Tensor, need_grad: bool) -> None:
         self._evaluator, self._views, self._need_grad = evaluator, views, need_grad
-        traits = evaluator.score.traits
-        wide = views.dtype == torch.float64 or views.shape[1] <= traits.float64_rows
-        float32 = not wide and ordinary_rows(views, evaluator.normalised, evaluator.eps)
-        self.dtype = torch.float32 if float32 else torch.float64
+        self.dtype = operand_dtype(evaluator, views)
         self._narrow = views.dtype != torch.float64
-        fits = max(1, evaluator.budget // (traits.row_copies * 8 * views[:, 0].numel()))
+        fits = max(1, evaluator.budget // (evaluator.score.traits.row_copies * 8 * views[:, 0].numel()))
         self._step = min(BLOCK_ROWS, fits) if views.device.type == "cpu" else fits
         normalised, blocks = torch.empty_like(views, dtype=self.dtype), []
         with torch.no_grad():
@@ -74,7 +72,7 @@ class EagerPass(ViewPass):
         out = torch.empty_like(self._views, dtype=result_dtype(self._views))
         for rows in row_blocks(self._views.shape[1], self._step):
             out[:, rows] = saturate(self._block_grad(rows, d_stats), out.dtype)
-        return ViewBackward([out], _scaled)
+        return ViewBackward([out], scaled)
 
     def _block_grad(self, rows: slice, d_stats: RowStats) -> Tensor:
         """Returns the gradient with respect to some rows of the views, (n, b, F) float64."""
@@ -91,6 +89,22 @@ class EagerPass(ViewPass):
         return torch.autograd.grad(outputs, views, output_grads)[0]
 
 
-def _scaled(views: Views, saved: Sequence[Tensor], grad: Tensor) -> Tensor:
+def operand_dtype(evaluator: LineEvaluator, views: Tensor) -> torch.dtype:
+    """Returns the dtype of the operands for views (n, B, F): float32 where products of float32 are safe.
+
+    On a CPU the lengths of the rows decide, and float64 costs little for few rows. Elsewhere the options of the loss
+    decide, because a decision by data would wait for the device: normalised rows have lengths of 1 or less.
+    """
+    float64_rows = evaluator.score.traits.float64_rows
+    if views.dtype == torch.float64 or float64_rows == sys.maxsize:
+        return torch.float64
+    if views.device.type == "cpu" and not evaluator.backend.fuses(views.device):
+        safe = views.shape[1] > float64_rows and ordinary_rows(views, evaluator.normalised, evaluator.eps)
+    else:
+        safe = evaluator.normalised
+    return torch.float32 if safe else torch.float64
+
+
+def scaled(views: Views, saved: Sequence[Tensor], grad: Tensor) -> Tensor:
     """Returns the gradient of the views, which `saved` holds already, times the gradient of the loss."""
     return saturate(saved[0] * grad, saved[0].dtype)

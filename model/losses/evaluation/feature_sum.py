@@ -5,7 +5,7 @@ Shapes: B rows, F features, T rows of a tile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from model.losses.compiled.feature_kernel import FeatureKernel, feature_kernel
 from model.losses.cross_terms import AUTO, Backend, CrossTerm, Gradients, row_blocks
+from model.losses.inductor.compile import fuses
+from model.losses.inductor.feature_function import FeatureFunctions, feature_functions
 from model.losses.integrands import Integrand
 
 # Elements of a (rows, candidates, F) block of the eager evaluation, which stays in a core's cache.
@@ -32,6 +34,10 @@ class FeatureSum(CrossTerm):
     col_operands: tuple[Tensor, ...]
     backend: Backend = AUTO
 
+    def of(self, operands: Sequence[Tensor]) -> FeatureSum:
+        count = len(self.row_operands)
+        return replace(self, row_operands=tuple(operands[:count]), col_operands=tuple(operands[count:]))
+
     def on(self, backend: Backend) -> FeatureSum:
         return replace(self, backend=backend)
 
@@ -44,6 +50,10 @@ class FeatureSum(CrossTerm):
         kernel = self._kernel()
         if kernel is not None:
             return kernel.cells([x[rows] for x in row], col, rows.start)
+        functions = self._functions()
+        if functions is not None:
+            (values,) = functions.cells(*(x[rows] for x in row), *col, *(x[rows] for x in col))
+            return values
         out = row[0].new_empty(rows.stop - rows.start, len(col[0]))
         anchor = self.integrand(*(x[rows] for x in (*row, *col)))
         for i, t, c in self._blocks(rows):
@@ -53,6 +63,14 @@ class FeatureSum(CrossTerm):
 
     def backward(self, rows: slice, grad: Tensor, gradients: Gradients) -> None:
         row, col = self._values()
+        functions = self._functions()
+        if functions is not None:
+            inputs = (*(x[rows] for x in row), *col, grad)
+            for x, block_grad in zip(self.row_operands, functions.d_row(*inputs), strict=True):
+                gradients.add(x, rows, block_grad)
+            for x, block_grad in zip(self.col_operands, functions.d_col(*inputs), strict=True):
+                gradients.add(x, slice(None), block_grad)
+            return
         d_row, d_col = ([gradients.total(x) for x in side] for side in (self.row_operands, self.col_operands))
         kernel = self._kernel()
         if kernel is not None:
@@ -74,6 +92,12 @@ class FeatureSum(CrossTerm):
         if not self.backend.compiles(operand.device):
             return None
         return self.backend.checked(feature_kernel(self.integrand, len(self.row_operands), len(self.col_operands)))
+
+    def _functions(self) -> FeatureFunctions | None:
+        """Returns the functions of torch.compile, where the backend uses them."""
+        if not fuses(self.backend, self.col_operands[0].device):
+            return None
+        return feature_functions(self.integrand, len(self.row_operands), len(self.col_operands))
 
     def _values(self) -> tuple[list[Tensor], list[Tensor]]:
         """Returns the operands outside autograd, contiguous."""

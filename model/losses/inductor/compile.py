@@ -6,6 +6,7 @@ every kind of arguments has a code object of its own, and the sizes of a batch a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from threading import RLock
@@ -13,8 +14,13 @@ from threading import RLock
 import torch
 from torch import Tensor, fx
 
-# What is compiled: a function of tensors that returns tensors, in torch operations that fx can record.
+from model.losses.cross_terms import Backend
+
+# A function of tensors that returns tensors.
 TensorFunction = Callable[..., Sequence[Tensor]]
+# Inductor stores an intermediate result that more than one kernel reads and that takes more operations or reads than
+# this. A result of every cell of a tile, or of every feature of a cell, takes more memory than time to compute again.
+FUSING = dict.fromkeys(("realize_reads_threshold", "realize_opcount_threshold", "realize_acc_reads_threshold"), 1000)
 # torch.compile is not safe where several threads use it at once.
 _LOCK = RLock()
 
@@ -26,9 +32,11 @@ class CompiledFunction:
     dimensions, and which of its other sizes are 1. Arguments must be contiguous.
     """
 
-    def __init__(self, function: TensorFunction, static: Sequence[int]) -> None:
-        """static: for each argument, the number of leading dimensions whose sizes are compiled in."""
-        self._function, self._static = function, tuple(static)
+    def __init__(self, record: Callable[[int], fx.GraphModule], static: Sequence[int]) -> None:
+        """record: returns the operations of the function of so many tensors, as a new module; static: for each argument,
+        the number of leading dimensions whose sizes are compiled in.
+        """
+        self._record, self._static = record, tuple(static)
         self._compiled: dict[tuple[object, ...], TensorFunction] = {}
 
     @torch.no_grad()
@@ -39,7 +47,9 @@ class CompiledFunction:
                 for x, static in zip(tensors, self._static, strict=True):
                     for dimension in range(static, x.dim()):
                         torch._dynamo.maybe_mark_dynamic(x, dimension)
-                self._compiled[kinds] = torch.compile(recorded(self._function, len(tensors)), fullgraph=True)
+                self._compiled[kinds] = torch.compile(
+                    self._record(len(tensors)), fullgraph=True, options=dict(FUSING)
+                )
             return self._compiled[kinds](*tensors)
 
 
@@ -57,16 +67,33 @@ def recorded(function: TensorFunction, count: int) -> fx.GraphModule:
     return fx.GraphModule({}, graph)
 
 
+def fuses(backend: Backend, device: torch.device) -> bool:
+    """Returns whether torch.compile computes on a device. Where it should and cannot, raises RuntimeError if the backend
+    requires it, and warns otherwise.
+    """
+    if not backend.fuses(device):
+        return False
+    reason = problem(device.type)
+    if reason is None:
+        return True
+    if backend.required:
+        raise RuntimeError(f"loss.backend={backend.name} is not possible: {reason}; accepted: auto, eager")
+    warnings.warn(f"losses run in single operations, several times slower: {reason}", stacklevel=2)
+    return False
+
+
 @cache
 def problem(device_type: str) -> str | None:
     """Returns the reason why torch.compile cannot work on a kind of device, in one line; None if it can."""
     try:
-        CompiledFunction(lambda x: (x * 2 + 1,), [0])(torch.ones(8, device=device_type))
+        double = CompiledFunction(lambda count: recorded(lambda x: (2 * x,), count), [0])
+        double(torch.ones(8, device=device_type))
     except Exception as error:  # of Dynamo, of Inductor, of a compiler, or of the driver
-        return f"torch.compile on {device_type}: {_first_line(error)}"
+        return f"torch.compile on {device_type}: {_message(error)}"
     return None
 
 
-def _first_line(error: Exception) -> str:
+def _message(error: Exception) -> str:
+    """Returns the first two lines of an error's message, which name the part that failed and the reason, as one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    return " ".join(lines[:2]) or type(error).__name__

@@ -1,4 +1,4 @@
-"""A tile of line scores as one function of tensors: formula, cross-entropy against the match, gradients of both.
+"""A tile of line scores as one function of tensors: formula, cross-entropy against the match, and the gradients of both.
 
 Shapes: S directions of a tile, T rows, B candidates, r statistics of a row, q statistics of a candidate.
 """
@@ -11,12 +11,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.inductor.compile import CompiledFunction
-from model.losses.inductor.tensor_program import backward, forward
-from model.losses.symbols import Symbol, constant, input_symbol
+from model.losses.inductor.compile import CompiledFunction, recorded
+from model.losses.inductor.tensor_program import Values, backward, forward
+from model.losses.symbols import Symbol, input_symbol
 
-# (cells, statistics of the row, statistics of the candidate, number of features) -> score.
-Formula = Callable[[Sequence[Symbol], Sequence[Symbol], Sequence[Symbol], Symbol], Symbol]
+# (cells, statistics of the row, statistics of the candidate) -> score.
+Formula = Callable[[Sequence[Symbol], Sequence[Symbol], Sequence[Symbol]], Symbol]
 
 
 class Counts(NamedTuple):
@@ -27,59 +27,89 @@ class Counts(NamedTuple):
     col: int
 
 
-class Lines(NamedTuple):
-    """Scores of lines, the gradients of their loss with respect to them, and what the loss adds to a run's sums."""
+class LineInputs(NamedTuple):
+    """What a tile is computed from, after its cells, contiguous. All but the places are float64."""
+
+    matched: Tensor
+    """(S, T) scores of the matches."""
+    row: Tensor
+    """(S, r, T)"""
+    col: Tensor
+    """(S, q, B)"""
+    row_places: Tensor
+    """(T,) the candidate that matches each row."""
+    col_places: Tensor
+    """(B,) 0 … B - 1."""
+    weight: Tensor
+    """(S,)"""
+    negative_scale: Tensor
+    match_scale: Tensor
+
+
+class _Lines(NamedTuple):
+    """The loss of each row and its gradients, see evaluation.contrast."""
 
     loss: Tensor  # (S, T)
-    d_match: Tensor  # (S, T) with respect to the logit of the match
-    d_others: Tensor  # (S, T, B) with respect to every other logit; 0 at the match
+    d_match: Tensor  # (S, T)
+    d_others: Tensor  # (S, T, B)
 
 
-def contrasted(logits: Tensor, matches: Tensor) -> Lines:
-    """Returns what evaluation.contrast returns, in operations that fuse. logits: (S, T, B), less the logit of the match;
-    matches: (T, B), True at the match.
+def line_function(formula: Formula, counts: Counts, need_grad: bool) -> CompiledFunction:
+    """Returns the compiled function of (cells …, *LineInputs), each cell term (S, T, B).
+
+    It returns (3, S, T), the loss of each row and its gradients with respect to the two scales, times the weight; and,
+    if `need_grad`, the gradients with respect to matched, row and col, float64, and to the cells, in their dtype. The
+    formula is computed in float64, of which a fused kernel stores little.
     """
-    logits = torch.where(matches, -torch.inf, logits)
+    cells, row, col = ([input_symbol(f"{x}{k}") for k in range(c)] for x, c in zip("grc", counts, strict=True))
+    score = formula(cells, row, col)
+
+    def tile(*tensors: Tensor) -> Sequence[Tensor]:
+        values, given = tensors[: counts.cells], LineInputs(*tensors[counts.cells :])
+        inputs: Values = {symbol: x.double() for symbol, x in zip(cells, values, strict=True)}
+        inputs |= {symbol: given.row[:, k].unsqueeze(2) for k, symbol in enumerate(row)}
+        inputs |= {symbol: given.col[:, k].unsqueeze(1) for k, symbol in enumerate(col)}
+        known = forward([score], inputs)
+        scores = known[score]
+        lines, weight = _contrasted(scores, given), given.weight.unsqueeze(1)
+        d_negative_scale = (lines.d_others * scores).sum(2)
+        rows = torch.stack([lines.loss * weight, d_negative_scale * weight, lines.d_match * given.matched * weight])
+        if not need_grad:
+            return (rows,)
+        totals = backward({score: lines.d_others * (weight * given.negative_scale).unsqueeze(2)}, known)
+        d_row, d_col = (
+            [totals[symbol].sum(dimension) if symbol in totals else None for symbol in group]
+            for group, dimension in ((row, 2), (col, 1))
+        )
+        return [
+            rows,
+            lines.d_match * (weight * given.match_scale),
+            _stacked(d_row, given.row),
+            _stacked(d_col, given.col),
+            *(totals[s].to(x.dtype) if s in totals else torch.zeros_like(x) for s, x in zip(cells, values, strict=True)),
+        ]
+
+    return CompiledFunction(lambda count: recorded(tile, count), [1] * counts.cells + [1, 2, 2, 0, 0, 1, 0, 0])
+
+
+def _contrasted(scores: Tensor, given: LineInputs) -> _Lines:
+    """Returns what evaluation.contrast returns for scores (S, T, B), in operations without a change in place."""
+    logits = scores * given.negative_scale - (given.matched * given.match_scale).unsqueeze(2)
+    logits = torch.where(given.row_places.unsqueeze(1) == given.col_places, -torch.inf, logits)
     top = logits.amax(2, keepdim=True)
     top = torch.where(top == -torch.inf, 0, top)
     weights = (logits - top).exp()
     total = weights.sum(2, keepdim=True)
     lse = top + total.log()
     share = lse.sigmoid()
-    loss = torch.where(lse > 0, lse, 0) + torch.log1p(torch.exp(-lse.abs()))
-    return Lines(loss.squeeze(2), -share.squeeze(2), weights * torch.where(total > 0, share / total, 0))
+    loss = lse.clamp(min=0) + torch.log1p(torch.exp(-lse.abs()))
+    d_others = weights * torch.where(total > 0, share / total, 0)
+    return _Lines(loss.squeeze(2), -share.squeeze(2), d_others)
 
 
-def line_function(formula: Formula, counts: Counts, features: int, need_grad: bool, dtype: torch.dtype):
-    """Returns the compiled function."""
-    cells, row, col = ([input_symbol(f"{x}{k}") for k in range(c)] for x, c in zip("grc", counts, strict=True))
-    score = formula(cells, row, col, constant(features))
-
-    def tile(*args):
-        values, (matched, row_stats, col_stats, rows, cols, weight, negative_scale, match_scale) = args[:counts.cells], args[counts.cells:]
-        inputs = dict(zip(cells, [x.to(dtype) for x in values], strict=True))
-        inputs |= {s: row_stats[:, k].unsqueeze(2).to(dtype) for k, s in enumerate(row)}
-        inputs |= {s: col_stats[:, k].unsqueeze(1).to(dtype) for k, s in enumerate(col)}
-        known = forward([score], inputs)
-        scores = known[score]
-        ns, ms = negative_scale.to(dtype), match_scale.to(dtype)
-        match_values = matched.unsqueeze(2).to(dtype)
-        matches = rows.unsqueeze(1) == cols.unsqueeze(0)
-        lines = contrasted(scores * ns - match_values * ms, matches)
-        w = weight.unsqueeze(1)
-        loss = (w * lines.loss).sum()
-        if not need_grad:
-            return (loss,)
-        d_ns = (w.unsqueeze(2) * (lines.d_others * scores)).sum()
-        d_ms = (w * (lines.d_match * matched)).sum()
-        d_matched = w * ms * lines.d_match
-        grads = backward({score: lines.d_others * (w.unsqueeze(2) * ns)}, known)
-        zero = torch.zeros_like(values[0])
-        for x, s in zip(values, cells):
-            x.copy_(grads.get(s, zero))
-        d_row = torch.stack([grads[s].sum(2) if s in grads else 0*matched for s in row], 1) if row else None
-        d_col = torch.stack([grads[s].sum(1) if s in grads else 0*col_stats[:,0] for s in col], 1) if col else None
-        return loss, d_ns, d_ms, d_matched, *([d_row] if row else []), *([d_col] if col else [])
-
-    static = [1] * counts.cells + [1, 2, 2, 0, 0, 1, 0, 0]
-    return CompiledFunction(tile, static)
+def _stacked(gradients: Sequence[Tensor | None], like: Tensor) -> Tensor:
+    """Returns the gradients (S, …) of statistics as (S, number, …), 0 for None. like: the statistics."""
+    if not gradients:
+        return torch.zeros_like(like)
+    zeros = torch.zeros_like(like[:, 0])
+    return torch.stack([zeros if gradient is None else gradient for gradient in gradients], dim=1)

@@ -23,7 +23,7 @@ from model.losses.objective.loss import TupleLoss
 from model.losses.objective.masks import Mask
 from model.losses.objective.reduction import mean_of_axes
 from model.losses.registry import CommonKeywords, objective
-from model.losses.score import RowStats, TupleScore, others
+from model.losses.score import RowStats, Traits, TupleScore, others
 
 EINSUM = ProductScore(einsum)
 
@@ -35,6 +35,8 @@ class RandomTupleScore(TupleScore):
     orders: Tensor | None = field(default=None, compare=False)
     """(n, n - 1, B) permutations of the rows, for each anchor and each other view; `SymileLoss` draws them for each
     evaluation. Scores of different orders are equal: they have the same formula, which is compiled once."""
+
+    traits = Traits(fixed_operands=False)
 
     def prepare(self, views: Tensor) -> RowStats:
         return EINSUM.prepare(views)
