@@ -18,7 +18,8 @@ from model.losses.evaluation.fused_pass import FusedPass
 from model.losses.evaluation.fused_tile import fused_tile
 from model.losses.evaluation.tiles import LineProblem, TileFunction, compiled_tile, eager_tile
 from model.losses.evaluation.view_pass import ViewPass
-from model.losses.inductor.compile import fuses
+from model.losses.inductor.compile import default_device_type, fuses
+from model.losses.inductor.compile import problem as compile_problem
 from model.losses.inputs import Views, stacked
 from model.losses.score import RowSumScore
 
@@ -26,9 +27,14 @@ BACKENDS = {backend.name: backend for backend in (AUTO, EAGER, COMPILED, INDUCTO
 
 
 def check_backend(backend: Backend, name: str, has_kernels: bool) -> None:
-    """Raises ConfigError where compiled code is required, and either loss `name` has none or no compiler works here."""
+    """Raises ConfigError where compiled code is required, and either loss `name` has none or no compiler works here.
+
+    The views of `inductor` are taken to be on the accelerator, if there is one; `fuses` checks their device.
+    """
     if backend.required:
-        problem = native.problem() if has_kernels else f"loss={name} with these options has no compiled code"
+        problem: str | None = f"loss={name} with these options has no compiled code"
+        if has_kernels:
+            problem = native.problem() if backend.compiled else compile_problem(default_device_type())
         require(problem is None, "loss.backend", backend.name, f"is not possible: {problem}", "auto, eager")
 
 

@@ -18,9 +18,10 @@ from model.losses.cross_terms import Backend
 
 # A function of tensors that returns tensors.
 TensorFunction = Callable[..., Sequence[Tensor]]
-# Inductor stores an intermediate result that more than one kernel reads and that takes more operations or reads than
-# this. A result of every cell of a tile, or of every feature of a cell, takes more memory than time to compute again.
-FUSING = dict.fromkeys(("realize_reads_threshold", "realize_opcount_threshold", "realize_acc_reads_threshold"), 1000)
+# Inductor stores an intermediate result that is read more than once and takes more operations or reads than this. Its
+# own limit of 4 reads would store eight numbers of float64 for every cell of a tile; much larger limits make the
+# kernels, and the time to compile them, many times as long.
+FUSING = dict.fromkeys(("realize_reads_threshold", "realize_opcount_threshold", "realize_acc_reads_threshold"), 30)
 # torch.compile is not safe where several threads use it at once.
 _LOCK = RLock()
 
@@ -43,14 +44,15 @@ class CompiledFunction:
     def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         with _LOCK:
             kinds = tuple(_kind(x, static) for x, static in zip(tensors, self._static, strict=True))
-            if kinds not in self._compiled:
-                for x, static in zip(tensors, self._static, strict=True):
-                    for dimension in range(static, x.dim()):
-                        torch._dynamo.maybe_mark_dynamic(x, dimension)
-                self._compiled[kinds] = torch.compile(
-                    self._record(len(tensors)), fullgraph=True, options=dict(FUSING)
-                )
-            return self._compiled[kinds](*tensors)
+            if kinds in self._compiled:
+                return self._compiled[kinds](*tensors)
+            for x, static in zip(tensors, self._static, strict=True):
+                for dimension in range(static, x.dim()):
+                    torch._dynamo.maybe_mark_dynamic(x, dimension)
+            self._compiled[kinds] = torch.compile(self._record(len(tensors)), fullgraph=True, options=dict(FUSING))
+            with warnings.catch_warnings():  # Inductor uses deprecated functions of torch
+                warnings.simplefilter("ignore")
+                return self._compiled[kinds](*tensors)
 
 
 def _kind(x: Tensor, static: int) -> tuple[object, ...]:
@@ -80,6 +82,11 @@ def fuses(backend: Backend, device: torch.device) -> bool:
         raise RuntimeError(f"loss.backend={backend.name} is not possible: {reason}; accepted: auto, eager")
     warnings.warn(f"losses run in single operations, several times slower: {reason}", stacklevel=2)
     return False
+
+
+def default_device_type() -> str:
+    """Returns the kind of device on which a run computes unless it is told otherwise."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @cache
