@@ -16,6 +16,7 @@ from model.losses.evaluation.eager_pass import EagerPass, operand_dtype
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.fused_pass import FusedPass
 from model.losses.evaluation.fused_tile import fused_tile
+from model.losses.evaluation.schedule import TOGETHER
 from model.losses.evaluation.tiles import LineProblem, TileFunction, compiled_tile, eager_tile
 from model.losses.evaluation.view_pass import ViewPass
 from model.losses.inductor.compile import default_device_type, fuses
@@ -54,6 +55,15 @@ def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> Vi
     if score.traits.fixed_operands and fuses(backend, rows.device):
         return FusedPass(evaluator, rows, operand_dtype(evaluator, rows))
     return EagerPass(evaluator, rows, need_grad)
+
+
+def cells_together(problem: LineProblem, element: int) -> int:
+    """Returns the largest number of cells of directions that are evaluated together. element: bytes of a cell.
+
+    On other devices than a CPU each operation has a fixed cost. There a tile takes up to the budget, beside the cells
+    that are kept: a copy of each cell, its gradient, and numbers of the formula.
+    """
+    return problem.budget // (2 * element + 8) if fuses(problem.backend, problem.stats.matched.device) else TOGETHER
 
 
 def tile_function(problem: LineProblem, terms: int) -> TileFunction:

@@ -16,29 +16,24 @@ from model.losses.cross_terms import Tile
 from model.losses.evaluation.tiles import LineProblem, Sums
 from model.losses.inductor.compile import CompiledFunction
 from model.losses.inductor.line_function import Counts, LineInputs, line_function
-from model.losses.score import RowStats, Score
+from model.losses.score import Score
 from model.losses.symbols import constant
 
 
 def fused_tile(problem: LineProblem, tile: Tile, sums: Sums) -> None:
     """Computes a tile in few kernels and without waiting for the device."""
-    stats, device = problem.stats, problem.stats.matched.device
+    stats = problem.stats
     counts = Counts(len(tile.cells[0]), stats.row.shape[1], stats.col.shape[1])
     function = _line_function(problem.score, problem.n, problem.features, counts, problem.need_grad)
     results = function(*_cells(tile), *_inputs(problem, tile))
     sums.totals += results[0].flatten(1).sum(1)
     if not problem.need_grad:
         return
-    _, d_matched, d_row, d_col, *d_cells = results
-    directions = _places(tuple(tile.directions), device)
-    for total, part in zip(sums.d_stats[:2], (d_matched, d_row), strict=True):
-        if part.numel():
-            total[..., tile.rows].index_add_(0, directions, part)
-    if d_col.numel():
-        sums.d_stats.col.index_add_(0, directions, d_col)
-    for s, cells in enumerate(tile.cells):
-        for x, grad in zip(cells, d_cells, strict=True):
-            x.write_grad(grad[s])
+    d_matched, d_row, d_col = results[1:4]
+    total = sums.d_stats
+    for x, part in ((total.matched[:, tile.rows], d_matched), (total.row[..., tile.rows], d_row), (total.col, d_col)):
+        _add(x, tile.directions, part)
+    _write_gradients(tile, results[4:])
 
 
 def _cells(tile: Tile) -> Sequence[Tensor]:
@@ -49,25 +44,67 @@ def _cells(tile: Tile) -> Sequence[Tensor]:
     return torch.stack(by_term).unflatten(0, (-1, len(tile.cells))).unbind()
 
 
+def _write_gradients(tile: Tile, d_cells: Sequence[Tensor]) -> None:
+    """Writes the gradients of the cells, for each cross term (S, T, B), to their memory: whole cells in one copy."""
+    pairs = [(x, d_cells[k][s]) for s, cells in enumerate(tile.cells) for k, x in enumerate(cells)]
+    whole = [(x.grad, grad) for x, grad in pairs if not x.turned_count]
+    if whole:
+        torch._foreach_copy_([grad for grad, _ in whole], [grad for _, grad in whole])
+    for x, grad in pairs:
+        if x.turned_count:
+            x.write_grad(grad)
+
+
 def _inputs(problem: LineProblem, tile: Tile) -> LineInputs:
-    device, directions = problem.stats.matched.device, tuple(tile.directions)
-    places = _places(range(problem.size), device)
-    stats = problem.stats
-    if directions != tuple(range(len(stats.matched))):
-        stats = RowStats(*(x.index_select(0, _places(directions, device)) for x in stats))
-    matched, row = (x[..., tile.rows].contiguous() for x in stats[:2])
-    scales = problem.negative_scale, problem.match_scale
-    return LineInputs(matched, row, stats.col, places[tile.rows], places, _weights(tuple(tile.weights), device), *scales)
+    """Returns what the function of a tile reads after the cells."""
+    device = problem.stats.matched.device
+    places = _candidates(problem.size, device)
+    matched, row, col = (_of_directions(x, tile.directions) for x in problem.stats)
+    matched, row = (x[..., tile.rows].contiguous() for x in (matched, row))
+    weights = _weights(tuple(tile.weights), device)
+    return LineInputs(
+        matched, row, col, places[tile.rows], places, weights, problem.negative_scale, problem.match_scale
+    )
+
+
+def _of_directions(x: Tensor, directions: Sequence[int]) -> Tensor:
+    """Returns the statistics (S, …) of some directions of (D, …), without a copy where the directions follow each other."""
+    span = _span(directions)
+    return x.index_select(0, _places(tuple(directions), x.device)) if span is None else x[span]
+
+
+def _add(total: Tensor, directions: Sequence[int], part: Tensor) -> None:
+    """Adds (S, …) to some directions of (D, …)."""
+    span = _span(directions)
+    if not part.numel():
+        return
+    if span is None:
+        total.index_add_(0, _places(tuple(directions), total.device), part)
+    else:
+        total[span].add_(part)
+
+
+def _span(directions: Sequence[int]) -> slice | None:
+    """Returns the slice of directions that follow each other; None for others."""
+    follow = list(directions) == list(range(directions[0], directions[0] + len(directions)))
+    return slice(directions[0], directions[0] + len(directions)) if follow else None
 
 
 @cached_by_object
 def _line_function(score: Score, n: int, features: int, counts: Counts, need_grad: bool) -> CompiledFunction:
     """Returns the function of a score of n views of so many features."""
-    return line_function(lambda *groups: score.line(*groups, n, constant(features)), counts, need_grad)
+    return line_function(lambda cells, row, col: score.line(cells, row, col, n, constant(features)), counts, need_grad)
+
+
+@lru_cache(maxsize=16)
+def _candidates(size: int, device: torch.device) -> Tensor:
+    """Returns 0 … B - 1 on a device."""
+    with torch.inference_mode(False):
+        return torch.arange(size, device=device)
 
 
 @lru_cache(maxsize=256)
-def _places(numbers: Sequence[int], device: torch.device) -> Tensor:
+def _places(numbers: tuple[int, ...], device: torch.device) -> Tensor:
     """Returns numbers on a device, copied there once."""
     with torch.inference_mode(False):
         return torch.tensor(numbers, device=device)

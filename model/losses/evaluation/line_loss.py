@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Gradients, Product, Tile
-from model.losses.evaluation.backend import new_view_pass, tile_function
+from model.losses.evaluation.backend import cells_together, new_view_pass, tile_function
 from model.losses.evaluation.cell_memory import CellMemory
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.schedule import Schedule, TermOf, make_schedule, places_of
@@ -112,7 +112,8 @@ class _Evaluation:
         block = 2 * element * problem.size**2
         free = problem.budget * 7 // 8 - 3 * element * problem.n * problem.size * problem.features
         products = [[term.operands if isinstance(term, Product) else None for term in terms] for terms in directions]
-        return make_schedule(places_of(products), problem.size, max(0.0, free / block))
+        cells = cells_together(problem, element)
+        return make_schedule(places_of(products), problem.size, max(0.0, free / block), cells)
 
     @torch.no_grad()
     def _add_groups(

@@ -1,4 +1,4 @@
-"""A tile of line scores as one function of tensors: formula, cross-entropy against the match, and the gradients of both.
+"""A tile of line scores as one function of tensors: formula, cross-entropy against the match, gradients of both.
 
 Shapes: S directions of a tile, T rows, B candidates, r statistics of a row, q statistics of a candidate.
 """
@@ -77,16 +77,20 @@ def line_function(formula: Formula, counts: Counts, need_grad: bool) -> Compiled
         if not need_grad:
             return (rows,)
         totals = backward({score: lines.d_others * (weight * given.negative_scale).unsqueeze(2)}, known)
+        # The gradient 0 of a statistic that the score does not read is a sum too: one kernel computes all these sums.
         d_row, d_col = (
-            [totals[symbol].sum(dimension) if symbol in totals else None for symbol in group]
+            [(totals[symbol] if symbol in totals else 0 * lines.d_others).sum(dimension) for symbol in group]
             for group, dimension in ((row, 2), (col, 1))
         )
         return [
             rows,
             lines.d_match * (weight * given.match_scale),
-            _stacked(d_row, given.row),
-            _stacked(d_col, given.col),
-            *(totals[s].to(x.dtype) if s in totals else torch.zeros_like(x) for s, x in zip(cells, values, strict=True)),
+            torch.stack(d_row, 1) if row else torch.zeros_like(given.row),
+            torch.stack(d_col, 1) if col else torch.zeros_like(given.col),
+            *(
+                totals[s].to(x.dtype) if s in totals else torch.zeros_like(x)
+                for s, x in zip(cells, values, strict=True)
+            ),
         ]
 
     return CompiledFunction(lambda count: recorded(tile, count), [1] * counts.cells + [1, 2, 2, 0, 0, 1, 0, 0])
@@ -105,11 +109,3 @@ def _contrasted(scores: Tensor, given: LineInputs) -> _Lines:
     loss = lse.clamp(min=0) + torch.log1p(torch.exp(-lse.abs()))
     d_others = weights * torch.where(total > 0, share / total, 0)
     return _Lines(loss.squeeze(2), -share.squeeze(2), d_others)
-
-
-def _stacked(gradients: Sequence[Tensor | None], like: Tensor) -> Tensor:
-    """Returns the gradients (S, …) of statistics as (S, number, …), 0 for None. like: the statistics."""
-    if not gradients:
-        return torch.zeros_like(like)
-    zeros = torch.zeros_like(like[:, 0])
-    return torch.stack([zeros if gradient is None else gradient for gradient in gradients], dim=1)

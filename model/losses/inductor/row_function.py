@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from model.losses.cross_terms import CrossTerm
 from model.losses.inductor.compile import CompiledFunction
@@ -49,7 +48,7 @@ def row_functions(score: Score, prepare: Prepare, example: Tensor, dtype: torch.
     """Returns the functions for views with the number, the dtype and the device of `example` (n, …). dtype: that of the
     operands.
     """
-    directions = list(score.cross_terms([torch.ones(1, 1, device=example.device) for _ in example]))
+    directions = [list(terms) for terms in score.cross_terms([torch.ones(1, 1, device=example.device) for _ in example]))]
     places = _distinct(directions)[1]
 
     def rows_of(views: Tensor) -> list[Tensor]:
@@ -86,5 +85,7 @@ def _distinct(directions: Sequence[Sequence[CrossTerm]]) -> tuple[list[Tensor], 
 
 def _recorder(function: Callable[..., list[Tensor]], examples: Sequence[Tensor]) -> Callable[[int], fx.GraphModule]:
     """Returns a function that returns new modules of the operations of `function`, for tensors of any size."""
+    from torch.fx.experimental.proxy_tensor import make_fx  # takes half a second, and few runs need it
+
     module: fx.GraphModule = make_fx(function, tracing_mode="symbolic")(*examples)
     return lambda count: fx.GraphModule(module, module.graph)

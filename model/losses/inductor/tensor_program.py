@@ -6,14 +6,15 @@ The results are functions of tensors only, so that torch.compile can fuse a form
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.losses.symbols import Number, Symbol, in_order
+from model.losses.symbols import Symbol, in_order
 
-# Values by symbol. A number stands for a tensor that is constant.
-Values = dict[Symbol, Tensor | Number]
+# By symbol: a tensor, or a number for a constant.
+Values = dict[Symbol, Any]
 
 
 def _root(x: Tensor) -> Tensor:
