@@ -173,12 +173,8 @@ class CrossTerm(ABC):
 
     @property
     @abstractmethod
-    def operands(self) -> tuple[Tensor, ...]:
-        """The tensors that the values depend on, each (B, F)."""
-
-    def of(self, operands: Sequence[Tensor]) -> CrossTerm:
-        """Returns this term of other operands. Raises TypeError for a term that is not a function of operands alone."""
-        raise TypeError(f"{type(self).__name__} cannot take other operands")
+    def operands(self) -> tuple[Any, ...]:
+        """What the values depend on: tensors (B, F), or symbols."""
 
     def on(self, backend: Backend) -> CrossTerm:
         """Returns this term, computed by a backend; terms without compiled code return themselves."""
@@ -193,18 +189,29 @@ class CrossTerm(ABC):
         """Adds to `gradients` the gradients of the operands that follow from the gradient (T, B) of some rows."""
 
 
+class SymbolicTerm(CrossTerm):
+    """A cross term whose operands may be symbols. It then has no values."""
+
+    @abstractmethod
+    def of(self, operands: Sequence[Any]) -> SymbolicTerm:
+        """Returns the term of other operands, in the order of `operands`."""
+
+    def on(self, backend: Backend) -> SymbolicTerm:
+        return self
+
+
 @dataclass(frozen=True)
-class Product(CrossTerm, Generic[Value]):
-    """row_operand[i] . col_operand[c]; both operands (B, F). With symbols as operands it has no values."""
+class Product(SymbolicTerm, Generic[Value]):
+    """row_operand[i] . col_operand[c]; both operands (B, F)."""
 
     row_operand: Value
     col_operand: Value
 
     @property
-    def operands(self: Product[Tensor]) -> tuple[Tensor, ...]:
+    def operands(self: Product[Value]) -> tuple[Value, ...]:
         return self.row_operand, self.col_operand
 
-    def of(self, operands: Sequence[Tensor]) -> Product[Tensor]:
+    def of(self, operands: Sequence[Any]) -> Product[Any]:
         return Product(*operands)
 
     def cells(self: Product[Tensor], rows: slice, out: Tensor | None = None) -> Tensor:

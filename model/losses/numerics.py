@@ -9,6 +9,8 @@ Shapes: n views, B rows, F features.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 from typing import Any, TypeVar
 
 import torch
@@ -67,9 +69,11 @@ class _Moments(torch.autograd.Function):
         return None, *(torch.addcmul(d_total, twice, x).sum_to_size(x.shape) for x in ctx.saved_tensors)
 
 
-def moments(tensors: Sequence[Tensor], above: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Returns the sum of tensors that broadcast, and above + the sum of their squares."""
-    return _Moments.apply(above, *tensors)
+def moments(values: Sequence[Value], above: float = 0.0) -> tuple[Value, Value]:
+    """Returns the sum of values, of tensors that broadcast, and above + the sum of their squares."""
+    if isinstance(values[0], Symbol):
+        return reduce(add, values), square_sum(values, above)
+    return _Moments.apply(above, *values)
 
 
 class _SquareSum(torch.autograd.Function):
@@ -86,16 +90,18 @@ class _SquareSum(torch.autograd.Function):
         return None, *((twice * x).sum_to_size(x.shape) for x in ctx.saved_tensors)
 
 
-def square_sum(tensors: Sequence[Tensor], above: float = 0.0) -> Tensor:
-    """Returns above + the sum of the squares of tensors that broadcast."""
-    return _SquareSum.apply(above, *tensors)
+def square_sum(values: Sequence[Value], above: float = 0.0) -> Value:
+    """Returns above + the sum of the squares of values, of tensors that broadcast."""
+    if isinstance(values[0], Symbol):
+        return reduce(add, [value * value for value in values]) + above
+    return _SquareSum.apply(above, *values)
 
 
-def tiny(x: Tensor) -> float:
+def tiny(x: Value) -> float:
     """Returns an offset that keeps a sum of squares of `x` positive, so that its root has a finite derivative. The
-    offset changes no sum but that of zeros.
+    offset changes no sum but that of zeros. For a symbol, it is the offset of float32.
     """
-    return 1000 * torch.finfo(x.dtype).tiny
+    return 1000 * torch.finfo(torch.float32 if isinstance(x, Symbol) else x.dtype).tiny
 
 
 class _SafePower(torch.autograd.Function):

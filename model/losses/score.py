@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
+from model.losses.cross_terms import CrossTerm, SymbolicTerm
 from model.losses.numerics import Value
 
 
@@ -73,7 +73,8 @@ class Score(ABC):
 
 
 class RowSumScore(Score):
-    """A score whose cross terms are products, and whose row-wise statistics are functions of sums over features.
+    """A score whose row-wise statistics are functions of sums over features, and whose cross terms have operands that
+    are functions of one feature.
 
     Both can be called with symbols, so that normalisation, sums and operands are compiled into one pass over the
     views.
@@ -92,8 +93,8 @@ class RowSumScore(Score):
         return self.from_sums(sums, len(views), views.shape[-1])
 
     @abstractmethod
-    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
-        """Yields, for each direction of n views, the products that its line scores are functions of."""
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[Sequence[SymbolicTerm]]:
+        """Yields, for each direction of n views, the cross terms that its line scores are functions of."""
 
 
 class TupleScore(Score):

@@ -38,8 +38,8 @@ def synchronise() -> None:
 
 
 def seconds(call: Callable[[], object], calls: int = 1) -> float:
-    """Returns the time of one call, the mean of `calls`: wall time, or with one thread the processor time of this process,
-    which other work on the machine disturbs less.
+    """Returns the time of one call, the mean of `calls`: wall time, or with one thread the processor time of this
+    process, which other work on the machine disturbs less.
     """
     clock = time.perf_counter if torch.get_num_threads() > 1 or torch.cuda.is_available() else time.process_time
     synchronise()

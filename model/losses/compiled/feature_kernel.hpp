@@ -129,7 +129,7 @@ template <class T> static void forward(const FeatureArguments& arguments) {
     const I count = arguments.count, size = arguments.size, features = arguments.features;
     const I first = arguments.first, threads = arguments.threads;
     const I tall_share = share<TALL>(count, threads);
-    #pragma omp parallel for num_threads(threads) schedule(static, 1)
+    #pragma omp parallel for num_threads(threads) schedule(static, 1) if(threads > 1)
     for (I thread = 0; thread < threads; ++thread) {
         const I low = thread * tall_share, high = std::min(count, low + tall_share);
         std::vector<T> packed((ROWS + 1) * TALL * features), copy;
@@ -237,7 +237,7 @@ template <class T> static void backward(const FeatureArguments& arguments) {
     const I count = arguments.count, size = arguments.size, threads = arguments.threads;
     const I tall = share<TALL>(count, threads), wide = share<WIDE>(size, threads);
     for (I turn = 0; turn < threads; ++turn) {
-        #pragma omp parallel for num_threads(threads) schedule(static, 1)
+        #pragma omp parallel for num_threads(threads) schedule(static, 1) if(threads > 1)
         for (I thread = 0; thread < threads; ++thread) {
             const I low = thread * tall, from = (thread + turn) % threads * wide;
             backward_range<T>(arguments, low, std::min(count, low + tall), from, std::min(size, from + wide));

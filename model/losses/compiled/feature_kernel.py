@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from model.losses.compiled.feature_source import feature_source
 from model.losses.compiled.native import library
-from model.losses.compiled.native_arguments import address, addresses, call_entry, entry_points, match_range
+from model.losses.compiled.native_arguments import address, addresses, entry_point, match_range
 from model.losses.compiled.weak_cache import cached_by_object
 from model.losses.integrands import Integrand
 
@@ -33,14 +33,14 @@ class _FeatureArguments(ctypes.Structure):
 
 class FeatureKernel:
     """The compiled loops of one integrand with `row_count` row operands and `col_count` candidate operands. All tensors
-    are contiguous and of one dtype, float32 or float64.
+    are contiguous and of the kernel's dtype.
 
     Its methods raise ValueError for a tensor with another shape, dtype or layout than documented.
     """
 
-    def __init__(self, compiled: ctypes.CDLL, row_count: int, col_count: int):
-        self._forward, self._backward = (entry_points(compiled, name) for name in ("forward", "backward"))
-        self._counts = row_count, col_count
+    def __init__(self, compiled: ctypes.CDLL, row_count: int, col_count: int, dtype: torch.dtype):
+        self._forward, self._backward = (entry_point(compiled, name) for name in ("forward", "backward"))
+        self._counts, self._dtype = (row_count, col_count), dtype
 
     def cells(self, row: Tensors, col: Tensors, first: int) -> Tensor:
         """Returns the sums (T, B) of tensors (T, F) and (B, F), less those at the match: candidate first + t for row
@@ -66,7 +66,7 @@ class FeatureKernel:
 
     def _call(
         self,
-        functions: Mapping[torch.dtype, Callable[..., None]],
+        function: Callable[..., None],
         row: Tensors,
         col: Tensors,
         first: int,
@@ -74,7 +74,7 @@ class FeatureKernel:
         grads: tuple[Tensors, Tensors] | None,
     ) -> None:
         """Calls one of the loops with checked arguments."""
-        (size, features), count, dtype = col[0].shape, len(row[0]), col[0].dtype
+        (size, features), count, dtype = col[0].shape, len(row[0]), self._dtype
         shapes = (count, features), (size, features)
         groups = [row, col, *(grads or ())]
         arrays = [
@@ -82,9 +82,11 @@ class FeatureKernel:
             for group, number, shape in zip(groups, 2 * self._counts, 2 * shapes, strict=False)
         ]
         pointers = [ctypes.addressof(array) for array in arrays]
-        sizes = count, size, features, first, torch.get_num_threads()
+        # A thread is worth its start for some ten thousand elements.
+        threads = min(torch.get_num_threads(), 1 + count * size * features // 32768)
+        sizes = count, size, features, first, threads
         values = address(cells, (count, size), dtype)
-        call_entry(functions, dtype, _FeatureArguments(*pointers[:2], *sizes, values, *pointers[2:]))
+        function(ctypes.byref(_FeatureArguments(*pointers[:2], *sizes, values, *pointers[2:])))
 
 
 def _full_vectors(tensors: Tensors, features: int) -> Tensors:
@@ -96,9 +98,9 @@ def _full_vectors(tensors: Tensors, features: int) -> Tensors:
 
 
 @cached_by_object
-def feature_kernel(integrand: Integrand, row_count: int, col_count: int) -> FeatureKernel | None:
-    """Returns the loops of an integrand with these numbers of row and candidate operands; None where they cannot be
-    compiled.
+def feature_kernel(integrand: Integrand, row_count: int, col_count: int, dtype: torch.dtype) -> FeatureKernel | None:
+    """Returns the loops of an integrand with these numbers of row and candidate operands, of float32 or float64; None
+    where they cannot be compiled.
     """
-    compiled = library(feature_source(integrand, row_count, col_count))
-    return FeatureKernel(compiled, row_count, col_count) if compiled is not None else None
+    compiled = library(feature_source(integrand, row_count, col_count, dtype))
+    return FeatureKernel(compiled, row_count, col_count, dtype) if compiled is not None else None

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+
 from model.losses.compiled.program import Program
 from model.losses.compiled.source_text import source_text
 from model.losses.integrands import Integrand
 from model.losses.symbols import Symbol, input_symbol
 
 
-def feature_source(integrand: Integrand, row_count: int, col_count: int) -> str:
-    """Returns the C++ of both loops for an integrand with these numbers of row and candidate operands."""
+def feature_source(integrand: Integrand, row_count: int, col_count: int, dtype: torch.dtype) -> str:
+    """Returns the C++ of both loops for an integrand with these numbers of row and candidate operands, of float32 or
+    float64.
+    """
     rows, cols = (
         [input_symbol(f"{letter}{j}") for j in range(count)] for letter, count in (("r", row_count), ("c", col_count))
     )
@@ -33,7 +37,7 @@ def feature_source(integrand: Integrand, row_count: int, col_count: int) -> str:
         "DERIVATIVE_SCALE": repr(scale),
         "ADD_GRADS": _outputs("row", rows, factors, scale) + _outputs("col", cols, factors, scale),
     }
-    return source_text(["functions.hpp", "vectors.hpp"], definitions, "feature_kernel.hpp")
+    return source_text(["functions.hpp", "vectors.hpp"], definitions, "feature_kernel.hpp", dtype)
 
 
 def _root_and_rest(result: Symbol) -> tuple[Symbol | None, Symbol | None]:

@@ -22,7 +22,7 @@ template <class X> static inline X sign(X a) { return a > 0 ? X{} + 1 : a < 0 ? 
 
 template <class X> static inline X reciprocal(X a) { return 1 / a; }
 
-// Exports the template FUNCTION<float> and FUNCTION<double>, which take one structure of arguments, under C names.
+// Exports the template FUNCTION<ELEMENT>, which takes one structure of arguments, under a C name. ELEMENT, float or
+// double, is the type of the tensors that the library is compiled for.
 #define EXPORT(FUNCTION, ARGUMENTS) \
-    extern "C" void FUNCTION##_float(const ARGUMENTS* arguments) { FUNCTION<float>(*arguments); } \
-    extern "C" void FUNCTION##_double(const ARGUMENTS* arguments) { FUNCTION<double>(*arguments); }
+    extern "C" void FUNCTION##_of_tensors(const ARGUMENTS* arguments) { FUNCTION<ELEMENT>(*arguments); }

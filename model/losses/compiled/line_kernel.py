@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from model.losses.compiled.native import library
-from model.losses.compiled.native_arguments import address, call_entry, entry_points, match_range, rows_address
+from model.losses.compiled.native_arguments import address, entry_point, match_range, rows_address
 from model.losses.compiled.program import Program
 from model.losses.compiled.source_text import source_text
 from model.losses.compiled.weak_cache import cached_by_object
@@ -25,6 +25,14 @@ from model.losses.symbols import Symbol, input_symbol
 
 # (cells, statistics of the row, statistics of the candidate, number of features) -> score.
 Formula = Callable[[Sequence[Symbol], Sequence[Symbol], Sequence[Symbol], Symbol], Symbol]
+
+
+class Factors(NamedTuple):
+    """The numbers that a pass over a tile reads."""
+
+    negative_scale: float
+    match_scale: float
+    features: float
 
 
 class Counts(NamedTuple):
@@ -42,8 +50,8 @@ class Input(NamedTuple):
     name: str
 
 
-def line_source(formula: Formula, counts: Counts) -> str:
-    """Returns the C++ of the kernel of a formula."""
+def line_source(formula: Formula, counts: Counts, dtype: torch.dtype) -> str:
+    """Returns the C++ of the kernel of a formula, for cells of float32 or float64."""
     cells, row, col = (_inputs(letter, count) for letter, count in zip("grc", counts, strict=True))
     features = input_symbol("features")
     program = Program(formula(cells, row, col, features), [*cells, *row, *col, features])
@@ -56,7 +64,7 @@ def line_source(formula: Formula, counts: Counts) -> str:
         "VALUE_FROM_SAVED": program.value(saved=True),
         "DERIVATIVES": program.derivatives(),
     }
-    return source_text(["functions.hpp", "scalar.hpp", "transpose.hpp"], definitions, "line_kernel.hpp")
+    return source_text(["functions.hpp", "scalar.hpp", "transpose.hpp"], definitions, "line_kernel.hpp", dtype)
 
 
 def _inputs(letter: str, count: int) -> list[Symbol]:
@@ -127,17 +135,17 @@ class _LineTile(ctypes.Structure):
 
 
 class LineKernel:
-    """The compiled pass of one formula."""
+    """The compiled pass of one formula over cells of one dtype."""
 
-    def __init__(self, compiled: ctypes.CDLL, counts: Counts):
-        self._functions = entry_points(compiled, "line")
-        self._counts = counts
+    def __init__(self, compiled: ctypes.CDLL, counts: Counts, dtype: torch.dtype):
+        self._function = entry_point(compiled, "line")
+        self._counts, self._dtype = counts, dtype
 
     def __call__(
         self,
         tile: Tile,
         stats: RowStats,
-        factors: Sequence[float],
+        factors: Factors,
         need_grad: bool,
         sums: Tensor,
         d_stats: RowStats,
@@ -146,13 +154,15 @@ class LineKernel:
         respect to the statistics of the batch to `d_stats`, and writes those of the cells into the cells, if
         `need_grad`.
 
-        stats: matched (D, B), row (D, r, B), col (D, q, B); factors: negative scale, match scale, F. Statistics and
-        sums are float64. Raises ValueError for a tensor with another shape, dtype or layout, and for rows or directions
-        that the batch does not have.
+        stats: matched (D, B), row (D, r, B), col (D, q, B). Statistics and sums are float64. Raises ValueError for a
+        tensor with another shape, dtype or layout, and for rows or directions that the batch does not have.
         """
+        self.bind(tile, stats, need_grad, sums, d_stats)(factors)
+
+    def bind(self, tile: Tile, stats: RowStats, need_grad: bool, sums: Tensor, d_stats: RowStats) -> LineCall:
+        """Returns the call as a function of the factors alone, which reads and writes this memory."""
         (total, size), rows, count = stats.matched.shape, tile.rows, len(tile.directions)
-        dtype = tile.cells[0][0].dtype
-        cells = _cells_of(tile, self._counts.cells, size, dtype)
+        cells = _cells_of(tile, self._counts.cells, size, self._dtype)
         if not all(0 <= d < total for d in tile.directions) or len(tile.weights) != count:
             raise ValueError(
                 f"native code was given the directions {list(tile.directions)} with {len(tile.weights)} weights; "
@@ -164,10 +174,25 @@ class LineKernel:
         tensors = zip((*stats, sums, *d_stats), (*stat_shapes, (3,), *stat_shapes), strict=True)
         addresses = [address(tensor, shape, torch.float64) for tensor, shape in tensors]
         first = match_range(rows.start, rows.stop - rows.start, size)
-        sizes = count, first, rows.stop - first, size, need_grad, torch.get_num_threads()
+        sizes = count, first, rows.stop - first, size, need_grad, 1
         arrays: list[ctypes.Array] = [cells, directions, weights]
-        arguments = _LineTile(*map(ctypes.addressof, arrays), *sizes, *factors, *addresses)
-        call_entry(self._functions, dtype, arguments)
+        arguments = _LineTile(*map(ctypes.addressof, arrays), *sizes, 1.0, 1.0, 1.0, *addresses)
+        return LineCall(self._function, arguments, (arrays, tile, stats, sums, d_stats))
+
+
+class LineCall:
+    """The pass over a tile with the memory that it reads and writes."""
+
+    def __init__(self, function: Callable[..., None], arguments: _LineTile, keep: object) -> None:
+        """arguments: refers to the memory of `keep`."""
+        self._function, self._arguments, self._keep = function, arguments, keep
+
+    def __call__(self, factors: Factors) -> None:
+        """Runs the pass."""
+        arguments = self._arguments
+        arguments.negative_scale, arguments.match_scale, arguments.features = factors
+        arguments.threads = torch.get_num_threads()
+        self._function(ctypes.byref(arguments))
 
 
 def _cells_of(tile: Tile, terms: int, size: int, dtype: torch.dtype) -> ctypes.Array:
@@ -175,12 +200,12 @@ def _cells_of(tile: Tile, terms: int, size: int, dtype: torch.dtype) -> ctypes.A
     if len(tile.cells) != len(tile.directions) or any(len(of_direction) != terms for of_direction in tile.cells):
         counts = [len(of_direction) for of_direction in tile.cells]
         raise ValueError(
-            f"native code was given {counts} cross terms; accepted: {terms} for each of {len(tile.directions)} directions"
+            f"native code was given {counts} cross terms; accepted: {terms} for each of {len(tile.directions)} "
+            f"directions"
         )
     rows = tile.rows.stop - tile.rows.start
-    return (_CrossTermCells * (terms * len(tile.cells)))(
-        *(_term_cells(cells, rows, size, dtype) for of_direction in tile.cells for cells in of_direction)
-    )
+    fields = [_term_cells(cells, rows, size, dtype) for of_direction in tile.cells for cells in of_direction]
+    return (_CrossTermCells * len(fields))(*(_CrossTermCells(*values) for values in fields))
 
 
 def _term_cells(cells: Cells, rows: int, size: int, dtype: torch.dtype) -> tuple[int, ...]:
@@ -197,7 +222,8 @@ def _term_cells(cells: Cells, rows: int, size: int, dtype: torch.dtype) -> tuple
 
 
 @cached_by_object
-def line_kernel(score: Score, n: int, counts: Counts) -> LineKernel | None:
-    """Returns the kernel of a score of n views; None where it cannot be compiled."""
-    compiled = library(line_source(lambda cells, row, col, features: score.line(cells, row, col, n, features), counts))
-    return LineKernel(compiled, counts) if compiled is not None else None
+def line_kernel(score: Score, n: int, counts: Counts, dtype: torch.dtype) -> LineKernel | None:
+    """Returns the kernel of a score of n views for cells of float32 or float64; None where it cannot be compiled."""
+    source = line_source(lambda cells, row, col, features: score.line(cells, row, col, n, features), counts, dtype)
+    compiled = library(source)
+    return LineKernel(compiled, counts, dtype) if compiled is not None else None

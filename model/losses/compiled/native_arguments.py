@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -47,18 +47,10 @@ def addresses(tensors: Sequence[Tensor], count: int, shape: Sequence[int], dtype
     return (ctypes.c_void_p * count)(*(address(tensor, shape, dtype) for tensor in tensors))
 
 
-def entry_points(library: ctypes.CDLL, name: str) -> dict[torch.dtype, Callable[..., None]]:
-    """Returns the functions that C++'s EXPORT makes of `name`, by the dtype of the tensors that they take."""
-    return {torch.float32: getattr(library, f"{name}_float"), torch.float64: getattr(library, f"{name}_double")}
-
-
-def call_entry(
-    functions: Mapping[torch.dtype, Callable[..., None]], dtype: torch.dtype, arguments: ctypes.Structure
-) -> None:
-    """Calls the function for tensors of a dtype. Raises ValueError where there is none."""
-    if dtype not in functions:
-        raise ValueError(f"native code was given {dtype}; accepted: {', '.join(map(str, functions))}")
-    functions[dtype](ctypes.byref(arguments))
+def entry_point(library: ctypes.CDLL, name: str) -> Callable[..., None]:
+    """Returns the function that C++'s EXPORT makes of `name`. It takes the address of a structure."""
+    function: Callable[..., None] = getattr(library, f"{name}_of_tensors")
+    return function
 
 
 def match_range(first: int, rows: int, size: int) -> int:

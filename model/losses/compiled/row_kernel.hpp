@@ -27,15 +27,20 @@ struct RowArguments {
     float* out;
 };
 
+// A thread is worth its start for some ten thousand elements.
+static I useful_threads(const RowArguments& arguments) {
+    return std::min(arguments.threads, 1 + arguments.size * arguments.features * FORMULA_VIEWS / 32768);
+}
+
 template <class O>
 static void forward(const RowArguments& arguments) {
     const float* const* views = arguments.views;
     O* const* operands = reinterpret_cast<O* const*>(arguments.operands);
     const I size = arguments.size, features = arguments.features, normalised = arguments.normalised;
-    const I threads = arguments.threads;
+    const I threads = useful_threads(arguments);
     const T eps = arguments.eps;
     T *norms = arguments.norms, *sums = arguments.sums;
-    #pragma omp parallel for num_threads(threads) schedule(static)
+    #pragma omp parallel for num_threads(threads) schedule(static) if(threads > 1)
     for (I b = 0; b < size; ++b) {
         T inverse[FORMULA_VIEWS];
         for (I k = 0; k < FORMULA_VIEWS; ++k) {
@@ -65,12 +70,12 @@ static void backward(const RowArguments& arguments) {
     const float* const* views = arguments.views;
     const O* const* operands = reinterpret_cast<const O* const*>(arguments.operands);
     const I size = arguments.size, features = arguments.features, normalised = arguments.normalised;
-    const I threads = arguments.threads;
+    const I threads = useful_threads(arguments);
     const T eps = arguments.eps, factor = arguments.factor;
     const T *norms = arguments.norms, *d_sums = arguments.sums;
     float* out = arguments.out;
     const T limit = 3.4028234663852886e38;
-    #pragma omp parallel num_threads(threads)
+    #pragma omp parallel num_threads(threads) if(threads > 1)
     {
         std::vector<T> scratch(FORMULA_VIEWS * features);
         #pragma omp for schedule(static)

@@ -9,19 +9,27 @@ operands.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from model.losses.compiled.native import library
-from model.losses.compiled.native_arguments import address, addresses, call_entry, entry_points
+from model.losses.compiled.native_arguments import address, addresses, entry_point
 from model.losses.compiled.program import Program
 from model.losses.compiled.source_text import source_text
 from model.losses.compiled.weak_cache import cached_by_object
+from model.losses.cross_terms import SymbolicTerm
 from model.losses.score import RowSumScore
 from model.losses.symbols import Symbol, input_symbol
+
+
+class TermPlaces(NamedTuple):
+    """A cross term of symbols, and the places of its operands among all operands."""
+
+    term: SymbolicTerm
+    places: tuple[int, ...]
 
 
 class RowFormula(NamedTuple):
@@ -30,22 +38,22 @@ class RowFormula(NamedTuple):
     inputs: list[Symbol]
     sums: list[Symbol]
     operands: list[Symbol]
-    products: list[list[tuple[int, int]]]
-    """For each direction, the places of the row and column operands of its products among `operands`."""
+    terms: list[list[TermPlaces]]
+    """For each direction, its cross terms."""
 
 
 def row_formula(score: RowSumScore, n: int) -> RowFormula:
     """Calls the methods of a score with symbols."""
     inputs = [input_symbol(f"x{k}") for k in range(n)]
-    directions = [[(term.row_operand, term.col_operand) for term in terms] for terms in score.cross_terms(inputs)]
-    operands = list(dict.fromkeys(operand for pairs in directions for pair in pairs for operand in pair))
+    directions = list(score.cross_terms(inputs))
+    operands = list(dict.fromkeys(operand for terms in directions for term in terms for operand in term.operands))
     place = {operand: k for k, operand in enumerate(operands)}
-    products = [[(place[row], place[col]) for row, col in pairs] for pairs in directions]
-    return RowFormula(inputs, score.row_sums(inputs), operands, products)
+    places = [[TermPlaces(term, tuple(place[x] for x in term.operands)) for term in terms] for terms in directions]
+    return RowFormula(inputs, score.row_sums(inputs), operands, places)
 
 
-def row_source(formula: RowFormula) -> str:
-    """Returns the C++ of both passes."""
+def row_source(formula: RowFormula, dtype: torch.dtype) -> str:
+    """Returns the C++ of both passes, for operands of float32 or float64."""
     program = Program([*formula.sums, *formula.operands], formula.inputs)
     sums, operands = range(len(formula.sums)), range(len(formula.operands))
     used = [k for k, symbol in enumerate(formula.inputs) if program.uses(symbol)]
@@ -69,7 +77,7 @@ def row_source(formula: RowFormula) -> str:
         "WRITE_DOTS": _joined("dots[{0}] = a{0};", used),
         "WRITE_GRADS": _joined("g[{0} * features + z] = d_x{0}; a{0} += d_x{0} * x{0};", used),
     }
-    return source_text(["functions.hpp", "scalar.hpp"], definitions, "row_kernel.hpp")
+    return source_text(["functions.hpp", "scalar.hpp"], definitions, "row_kernel.hpp", dtype)
 
 
 def _joined(template: str, places: Sequence[int]) -> str:
@@ -88,29 +96,40 @@ class _RowArguments(ctypes.Structure):
 
 
 class RowKernel:
-    """The compiled passes of a score."""
+    """The compiled passes of a score, for operands of one dtype."""
 
-    def __init__(self, compiled: ctypes.CDLL, formula: RowFormula):
-        self._forward, self._backward = (entry_points(compiled, name) for name in ("forward", "backward"))
+    def __init__(self, compiled: ctypes.CDLL, formula: RowFormula, dtype: torch.dtype):
+        self._forward, self._backward = (entry_point(compiled, name) for name in ("forward", "backward"))
         self._views, self._sums = len(formula.inputs), len(formula.sums)
         self.operands = len(formula.operands)
-        self.products = formula.products
+        self.terms = formula.terms
+        self.dtype = dtype
+
+    def fits(self, views: Sequence[Tensor] | Tensor, budget: int) -> bool:
+        """Returns whether the operands of all directions and their gradients may be held at once. So many copies of the
+        views are always held; beyond that the budget, in bytes, decides.
+        """
+        copies = max(0, self.operands - 2 * self._views)
+        return 2 * copies * views[0].numel() * self.dtype.itemsize <= budget
 
     def forward(self, views: Sequence[Tensor], eps: float, normalised: bool, operands: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the norms (n, B) and the sums (s, B), float64, of n views (B, F), float32 and contiguous; writes the
-        operands (m, B, F), float32 or float64. Raises ValueError where a tensor has another shape, dtype or layout.
+        operands (m, B, F). Raises ValueError where a tensor has another shape, dtype or layout.
         """
-        (size, features), threads = views[0].shape, torch.get_num_threads()
-        shape, dtype = (size, features), operands.dtype
+        norms, sums = self.new_statistics(len(views[0]))
+        self.bind_forward(norms, sums, operands, eps, normalised)(views)
+        return norms, sums
+
+    def new_statistics(self, size: int) -> tuple[Tensor, Tensor]:
+        """Returns memory for norms (n, B) and sums (s, B)."""
         norms, sums = (
             torch.empty(count, size, dtype=torch.float64, device="cpu") for count in (self._views, self._sums)
         )
-        read = addresses(views, self._views, shape, torch.float32)
-        written = addresses(operands.unbind(), self.operands, shape, dtype)
-        arrays, results = map(ctypes.addressof, (read, written)), (norms.data_ptr(), sums.data_ptr())
-        arguments = _RowArguments(*arrays, size, features, normalised, threads, eps, 1.0, *results, None)
-        call_entry(self._forward, dtype, arguments)
         return norms, sums
+
+    def bind_forward(self, norms: Tensor, sums: Tensor, operands: Tensor, eps: float, normalised: bool) -> RowCall:
+        """Returns `forward` as a function of the views alone, which writes to this memory."""
+        return self._bind(self._forward, (norms, sums), operands.unbind(), None, normalised, eps, 1.0)
 
     def backward(
         self, views: Sequence[Tensor], eps: float, normalised: bool, saved: Sequence[Tensor], factor: float
@@ -119,24 +138,77 @@ class RowKernel:
         gradients with respect to sums and operands. Raises ValueError as `forward` does.
         """
         norms, d_sums, *d_operands = saved
-        (size, features), threads = views[0].shape, torch.get_num_threads()
-        shape, dtype = (size, features), d_operands[0].dtype
-        out = torch.empty(self._views, *shape, dtype=torch.float32, device="cpu")
-        arrays = (
-            addresses(views, self._views, shape, torch.float32),
-            addresses(d_operands, self.operands, shape, dtype),
-        )
-        statistics = ((norms, self._views), (d_sums, self._sums))
-        results = [address(statistic, (count, size), torch.float64) for statistic, count in statistics]
-        pointers = map(ctypes.addressof, arrays)
-        arguments = _RowArguments(*pointers, size, features, normalised, threads, eps, factor, *results, out.data_ptr())
-        call_entry(self._backward, dtype, arguments)
+        out = torch.empty(self._views, *views[0].shape, dtype=torch.float32, device="cpu")
+        self.bind_backward((norms, d_sums), d_operands, out, eps, normalised, factor)(views)
         return out
+
+    def bind_backward(
+        self,
+        statistics: tuple[Tensor, Tensor],
+        d_operands: Sequence[Tensor],
+        out: Tensor,
+        eps: float,
+        normalised: bool,
+        factor: float = 1.0,
+    ) -> RowCall:
+        """Returns `backward` as a function of the views alone, which reads and writes this memory. statistics: norms
+        and gradients with respect to sums; out: (n, B, F).
+        """
+        return self._bind(self._backward, statistics, d_operands, out, normalised, eps, factor)
+
+    def _bind(
+        self,
+        function: Callable[..., None],
+        statistics: tuple[Tensor, Tensor],
+        operands: Sequence[Tensor],
+        out: Tensor | None,
+        normalised: bool,
+        eps: float,
+        factor: float,
+    ) -> RowCall:
+        """Returns a pass with checked memory."""
+        size, features = operands[0].shape
+        counts = self._views, self._sums
+        pointers = [address(x, (k, size), torch.float64) for x, k in zip(statistics, counts, strict=True)]
+        written = None if out is None else address(out, (self._views, size, features), torch.float32)
+        places = addresses(operands, self.operands, (size, features), self.dtype)
+        views = (ctypes.c_void_p * self._views)()
+        arrays = map(ctypes.addressof, (views, places))
+        arguments = _RowArguments(*arrays, size, features, normalised, 1, eps, factor, *pointers, written)
+        return RowCall(function, arguments, views, (size, features), (places, *statistics, *operands, out))
+
+
+class RowCall:
+    """A pass over the views with the memory that it reads and writes besides them."""
+
+    def __init__(
+        self,
+        function: Callable[..., None],
+        arguments: _RowArguments,
+        views: ctypes.Array,
+        shape: tuple[int, int],
+        keep: object,
+    ) -> None:
+        """arguments: refers to `views`, an array for the addresses of the views, each of `shape`, and to the memory of
+        `keep`.
+        """
+        self._function, self._arguments, self._views, self._shape, self._keep = function, arguments, views, shape, keep
+
+    def __call__(self, views: Sequence[Tensor]) -> None:
+        """Runs the pass over n views (B, F), float32 and contiguous. Raises ValueError for others."""
+        if len(views) != len(self._views):
+            raise ValueError(f"native code was given {len(views)} tensors; accepted: {len(self._views)}")
+        for k, view in enumerate(views):
+            self._views[k] = address(view, self._shape, torch.float32)
+        self._arguments.threads = torch.get_num_threads()
+        self._function(ctypes.byref(self._arguments))
 
 
 @cached_by_object
-def row_kernel(score: RowSumScore, n: int) -> RowKernel | None:
-    """Returns the passes of a score of n views; None where they cannot be compiled."""
+def row_kernel(score: RowSumScore, n: int, dtype: torch.dtype) -> RowKernel | None:
+    """Returns the passes of a score of n views for operands of float32 or float64; None where they cannot be
+    compiled.
+    """
     formula = row_formula(score, n)
-    compiled = library(row_source(formula))
-    return RowKernel(compiled, formula) if compiled is not None else None
+    compiled = library(row_source(formula, dtype))
+    return RowKernel(compiled, formula, dtype) if compiled is not None else None

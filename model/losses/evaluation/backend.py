@@ -10,13 +10,14 @@ from model.errors import require
 from model.losses.compiled import native
 from model.losses.compiled.line_kernel import Counts, line_kernel
 from model.losses.compiled.row_kernel import row_kernel
-from model.losses.cross_terms import AUTO, COMPILED, EAGER, INDUCTOR, Backend
+from model.losses.cross_terms import AUTO, COMPILED, EAGER, INDUCTOR, Backend, Product
 from model.losses.evaluation.compiled_pass import CompiledPass
 from model.losses.evaluation.eager_pass import EagerPass, operand_dtype
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.fused_pass import FusedPass
 from model.losses.evaluation.fused_tile import fused_tile
 from model.losses.evaluation.schedule import TOGETHER
+from model.losses.evaluation.small_batch import CannotCompileError, SmallBatch, SmallProblem
 from model.losses.evaluation.tiles import LineProblem, TileFunction, compiled_tile, eager_tile
 from model.losses.evaluation.view_pass import ViewPass
 from model.losses.inductor.compile import default_device_type, fuses
@@ -46,11 +47,17 @@ def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> Vi
     loss.backend=compiled.
     """
     score, backend = evaluator.score, evaluator.backend
-    if backend.compiles(views[0].device) and isinstance(score, RowSumScore):
-        wide = any(view.dtype == torch.float64 for view in views)
-        kernel = None if wide else backend.checked(row_kernel(score, len(views)))
-        if kernel is not None:
-            return CompiledPass(evaluator, score, kernel, views, need_grad)
+    wide = any(view.dtype == torch.float64 for view in views)
+    if backend.compiles(views[0].device) and isinstance(score, RowSumScore) and not wide:
+        small = len(views[0]) <= score.traits.float64_rows
+        for dtype in (torch.float64,) if small else (torch.float32, torch.float64):
+            kernel = backend.checked(row_kernel(score, len(views), dtype))
+            if kernel is None or not kernel.fits(views, evaluator.budget):
+                break
+            view_pass = CompiledPass(evaluator, score, kernel, views, need_grad)
+            if view_pass.is_accurate:
+                return view_pass
+            view_pass.release_buffers()
     rows = stacked(views).detach()
     if score.traits.fixed_operands and fuses(backend, rows.device):
         return FusedPass(evaluator, rows, operand_dtype(evaluator, rows))
@@ -66,13 +73,34 @@ def cells_together(problem: LineProblem, element: int) -> int:
     return problem.budget // (2 * element + 8) if fuses(problem.backend, problem.stats.matched.device) else TOGETHER
 
 
-def tile_function(problem: LineProblem, terms: int) -> TileFunction:
-    """Returns the function that computes tiles of directions with this number of cross terms."""
+def new_small_batch(evaluator: LineEvaluator, problem: SmallProblem) -> SmallBatch | None:
+    """Returns the prepared evaluation of a small batch of float32, bfloat16 or float16 on a CPU; None for other
+    batches, and where a kernel cannot be compiled.
+    """
+    n, size, _ = problem.shape
+    if size > problem.score.traits.float64_rows:
+        return None
+    kernel = evaluator.backend.checked(row_kernel(problem.score, n, torch.float64))
+    if kernel is None or not all(isinstance(term, Product) for terms in kernel.terms for term, _ in terms):
+        return None
+    cells = sum(len(terms) for terms in kernel.terms) * size**2
+    if cells > TOGETHER or 16 * cells > evaluator.budget:
+        return None
+    try:
+        return SmallBatch(problem, kernel)
+    except CannotCompileError:
+        return evaluator.backend.checked(None)
+
+
+def tile_function(problem: LineProblem, terms: int, dtype: torch.dtype) -> TileFunction:
+    """Returns the function that computes tiles of directions with this number of cross terms, whose cells have this
+    dtype.
+    """
     stats = problem.stats
     if fuses(problem.backend, stats.matched.device):
         return fused_tile
     if not problem.backend.compiles(stats.matched.device):
         return eager_tile
     counts = Counts(terms, stats.row.shape[1], stats.col.shape[1])
-    kernel = problem.backend.checked(line_kernel(problem.score, problem.n, counts))
+    kernel = problem.backend.checked(line_kernel(problem.score, problem.n, counts, dtype))
     return eager_tile if kernel is None else partial(compiled_tile, kernel)

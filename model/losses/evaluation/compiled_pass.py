@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from model.losses.compiled.row_kernel import RowKernel
-from model.losses.cross_terms import CrossTerm, Gradients, Product
+from model.losses.cross_terms import CrossTerm, Gradients
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.view_pass import ViewBackward, ViewPass
 from model.losses.inputs import Views
@@ -25,29 +25,26 @@ class CompiledPass(ViewPass):
     def __init__(
         self, evaluator: LineEvaluator, score: RowSumScore, kernel: RowKernel, views: Views, need_grad: bool
     ) -> None:
-        self._evaluator, self._kernel = evaluator, kernel
-        size, features = views[0].shape
-        rows = float32_rows(views)
-        self._forward(rows, torch.float64 if size <= score.traits.float64_rows else torch.float32)
-        ordinary = ordinary_lengths(self._norms, evaluator.normalised, evaluator.eps)
-        if self.dtype == torch.float32 and not ordinary:
-            self.release_buffers()
-            self._forward(rows, torch.float64)
+        self._evaluator, self._kernel, self.dtype = evaluator, kernel, kernel.dtype
+        (size, features), device = views[0].shape, views[0].device
+        self._block = evaluator.scratch.acquire((kernel.operands, size, features), kernel.dtype, device)
+        self._norms, self._sums = kernel.forward(float32_rows(views), evaluator.eps, evaluator.normalised, self._block)
         self._operands = list(self._block)
         with torch.set_grad_enabled(need_grad):
             self._stats = score.from_sums(self._sums.requires_grad_(need_grad), len(views), features)
         self.stats = RowStats(*(statistic.detach() for statistic in self._stats))
 
-    def _forward(self, rows: Sequence[Tensor], dtype: torch.dtype) -> None:
-        """Computes norms (n, B), sums (s, B), and the operands (m, B, F) in `dtype`."""
-        evaluator, kernel = self._evaluator, self._kernel
-        self.dtype = dtype
-        self._block = evaluator.scratch.acquire((kernel.operands, *rows[0].shape), dtype, rows[0].device)
-        self._norms, self._sums = kernel.forward(rows, evaluator.eps, evaluator.normalised, self._block)
+    @property
+    def is_accurate(self) -> bool:
+        """False where products of float32 are not safe, because a row is very long or very short."""
+        if self.dtype == torch.float64:
+            return True
+        return ordinary_lengths(self._norms, self._evaluator.normalised, self._evaluator.eps)
 
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
-        for direction in self._kernel.products:
-            yield [Product(self._operands[row], self._operands[col]) for row, col in direction]
+        backend, operands = self._evaluator.backend, self._operands
+        for direction in self._kernel.terms:
+            yield [term.of([operands[place] for place in places]).on(backend) for term, places in direction]
 
     def new_gradients(self) -> Gradients:
         buffers = torch.empty_like(self._block)

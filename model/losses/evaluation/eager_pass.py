@@ -13,8 +13,7 @@ from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Gradients, row_blocks
 from model.losses.evaluation.evaluator import LineEvaluator
-from model.losses.evaluation.view_pass import ViewBackward, ViewPass
-from model.losses.inputs import Views
+from model.losses.evaluation.view_pass import ViewBackward, ViewPass, scaled_gradient
 from model.losses.numerics import ordinary_rows, result_dtype, saturate, to_float64
 from model.losses.score import RowStats
 
@@ -27,6 +26,7 @@ class EagerPass(ViewPass):
 
     def __init__(self, evaluator: LineEvaluator, views: Tensor, need_grad: bool) -> None:
         self._evaluator, self._views, self._need_grad = evaluator, views, need_grad
+        self.shares_operands = evaluator.score.traits.shares_operands
         self.dtype = operand_dtype(evaluator, views)
         self._narrow = views.dtype != torch.float64
         fits = max(1, evaluator.budget // (evaluator.score.traits.row_copies * 8 * views[:, 0].numel()))
@@ -50,11 +50,11 @@ class EagerPass(ViewPass):
         score = self._evaluator.score
         with torch.set_grad_enabled(self._need_grad):
             directions = score.cross_terms(self._rows)
-            for terms in list(directions) if score.traits.shares_operands else directions:
+            for terms in list(directions) if self.shares_operands else directions:
                 yield [term.on(self._evaluator.backend) for term in terms]
 
     def flush_direction(self, gradients: Gradients) -> Gradients:
-        return gradients if self._evaluator.score.traits.shares_operands else self._add_to_rows(gradients)
+        return gradients if self.shares_operands else self._add_to_rows(gradients)
 
     def _add_to_rows(self, gradients: Gradients) -> Gradients:
         """Propagates the gradients of operands to the normalised rows. Returns empty sums for the next direction."""
@@ -66,13 +66,13 @@ class EagerPass(ViewPass):
         return Gradients()
 
     def to_backward(self, gradients: Gradients, d_stats: RowStats) -> ViewBackward:
-        if self._evaluator.score.traits.shares_operands:
+        if self.shares_operands:
             self._add_to_rows(gradients)
         self._rows = []  # frees memory before as much is allocated for the gradient
         out = torch.empty_like(self._views, dtype=result_dtype(self._views))
         for rows in row_blocks(self._views.shape[1], self._step):
             out[:, rows] = saturate(self._block_grad(rows, d_stats), out.dtype)
-        return ViewBackward([out], scaled)
+        return ViewBackward([out], scaled_gradient)
 
     def _block_grad(self, rows: slice, d_stats: RowStats) -> Tensor:
         """Returns the gradient with respect to some rows of the views, (n, b, F) float64."""
@@ -103,8 +103,3 @@ def operand_dtype(evaluator: LineEvaluator, views: Tensor) -> torch.dtype:
     else:
         safe = evaluator.normalised
     return torch.float32 if safe else torch.float64
-
-
-def scaled(views: Views, saved: Sequence[Tensor], grad: Tensor) -> Tensor:
-    """Returns the gradient of the views, which `saved` holds already, times the gradient of the loss."""
-    return saturate(saved[0] * grad, saved[0].dtype)

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 
 from model.losses.compiled.feature_kernel import FeatureKernel, feature_kernel
-from model.losses.cross_terms import AUTO, Backend, CrossTerm, Gradients, row_blocks
+from model.losses.cross_terms import AUTO, Backend, Gradients, SymbolicTerm, row_blocks
 from model.losses.inductor.compile import fuses
 from model.losses.inductor.feature_function import FeatureFunctions, feature_functions
 from model.losses.integrands import Integrand
+from model.losses.numerics import Value
 
 # Elements of a (rows, candidates, F) block of the eager evaluation, which stays in a core's cache.
 EAGER_BLOCK = 1 << 17
 
 
 @dataclass(frozen=True)
-class FeatureSum(CrossTerm):
+class FeatureSum(SymbolicTerm, Generic[Value]):
     """sum_z integrand(row operands at i, candidate operands at c) minus its value at c = i; operands are (B, F) each.
 
     The value at c = i is subtracted feature by feature, so that differences of large sums keep their digits. It has no
@@ -30,22 +32,22 @@ class FeatureSum(CrossTerm):
     """
 
     integrand: Integrand
-    row_operands: tuple[Tensor, ...]
-    col_operands: tuple[Tensor, ...]
+    row_operands: tuple[Value, ...]
+    col_operands: tuple[Value, ...]
     backend: Backend = AUTO
 
-    def of(self, operands: Sequence[Tensor]) -> FeatureSum:
-        count = len(self.row_operands)
-        return replace(self, row_operands=tuple(operands[:count]), col_operands=tuple(operands[count:]))
-
-    def on(self, backend: Backend) -> FeatureSum:
+    def on(self, backend: Backend) -> FeatureSum[Value]:
         return replace(self, backend=backend)
 
     @property
-    def operands(self) -> tuple[Tensor, ...]:
-        return *self.row_operands, *self.col_operands
+    def operands(self) -> tuple[Value, ...]:
+        return self.row_operands + self.col_operands
 
-    def cells(self, rows: slice, out: Tensor | None = None) -> Tensor:
+    def of(self, operands: Sequence[Any]) -> FeatureSum[Any]:
+        count = len(self.row_operands)
+        return FeatureSum(self.integrand, tuple(operands[:count]), tuple(operands[count:]), self.backend)
+
+    def cells(self: FeatureSum[Tensor], rows: slice, out: Tensor | None = None) -> Tensor:
         row, col = self._values()
         kernel = self._kernel()
         if kernel is not None:
@@ -61,7 +63,7 @@ class FeatureSum(CrossTerm):
             torch.sum(values - anchor[t].unsqueeze(1), dim=-1, out=out[t, c])
         return out
 
-    def backward(self, rows: slice, grad: Tensor, gradients: Gradients) -> None:
+    def backward(self: FeatureSum[Tensor], rows: slice, grad: Tensor, gradients: Gradients) -> None:
         row, col = self._values()
         functions = self._functions()
         if functions is not None:
@@ -86,25 +88,25 @@ class FeatureSum(CrossTerm):
             for d_x, block_grad in zip(d_col, grads[len(row) :], strict=True):
                 d_x[c] += block_grad
 
-    def _kernel(self) -> FeatureKernel | None:
+    def _kernel(self: FeatureSum[Tensor]) -> FeatureKernel | None:
         """Returns the compiled loops, where the backend uses them."""
-        operand = self.col_operands[0]
+        operand, counts = self.col_operands[0], (len(self.row_operands), len(self.col_operands))
         if not self.backend.compiles(operand.device):
             return None
-        return self.backend.checked(feature_kernel(self.integrand, len(self.row_operands), len(self.col_operands)))
+        return self.backend.checked(feature_kernel(self.integrand, *counts, operand.dtype))
 
-    def _functions(self) -> FeatureFunctions | None:
+    def _functions(self: FeatureSum[Tensor]) -> FeatureFunctions | None:
         """Returns the functions of torch.compile, where the backend uses them."""
         if not fuses(self.backend, self.col_operands[0].device):
             return None
         return feature_functions(self.integrand, len(self.row_operands), len(self.col_operands))
 
-    def _values(self) -> tuple[list[Tensor], list[Tensor]]:
+    def _values(self: FeatureSum[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Returns the operands outside autograd, contiguous."""
         row, col = ([x.detach().contiguous() for x in side] for side in (self.row_operands, self.col_operands))
         return row, col
 
-    def _blocks(self, rows: slice) -> Iterator[tuple[slice, slice, slice]]:
+    def _blocks(self: FeatureSum[Tensor], rows: slice) -> Iterator[tuple[slice, slice, slice]]:
         """Yields blocks that cover a tile: rows of the batch, the same rows of the tile, candidates."""
         size, features = self.col_operands[0].shape
         side = max(1, int((EAGER_BLOCK / features) ** 0.5))

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from model.losses.compiled.weak_cache import cached_by_object
 from model.losses.cross_terms import CrossTerm, Gradients
-from model.losses.evaluation.eager_pass import scaled
 from model.losses.evaluation.evaluator import LineEvaluator
-from model.losses.evaluation.view_pass import ViewBackward, ViewPass
+from model.losses.evaluation.view_pass import ViewBackward, ViewPass, scaled_gradient
 from model.losses.inductor.row_function import RowFunctions, row_functions
 from model.losses.numerics import normalise, widen
 from model.losses.score import RowStats, Score
@@ -38,7 +37,7 @@ class FusedPass(ViewPass):
     def to_backward(self, gradients: Gradients, d_stats: RowStats) -> ViewBackward:
         d_operands = [gradients.total(x) for x in self._operands]
         (d_views,) = self._functions.backward(self._views, *d_stats, *d_operands)
-        return ViewBackward([d_views], scaled)
+        return ViewBackward([d_views], scaled_gradient)
 
 
 @cached_by_object

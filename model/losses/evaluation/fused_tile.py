@@ -49,7 +49,7 @@ def _write_gradients(tile: Tile, d_cells: Sequence[Tensor]) -> None:
     pairs = [(x, d_cells[k][s]) for s, cells in enumerate(tile.cells) for k, x in enumerate(cells)]
     whole = [(x.grad, grad) for x, grad in pairs if not x.turned_count]
     if whole:
-        torch._foreach_copy_([grad for grad, _ in whole], [grad for _, grad in whole])
+        torch._foreach_copy_([memory for memory, _ in whole], [grad for _, grad in whole])
     for x, grad in pairs:
         if x.turned_count:
             x.write_grad(grad)

@@ -11,20 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Gradients, Product, Tile
-from model.losses.evaluation.backend import cells_together, new_view_pass, tile_function
+from model.losses.evaluation.backend import cells_together, new_small_batch, new_view_pass, tile_function
 from model.losses.evaluation.cell_memory import CellMemory
+from model.losses.evaluation.compiled_pass import float32_rows
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.schedule import Schedule, TermOf, make_schedule, places_of
+from model.losses.evaluation.small_batch import SmallProblem
 from model.losses.evaluation.tiles import LineProblem, Sums
+from model.losses.evaluation.view_pass import ViewBackward, scaled_gradient
 from model.losses.inputs import Views
 from model.losses.numerics import result_dtype, saturate
-from model.losses.score import RowStats
+from model.losses.score import RowStats, RowSumScore
 
 # The largest number of rows of a tile; matrix products of this size are fast.
 TILE_ROWS = 1024
@@ -59,15 +62,15 @@ class _LineLoss(torch.autograd.Function):
     ) -> Tensor:
         views: Views = tensors[0] if tensors[0].dim() == 3 else tensors
         scales = negative_scale.detach().double(), match_scale.detach().double()
-        evaluation = _Evaluation(evaluator, views, scales, need_grad)
-        evaluation.add_directions(weights)
-        view_pass, (loss, *d_scales) = evaluation.view_pass, evaluation.sums.totals.unbind()
-        if need_grad:
-            saved, ctx.to_views = view_pass.to_backward(evaluation.gradients, evaluation.sums.d_stats)
+        totals, view_backward = _evaluate_small(evaluator, views, scales, weights, need_grad) or _evaluate(
+            evaluator, views, scales, weights, need_grad
+        )
+        loss, *d_scales = totals.unbind()
+        if view_backward is not None:
+            saved, ctx.to_views = view_backward
             d_scales = [d.to(scale.dtype) for d, scale in zip(d_scales, (negative_scale, match_scale), strict=True)]
             ctx.save_for_backward(*d_scales, *saved, *tensors)
             ctx.saved_count, ctx.dtype, ctx.is_stacked = len(saved), tensors[0].dtype, tensors[0].dim() == 3
-        view_pass.release_buffers()
         return loss.to(result_dtype(tensors[0]))
 
     @staticmethod
@@ -79,6 +82,46 @@ class _LineLoss(torch.autograd.Function):
             d_views = saturate(d_views, ctx.dtype)
         d_tensors = (d_views,) if ctx.is_stacked else d_views.unbind()
         return None, None, None, d_negative_scale * grad, d_match_scale * grad, *d_tensors
+
+
+class _Evaluated(NamedTuple):
+    """The results of an evaluation."""
+
+    totals: Tensor
+    """(3,) the loss and its gradients with respect to the two scales, float64."""
+    backward: ViewBackward | None
+    """How to compute the gradient with respect to the views; None where gradients are not needed."""
+
+
+def _evaluate_small(
+    evaluator: LineEvaluator, views: Views, scales: tuple[Tensor, Tensor], weights: Sequence[float], need_grad: bool
+) -> _Evaluated | None:
+    """Evaluates a batch for which `new_small_batch` has an evaluation; returns None for others."""
+    score, scratch = evaluator.score, evaluator.scratch
+    wide = any(view.dtype == torch.float64 for view in views)
+    if not evaluator.backend.compiles(views[0].device) or not isinstance(score, RowSumScore) or wide:
+        return None
+    shape = len(views), *views[0].shape
+    problem = SmallProblem(score, shape, evaluator.eps, evaluator.normalised, tuple(weights), need_grad)
+    batch = scratch.take(problem) or new_small_batch(evaluator, problem)
+    if batch is None:
+        return None
+    totals, d_views = batch(float32_rows(views), scales[0].item(), scales[1].item())
+    if batch.is_reusable:
+        scratch.give(problem, batch)
+    return _Evaluated(totals, None if d_views is None else ViewBackward([d_views], scaled_gradient))
+
+
+def _evaluate(
+    evaluator: LineEvaluator, views: Views, scales: tuple[Tensor, Tensor], weights: Sequence[float], need_grad: bool
+) -> _Evaluated:
+    """Evaluates any batch."""
+    evaluation = _Evaluation(evaluator, views, scales, need_grad)
+    evaluation.add_directions(weights)
+    view_pass, sums = evaluation.view_pass, evaluation.sums
+    backward = view_pass.to_backward(evaluation.gradients, sums.d_stats) if need_grad else None
+    view_pass.release_buffers()
+    return _Evaluated(sums.totals, backward)
 
 
 class _Evaluation:
@@ -96,7 +139,7 @@ class _Evaluation:
 
     def add_directions(self, weights: Sequence[float]) -> None:
         """Adds every direction. weights: D numbers."""
-        if self._evaluator.score.traits.shares_operands:
+        if self.view_pass.shares_operands:
             directions = list(self.view_pass.cross_terms())
             schedule = self._schedule(directions)
             self._add_groups(schedule, dict(enumerate(directions)), weights)
@@ -142,7 +185,7 @@ class _Evaluation:
     ) -> None:
         """Adds a tile of a group of directions, and the gradients of the operands of its cross terms."""
         cells = [[memory.open(TermOf(d, k), term, rows) for k, term in enumerate(directions[d])] for d in group]
-        function = tile_function(self._problem, len(cells[0]))
+        function = tile_function(self._problem, len(cells[0]), self.view_pass.dtype)
         function(self._problem, Tile(group, [weights[d] for d in group], rows, cells), self.sums)
         if self._problem.need_grad:
             for d, of_direction in zip(group, cells, strict=True):

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+# Keys of which objects are held: a training and a last, smaller batch, with and without gradients.
+KEYS = 4
+
 
 class Scratch:
-    """Tensors whose content may be overwritten. limit: bytes that are held at most between steps."""
+    """Tensors whose content may be overwritten, and objects that own such tensors. limit: bytes of tensors that are held at
+    most between steps.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._free: list[Tensor] = []
+        self._objects: dict[Hashable, list[Any]] = {}
 
     def __reduce__(self) -> tuple[type[Scratch], tuple[int]]:
         return Scratch, (self.limit,)  # a copied or unpickled object starts empty
+
+    def take(self, key: Hashable) -> Any:
+        """Returns an object that was given for this key, which then belongs to the caller; None where there is none."""
+        objects = self._objects.get(key)
+        return objects.pop() if objects else None
+
+    def give(self, key: Hashable, item: Any) -> None:
+        """Holds an object for a later call of `take`. Objects of the oldest keys are freed."""
+        self._objects.setdefault(key, []).append(item)
+        while len(self._objects) > KEYS:
+            self._objects.pop(next(iter(self._objects)), None)
 
     def acquire(self, shape: Sequence[int], dtype: torch.dtype, device: torch.device) -> Tensor:
         """Returns a tensor with any content, which belongs to the caller until it is released."""

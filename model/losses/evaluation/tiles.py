@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.losses.compiled.line_kernel import LineKernel
+from model.losses.compiled.line_kernel import Factors, LineKernel
 from model.losses.cross_terms import Backend, Cells, Tile, row_blocks
 from model.losses.evaluation.contrast import contrast
 from model.losses.score import RowStats, Score
@@ -65,7 +65,7 @@ TileFunction = Callable[[LineProblem, Tile, Sums], None]
 
 def compiled_tile(kernel: LineKernel, problem: LineProblem, tile: Tile, sums: Sums) -> None:
     """Computes a tile in one compiled pass."""
-    factors = problem.negative_scale.item(), problem.match_scale.item(), float(problem.features)
+    factors = Factors(problem.negative_scale.item(), problem.match_scale.item(), problem.features)
     kernel(tile, problem.stats, factors, problem.need_grad, sums.totals, sums.d_stats)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Gradients
 from model.losses.inputs import Views
+from model.losses.numerics import saturate
 from model.losses.score import RowStats
 
 
@@ -27,6 +28,11 @@ class ViewBackward(NamedTuple):
     float64 views and float32 otherwise, saturated at the largest finite value."""
 
 
+def scaled_gradient(views: Views, saved: Sequence[Tensor], grad: Tensor) -> Tensor:
+    """The `to_views` of a pass that has computed the gradient in the forward, `saved[0]`."""
+    return saturate(saved[0] * grad, saved[0].dtype)
+
+
 class ViewPass(ABC):
     """The row-wise part of one evaluation. Order of use: `cross_terms` with `flush_direction` after each direction,
     then `to_backward`, then `release_buffers`.
@@ -36,6 +42,8 @@ class ViewPass(ABC):
     """The row-wise statistics of the batch, outside autograd: (D, B), (D, r, B), (D, q, B) float64."""
     dtype: torch.dtype
     """The dtype of the operands of the cross terms."""
+    shares_operands = True
+    """False if the directions are evaluated one by one, in their order, each followed by `flush_direction`."""
 
     @abstractmethod
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:

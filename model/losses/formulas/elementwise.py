@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm
 from model.losses.evaluation.feature_sum import FeatureSum
 from model.losses.formulas.feature_sums import (
     MAGNITUDE,
@@ -34,7 +33,7 @@ from model.losses.formulas.feature_sums import (
 )
 from model.losses.numerics import Value, safe_sqrt
 from model.losses.registry import Formula, register
-from model.losses.score import RowStats, Traits, TupleScore, on_axes
+from model.losses.score import RowStats, RowSumScore, Traits, TupleScore, on_axes
 
 
 class FeatureStats(NamedTuple):
@@ -116,7 +115,7 @@ def normsv9(s: FeatureStats) -> Tensor:
     return s.sums[MAGNITUDE] - s.sums[ROOT_LESS_TOTAL]
 
 
-class FeatureScore(TupleScore):
+class FeatureScore(RowSumScore, TupleScore):
     """Evaluates an elementwise formula, which reads the sums `crossed` and `separable`."""
 
     # Roots cost four times as much in float64; the operands of one direction are three times as large as a view.
@@ -137,17 +136,20 @@ class FeatureScore(TupleScore):
         keys: list[CrossedSum | SeparableSum] = [*self.crossed, *self.separable]
         return self.formula(FeatureStats(dict(zip(keys, sums, strict=True)), n, features))
 
-    def prepare(self, views: Tensor) -> RowStats:
-        n, b, features = views.shape
-        sums = [crossed.values(views.unbind()).sum(-1) for crossed in self.crossed]
-        shares = [separable.share(n, views) for separable in self.separable]
-        matched = self.score([*sums, *(share.sum(0) for share in shares)], n, features)
-        # A FeatureSum returns differences from the sum at the match; `line` adds that sum, a statistic of the row.
-        rows = [value.detach().expand(n, b) for value in sums] + [share.sum(0) - share for share in shares]
-        cols = torch.stack(shares, dim=1) if shares else views.new_zeros(n, 0, b)
-        return RowStats(matched.expand(n, b), torch.stack(rows, dim=1), cols)
+    def row_sums(self, views: Sequence[Value]) -> list[Value]:
+        n = len(views)
+        crossed = [crossed.values(views) for crossed in self.crossed]
+        return crossed + [separable.share(n, view) for separable in self.separable for view in views]
 
-    def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
+    def from_sums(self, sums: Tensor, n: int, features: int) -> RowStats:
+        crossed, shares = sums[: len(self.crossed)], sums[len(self.crossed) :].unflatten(0, (len(self.separable), n))
+        matched = self.score([*crossed, *shares.sum(1)], n, features)
+        # A FeatureSum returns differences from the sum at the match; `line` adds that sum, a statistic of the row.
+        at_match = crossed.detach().unsqueeze(1).expand(-1, n, -1)
+        rows = torch.cat([at_match, shares.sum(1, keepdim=True) - shares])
+        return RowStats(matched.expand(n, -1), rows.transpose(0, 1), shares.transpose(0, 1))
+
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[FeatureSum[Value]]]:
         for d in range(len(views)):
             yield [FeatureSum(*crossed.operands(views, d)) for crossed in self.crossed]
 
@@ -162,7 +164,9 @@ class FeatureScore(TupleScore):
         n, features = len(views), views[0].shape[-1]
         on_all_axes = [on_axes(view, [k, n], n + 1) for k, view in enumerate(views)]
         sums = [crossed.values(on_all_axes).sum(-1) for crossed in self.crossed]
-        totals = [reduce(add, [separable.share(n, view) for view in on_all_axes]) for separable in self.separable]
+        totals = [
+            reduce(add, [separable.share(n, view).sum(-1) for view in on_all_axes]) for separable in self.separable
+        ]
         return self.score([*sums, *totals], n, features)
 
     def dense_width(self, n: int, features: int) -> int:

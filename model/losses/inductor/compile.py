@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import cache
 from threading import RLock
+from typing import Any
 
 import torch
 from torch import Tensor, fx
@@ -34,8 +35,8 @@ class CompiledFunction:
     """
 
     def __init__(self, record: Callable[[int], fx.GraphModule], static: Sequence[int]) -> None:
-        """record: returns the operations of the function of so many tensors, as a new module; static: for each argument,
-        the number of leading dimensions whose sizes are compiled in.
+        """record: returns the operations of the function of so many tensors, as a new module; static: for each
+        argument, the number of leading dimensions whose sizes are compiled in.
         """
         self._record, self._static = record, tuple(static)
         self._compiled: dict[tuple[object, ...], TensorFunction] = {}
@@ -64,14 +65,14 @@ def recorded(function: TensorFunction, count: int) -> fx.GraphModule:
     """Returns the operations of a function of `count` tensors as a module with a code object of its own."""
     graph = fx.Graph()
     tracer = fx.proxy.GraphAppendingTracer(graph)
-    results = function(*(fx.Proxy(graph.placeholder(f"x{k}"), tracer) for k in range(count)))
+    results: Any = function(*(fx.Proxy(graph.placeholder(f"x{k}"), tracer) for k in range(count)))
     graph.output(tuple(result.node for result in results))
     return fx.GraphModule({}, graph)
 
 
 def fuses(backend: Backend, device: torch.device) -> bool:
-    """Returns whether torch.compile computes on a device. Where it should and cannot, raises RuntimeError if the backend
-    requires it, and warns otherwise.
+    """Returns whether torch.compile computes on a device. Where it should and cannot, raises RuntimeError if the
+    backend requires it, and warns otherwise.
     """
     if not backend.fuses(device):
         return False

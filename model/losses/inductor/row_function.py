@@ -48,7 +48,9 @@ def row_functions(score: Score, prepare: Prepare, example: Tensor, dtype: torch.
     """Returns the functions for views with the number, the dtype and the device of `example` (n, …). dtype: that of the
     operands.
     """
-    directions = [list(terms) for terms in score.cross_terms([torch.ones(1, 1, device=example.device) for _ in example]))]
+    directions = [
+        list(terms) for terms in score.cross_terms([torch.ones(1, 1, device=example.device) for _ in example])
+    ]
     places = _distinct(directions)[1]
 
     def rows_of(views: Tensor) -> list[Tensor]:
