@@ -176,8 +176,10 @@ class CrossTerm(ABC):
     def operands(self) -> tuple[Any, ...]:
         """What the values depend on: tensors (B, F), or symbols."""
 
-    def on(self, backend: Backend) -> CrossTerm:
-        """Returns this term, computed by a backend; terms without compiled code return themselves."""
+    def on(self, backend: Backend, budget: int) -> CrossTerm:
+        """Returns this term, computed by a backend with about so many bytes of memory; terms without compiled code
+        return themselves.
+        """
         return self
 
     @abstractmethod
@@ -196,7 +198,7 @@ class SymbolicTerm(CrossTerm):
     def of(self, operands: Sequence[Any]) -> SymbolicTerm:
         """Returns the term of other operands, in the order of `operands`."""
 
-    def on(self, backend: Backend) -> SymbolicTerm:
+    def on(self, backend: Backend, budget: int) -> SymbolicTerm:
         return self
 
 

@@ -42,9 +42,9 @@ class CompiledPass(ViewPass):
         return ordinary_lengths(self._norms, self._evaluator.normalised, self._evaluator.eps)
 
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
-        backend, operands = self._evaluator.backend, self._operands
+        backend, budget, operands = self._evaluator.backend, self._evaluator.budget, self._operands
         for direction in self._kernel.terms:
-            yield [term.of([operands[place] for place in places]).on(backend) for term, places in direction]
+            yield [term.of([operands[place] for place in places]).on(backend, budget) for term, places in direction]
 
     def new_gradients(self) -> Gradients:
         buffers = torch.empty_like(self._block)

@@ -51,7 +51,7 @@ class EagerPass(ViewPass):
         with torch.set_grad_enabled(self._need_grad):
             directions = score.cross_terms(self._rows)
             for terms in list(directions) if self.shares_operands else directions:
-                yield [term.on(self._evaluator.backend) for term in terms]
+                yield [term.on(self._evaluator.backend, self._evaluator.budget) for term in terms]
 
     def flush_direction(self, gradients: Gradients) -> Gradients:
         return gradients if self.shares_operands else self._add_to_rows(gradients)

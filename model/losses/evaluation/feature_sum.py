@@ -19,8 +19,10 @@ from model.losses.inductor.feature_function import FeatureFunctions, feature_fun
 from model.losses.integrands import Integrand
 from model.losses.numerics import Value
 
-# Elements of a (rows, candidates, F) block of the eager evaluation, which stays in a core's cache.
+# Elements of a (rows, candidates, F) block of the eager evaluation on a CPU, which stays in a core's cache, and the
+# bytes that an element takes elsewhere in all tensors of the forward and the backward.
 EAGER_BLOCK = 1 << 17
+ELEMENT_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,11 @@ class FeatureSum(SymbolicTerm, Generic[Value]):
     row_operands: tuple[Value, ...]
     col_operands: tuple[Value, ...]
     backend: Backend = AUTO
+    budget: int = 0
+    """Bytes of a block of the eager evaluation on other devices than a CPU."""
 
-    def on(self, backend: Backend) -> FeatureSum[Value]:
-        return replace(self, backend=backend)
+    def on(self, backend: Backend, budget: int) -> FeatureSum[Value]:
+        return replace(self, backend=backend, budget=budget)
 
     @property
     def operands(self) -> tuple[Value, ...]:
@@ -54,8 +58,7 @@ class FeatureSum(SymbolicTerm, Generic[Value]):
             return kernel.cells([x[rows] for x in row], col, rows.start)
         functions = self._functions()
         if functions is not None:
-            (values,) = functions.cells(*(x[rows] for x in row), *col, *(x[rows] for x in col))
-            return values
+            return functions.sums(row, col, rows)
         out = row[0].new_empty(rows.stop - rows.start, len(col[0]))
         anchor = self.integrand(*(x[rows] for x in (*row, *col)))
         for i, t, c in self._blocks(rows):
@@ -67,11 +70,7 @@ class FeatureSum(SymbolicTerm, Generic[Value]):
         row, col = self._values()
         functions = self._functions()
         if functions is not None:
-            inputs = (*(x[rows] for x in row), *col, grad)
-            for x, block_grad in zip(self.row_operands, functions.d_row(*inputs), strict=True):
-                gradients.add(x, rows, block_grad)
-            for x, block_grad in zip(self.col_operands, functions.d_col(*inputs), strict=True):
-                gradients.add(x, slice(None), block_grad)
+            self._add(gradients, rows, functions.gradients(row, col, rows, grad))
             return
         d_row, d_col = ([gradients.total(x) for x in side] for side in (self.row_operands, self.col_operands))
         kernel = self._kernel()
@@ -101,6 +100,11 @@ class FeatureSum(SymbolicTerm, Generic[Value]):
             return None
         return feature_functions(self.integrand, len(self.row_operands), len(self.col_operands))
 
+    def _add(self: FeatureSum[Tensor], gradients: Gradients, rows: slice, grads: Sequence[Tensor]) -> None:
+        """Adds the gradients of all operands, those of row operands for some rows."""
+        for k, (x, grad) in enumerate(zip(self.operands, grads, strict=True)):
+            gradients.add(x, rows if k < len(self.row_operands) else slice(None), grad)
+
     def _values(self: FeatureSum[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Returns the operands outside autograd, contiguous."""
         row, col = ([x.detach().contiguous() for x in side] for side in (self.row_operands, self.col_operands))
@@ -108,8 +112,9 @@ class FeatureSum(SymbolicTerm, Generic[Value]):
 
     def _blocks(self: FeatureSum[Tensor], rows: slice) -> Iterator[tuple[slice, slice, slice]]:
         """Yields blocks that cover a tile: rows of the batch, the same rows of the tile, candidates."""
-        size, features = self.col_operands[0].shape
-        side = max(1, int((EAGER_BLOCK / features) ** 0.5))
+        operand, (size, features) = self.col_operands[0], self.col_operands[0].shape
+        elements = EAGER_BLOCK if operand.device.type == "cpu" else self.budget // ELEMENT_BYTES
+        side = max(1, int((elements / features) ** 0.5))
         for t in row_blocks(rows.stop - rows.start, side):
             for c in row_blocks(size, side):
                 yield slice(rows.start + t.start, rows.start + t.stop), t, c

@@ -32,7 +32,7 @@ class FusedPass(ViewPass):
 
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
         for terms in self._functions.cross_terms(self._operands):
-            yield [term.on(self._evaluator.backend) for term in terms]
+            yield [term.on(self._evaluator.backend, self._evaluator.budget) for term in terms]
 
     def to_backward(self, gradients: Gradients, d_stats: RowStats) -> ViewBackward:
         d_operands = [gradients.total(x) for x in self._operands]

@@ -68,7 +68,7 @@ def _inputs(problem: LineProblem, tile: Tile) -> LineInputs:
 
 
 def _of_directions(x: Tensor, directions: Sequence[int]) -> Tensor:
-    """Returns the statistics (S, …) of some directions of (D, …), without a copy where the directions follow each other."""
+    """Returns the statistics (S, …) of some of D directions, without a copy where the directions follow each other."""
     span = _span(directions)
     return x.index_select(0, _places(tuple(directions), x.device)) if span is None else x[span]
 

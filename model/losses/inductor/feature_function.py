@@ -29,6 +29,18 @@ class FeatureFunctions(NamedTuple):
     """As `d_row`, of the candidate operands. Each reduces along another dimension, and one function would store what it
     has in common with the other."""
 
+    def sums(self, row: Sequence[Tensor], col: Sequence[Tensor], rows: slice) -> Tensor:
+        """Returns the sums (T, B) of some rows of operands (B, F), less those at the match."""
+        (values,) = self.cells(*(x[rows] for x in row), *col, *(x[rows] for x in col))
+        return values
+
+    def gradients(self, row: Sequence[Tensor], col: Sequence[Tensor], rows: slice, grad: Tensor) -> list[Tensor]:
+        """Returns the gradients of the row operands, (T, F), and of the candidate operands, (B, F), that follow from
+        that of `sums`.
+        """
+        inputs = (*(x[rows] for x in row), *col, grad)
+        return [*self.d_row(*inputs), *self.d_col(*inputs)]
+
 
 @cached_by_object
 def feature_functions(integrand: Integrand, row_count: int, col_count: int) -> FeatureFunctions:

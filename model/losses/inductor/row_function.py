@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx
 
-from model.losses.cross_terms import CrossTerm
+from model.losses.cross_terms import CrossTerm, SymbolicTerm
 from model.losses.inductor.compile import CompiledFunction
 from model.losses.numerics import result_dtype, saturate
 from model.losses.score import RowStats, Score
@@ -31,12 +31,12 @@ class RowFunctions(NamedTuple):
     backward: CompiledFunction
     """(views, gradients of the statistics, gradients of the operands) -> the gradient of the views, (n, B, F), float64
     for float64 views and float32 otherwise, saturated at the largest finite value."""
-    directions: list[list[CrossTerm]]
+    directions: list[list[SymbolicTerm]]
     """The cross terms of each direction, of other operands."""
     places: list[list[list[int]]]
     """For each of these terms, the places of its operands among the m operands."""
 
-    def cross_terms(self, operands: Sequence[Tensor]) -> list[list[CrossTerm]]:
+    def cross_terms(self, operands: Sequence[Tensor]) -> list[list[SymbolicTerm]]:
         """Returns the cross terms of each direction."""
         return [
             [term.of([operands[k] for k in at]) for term, at in zip(terms, places, strict=True)]
@@ -48,9 +48,8 @@ def row_functions(score: Score, prepare: Prepare, example: Tensor, dtype: torch.
     """Returns the functions for views with the number, the dtype and the device of `example` (n, …). dtype: that of the
     operands.
     """
-    directions = [
-        list(terms) for terms in score.cross_terms([torch.ones(1, 1, device=example.device) for _ in example])
-    ]
+    ones = [torch.ones(1, 1, device=example.device) for _ in example]
+    directions = [[term for term in terms if isinstance(term, SymbolicTerm)] for terms in score.cross_terms(ones)]
     places = _distinct(directions)[1]
 
     def rows_of(views: Tensor) -> list[Tensor]:

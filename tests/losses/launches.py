@@ -1,0 +1,114 @@
+"""Counts what a step of a loss launches on a GPU, on a machine without one.
+
+Operations of torch are counted as they are dispatched. Functions of torch.compile are counted by the kernels that
+Inductor's scheduler has left after fusion: it is stopped before it writes code. It fuses for a CPU, where it fuses
+loops of equal sizes only; for a GPU it fuses at least these. A GPU may split a reduction in two kernels, so a kernel
+with a reduction counts twice. The count is therefore an upper bound.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+
+from model.losses.inductor.compile import CompiledFunction
+
+PRODUCTS = {"mm", "addmm", "bmm", "baddbmm"}
+# What waits for the device, or copies from the host.
+SYNCHRONISING = {"_local_scalar_dense", "is_nonzero", "equal", "nonzero", "lift_fresh", "masked_select"}
+# What allocates memory or changes only how it is read, besides operations whose result is a view.
+FREE = {"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided", "detach", "_unsafe_view", "set_"}
+Uncompiled = Callable[..., Any]
+
+
+class Launches(TorchDispatchMode):
+    """Counts operations that launch a kernel, by name: `products`, `syncs`, and `kernels` for all others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels: Counter[str] = Counter()
+        self.products = 0
+        self.syncs: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__.rstrip("_") if func.overloadpacket.__name__ != "set_" else "set_"
+        is_view = any(x.alias_info is not None and not x.alias_info.is_write for x in func._schema.returns)
+        if name in SYNCHRONISING:
+            self.syncs[name] += 1
+        elif name in PRODUCTS:
+            self.products += 1
+        elif name not in FREE and not is_view:
+            self.kernels[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+class _CountedError(Exception):
+    """Stops Inductor after its scheduler has fused."""
+
+
+def kernels_of(function: CompiledFunction, tensors: tuple[Tensor, ...], call: Uncompiled) -> int:
+    """Returns the number of kernels of a function for these arguments. call: the method that compiles."""
+    from torch._inductor import config, scheduler
+
+    counts: list[int] = []
+
+    def count(self: Any) -> None:
+        counts.append(sum(map(_launches, _flat(self.nodes))))
+        raise _CountedError
+
+    plain, scheduler.Scheduler.codegen = scheduler.Scheduler.codegen, count
+    try:
+        with config.patch(force_disable_caches=True):
+            call(CompiledFunction(function._record, function._static), *tensors)
+    except Exception:
+        if not counts:
+            raise
+    finally:
+        scheduler.Scheduler.codegen = plain
+    return counts[0]
+
+
+def _flat(nodes: list[Any]) -> Iterator[Any]:
+    """Yields fused nodes; those that a CPU runs in one parallel region are separate kernels."""
+    for node in nodes:
+        yield from getattr(node, "_outer_fused_nodes", [node])
+
+
+def _launches(node: Any) -> int:
+    if type(node).__name__ == "NopKernelSchedulerNode":
+        return 0
+    return 2 if node.is_reduction() else 1
+
+
+@contextmanager
+def counted() -> Iterator[Callable[[Callable[[], object]], Launches]]:
+    """Gives a function that returns the launches of a call, in which functions of torch.compile run uncompiled."""
+    plain, known = CompiledFunction.__call__, {}
+    modes: list[Launches] = []
+
+    def uncompiled(self: CompiledFunction, *tensors: Tensor) -> Any:
+        kinds = id(self), *((x.dtype, x.shape) for x in tensors)
+        with _disable_current_modes(), torch.no_grad():
+            if kinds not in known:
+                known[kinds] = kernels_of(self, tensors, plain)
+            for mode in modes:
+                mode.kernels["compiled"] += known[kinds]
+            return self._record(len(tensors))(*tensors)
+
+    def launches_of(call: Callable[[], object]) -> Launches:
+        modes.append(Launches())
+        with modes[-1]:
+            call()
+        return modes.pop()
+
+    CompiledFunction.__call__ = uncompiled
+    try:
+        yield launches_of
+    finally:
+        CompiledFunction.__call__ = plain
