@@ -31,8 +31,8 @@ TILED = [("normsv5", 1), ("normsv5", 200), ("loss4", 1), ("pairwise", 200)]
 
 
 def draw(n: int, rows: int, features: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Random views. Those of one feature are positive and float64: rows of ±1 cancel, and float32 rounds their gradients
-    away.
+    """Random views. Those of one feature are positive and float64: rows of ±1 cancel, and float32 loses their
+    gradients.
     """
     x = torch.randn(n, rows, features, generator=torch.Generator().manual_seed(100 * rows + features))
     return x.abs().double() if features == 1 else x.to(dtype)

@@ -7,7 +7,6 @@ import torch
 
 from model.losses import available, make_loss
 from model.losses.inductor import compile as inductor
-from model.losses.registry import FORMULAS
 from tests.losses.launches import Launches, counted
 
 # One loss of pairs, one of sums over features, one with many directions.

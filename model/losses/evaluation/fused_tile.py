@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from model.losses.compiled.weak_cache import cached_by_object
-from model.losses.cross_terms import Tile
+from model.losses.cross_terms import Cells, Tile
 from model.losses.evaluation.tiles import LineProblem, Sums
 from model.losses.inductor.compile import CompiledFunction
 from model.losses.inductor.line_function import Counts, LineInputs, line_function
@@ -40,8 +40,15 @@ def _cells(tile: Tile) -> Sequence[Tensor]:
     """Returns the cells of each cross term, (S, T, B)."""
     if len(tile.cells) == 1 and not any(x.turned_count for x in tile.cells[0]):
         return [x.values.unsqueeze(0) for x in tile.cells[0]]
-    by_term = [cells[k].by_row() for k in range(len(tile.cells[0])) for cells in tile.cells]
+    by_term = [_by_row(cells[k]) for k in range(len(tile.cells[0])) for cells in tile.cells]
     return torch.stack(by_term).unflatten(0, (-1, len(tile.cells))).unbind()
+
+
+def _by_row(cells: Cells) -> Tensor:
+    """Returns the values (T, B), without a copy where all or none are turned."""
+    if cells.turned is not None and not cells.values.numel():
+        return cells.turned.T
+    return cells.by_row()
 
 
 def _write_gradients(tile: Tile, d_cells: Sequence[Tensor]) -> None:
@@ -51,8 +58,10 @@ def _write_gradients(tile: Tile, d_cells: Sequence[Tensor]) -> None:
     if whole:
         torch._foreach_copy_([memory for memory, _ in whole], [grad for _, grad in whole])
     for x, grad in pairs:
-        if x.turned_count:
-            x.write_grad(grad)
+        if x.turned_grad is not None:
+            x.turned_grad.add_(grad[:, : x.turned_count].T)
+            if x.grad.numel():
+                x.grad.copy_(grad[:, x.turned_count :])
 
 
 def _inputs(problem: LineProblem, tile: Tile) -> LineInputs:
@@ -70,6 +79,8 @@ def _inputs(problem: LineProblem, tile: Tile) -> LineInputs:
 def _of_directions(x: Tensor, directions: Sequence[int]) -> Tensor:
     """Returns the statistics (S, …) of some of D directions, without a copy where the directions follow each other."""
     span = _span(directions)
+    if not x.numel():
+        return x.new_empty(len(directions), *x.shape[1:])
     return x.index_select(0, _places(tuple(directions), x.device)) if span is None else x[span]
 
 
