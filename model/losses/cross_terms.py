@@ -40,9 +40,7 @@ class Backend:
     """True if what computes must be possible: other devices and other code are refused."""
 
     def compiles(self, device: torch.device) -> bool:
-        """Returns whether an evaluation on a device should use C++. Raises ValueError where C++ is required and the
-        device is not a CPU.
-        """
+        """Returns whether C++ should compute on a device. Raises ValueError for C++ that is required elsewhere."""
         if self.compiled and self.required and device.type != "cpu":
             raise ValueError(f"views: on {device} given; accepted: cpu, where loss.backend={self.name} computes")
         return self.compiled and device.type == "cpu"
@@ -177,9 +175,7 @@ class CrossTerm(ABC):
         """What the values depend on: tensors (B, F), or symbols."""
 
     def on(self, backend: Backend, budget: int) -> CrossTerm:
-        """Returns this term, computed by a backend with about so many bytes of memory; terms without compiled code
-        return themselves.
-        """
+        """Returns this term, computed by a backend in about `budget` bytes; the default is the term as it is."""
         return self
 
     @abstractmethod

@@ -69,11 +69,10 @@ class _Moments(torch.autograd.Function):
         return None, *(torch.addcmul(d_total, twice, x).sum_to_size(x.shape) for x in ctx.saved_tensors)
 
 
-def moments(values: Sequence[Value], above: float = 0.0) -> tuple[Value, Value]:
+def moments(values: Sequence[Value], above: Value | float = 0.0) -> tuple[Value, Value]:
     """Returns the sum of values, of tensors that broadcast, and above + the sum of their squares."""
-    if isinstance(values[0], Symbol):
-        return reduce(add, values), square_sum(values, above)
-    return _Moments.apply(above, *values)
+    symbolic = isinstance(values[0], Symbol)
+    return (reduce(add, values), square_sum(values, above)) if symbolic else _Moments.apply(above, *values)
 
 
 class _SquareSum(torch.autograd.Function):
@@ -90,18 +89,17 @@ class _SquareSum(torch.autograd.Function):
         return None, *((twice * x).sum_to_size(x.shape) for x in ctx.saved_tensors)
 
 
-def square_sum(values: Sequence[Value], above: float = 0.0) -> Value:
+def square_sum(values: Sequence[Value], above: Value | float = 0.0) -> Value:
     """Returns above + the sum of the squares of values, of tensors that broadcast."""
-    if isinstance(values[0], Symbol):
-        return reduce(add, [value * value for value in values]) + above
-    return _SquareSum.apply(above, *values)
+    symbolic = isinstance(values[0], Symbol)
+    return reduce(add, [x * x for x in values]) + above if symbolic else _SquareSum.apply(above, *values)
 
 
-def tiny(x: Value) -> float:
-    """Returns an offset that keeps a sum of squares of `x` positive, so that its root has a finite derivative. The
-    offset changes no sum but that of zeros. For a symbol, it is the offset of float32.
+def tiny(x: Value) -> Value | float:
+    """Returns an offset that keeps a sum of squares of `x` positive, so that its root has a finite derivative, and that
+    changes no other sum. For a symbol, the dtype is that for which a kernel is compiled.
     """
-    return 1000 * torch.finfo(torch.float32 if isinstance(x, Symbol) else x.dtype).tiny
+    return Symbol("tiny") if isinstance(x, Symbol) else 1000 * torch.finfo(x.dtype).tiny
 
 
 class _SafePower(torch.autograd.Function):
@@ -144,9 +142,7 @@ class _RowNorm(torch.autograd.Function):
 
 
 def plain_norm(x: Tensor) -> Tensor:
-    """Returns the float64 norm of each row, (…, F) -> (…, 1), without scaling: for rows of a dtype narrower than
-    float64, whose squares neither overflow nor underflow in float64.
-    """
+    """Returns the float64 norm of each row, (…, F) -> (…, 1), of a dtype whose squares are safe in float64."""
     return torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float64)
 
 
@@ -195,9 +191,7 @@ class _GramMatrix(torch.autograd.Function):
 
 
 def gram_matrix(x: Tensor) -> Tensor:
-    """Returns the inner products of the rows of each matrix, (b, n, F) -> (b, n, n). Backward costs one matrix
-    product, where autograd would make two.
-    """
+    """Returns the inner products of the rows of each matrix, (b, n, F) -> (b, n, n), with one product in backward."""
     return _GramMatrix.apply(x)
 
 

@@ -32,7 +32,7 @@ class RowStats(NamedTuple):
 class Traits:
     """What the evaluation should know about a score to be accurate and fast."""
 
-    float64_rows: int = 128
+    float64_rows: int = 64
     """Batches of at most this many rows compute their cross terms in float64, which costs little for so few rows."""
     row_copies: int = 16
     """Peak number of float64 copies of the views that the backward of `prepare` holds; it determines the blocks."""

@@ -74,7 +74,7 @@ def test_compiled_sums_and_their_gradients(kind, dtype, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        check(feature_kernel(*KINDS[kind]), kind, dtype)
+        check(feature_kernel(*KINDS[kind], dtype), kind, dtype)
     finally:
         torch.set_num_threads(before)
 
@@ -86,9 +86,9 @@ def test_older_processors(target, monkeypatch):
         pytest.skip("needs an x86 processor with AVX2")
     flags = tuple(target if flag == "-march=native" else flag for flag in native.FLAGS)
     monkeypatch.setattr(native, "FLAGS", flags)
-    library = native.build(feature_source(*KINDS["root_less_distance"])).library
     for dtype in (torch.float32, torch.float64):
-        check(FeatureKernel(library, *KINDS["root_less_distance"][1:]), "root_less_distance", dtype)
+        library = native.build(feature_source(*KINDS["root_less_distance"], dtype)).library
+        check(FeatureKernel(library, *KINDS["root_less_distance"][1:], dtype), "root_less_distance", dtype)
 
 
 def test_differences_of_roots_keep_more_digits_than_roots():
@@ -98,7 +98,7 @@ def test_differences_of_roots_keep_more_digits_than_roots():
     squares = v + w  # their own rounding is not the root's
     want = (squares.double().sqrt() - squares[0].double().sqrt()).sum(1)
     plain = (squares.sqrt() - squares[0].sqrt()).double().sum(1)
-    got = feature_kernel(integrands.root_sum, 1, 1).cells([v], [w], 0)[0].double()
+    got = feature_kernel(integrands.root_sum, 1, 1, torch.float32).cells([v], [w], 0)[0].double()
     assert (got - want).norm() < 0.2 * (plain - want).norm()
 
 
@@ -106,7 +106,7 @@ def test_weights_of_zero_leave_gradients_as_they_are():
     rows, cols = draw(1, 5, 32, dtype=torch.float32), draw(1, 7, 32, dtype=torch.float32)
     sums = draw(1, 5, 32, dtype=torch.float32), draw(1, 7, 32, dtype=torch.float32)
     before = [x[0].clone() for x in sums]
-    feature_kernel(integrands.root_sum, 1, 1).backward(rows, cols, torch.zeros(5, 7), *sums)
+    feature_kernel(integrands.root_sum, 1, 1, torch.float32).backward(rows, cols, torch.zeros(5, 7), *sums)
     assert torch.equal(sums[0][0], before[0])
     assert torch.equal(sums[1][0], before[1])
 

@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,9 @@ from model.user_cache import cache_folder, is_private, temporary_folder
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 # Compilers prefer half of AVX-512's width, which costs the loops over lines a third of their speed.
 X86 = ("-mprefer-vector-width=512",)
+# Rounds each operation, so that a difference of equal products is 0. Without it, the compiler may compute a product and
+# a difference in one operation, without rounding the product.
+ROUNDED = "-ffp-contract=off"
 PARALLEL = "-fopenmp"
 NO_COMPILER = "no C++ compiler found (CXX, c++, g++, clang++)"
 
@@ -42,16 +46,18 @@ class Build(NamedTuple):
     problem: str | None = None
 
 
-def build(source: str) -> Build:
-    """Compiles and loads C++, or loads it from the cache."""
+def build(source: str, *options: str) -> Build:
+    """Compiles and loads C++, or loads it from the cache. options: further options of the compiler."""
     path = compiler()
     if path is None:
         return Build(None, NO_COMPILER)
-    key = hashlib.sha256("\0".join((source, path, *flags(), PARALLEL, _processor())).encode()).hexdigest()[:24]
+    key = hashlib.sha256("\0".join((source, path, *flags(), *options, PARALLEL, _processor())).encode()).hexdigest()[
+        :24
+    ]
     problem = ""
     for folder in (cache_folder, temporary_folder):
         try:
-            return Build(_loaded(source, path, folder() / f"{key}.so"))
+            return Build(_loaded(source, [path, *flags(), *options], folder() / f"{key}.so"))
         except subprocess.CalledProcessError as error:
             return Build(None, f"{path}: {_first_error(error.stderr)}")
         except OSError as error:  # a folder that is full, or whose files may not be loaded
@@ -62,9 +68,11 @@ def build(source: str) -> Build:
 _build_once = cache(build)
 
 
-def library(source: str) -> ctypes.CDLL | None:
-    """Returns the compiled source; None if it cannot be compiled. Each source is tried once."""
-    return _build_once(source).library
+def library(source: str, *options: str) -> ctypes.CDLL | None:
+    """Returns the compiled source; None if it cannot be compiled. Each source is tried once. options: further options
+    of the compiler.
+    """
+    return _build_once(source, *options).library
 
 
 def problem() -> str | None:
@@ -83,21 +91,21 @@ def _first_error(output: bytes) -> str:
     return next((line for line in lines if "error" in line), lines[0]).strip()
 
 
-def _loaded(source: str, compiler_path: str, path: Path) -> ctypes.CDLL:
+def _loaded(source: str, command: Sequence[str], path: Path) -> ctypes.CDLL:
     if not _intact(path):
-        _compile(source, compiler_path, path)
+        _compile(source, command, path)
     try:
         return ctypes.CDLL(str(path))
     except OSError:  # compiled for the libraries of another system that shares this folder
-        _compile(source, compiler_path, path)
+        _compile(source, command, path)
         return ctypes.CDLL(str(path))
 
 
-def _compile(source: str, compiler_path: str, path: Path) -> None:
+def _compile(source: str, command: Sequence[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         code, shared, checksum = (Path(folder) / name for name in ("kernel.cpp", "kernel.so", "kernel.sha256"))
         code.write_text(source, encoding="utf-8")
-        command = [compiler_path, *flags(), "-shared", code.name, "-o", shared.name]
+        command = [*command, "-shared", code.name, "-o", shared.name]
         try:
             subprocess.run([*command, PARALLEL], cwd=folder, check=True, capture_output=True)
         except subprocess.CalledProcessError:  # a compiler without OpenMP: one thread

@@ -20,6 +20,7 @@ def _literal(value: str | Number) -> str:
 # are the arguments, t the result, d the gradient with respect to the result, i an auxiliary value, p and q the data.
 # The gradients leave out a constant, `_factor`. The functions are in functions.hpp, scalar.hpp and vectors.hpp.
 VALUES = {
+    "tiny": "T(1000) * std::numeric_limits<ELEMENT>::min()",
     "add": "a + b",
     "sub": "a - b",
     "mul": "a * b",

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model.losses.compiled.native import library
+from model.losses.compiled.native import ROUNDED, library
 from model.losses.compiled.native_arguments import address, addresses, entry_point
 from model.losses.compiled.program import Program
 from model.losses.compiled.source_text import source_text
@@ -210,5 +210,5 @@ def row_kernel(score: RowSumScore, n: int, dtype: torch.dtype) -> RowKernel | No
     compiled.
     """
     formula = row_formula(score, n)
-    compiled = library(row_source(formula, dtype))
+    compiled = library(row_source(formula, dtype), ROUNDED)
     return RowKernel(compiled, formula, dtype) if compiled is not None else None

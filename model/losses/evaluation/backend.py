@@ -17,7 +17,7 @@ from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.fused_pass import FusedPass
 from model.losses.evaluation.fused_tile import fused_tile
 from model.losses.evaluation.schedule import TOGETHER
-from model.losses.evaluation.small_batch import CannotCompileError, SmallBatch, SmallProblem
+from model.losses.evaluation.small_batch import SMALL_CELLS, CannotCompileError, SmallBatch, SmallProblem
 from model.losses.evaluation.tiles import LineProblem, TileFunction, compiled_tile, eager_tile
 from model.losses.evaluation.view_pass import ViewPass
 from model.losses.inductor.compile import default_device_type, fuses
@@ -78,13 +78,12 @@ def new_small_batch(evaluator: LineEvaluator, problem: SmallProblem) -> SmallBat
     batches, and where a kernel cannot be compiled.
     """
     n, size, _ = problem.shape
-    if size > problem.score.traits.float64_rows:
-        return None
-    kernel = evaluator.backend.checked(row_kernel(problem.score, n, torch.float64))
+    dtype = torch.float64 if size <= problem.score.traits.float64_rows else torch.float32
+    kernel = evaluator.backend.checked(row_kernel(problem.score, n, dtype))
     if kernel is None or not all(isinstance(term, Product) for terms in kernel.terms for term, _ in terms):
         return None
     cells = sum(len(terms) for terms in kernel.terms) * size**2
-    if cells > TOGETHER or 16 * cells > evaluator.budget:
+    if cells > SMALL_CELLS or 16 * cells > evaluator.budget:
         return None
     try:
         return SmallBatch(problem, kernel)

@@ -106,10 +106,13 @@ def _evaluate_small(
     batch = scratch.take(problem) or new_small_batch(evaluator, problem)
     if batch is None:
         return None
-    totals, d_views = batch(float32_rows(views), scales[0].item(), scales[1].item())
+    result = batch(float32_rows(views), scales[0].item(), scales[1].item())
     if batch.is_reusable:
         scratch.give(problem, batch)
-    return _Evaluated(totals, None if d_views is None else ViewBackward([d_views], scaled_gradient))
+    if result is None:
+        return None
+    backward = None if result.d_views is None else ViewBackward([result.d_views], scaled_gradient)
+    return _Evaluated(result.totals, backward)
 
 
 def _evaluate(

@@ -13,8 +13,8 @@ KEYS = 4
 
 
 class Scratch:
-    """Tensors whose content may be overwritten, and objects that own such tensors. limit: bytes of tensors that are held at
-    most between steps.
+    """Tensors whose content may be overwritten, and objects that own such tensors. limit: bytes of tensors that are
+    held at most between steps.
     """
 
     def __init__(self, limit: int) -> None:

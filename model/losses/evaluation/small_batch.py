@@ -19,7 +19,11 @@ from model.losses.compiled.line_kernel import Counts, Factors, LineCall, line_ke
 from model.losses.compiled.row_kernel import RowKernel
 from model.losses.cross_terms import Cells, Tile
 from model.losses.evaluation.schedule import TermOf, make_schedule
+from model.losses.numerics import ordinary_lengths
 from model.losses.score import RowStats, RowSumScore
+
+# The largest number of cells of all directions for which memory is prepared.
+SMALL_CELLS = 1 << 19
 
 Calls = list[Callable[[], object]]
 
@@ -54,18 +58,18 @@ class SmallBatch:
     """The memory of an evaluation, and the calls that fill it. One evaluation at a time may use it."""
 
     def __init__(self, problem: SmallProblem, kernel: RowKernel) -> None:
-        """kernel: the row-wise part of the score, all cross terms of which are products, in float64. Raises
+        """kernel: the row-wise part of the score, all cross terms of which are products. Raises
         CannotCompileError.
         """
-        self._problem = problem
+        self._problem, self._is_wide = problem, kernel.dtype == torch.float64
         n, size, features = problem.shape
         new = partial(torch.empty, dtype=torch.float64, device="cpu")
-        operands, d_operands = new(kernel.operands, size, features), new(kernel.operands, size, features)
-        norms, self._sums = kernel.new_statistics(size)
+        operands, d_operands = (new(kernel.operands, size, features, dtype=kernel.dtype) for _ in range(2))
+        self._norms, self._sums = kernel.new_statistics(size)
         self._d_sums, self._d_views = torch.empty_like(self._sums), torch.empty(problem.shape, device="cpu")
         options = problem.eps, problem.normalised
-        self._forward = kernel.bind_forward(norms, self._sums, operands, *options)
-        self._backward = kernel.bind_backward((norms, self._d_sums), list(d_operands), self._d_views, *options)
+        self._forward = kernel.bind_forward(self._norms, self._sums, operands, *options)
+        self._backward = kernel.bind_backward((self._norms, self._d_sums), list(d_operands), self._d_views, *options)
         stats = problem.score.from_sums(self._sums.zero_(), n, features)
         self._stats, self._d_stats = (RowStats(*(new(x.shape) for x in stats)) for _ in range(2))
         self._totals = new(3)
@@ -87,20 +91,20 @@ class SmallBatch:
                     cells[at] = Cells(first.values[:, :0], first.grad[:, :0], first.values, first.grad)
                     continue
                 row, col = places[at.direction][at.term]
-                values, grad = (torch.empty(rows.stop, rows.stop, dtype=torch.float64, device="cpu") for _ in range(2))
+                values, grad = (torch.empty(rows.stop, rows.stop, dtype=kernel.dtype, device="cpu") for _ in range(2))
                 cells[at] = Cells(values, grad)
                 self._products.append(partial(torch.mm, operands[row], operands[col].T, out=values))
                 for target, left, right in ((row, grad, col), (col, grad.T, row)):
                     self._d_products.append(_product_into(d_operands[target], left, operands[right], target in written))
                     written.add(target)
             tile_cells = [[cells[TermOf(d, k)] for k in range(len(places[d]))] for d in group]
-            lines.append(self._bind(Tile(group, [weights[d] for d in group], rows, tile_cells)))
+            lines.append(self._bind(Tile(group, [weights[d] for d in group], rows, tile_cells), kernel.dtype))
         return lines
 
-    def _bind(self, tile: Tile) -> LineCall:
+    def _bind(self, tile: Tile, dtype: torch.dtype) -> LineCall:
         """Returns the pass over a tile."""
         counts = Counts(len(tile.cells[0]), self._stats.row.shape[1], self._stats.col.shape[1])
-        kernel = line_kernel(self._problem.score, self._problem.shape[0], counts, torch.float64)
+        kernel = line_kernel(self._problem.score, self._problem.shape[0], counts, dtype)
         if kernel is None:
             raise CannotCompileError
         return kernel.bind(tile, self._stats, self._problem.need_grad, self._totals, self._d_stats)
@@ -110,10 +114,14 @@ class SmallBatch:
         """False for memory of inference mode, which must not be written to outside it."""
         return not self._totals.is_inference()
 
-    def __call__(self, views: Sequence[Tensor], negative_scale: float, match_scale: float) -> SmallResult:
-        """Evaluates n views (B, F), float32 and contiguous."""
+    def __call__(self, views: Sequence[Tensor], negative_scale: float, match_scale: float) -> SmallResult | None:
+        """Evaluates n views (B, F), float32 and contiguous. Returns None where products of float32 are not safe,
+        because a row is very long or very short.
+        """
         (n, _, features), need_grad = self._problem.shape, self._problem.need_grad
         self._forward(views)
+        if not (self._is_wide or ordinary_lengths(self._norms, self._problem.normalised, self._problem.eps)):
+            return None
         sums = self._sums.detach().requires_grad_(need_grad)
         with torch.set_grad_enabled(need_grad):
             stats = self._problem.score.from_sums(sums, n, features)
