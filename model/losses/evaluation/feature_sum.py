@@ -55,14 +55,14 @@ class FeatureSum(SymbolicTerm, Generic[Value]):
         row, col = self._values()
         kernel = self._kernel()
         if kernel is not None:
-            return kernel.cells([x[rows] for x in row], col, rows.start)
+            return kernel.cells(_at(rows, row), col, rows.start)
         functions = self._functions()
         if functions is not None:
             return functions.sums(row, col, rows)
         out = row[0].new_empty(rows.stop - rows.start, len(col[0]))
-        anchor = self.integrand(*(x[rows] for x in (*row, *col)))
+        anchor = self.integrand(*_at(rows, row), *_at(rows, col))
         for i, t, c in self._blocks(rows):
-            values = self.integrand(*(x[i].unsqueeze(1) for x in row), *(x[c] for x in col))
+            values = self.integrand(*_block(row, col, i, c))
             torch.sum(values - anchor[t].unsqueeze(1), dim=-1, out=out[t, c])
         return out
 
@@ -75,10 +75,10 @@ class FeatureSum(SymbolicTerm, Generic[Value]):
         d_row, d_col = ([gradients.total(x) for x in side] for side in (self.row_operands, self.col_operands))
         kernel = self._kernel()
         if kernel is not None:
-            kernel.backward([x[rows] for x in row], col, grad, [x[rows] for x in d_row], d_col)
+            kernel.backward(_at(rows, row), col, grad, _at(rows, d_row), d_col)
             return
         for i, t, c in self._blocks(rows):
-            leaves = [x.requires_grad_() for x in (*(x[i].unsqueeze(1) for x in row), *(x[c] for x in col))]
+            leaves = [x.requires_grad_() for x in _block(row, col, i, c)]
             with torch.enable_grad():
                 total = self.integrand(*leaves).sum(-1)
             grads = torch.autograd.grad(total, leaves, grad[t, c])
@@ -118,3 +118,13 @@ class FeatureSum(SymbolicTerm, Generic[Value]):
         for t in row_blocks(rows.stop - rows.start, side):
             for c in row_blocks(size, side):
                 yield slice(rows.start + t.start, rows.start + t.stop), t, c
+
+
+def _block(row: Sequence[Tensor], col: Sequence[Tensor], i: slice, c: slice) -> list[Tensor]:
+    """Returns some rows and some candidates of the operands, which broadcast to (rows, candidates, F)."""
+    return [*(x[i].unsqueeze(1) for x in row), *(x[c] for x in col)]
+
+
+def _at(rows: slice, operands: Sequence[Tensor]) -> list[Tensor]:
+    """Returns some rows of operands."""
+    return [x[rows] for x in operands]
