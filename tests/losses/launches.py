@@ -2,8 +2,9 @@
 
 Operations of torch are counted as they are dispatched. Functions of torch.compile are counted by the kernels that
 Inductor's scheduler has left after fusion: it is stopped before it writes code. It fuses for a CPU, where it fuses
-loops of equal sizes only; for a GPU it fuses at least these. A GPU may split a reduction in two kernels, so a kernel
-with a reduction counts twice. The count is therefore an upper bound.
+loops of equal sizes only; for a GPU it fuses at least these. For a GPU it splits a reduction in two kernels where too
+few threads would add many numbers each. A kernel with a reduction counts twice, unless it adds neighbours in memory for
+as many results as there are rows, which is enough for any GPU. The count is therefore an upper bound.
 """
 
 from __future__ import annotations
@@ -83,7 +84,17 @@ def _flat(nodes: list[Any]) -> Iterator[Any]:
 def _launches(node: Any) -> int:
     if type(node).__name__ == "NopKernelSchedulerNode":
         return 0
-    return 2 if node.is_reduction() else 1
+    return 2 if any(_may_be_split(x) for x in node.get_nodes()) else 1
+
+
+def _may_be_split(node: Any) -> bool:
+    """Returns whether a reduction, unfused, adds numbers that are not neighbours in memory, or has few results."""
+    if not node.is_reduction():
+        return False
+    results, _ = node.group[1]
+    reads = [dep for dep in node.read_writes.reads if getattr(dep, "var_names", ())]
+    strides = [dep.index.coeff(dep.var_names[-1]) for dep in reads]
+    return not results or any(stride not in (0, 1) for stride in strides)
 
 
 @contextmanager

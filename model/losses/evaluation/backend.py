@@ -68,9 +68,9 @@ def cells_together(problem: LineProblem, element: int) -> int:
     """Returns the largest number of cells of directions that are evaluated together. element: bytes of a cell.
 
     On other devices than a CPU each operation has a fixed cost. There a tile takes up to the budget, beside the cells
-    that are kept: a copy of each cell, its gradient, and numbers of the formula.
+    that are kept: a copy of each cell, its gradient, and about as much for numbers of the formula.
     """
-    return problem.budget // (2 * element + 8) if fuses(problem.backend, problem.stats.matched.device) else TOGETHER
+    return problem.budget // (3 * element) if fuses(problem.backend, problem.stats.matched.device) else TOGETHER
 
 
 def new_small_batch(evaluator: LineEvaluator, problem: SmallProblem) -> SmallBatch | None:

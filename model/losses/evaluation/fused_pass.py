@@ -27,7 +27,8 @@ class FusedPass(ViewPass):
         self._evaluator, self._views, self.dtype = evaluator, views.contiguous(), dtype
         eps = evaluator.eps if evaluator.normalised else None
         self._functions = _functions(evaluator.score, len(views), views.dtype, views.device, eps, dtype)
-        matched, row, col, *self._operands = self._functions.forward(self._views)
+        matched, row, col, operands = self._functions.forward(self._views)
+        self._operands = operands.unbind()
         self.stats = RowStats(matched, row, col)
 
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
@@ -35,8 +36,8 @@ class FusedPass(ViewPass):
             yield [term.on(self._evaluator.backend, self._evaluator.budget) for term in terms]
 
     def to_backward(self, gradients: Gradients, d_stats: RowStats) -> ViewBackward:
-        d_operands = [gradients.total(x) for x in self._operands]
-        (d_views,) = self._functions.backward(self._views, *d_stats, *d_operands)
+        d_operands = torch.stack([gradients.total(x) for x in self._operands])
+        (d_views,) = self._functions.backward(self._views, *d_stats, d_operands)
         return ViewBackward([d_views], scaled_gradient)
 
 

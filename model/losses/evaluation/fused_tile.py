@@ -19,6 +19,9 @@ from model.losses.inductor.line_function import Counts, LineInputs, line_functio
 from model.losses.score import Score
 from model.losses.symbols import constant
 
+# A total, and what is added to it.
+Sum = tuple[Tensor, Tensor]
+
 
 def fused_tile(problem: LineProblem, tile: Tile, sums: Sums) -> None:
     """Computes a tile in few kernels and without waiting for the device."""
@@ -26,13 +29,14 @@ def fused_tile(problem: LineProblem, tile: Tile, sums: Sums) -> None:
     counts = Counts(len(tile.cells[0]), stats.row.shape[1], stats.col.shape[1])
     function = _line_function(problem.score, problem.n, problem.features, counts, problem.need_grad)
     results = function(*_cells(tile), *_inputs(problem, tile))
-    sums.totals += results[0].flatten(1).sum(1)
+    totals = results[0].flatten(1).sum(1)
     if not problem.need_grad:
+        sums.totals += totals
         return
     d_matched, d_row, d_col = results[1:4]
-    total = sums.d_stats
-    for x, part in ((total.matched[:, tile.rows], d_matched), (total.row[..., tile.rows], d_row), (total.col, d_col)):
-        _add(x, tile.directions, part)
+    d_stats, rows = sums.d_stats, tile.rows
+    parts = [(d_stats.matched[:, rows], d_matched), (d_stats.row[..., rows], d_row), (d_stats.col, d_col)]
+    _add([(sums.totals, totals)], [(total, part) for total, part in parts if part.numel()], tile.directions)
     _write_gradients(tile, results[4:])
 
 
@@ -84,15 +88,16 @@ def _of_directions(x: Tensor, directions: Sequence[int]) -> Tensor:
     return x.index_select(0, _places(tuple(directions), x.device)) if span is None else x[span]
 
 
-def _add(total: Tensor, directions: Sequence[int], part: Tensor) -> None:
-    """Adds (S, …) to some directions of (D, …)."""
+def _add(whole: Sequence[Sum], by_direction: Sequence[Sum], directions: Sequence[int]) -> None:
+    """Adds second tensors to first tensors: of one shape, or (S, …) to some directions of (D, …)."""
     span = _span(directions)
-    if not part.numel():
-        return
     if span is None:
-        total.index_add_(0, _places(tuple(directions), total.device), part)
+        for total, part in by_direction:
+            total.index_add_(0, _places(tuple(directions), total.device), part)
+        sums = list(whole)
     else:
-        total[span].add_(part)
+        sums = [*whole, *((total[span], part) for total, part in by_direction)]
+    torch._foreach_add_([total for total, _ in sums], [part for _, part in sums])
 
 
 def _span(directions: Sequence[int]) -> slice | None:

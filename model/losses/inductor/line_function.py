@@ -77,11 +77,11 @@ def line_function(formula: Formula, counts: Counts, need_grad: bool) -> Compiled
         if not need_grad:
             return (rows,)
         totals = backward({score: lines.d_others * (weight * given.negative_scale).unsqueeze(2)}, known)
-        # The gradient 0 of a statistic that the score does not read is a sum too: one kernel computes all these sums.
-        d_row, d_col = (
-            [(totals[symbol] if symbol in totals else 0 * lines.d_others).sum(dimension) for symbol in group]
-            for group, dimension in ((row, 2), (col, 1))
-        )
+        none = 0 * lines.d_others
+        # The gradient of statistics that the score does not read is a sum too: one kernel computes it with the others.
+        no_row, no_col = none.sum(2), none.sum(1)
+        d_row = [totals[symbol].sum(2) if symbol in totals else no_row for symbol in row]
+        d_col = [totals[symbol].sum(1) if symbol in totals else no_col for symbol in col]
         return [
             rows,
             lines.d_match * (weight * given.match_scale),

@@ -27,10 +27,10 @@ class RowFunctions(NamedTuple):
     """The compiled functions of a score of n views."""
 
     forward: CompiledFunction
-    """(views) -> (*statistics, *operands)"""
+    """(views) -> (*statistics, operands (m, B, F))"""
     backward: CompiledFunction
-    """(views, gradients of the statistics, gradients of the operands) -> the gradient of the views, (n, B, F), float64
-    for float64 views and float32 otherwise, saturated at the largest finite value."""
+    """(views, gradients of the statistics, gradients of the operands (m, B, F)) -> the gradient of the views
+    (n, B, F), float64 for float64 views and float32 otherwise, saturated at the largest finite value."""
     directions: list[list[SymbolicTerm]]
     """The cross terms of each direction, of other operands."""
     places: list[list[list[int]]]
@@ -54,7 +54,7 @@ def row_functions(score: Score, prepare: Prepare, example: Tensor, dtype: torch.
 
     def rows_of(views: Tensor) -> list[Tensor]:
         rows, stats = prepare(views)
-        return [*stats, *_distinct(list(score.cross_terms(rows.to(dtype).unbind())))[0]]
+        return [*stats, torch.stack(_distinct(list(score.cross_terms(rows.to(dtype).unbind())))[0])]
 
     def forward(views: Tensor) -> list[Tensor]:
         with torch.no_grad():
@@ -71,7 +71,7 @@ def row_functions(score: Score, prepare: Prepare, example: Tensor, dtype: torch.
     grads = forward(views)
     return RowFunctions(
         CompiledFunction(_recorder(forward, [views]), [1]),
-        CompiledFunction(_recorder(backward, [views, *grads]), [1, 1, 2, 2, *[0] * (len(grads) - 3)]),
+        CompiledFunction(_recorder(backward, [views, *grads]), [1, 1, 2, 2, 1]),
         directions,
         places,
     )
