@@ -163,13 +163,18 @@ def last_validation(session: Session) -> dict[str, float]:
 
 
 def evaluate_splits(session: Session) -> dict[str, float]:
-    """Returns `<split>/<metric>` for every split of `evaluate`, with the weights that the module has."""
+    """Returns `<split>/<metric>` for every split of `evaluate`, with the weights that the module has. Keeps the views
+    for the analysis.
+    """
     metrics: dict[str, float] = {}
     trainer, module, data = session.trainer, session.parts.module, session.parts.data
     data.trainer = trainer  # without a fit, Lightning has not set it, and the data ask it for the number of processes
     for split in dict.fromkeys(session.config.evaluate):
         trainer.test(module, dataloaders=data.eval_dataloader(split), verbose=False)
         metrics |= {f"{split}/{name}": float(value) for name, value in trainer.callback_metrics.items()}
+        views, module.test_views = module.test_views, None
+        if views is not None and views.shape[1] == data.source.size(split):
+            session.evaluated_views[split] = views[:, : session.config.analysis.samples].clone()
     return metrics
 
 
@@ -196,7 +201,8 @@ def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str
     module, data = session.parts.module, session.parts.data
     try:
         settings = analysis_settings(session.config, session.folder)
-        analyse(session.trainer, module.encoder, module.loss, data, settings, make_reference)
+        views = session.evaluated_views
+        analyse(session.trainer, module.encoder, module.loss, data, settings, make_reference, views)
     except (Exception, KeyboardInterrupt) as error:
         if write_failure(error, session.folder):
             raise

@@ -18,6 +18,7 @@ from model.config.compose import from_hydra
 from model.config.messages import CONFIG_ERRORS, two_lines
 from model.config.schema import RunConfig
 from model.errors import ConfigError, RunFailed, failure_reason
+from model.imports import large_imports
 from model.interruption import Interrupted, listen, received
 from model.launch import board, first_process
 from model.record.disk import write_failure
@@ -33,14 +34,12 @@ WORST = 0.0
 
 def run_job(composed: DictConfig, folder: Path) -> float | None:
     """Runs a single run and returns its objective. A run that Slurm has restarted continues, like a job of a sweep."""
-    config = from_hydra(composed)
+    config = checked(composed)
     with only_writer(folder, waits=False):
         keep_function_digest(folder, config.loss.function_digest)
         if restarted_by_slurm() and config.train and config.ckpt_path is None:
             return unfinished_job(config, folder, own_folder=False)
-        from model.run import run
-
-        return run(config, folder).objective
+        return run_here(config, folder)
 
 
 def sweep_job(composed: DictConfig, folder: Path) -> float:
@@ -50,7 +49,7 @@ def sweep_job(composed: DictConfig, folder: Path) -> float:
     with ExitStack() as lock:
         try:
             lock.enter_context(only_writer(folder, waits=True))
-            config = from_hydra(composed)
+            config = checked(composed)
             keep_function_digest(folder, config.loss.function_digest)
             return finite_objective(unfinished_job(config, folder, own_folder=True), folder)
         except UsedFolder:  # the folder belongs to another job: nothing may be written there
@@ -104,9 +103,20 @@ def unfinished_job(config: RunConfig, folder: Path, *, own_folder: bool) -> floa
     if decision["done"]:
         log.info("job in %s is done already", folder)
         return math.nan if decision["objective"] is None else decision["objective"]
-    from model.run import run
+    return run_here(replace(config, ckpt_path=decision["ckpt_path"]), folder)
 
-    return run(replace(config, ckpt_path=decision["ckpt_path"]), folder).objective
+
+def checked(composed: DictConfig) -> RunConfig:
+    """Returns the configuration as a RunConfig. Raises ConfigError where a value is not allowed."""
+    with large_imports():  # the checks import torch
+        return from_hydra(composed)
+
+
+def run_here(config: RunConfig, folder: Path) -> float:
+    """Runs `config` in `folder` and returns its objective, see `model.run.run`."""
+    with large_imports():
+        from model.run import run
+    return run(config, folder).objective
 
 
 def finite_objective(value: float | None, folder: Path) -> float:

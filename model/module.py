@@ -60,6 +60,8 @@ class NWayClip(LogitScaleMixin, pl.LightningModule):
         """Set by the gradient monitor; the schedule does not move after a skipped step."""
         self.validation_views: Tensor | None = None
         """(n, N, D) float32 on the CPU: the views of the last validation, in the order of the split."""
+        self.test_views: Tensor | None = None
+        """The same of the last split that was evaluated after training."""
         self._first_batch = True
         self._epoch_mean, self._view_gradients, self._evaluated = EpochMean(), ViewGradients(), EvaluatedViews()
         self._recorded: dict[str, Tensor | float] = {}
@@ -175,7 +177,8 @@ class NWayClip(LogitScaleMixin, pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Logs the metrics of a split of `evaluate`, under names without a prefix."""
-        self.log_dict(self._figures(self._evaluated.gather()), logger=False, sync_dist=True)
+        self.test_views = self._evaluated.gather()
+        self.log_dict(self._figures(self.test_views), logger=False, sync_dist=True)
 
     def _figures(self, views: Tensor) -> dict[str, float]:
         """Returns the metrics of one evaluation, in batches of as many samples as all processes train with at once."""

@@ -37,9 +37,15 @@ def parameter_groups(named: Iterable[tuple[str, nn.Parameter]], weight_decay: fl
 
 
 def adamw(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
-    """Returns AdamW (Loshchilov and Hutter 2019), the vectorised implementation."""
+    """Returns AdamW (Loshchilov and Hutter 2019): the fused implementation on CPUs, elsewhere the vectorised one.
+
+    On GPUs, a fused optimizer would divide the gradients by the scale of mixed precision itself, and Lightning refuses
+    to clip before it.
+    """
     assert isinstance(config, AdamWConfig)
-    return AdamW(groups, lr=config.lr, betas=(config.betas[0], config.betas[1]), eps=config.eps, foreach=True)
+    on_cpu = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
+    betas = (config.betas[0], config.betas[1])
+    return AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, foreach=not on_cpu, fused=on_cpu)
 
 
 def lion(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+from torch import Tensor
 
 from model.analysis.callbacks import ValidationAnalysis
 from model.build import Parts
@@ -42,6 +43,10 @@ class Session:
     health: GradientHealthCallback | None
     view_health: ViewHealthCallback | None
     checkpoints: RunCheckpoints | None
+    evaluated_views: dict[str, Tensor] = field(default_factory=dict)
+    """Split of `evaluate` -> the views (n, N, D) of its first rows, which the analysis reads. A split that was
+    evaluated only in part is absent.
+    """
 
 
 def make_session(config: RunConfig, folder: Path, parts: Parts, steps: int = 0) -> Session:

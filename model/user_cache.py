@@ -1,4 +1,4 @@
-"""The folder of the user that holds compiled code and results of picture checks. Standard library only."""
+"""The folder of the user for compiled code, results of picture checks and tokenisers. Standard library only."""
 
 from __future__ import annotations
 

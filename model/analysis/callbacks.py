@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
@@ -74,17 +74,15 @@ def analyse(
     data: CaptionData,
     settings: AnalysisSettings,
     make_reference: Callable[[], tuple[Towers, str]],
+    known_views: Mapping[str, Tensor],
 ) -> None:
     """Writes analysis.json, cka.npz and examples/ with the current weights. Only the first process does so, and the
-    others do not wait. make_reference: builds the towers that cka compares with, and returns them with a description.
+    others do not wait.
+
+    make_reference: builds the towers that cka compares with, and returns them with a description; known_views: see
+    `SplitFeatures`.
     """
-    if not settings.splits or not trainer.is_global_zero:
-        return
-    if isinstance(trainer.strategy, (FSDPStrategy, DeepSpeedStrategy)):
-        log.warning(
-            "no analysis: each process holds only a part of the weights; evaluate a checkpoint with "
-            "trainer.strategy=auto"
-        )
+    if not settings.splits or not trainer.is_global_zero or not holds_all_weights(trainer):
         return
     device, plugin = trainer.strategy.root_device, trainer.precision_plugin
     encoder.to(device).eval()
@@ -98,8 +96,26 @@ def analyse(
 
     with torch.no_grad():
         limit = row_limit(trainer, data, settings.samples)
-        features = SplitFeatures(encoder, data, to_device=to_device, precision=plugin.forward_context, row_limit=limit)
+        features = SplitFeatures(
+            encoder,
+            data,
+            to_device=to_device,
+            precision=plugin.forward_context,
+            row_limit=limit,
+            known_views=known_views,
+        )
         write_analysis(AnalysedRun(features, loss.cpu().eval(), reference, settings))
+
+
+def holds_all_weights(trainer: pl.Trainer) -> bool:
+    """Returns whether this process holds all weights; logs that there is no analysis if it does not."""
+    if isinstance(trainer.strategy, (FSDPStrategy, DeepSpeedStrategy)):
+        log.warning(
+            "no analysis: each process holds only a part of the weights; evaluate a checkpoint with "
+            "trainer.strategy=auto"
+        )
+        return False
+    return True
 
 
 def row_limit(trainer: pl.Trainer, data: CaptionData, most: int | None) -> Callable[[str], int | None]:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from model.analysis.cka import centred_gram
-from model.views.towers import Towers, end_positions
+from model.views.positions import end_positions, up_to
+from model.views.towers import Towers
 
 Layers = dict[str, nn.Module]
 
@@ -58,6 +58,7 @@ def image_grams(towers: Towers, images: Tensor) -> list[Tensor]:
     layers = image_layers(towers)
     with outputs_of(layers, centred_gram) as outputs:
         towers.image(images)
+        towers.vision(pixel_values=images)  # `image` computes one row of the last layer; this computes all
     return [outputs[name] for name in layers]
 
 
@@ -66,7 +67,12 @@ def text_grams(towers: Towers, tokens: Tensor, end: int) -> list[Tensor]:
     `end` token. The features after that token count as zero.
     """
     layers, position = text_layers(towers), end_positions(tokens, end)
-    text = (torch.arange(tokens.shape[1], device=tokens.device) <= position[:, None])[:, :, None]
-    with outputs_of(layers, lambda output: centred_gram(output * text if output.dim() == 3 else output)) as outputs:
+    text = up_to(position, tokens.shape[1])[:, :, None]
+
+    def gram(output: Tensor) -> Tensor:
+        return centred_gram(output * text[:, : output.shape[1]] if output.dim() == 3 else output)
+
+    with outputs_of(layers, gram) as outputs:
         towers.caption(tokens, position)
+        towers.read(towers.text.embeddings.token_embedding(tokens))  # all rows, as above
     return [outputs[name] for name in layers]

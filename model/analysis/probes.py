@@ -14,9 +14,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 # The most steps of the optimizer.
 STEPS = 1000
+# Multiplications in one evaluation of the loss (N * D * classes) from which several threads share a matrix product.
+# With fewer, the threads of BLAS wait for each other much longer than they compute.
+SHARED_WORK = 1 << 26
 
 
 def probe(fit: NDArray, fit_labels: NDArray, score: NDArray, score_labels: NDArray) -> dict[str, Any] | None:
@@ -31,7 +35,8 @@ def probe(fit: NDArray, fit_labels: NDArray, score: NDArray, score_labels: NDArr
     if len(np.unique(fit_labels)) < 2 or len(score) == 0:
         return None
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=STEPS))
-    with warnings.catch_warnings():
+    threads = 1 if fit.size * len(np.unique(fit_labels)) < SHARED_WORK else None  # None: as many as there are now
+    with warnings.catch_warnings(), threadpool_limits(threads, user_api="blas"):
         # The reported accuracy is that after STEPS steps; a few more would not change it.
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(fit, fit_labels)

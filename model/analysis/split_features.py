@@ -4,7 +4,7 @@ sample, D features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, NamedTuple
@@ -46,12 +46,14 @@ class SplitFeatures:
         to_device: Callable[[Any], Any],
         precision: Callable[[], AbstractContextManager[Any]],
         row_limit: Callable[[str], int | None],
+        known_views: Mapping[str, Tensor],
     ) -> None:
         """to_device: moves a batch or a tensor to the device and dtype of the encoder; precision: the context in which
-        the encoder runs, such as autocast; row_limit: split -> the number of its first rows that are read (None: all).
+        the encoder runs, such as autocast; row_limit: split -> the number of its first rows that are read (None: all);
+        known_views: split -> views (n, N, D) of its first N rows by the same encoder, which are not computed again.
         """
         self.encoder, self.data, self.precision = encoder, data, precision
-        self._to_device, self._row_limit = to_device, row_limit
+        self._to_device, self._row_limit, self._known_views = to_device, row_limit, known_views
         self.views, self.captions, self.towers = cache(self._views), cache(self._captions), cache(self._towers)
 
     @property
@@ -86,6 +88,9 @@ class SplitFeatures:
 
     def _views(self, split: str) -> Tensor:
         """Computes `views(split)`: (n, N, D)."""
+        known, count = self._known_views.get(split), len(self.rows(split))
+        if known is not None and known.shape[1] >= count:
+            return known[:, :count]
         with self.precision():
             return torch.cat(
                 [self.encoder(batch.images, batch.captions).float().cpu() for batch in self.batches(split)], dim=1

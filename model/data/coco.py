@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from model.config.schema import CocoConfig
 from model.data.coco_files import CocoPart, coco_parts
 from model.data.coco_rows import ImageRow, PartContent, read_parts, readable_rows, recorded_rows
 from model.data.part_report import shared_images
-from model.data.pictures import NotReadable, PictureFacts, read_picture
+from model.data.pictures import NotReadable, PictureFacts, read_reduced
+from model.data.pixels import Extent
 from model.data.source import SPLITS, Source, SourceOptions, SplitSizes, UnreadablePictures, check_available
 from model.data.text import escape
 from model.errors import at_least, one_of
@@ -104,8 +106,9 @@ class Coco:
         for position, index in enumerate(indices):
             file = self._rows[split][index].file
             try:
-                pixels = np.array(centre_square(read_picture(file), self.image_size))
-                pictures.append(torch.from_numpy(pixels).permute(2, 0, 1))
+                picture = read_reduced(file, self.image_size)
+                square = centre_square(picture.image, self.image_size, picture.extent)
+                pictures.append(torch.from_numpy(np.array(square)).permute(2, 0, 1))
             except NotReadable as reason:
                 reasons[position] = f"{escape(file)} {reason}"
         if reasons:
@@ -165,26 +168,37 @@ def prompts_for(name: str) -> tuple[str, ...]:
     return tuple(template.format(with_article) for template in PROMPTS)
 
 
-def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """Returns the middle of `image`: the shorter side is scaled to `size` pixels (bicubic), and the ends of the longer
-    side are cropped.
+def centre_square(image: Image.Image, size: int, extent: Extent | None = None) -> Image.Image:
+    """Returns the middle of the picture: the shorter side is scaled to `size` pixels (bicubic), and the ends of the
+    longer side are cropped. extent: where the picture lies on `image`; None: everywhere.
     """
-    image = crop_elongated(image)
-    scale = size / min(image.size)
-    width, height = (max(size, round(side * scale)) for side in image.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    return image.resize((width, height), Image.Resampling.BICUBIC).crop((left, top, left + size, top + size))
+    image, extent = crop_elongated(image, extent or Extent(0, 0, *image.size))
+    scale = size / min(extent.sides)
+    # The size of the whole scaled picture, and the part of it that is returned. Only that part is computed.
+    scaled = [max(size, round(side * scale)) for side in extent.sides]
+    starts = [(side - size) // 2 for side in scaled]
+    units = [side / side_scaled for side, side_scaled in zip(extent.sides, scaled, strict=True)]
+    left, top = (first + start * unit for first, start, unit in zip(extent[:2], starts, units, strict=True))
+    right, bottom = (
+        min(last, first + size * unit) for last, first, unit in zip(extent[2:], (left, top), units, strict=True)
+    )
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, right, bottom))
 
 
-def crop_elongated(image: Image.Image) -> Image.Image:
-    """Returns the middle of a picture whose sides differ by more than MOST_ELONGATED to 1, because scaling the whole
-    picture could need gigabytes. Returns other pictures unchanged.
+def crop_elongated(image: Image.Image, extent: Extent) -> tuple[Image.Image, Extent]:
+    """Returns the middle of a picture whose sides differ by more than MOST_ELONGATED to 1, and where it lies on the
+    returned image. Returns other pictures unchanged.
+
+    Without this limit, the part of such a picture that is scaled could be too small for Pillow's 32-bit coordinates.
     """
-    longest = MOST_ELONGATED * min(image.size)
-    if max(image.size) <= longest:
-        return image
-    left, top = (max(0, side - longest) // 2 for side in image.size)
-    return image.crop((left, top, left + min(image.width, longest), top + min(image.height, longest)))
+    longest = MOST_ELONGATED * min(extent.sides)
+    if max(extent.sides) <= longest:
+        return image, extent
+    left, top = (first + max(0, side - longest) // 2 for first, side in zip(extent[:2], extent.sides, strict=True))
+    width, height = (min(side, longest) for side in extent.sides)
+    column, row = int(left), int(top)
+    cropped = image.crop((column, row, math.ceil(left + width), math.ceil(top + height)))
+    return cropped, Extent(left - column, top - row, left - column + width, top - row + height)
 
 
 def check(config: CocoConfig) -> None:

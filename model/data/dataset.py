@@ -52,7 +52,7 @@ class BatchDataset:
         self.captions, self.context_length = captions, context_length
         mean, deviation = (255 * torch.tensor(values)[:, None, None] for values in source.normalization)
         self.mean, self.scale = mean, 1 / deviation
-        # Each process encodes each caption once. New workers are started in every epoch.
+        # Each caption is encoded once. Workers, which are new in every epoch, start with a copy of both tensors.
         self.tokens = torch.empty(source.size(split), captions, context_length, dtype=torch.int32)
         self.encoded = torch.zeros(source.size(split), dtype=torch.bool)
         self._reported: set[str] = set()
@@ -84,12 +84,23 @@ class BatchDataset:
             )
         return UnreadableBatch("no picture of the split can be read", len(indices))
 
+    def remember_captions(self, batch: Batch) -> None:
+        """Keeps the encoded captions of a batch that a worker has made, for the workers of later epochs."""
+        new = ~self.encoded[batch.indices]
+        rows = batch.indices[new]
+        self.tokens[rows] = batch.captions[new].int()
+        self.encoded[rows] = True
+
     def _report(self, unreadable: UnreadablePictures) -> None:
         """Logs each reason once in a process."""
         for reason in unreadable.reasons.values():
             if reason not in self._reported:
                 self._reported.add(reason)
                 log.warning("%s; from now on the next readable row replaces its row", reason)
+
+    def share_captions(self, other: BatchDataset) -> None:
+        """Uses the encoded captions of another dataset of the same split, which also gets those of this dataset."""
+        self.tokens, self.encoded = other.tokens, other.encoded
 
     def _captions(self, indices: NDArray) -> Tensor:
         """Returns the token ids of the captions, (B, K, T) int64."""

@@ -27,6 +27,8 @@ def load_batches(dataset: BatchDataset, rows: Iterable[BatchRows], num_workers: 
     for batch in parallel_map(dataset.__getitem__, list(rows), num_workers, pin_memory=pin_memory):
         if isinstance(batch, UnreadableBatch):
             raise failure(batch, dataset.split)
+        if num_workers:
+            dataset.remember_captions(batch)
         yield batch
 
 

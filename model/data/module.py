@@ -110,6 +110,9 @@ class CaptionData(pl.LightningDataModule):
                 context_length=self.context_length,
                 training=training,
             )
+            other = self._datasets.get((split, not training))
+            if other is not None:
+                self._datasets[key].share_captions(other)
         return self._datasets[key]
 
     def sizes(self) -> dict[str, int]:

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
-from model.data.pixels import NotReadable, to_upright_rgb
+from model.data.pixels import Extent, NotReadable, orientation, reduce_jpeg, to_upright_rgb, upright_extent
 from model.data.text import one_line
 from model.errors import first_line
 
@@ -63,6 +63,15 @@ class PictureFacts(NamedTuple):
     """One of FORMATS, or MPO: a JPEG that holds further pictures."""
 
 
+class ReducedPicture(NamedTuple):
+    """A picture with enough pixels for a purpose, and perhaps fewer than its file has."""
+
+    image: Image.Image
+    """8-bit RGB, upright, on white if the picture is transparent."""
+    extent: Extent
+    """Where the picture lies on `image`. The outermost column or row can lie partly beyond the picture."""
+
+
 CheckResult = PictureFacts | NotReadable
 """Facts about a picture, or the reason why it cannot be used."""
 
@@ -75,6 +84,18 @@ def read_picture(path: str | Path) -> Image.Image:
     """
     with errors_as_not_readable(), open_file(path) as file, open_image(file) as image:
         return to_upright_rgb(image)
+
+
+def read_reduced(path: str | Path, least_side: int) -> ReducedPicture:
+    """Returns the picture of `read_picture`. A JPEG is decoded at a half, a quarter or an eighth of its size if no side
+    then has fewer than `least_side` pixels, which is faster.
+
+    Raises NotReadable, with the reason.
+    """
+    with errors_as_not_readable(), open_file(path) as file, open_image(file) as image:
+        beyond = reduce_jpeg(image, least_side)
+        upright = to_upright_rgb(image)
+        return ReducedPicture(upright, upright_extent(upright, orientation(image), beyond))
 
 
 def examine(path: str | Path) -> PictureFacts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,62 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# EXIF orientation -> the sides of the stored pixels that become the left, top, right and bottom sides. The numbers are
+# positions in an Extent.
+UPRIGHT_SIDES = {
+    1: (0, 1, 2, 3),
+    2: (2, 1, 0, 3),
+    3: (2, 3, 0, 1),
+    4: (0, 3, 2, 1),
+    5: (1, 0, 3, 2),
+    6: (3, 0, 1, 2),
+    7: (3, 2, 1, 0),
+    8: (1, 2, 3, 0),
+}
 
 
 class NotReadable(Exception):
     """Raised for a picture that cannot be used. The text is the reason: the rest of a sentence whose subject is the
     file.
     """
+
+
+class Extent(NamedTuple):
+    """The sides of a rectangle on an image, in pixels from the left and from the top."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def sides(self) -> tuple[float, float]:
+        """Width and height."""
+        return self.right - self.left, self.bottom - self.top
+
+
+def reduce_jpeg(image: Image.Image, least_side: int) -> tuple[float, float]:
+    """Makes Pillow decode an opened JPEG at the smallest of 1, 1/2, 1/4 and 1/8 of its size at which no side is shorter
+    than `least_side` pixels. The decoder then computes fewer pixels, from the lower frequencies.
+
+    Returns how much of the last decoded column and row lies beyond the picture, in decoded pixels. 0 and 0 for other
+    formats and for JPEGs that are decoded whole.
+    """
+    reduced = image.draft(None, (least_side, least_side))
+    if reduced is None:
+        return 0, 0
+    _, (_, _, width, height) = reduced
+    return image.width - width, image.height - height
+
+
+def upright_extent(upright: Image.Image, turn: int, beyond: tuple[float, float]) -> Extent:
+    """Returns where the picture lies on the result of `to_upright_rgb`.
+
+    turn: the EXIF orientation; beyond: the result of `reduce_jpeg`, which refers to the stored columns and rows.
+    """
+    stored = (0.0, 0.0, *beyond)
+    left, top, right, bottom = (stored[side] for side in UPRIGHT_SIDES.get(turn, UPRIGHT_SIDES[1]))
+    return Extent(left, top, upright.width - right, upright.height - bottom)
 
 
 def to_upright_rgb(image: Image.Image) -> Image.Image:

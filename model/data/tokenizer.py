@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import tokenizers
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from model.data.remembered import remembered
 from model.data.source import Source
 from model.errors import ConfigError, first_line
 from model.record.disk import writing
@@ -38,17 +43,43 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
     texts: only the first MOST_CHARACTERS of each text are used; vocab_size: the most tokens, 300 or more to hold every
     byte.
     """
+    return with_names(trained([text[:MOST_CHARACTERS] for text in texts], vocab_size))
+
+
+def remembered_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """Returns the tokeniser of `train_tokenizer`, from the user's cache folder if it was trained before."""
+    texts = [text[:MOST_CHARACTERS] for text in texts]
+    settings = json.dumps(trainer_settings(vocab_size))
+    inputs = (tokenizers.__version__, untrained().to_str(), settings, *texts)
+    saved = remembered("tokenizers", inputs, lambda: trained(texts, vocab_size).to_str())
+    return with_names(Tokenizer.from_str(saved))
+
+
+def trained(texts: Sequence[str], vocab_size: int) -> Tokenizer:
+    """Returns the tokeniser of `train_tokenizer` without the names of its special tokens."""
+    tokenizer = untrained()
+    trainer = trainers.BpeTrainer(**trainer_settings(vocab_size), show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def untrained() -> Tokenizer:
+    """Returns a tokeniser without a vocabulary."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator((text[:MOST_CHARACTERS] for text in texts), trainer)
+    return tokenizer
+
+
+def trainer_settings(vocab_size: int) -> dict[str, Any]:
+    """Returns the arguments of the trainer that determine its result."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    return {"vocab_size": vocab_size, "special_tokens": list(SPECIAL), "initial_alphabet": alphabet}
+
+
+def with_names(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    """Returns the tokeniser in the form of transformers, with the names of its special tokens."""
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END, pad_token=PAD)
 
 
@@ -98,8 +129,20 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_len
 
 
 def count_truncated(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], context_length: int) -> int:
-    """Returns the number of texts that `encode` truncates."""
-    return sum(len(ids) > context_length - 2 for ids in token_ids(tokenizer, texts)) if texts else 0
+    """Returns the number of texts that `encode` truncates. It is remembered in the user's cache folder."""
+    if not texts:
+        return 0
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    versions = f"tokenizers {tokenizers.__version__}, transformers {transformers.__version__}"
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+
+    def count() -> str:
+        return str(sum(len(ids) > context_length - 2 for ids in token_ids(tokenizer, texts)))
+
+    if backend is None:  # in Python, which has no text that determines what it does
+        return int(count())
+    how = (versions, type(tokenizer).__qualname__, backend.to_str(), f"{special}", f"{context_length}")
+    return int(remembered("truncated", (*how, *texts), count))
 
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -125,9 +168,9 @@ def tokenizer_name(tokenizer: str | None, pretrained: str | None) -> str | None:
 
 def new_tokenizer(name: str | None, vocab_size: int, source: Source) -> PreTrainedTokenizerBase:
     """Loads the tokeniser `name`, a hub id or a folder. None: trains one of at most `vocab_size` tokens on the captions
-    of `source`.
+    of `source`, unless an earlier run has trained it.
     """
     if name:
         return load_tokenizer(name)
     rows = range(min(source.size("train"), TOKENIZER_SAMPLES))
-    return train_tokenizer([text for texts in source.texts("train", rows) for text in texts], vocab_size)
+    return remembered_tokenizer([text for texts in source.texts("train", rows) for text in texts], vocab_size)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from model.health.advice import Recommendation, join_names, recommend
-from model.views.towers import end_positions
+from model.views.positions import end_positions
 
 # The number of rows that are examined, at most. Lines are scored for the first LINE_ROWS of them only, in batches of at
 # most LINE_BATCH: the scores of a loss cost more than cosines.

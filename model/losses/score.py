@@ -56,6 +56,12 @@ class Score(ABC):
     def prepare(self, views: Tensor) -> RowStats:
         """Returns the row-wise statistics of (n, b, F) float64."""
 
+    def allows_float32(self, stats: RowStats) -> bool:
+        """Returns whether cross terms in float32 are accurate for a batch with these statistics, whose rows have
+        ordinary lengths.
+        """
+        return True
+
     @abstractmethod
     def cross_terms(self, views: Sequence[Tensor]) -> Iterator[Sequence[CrossTerm]]:
         """Yields, for each direction of n views (B, F), the cross terms that its line scores are functions of."""

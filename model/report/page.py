@@ -115,9 +115,21 @@ def narrow_if_wide(figure: Figure) -> None:
 def as_png(figure: Figure) -> bytes:
     """Returns the bytes of the figure's PNG file."""
     file = io.BytesIO()
+    figure.set_dpi(WIDE_RESOLUTION if figure.get_figwidth() > WIDE else RESOLUTION)
     with missing_glyphs_ignored():
-        figure.savefig(file, format="png", dpi=WIDE_RESOLUTION if figure.get_figwidth() > WIDE else RESOLUTION)
+        lay_out(figure)
+        figure.savefig(file, format="png", dpi=figure.dpi)
     return file.getvalue()
+
+
+def lay_out(figure: Figure) -> None:
+    """Places the axes and legends of a figure for good. Matplotlib draws a figure whose places are not fixed a second
+    time when it saves the figure.
+    """
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
 
 
 def render(run: Run, pictures: Mapping[str, Picture], failures: Sequence[str]) -> str:

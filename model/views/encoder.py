@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.views.backbone_sizes import BackboneSizes, TranslatorSizes
+from model.views.packing import Packing
+from model.views.positions import end_positions
 from model.views.projection import make_projection
 from model.views.recipes import CaptionView, Kind, ViewPlan, views_of
-from model.views.towers import SpecialTokens, Towers, at_rows, build_towers, end_positions, load_towers
-from model.views.translate import END_CHOICES, TOKEN_CHOICES, Choice, chosen_embeddings, chosen_row, end_similarity
+from model.views.towers import SpecialTokens, Towers, build_towers, load_towers
+from model.views.translate import END_CHOICES, TOKEN_CHOICES, Choice, chosen_embeddings, end_similarity, gumbel_noise
 from model.views.translator import StateTranslator, TokenTranslator
 
 # View -> its features (B, D).
@@ -90,9 +93,17 @@ class ViewEncoder(nn.Module):
         """
         chosen = self.plan.captions_of(Kind.TRANSLATED)
         tokens, end = self._select(captions, chosen)
-        weights = self.choose_tokens(translator(tokens), self.training)
-        states = self.towers.read(chosen_embeddings(weights, self.towers.token_embedding))
-        return by_view(views_of(Kind.TRANSLATED, chosen), self.towers.project(at_rows(states, end)))
+        packing = Packing(end)
+        logits = translator(tokens, packing)
+
+        def draw() -> Tensor:
+            # Noise for the whole context: the random numbers of a run must not depend on the lengths of its texts.
+            noise = gumbel_noise((*tokens.shape, logits.shape[-1]), logits.device)
+            return packing.pack(noise[:, : packing.longest])
+
+        weights = self.choose_tokens(logits, draw if self.training else None)
+        embeddings = packing.pad(chosen_embeddings(weights, self.towers.token_embedding))
+        return by_view(views_of(Kind.TRANSLATED, chosen), self.towers.project(self.towers.end_row(embeddings, packing)))
 
     def _decoded_and_encoded(self, captions: Tensor, translator: StateTranslator) -> Features:
         """Computes the views of Kind.DECODED from the decoder's normalised states, with the text transformer, and the
@@ -101,12 +112,14 @@ class ViewEncoder(nn.Module):
         """
         chosen, encoded = self.plan.captions_of(Kind.DECODED), self.plan.captions_of(Kind.ENCODED)
         tokens, end = self._select(captions, chosen)
-        encoder_states, decoder_states = translator(tokens)
-        decoder_states = F.normalize(decoder_states.float(), dim=-1).to(decoder_states.dtype)
-        similarity = end_similarity(decoder_states, self.towers.token_embedding[self.tokens.end])
-        rows = [chosen_row(self.towers.read(decoder_states), self.choose_end(similarity, self.training))]
+        packing = Packing(end)
+        encoder_states, decoder_states = translator(tokens, packing)
+        units = F.normalize(decoder_states.float(), dim=-1)
+        similarity = end_similarity(units, self.towers.token_embedding[self.tokens.end])
+        draw = partial(gumbel_noise, similarity.shape, similarity.device) if self.training else None
+        rows = [self.towers.chosen_row(units.to(decoder_states.dtype), self.choose_end(similarity, draw))]
         if encoded:
-            at_end = at_rows(encoder_states, end).unflatten(0, (len(chosen), -1))
+            at_end = packing.at_end(encoder_states).unflatten(0, (len(chosen), -1))
             rows.append(at_end[[chosen.index(caption) for caption in encoded]].flatten(0, 1))
         views = views_of(Kind.DECODED, chosen) + views_of(Kind.ENCODED, encoded)
         return by_view(views, self.towers.project(torch.cat(rows)))

@@ -10,11 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 from transformers.masking_utils import create_causal_mask
 
 from model.errors import ConfigError
 from model.views.backbone_sizes import TowerSizes, unreadable
+from model.views.clip_rows import chosen_causal_row, drops, end_row, first_row
+from model.views.packing import Packing
+from model.views.positions import at_rows
+from model.views.translate import chosen_row
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,34 @@ class Towers(nn.Module):
 
     def image(self, images: Tensor) -> Tensor:
         """Computes (B, P) features of (B, 3, H, W) pictures."""
-        return self.visual_projection(self.vision(pixel_values=images).pooler_output)
+        if drops(self.vision.encoder):
+            return self.visual_projection(self.vision(pixel_values=images).pooler_output)
+        states = self.vision.pre_layrnorm(self.vision.embeddings(images))
+        return self.visual_projection(self.vision.post_layernorm(first_row(self.vision.encoder, states)))
 
     def caption(self, tokens: Tensor, end: Tensor) -> Tensor:
         """Computes (B, P) features of (B, T) tokens from the row of the end token. end: its position, (B,)."""
+        packing = Packing(end)
         # This uses the embedding layer, not an index: only its backward adds repeated tokens in a fixed order.
-        return self.project(at_rows(self.read(self.text.embeddings.token_embedding(tokens)), end))
+        embeddings = self.text.embeddings.token_embedding(tokens[:, : packing.longest])
+        return self.project(self.end_row(embeddings, packing))
+
+    def end_row(self, embeddings: Tensor, packing: Packing) -> Tensor:
+        """Computes the state at the end token of the token embeddings (B, L, D) of texts: (B, D)."""
+        if drops(self.text.encoder):
+            missing = self.text.config.max_position_embeddings - embeddings.shape[1]
+            return at_rows(self.read(F.pad(embeddings, (0, 0, 0, missing))), packing.end)
+        states = packing.pack(self.text.embeddings(inputs_embeds=embeddings))
+        return self.text.final_layer_norm(end_row(self.text.encoder, states, packing))
+
+    def chosen_row(self, embeddings: Tensor, weights: Tensor) -> Tensor:
+        """Computes the state that one-hot weights (B, T) choose of token embeddings (B, T, D): (B, D). The weights get
+        a gradient.
+        """
+        if drops(self.text.encoder):
+            return chosen_row(self.read(embeddings), weights)
+        states = self.text.embeddings(inputs_embeds=embeddings)
+        return chosen_causal_row(self.text.encoder, self.text.final_layer_norm, states, weights)
 
     def read(self, embeddings: Tensor) -> Tensor:
         """Computes states (B, T, D) from token embeddings (B, T, D): adds the positions, applies the causal transformer
@@ -68,18 +95,6 @@ class Towers(nn.Module):
     def project(self, rows: Tensor) -> Tensor:
         """Projects (B, D) rows of the text transformer to (B, P) features."""
         return self.text_projection(rows)
-
-
-def at_rows(states: Tensor, positions: Tensor) -> Tensor:
-    """Selects the state at positions[b] of each sample b: (B, T, D) states, (B,) positions -> (B, D)."""
-    return states[torch.arange(len(states), device=states.device), positions]
-
-
-def end_positions(tokens: Tensor, end: int) -> Tensor:
-    """Returns the position of the first `end` token in each row of (B, T) tokens: (B,); 0 for a text without an end
-    token.
-    """
-    return (tokens == end).int().argmax(dim=1)
 
 
 def build_towers(sizes: TowerSizes, tokens: SpecialTokens) -> Towers:

@@ -7,32 +7,40 @@ V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Choice = Callable[[Tensor, bool], Tensor]
+# Draws the noise of a choice, of the shape of the logits.
+Draw = Callable[[], Tensor]
+# Logits (..., C), and how noise is drawn in training (None: evaluation) -> weights (..., C) in float32.
+Choice = Callable[[Tensor, Draw | None], Tensor]
 
 
-def soft_choice(logits: Tensor, training: bool) -> Tensor:
-    """Returns softmax weights in float32: (..., C) logits -> (..., C)."""
+def soft_choice(logits: Tensor, draw: Draw | None) -> Tensor:
+    """Returns softmax weights."""
     return logits.float().softmax(dim=-1)
 
 
-def hard_choice(logits: Tensor, training: bool) -> Tensor:
-    """Returns a one-hot vector of the largest logit, with the gradient of the softmax: (..., C) logits -> (..., C)."""
+def hard_choice(logits: Tensor, draw: Draw | None) -> Tensor:
+    """Returns a one-hot vector of the largest logit, with the gradient of the softmax."""
     weights = logits.float().softmax(dim=-1)
     hard = F.one_hot(weights.argmax(dim=-1), weights.shape[-1]).to(weights.dtype)
     return hard + (weights - weights.detach())
 
 
-def gumbel_choice(logits: Tensor, training: bool) -> Tensor:
+def gumbel_choice(logits: Tensor, draw: Draw | None) -> Tensor:
     """Returns a one-hot vector: in training of a class that is sampled with Gumbel noise (Jang et al. 2017), in
-    evaluation of the largest logit. (..., C) logits -> (..., C).
+    evaluation of the largest logit.
     """
-    return F.gumbel_softmax(logits.float(), hard=True, dim=-1) if training else hard_choice(logits, training)
+    return hard_choice(logits if draw is None else logits.float() + draw(), None)
+
+
+def gumbel_noise(shape: Sequence[int], device: torch.device) -> Tensor:
+    """Draws noise of the standard Gumbel distribution from torch's generator: `shape`, float32."""
+    return -torch.empty(*shape, device=device).exponential_().log()
 
 
 TOKEN_CHOICES: dict[str, Choice] = {"softmax": soft_choice, "gumbel": gumbel_choice}
@@ -44,9 +52,9 @@ def chosen_embeddings(weights: Tensor, embedding: Tensor) -> Tensor:
     return weights.to(embedding.dtype) @ embedding
 
 
-def end_similarity(states: Tensor, end_embedding: Tensor) -> Tensor:
-    """Returns the cosines of (B, T, D) states and the (D,) embedding of the end token: (B, T)."""
-    return F.normalize(states.float(), dim=-1) @ F.normalize(end_embedding.float(), dim=-1)
+def end_similarity(units: Tensor, end_embedding: Tensor) -> Tensor:
+    """Returns the cosines of (B, T, D) float32 states of norm 1 and the (D,) embedding of the end token: (B, T)."""
+    return units @ F.normalize(end_embedding.to(units.dtype), dim=-1)
 
 
 def chosen_row(states: Tensor, weights: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """The encoder-decoder ("translation") network, from transformers' Marian and Pegasus classes. Both have BART's layers
 with sinusoidal positions. Marian normalises after each residual sum, Pegasus before each block and once at the end.
-Shapes: B rows, T tokens, D features, V vocabulary.
+Shapes: B rows, T tokens, N packed tokens of all texts, D features, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,10 @@ from transformers import (
 )
 
 from model.views.backbone_sizes import TranslatorSizes
-from model.views.towers import SpecialTokens, end_positions
+from model.views.encoder_decoder import EncoderDecoder, drops
+from model.views.packing import Packing
+from model.views.positions import up_to
+from model.views.towers import SpecialTokens
 
 # `fan_in` multiplies the standard deviations of weights by these gains: of embeddings, of the values and outputs of
 # attention, and of its queries and keys.
@@ -39,11 +42,13 @@ class Networks:
     """The network that returns hidden states."""
     tokens: Callable[[Any], PreTrainedModel]
     """The network that returns logits of the vocabulary."""
+    norm_first: bool
+    """Whether the networks normalise before each block."""
 
 
 NETWORKS = {
-    "post": Networks(MarianConfig, MarianModel, MarianMTModel),
-    "pre": Networks(PegasusConfig, PegasusModel, PegasusForConditionalGeneration),
+    "post": Networks(MarianConfig, MarianModel, MarianMTModel, norm_first=False),
+    "pre": Networks(PegasusConfig, PegasusModel, PegasusForConditionalGeneration, norm_first=True),
 }
 
 
@@ -136,11 +141,9 @@ def freeze_positions(network: PreTrainedModel) -> None:
         positions.requires_grad_(False)
 
 
-def is_text(tokens: Tensor, end: int) -> Tensor:
-    """Returns whether each of (B, T) tokens belongs to the text, up to and including the first end token: (B, T) bool.
-    The padding token cannot decide this, because some tokenisers pad with the end token.
-    """
-    return torch.arange(tokens.shape[1], device=tokens.device) <= end_positions(tokens, end)[:, None]
+def base_of(network: PreTrainedModel) -> PreTrainedModel:
+    """Returns the network without its head."""
+    return cast(PreTrainedModel, network.base_model)
 
 
 class StateTranslator(nn.Module):
@@ -151,13 +154,22 @@ class StateTranslator(nn.Module):
     def __init__(self, sizes: TranslatorSizes, tokens: SpecialTokens) -> None:
         super().__init__()
         self.tokens = tokens
-        self.marian = make_network(NETWORKS[sizes.translator_norm].states, sizes, tokens)
+        networks = NETWORKS[sizes.translator_norm]
+        self.marian = make_network(networks.states, sizes, tokens)
+        self.passes = EncoderDecoder(self.marian, norm_first=networks.norm_first)
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Computes the last encoder states and the last decoder states, (B, T, D) each, of (B, T) tokens."""
-        start = torch.full_like(tokens, self.tokens.begin)
-        states = self.marian(input_ids=tokens, attention_mask=is_text(tokens, self.tokens.end), decoder_input_ids=start)
-        return states.encoder_last_hidden_state, states.last_hidden_state
+    def forward(self, tokens: Tensor, packing: Packing) -> tuple[Tensor, Tensor]:
+        """Computes the last encoder states (N, D) of the texts in (B, T) tokens, and the last decoder states
+        (B, T, D).
+        """
+        if drops(self.marian):
+            start, text = torch.full_like(tokens, self.tokens.begin), up_to(packing.end, tokens.shape[1])
+            states = self.marian(input_ids=tokens, attention_mask=text, decoder_input_ids=start)
+            encoder_states = states.encoder_last_hidden_state[:, : packing.longest]
+            return packing.pack(encoder_states), states.last_hidden_state
+        packed = self.passes.encode(tokens[:, : packing.longest], packing)
+        # Every row reads the same begin tokens. Their number is part of what the decoder computes.
+        return packed, self.passes.decode(torch.full_like(tokens[:1], self.tokens.begin), packed, packing)
 
 
 class TokenTranslator(nn.Module):
@@ -168,10 +180,16 @@ class TokenTranslator(nn.Module):
     def __init__(self, sizes: TranslatorSizes, tokens: SpecialTokens) -> None:
         super().__init__()
         self.tokens = tokens
-        self.marian = make_network(NETWORKS[sizes.translator_norm].tokens, sizes, tokens)
+        networks = NETWORKS[sizes.translator_norm]
+        self.marian = make_network(networks.tokens, sizes, tokens)
+        self.passes = EncoderDecoder(base_of(self.marian), norm_first=networks.norm_first)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Computes logits (B, T, V) of (B, T) tokens."""
-        return self.marian(
-            input_ids=tokens, attention_mask=is_text(tokens, self.tokens.end), decoder_input_ids=tokens
-        ).logits
+    def forward(self, tokens: Tensor, packing: Packing) -> Tensor:
+        """Computes the logits (N, V) of the texts in (B, T) tokens."""
+        if drops(self.marian):
+            text = up_to(packing.end, tokens.shape[1])
+            logits = self.marian(input_ids=tokens, attention_mask=text, decoder_input_ids=tokens).logits
+            return packing.pack(logits[:, : packing.longest])
+        tokens = tokens[:, : packing.longest]
+        states = self.passes.decode_texts(tokens, self.passes.encode(tokens, packing), packing)
+        return self.marian.lm_head(states) + self.marian.final_logits_bias

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from model.data.sampler import EpochSampler, ordered_batches
+from model.data.tokenizer import encode
 from model.data.workers import start_method
 from tests.data.helpers import small_data, small_scenes
 
@@ -26,6 +27,27 @@ def test_workers_make_the_same_batches(name):
     assert len(here) == len(there) > 1
     for batch, other in zip(here, there, strict=True):
         assert_equal(batch, other)
+
+
+def test_workers_of_a_later_epoch_have_the_captions_of_earlier_epochs(monkeypatch):
+    data = small_data(num_workers=2)
+    first = list(data.val_dataloader())
+    monkeypatch.setattr(data.source, "texts", lambda split, indices: pytest.fail("captions are encoded again"))
+    again = list(data.val_dataloader())
+    assert len(first) == len(again) == 3
+    for batch, other in zip(first, again, strict=True):
+        assert_equal(batch, other)
+
+
+def test_captions_of_later_epochs_are_those_of_their_rows():
+    """22 rows in batches of 4: an epoch leaves out two rows, which a later epoch has."""
+    loader = small_data(num_workers=2).train_dataloader()
+    here = small_data()
+    for batch in [batch for _ in range(3) for batch in loader]:
+        rows = batch.indices.tolist()
+        texts = [text for texts in here.source.texts("train", rows) for text in texts[:2]]
+        expected = encode(here.tokenizer, texts, 24).unflatten(0, (4, 2))
+        assert torch.equal(batch.captions, expected)
 
 
 def test_shapes_types_and_range():

@@ -1,5 +1,6 @@
 """Losses that the original code lacks: symile, gram, siglip, pairwise_clip, and a user's own function."""
 
+import copy
 import itertools
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
 from model.losses import make_loss
+from model.losses.objective.symile import permutations_by_sorting
 from tests import oracles
 
 SCALE = torch.tensor(5.0, dtype=torch.float64)
@@ -71,6 +73,38 @@ class TestSymile:
         assert resumed(x, SCALE) == second
         loss.eval()
         assert loss(x, SCALE) == loss(x, SCALE)
+
+    @pytest.mark.parametrize("backend", ["auto", "eager"])
+    def test_products_of_a_larger_batch_of_float32(self, backend):
+        """Beyond 128 rows they are float32. Checked with autograd in float64, by the definition."""
+        x, size = draw(4, rows=140, features=24).float(), 140
+        got, want = x.clone().requires_grad_(), x.double().requires_grad_()
+        loss = make_loss("symile", seed=3, backend=backend)(got, SCALE)
+        loss.backward()
+        generator, rows = torch.Generator().manual_seed(3 << 32), normalize(want, dim=-1)
+        matches = rows.prod(0).sum(-1)
+        expected = 0
+        for a in range(4):
+            rest = [rows[k][torch.randperm(size, generator=generator)] for k in range(4) if k != a]
+            logits = torch.where(torch.eye(size, dtype=torch.bool), matches, rows[a] @ torch.stack(rest).prod(0).T)
+            expected = expected + cross_entropy(SCALE * logits, torch.arange(size)) / 4
+        expected.backward()
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+        assert (got.grad - want.grad).norm() < 1e-5 * want.grad.norm()
+
+    def test_draws_that_are_loaded_are_used(self):
+        x, loss = draw(3), make_loss("symile", seed=3)
+        start = copy.deepcopy(loss.state_dict())
+        first, second = loss(x, SCALE), loss(x, SCALE)
+        loss.load_state_dict(start)
+        assert [loss(x, SCALE), loss(x, SCALE)] == [first, second]
+        loss.draws.fill_(1)
+        assert loss(x, SCALE) == second
+
+    def test_permutations_of_a_device_are_permutations(self):
+        orders = permutations_by_sorting(50, 20, torch.Generator().manual_seed(0))
+        assert torch.equal(orders.sort(1).values, torch.arange(20).expand(50, 20))
+        assert len({tuple(order.tolist()) for order in orders}) == 50
 
     def test_gradients_are_those_of_finite_differences(self):
         loss = make_loss("symile").eval()

@@ -20,8 +20,6 @@ from model.losses.inductor.compile import CompiledFunction
 from tests import oracles
 from tests.losses.names import COMPARED
 
-# siglip has an objective of its own, without functions of Inductor.
-NAMES = [name for name in COMPARED if name != "siglip"]
 # Three losses of different families, which run by default.
 FAMILIES = ("normsv5", "loss1", "stable_distance")
 # Rows and features: one row, one feature, remainders, and more rows than the CPU path multiplies in float64.
@@ -67,7 +65,7 @@ def uncompiled(monkeypatch) -> None:
     monkeypatch.setattr(CompiledFunction, "__call__", lambda self, *x: torch.no_grad()(self._record(len(x)))(*x))
 
 
-@pytest.mark.parametrize("name", [n if n in FAMILIES else pytest.param(n, marks=pytest.mark.slow) for n in NAMES])
+@pytest.mark.parametrize("name", [n if n in FAMILIES else pytest.param(n, marks=pytest.mark.slow) for n in COMPARED])
 def test_recorded_functions_compute_the_loss(uncompiled, name):
     loss = make_loss(name, backend="inductor")
     for rows, features in SIZES:
@@ -112,7 +110,7 @@ def test_a_machine_without_a_compiler_refuses_inductor_and_names_the_reason(monk
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMPARED)
 def test_compiled_functions_compute_the_loss(name, n):
     if views_of(name, n) == n:
         loss = make_loss(name, backend="inductor")

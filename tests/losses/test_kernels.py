@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import subprocess
 
 import pytest
@@ -12,11 +14,15 @@ from model.losses.compiled import native, source_text
 from model.losses.compiled.feature_kernel import feature_kernel
 from model.losses.compiled.feature_source import feature_source
 from model.losses.compiled.line_kernel import Counts, Factors, line_kernel, line_source
+from model.losses.compiled.permuted_kernel import permuted_kernel, permuted_source
 from model.losses.compiled.row_kernel import row_formula, row_kernel, row_source
+from model.losses.compiled.sigmoid_kernel import sigmoid_kernel, sigmoid_source
+from model.losses.compiled.volume_kernel import volume_kernel, volume_source
 from model.losses.cross_terms import Cells, Tile
 from model.losses.registry import FORMULAS
 from model.losses.score import RowStats
 
+FLOAT64 = torch.float64
 pytestmark = pytest.mark.usefixtures("compiler")
 
 
@@ -111,6 +117,71 @@ def test_row_and_feature_kernels_refuse_what_they_would_misread():
         sums.backward([v], [w], torch.ones(40, 4), [v], [w])
 
 
+POWER = """
+extern "C" void powers(const double* x, double exponent, double* out, long count) {
+    for (long k = 0; k < count; ++k) out[k] = power(x[k], exponent);
+}
+"""
+
+
+@pytest.mark.parametrize("exponent", [1 / 2, 1 / 3, 1 / 10])
+def test_powers_of_all_magnitudes(exponent):
+    """Against Python's own: subnormal numbers to the largest, both signs, 0, infinity and NaN."""
+    compiled = native.build(source_text.source_text(["functions.hpp"], {}, "scalar.hpp") + POWER).library
+    numbers = [sign * math.ldexp(1 + k / 7, e) for e in range(-1074, 1024) for k in range(7) for sign in (1, -1)]
+    x = torch.tensor([*numbers, 0.0, math.inf, math.nan], dtype=FLOAT64)
+    out = torch.empty_like(x)
+    pointer = ctypes.c_void_p
+    compiled.powers(pointer(x.data_ptr()), ctypes.c_double(exponent), pointer(out.data_ptr()), ctypes.c_long(len(x)))
+    want = torch.tensor([abs(number) ** exponent for number in x.tolist()], dtype=FLOAT64)
+    torch.testing.assert_close(out, want, rtol=1e-12, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"cells": torch.zeros(4, 8, dtype=torch.float16)},
+        {"cells": torch.zeros(8, 4).T},
+        {"first": 5},
+        {"first": -1},
+        {"matched": torch.zeros(4)},
+        {"sums": torch.zeros(2, dtype=FLOAT64)},
+        {"d_matched": torch.zeros(5, dtype=FLOAT64)},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_a_sigmoid_kernel_refuses_what_it_would_misread(changes):
+    right = {"cells": torch.zeros(4, 8), "first": 4, "matched": torch.zeros(4, dtype=FLOAT64)}
+    right |= {"sums": torch.zeros(3, dtype=FLOAT64), "d_matched": torch.zeros(4, dtype=FLOAT64)}
+    sigmoid_kernel(FLOAT)(**right, scale=1.0, bias=0.0)
+    with pytest.raises(ValueError, match="native code was given"):
+        sigmoid_kernel(FLOAT)(**(right | changes), scale=1.0, bias=0.0)
+
+
+def test_kernels_of_permuted_rows_and_volumes_refuse_what_they_would_misread():
+    kernel, views, orders = (
+        permuted_kernel(2, FLOAT),
+        [torch.ones(3, 8)] * 2,
+        torch.arange(3).expand(2, 1, 3).contiguous(),
+    )
+    products = [torch.empty(3, 8) for _ in range(2)]
+    kernel.forward(views, orders, products)
+    for bad in (orders + 1, orders - 1, orders.int(), orders[:, :, :2], orders.expand(2, 2, 3)):
+        with pytest.raises(ValueError, match="native code was given"):
+            kernel.forward(views, bad, products)
+    with pytest.raises(ValueError, match="native code was given"):
+        kernel.backward(views, orders, products, products[:1])
+    with pytest.raises(ValueError, match="native code was given"):
+        kernel.forward([view.double() for view in views], orders, products)
+    sums = torch.ones(3, 5, dtype=FLOAT64)
+    volume_kernel(2).forward(sums, 1e-6)
+    for bad in (sums[:2], sums.float(), sums.T.contiguous().T):
+        with pytest.raises(ValueError, match="native code was given"):
+            volume_kernel(2).forward(bad, 1e-6)
+    with pytest.raises(ValueError, match="native code was given"):
+        volume_kernel(2).backward(sums, 1e-6, sums[0], sums)
+
+
 def sources() -> dict[str, str]:
     """The C++ of one or two kernels of each kind."""
     norms, normsv5 = (FORMULAS[name].score(1e-8) for name in ("norms", "normsv5"))
@@ -124,6 +195,9 @@ def sources() -> dict[str, str]:
         "rows": row_source(row_formula(normsv5, 3), FLOAT),
         "root and rest": feature_source(integrands.root_less_distance, 2, 2, FLOAT),
         "power": feature_source(integrands.power(3), 1, 1, torch.float64),
+        "sigmoid": sigmoid_source(FLOAT),
+        "permuted rows": permuted_source(2, FLOAT),
+        "volumes": volume_source(2),
     }
 
 

@@ -6,9 +6,10 @@ import pytest
 import torch
 from transformers import CLIPConfig, CLIPModel
 
+from model.views.positions import end_positions
 from model.views.projection import inverse_on_image, on_image
 from model.views.recipes import plan_views
-from model.views.towers import build_towers, end_positions
+from model.views.towers import build_towers
 from model.views.translate import END_CHOICES, TOKEN_CHOICES
 from tests.conftest import some_of_all
 from tests.views.small import MODELS, SIZES, TOKENS, make_batch, make_encoder

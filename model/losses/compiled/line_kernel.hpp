@@ -2,14 +2,14 @@
 // Needs functions.hpp, scalar.hpp, transpose.hpp and the generated definitions of the formula:
 //
 //   FORMULA_CELLS, FORMULA_ROWS, FORMULA_COLS   how many cross terms, and statistics of a row and of a candidate, it has
-//   FORMULA_SAVED                 how many roots and reciprocals the first pass over a row saves for the second
+//   FORMULA_SAVED                 how many roots, reciprocals and powers the first pass over a row saves for the second
 //   POINT_TO_CELLS                declares pointers to the values and the gradients of a row's cells
 //   POINT_TO_COL_GRADS            declares pointers to a thread's gradients of the candidates' statistics
-//   POINT_TO_SAVED                declares pointers to saved roots and reciprocals
+//   POINT_TO_SAVED                declares pointers to the saved values
 //   READ_ROW, READ_CELL           declare the inputs of the formula: those of row i, and those of candidate c
 //   VALUE                         declares `result`, the score of row i and candidate c
-//   SAVE, READ_SAVED              write and read saved roots and reciprocals
-//   VALUE_FROM_SAVED              declares `result` again, from saved roots and reciprocals
+//   SAVE, READ_SAVED              write and read the saved values
+//   VALUE_FROM_SAVED              declares `result` again, from the saved values
 //   DERIVATIVES                   declares d_<input> from `seed`, the gradient of `result`
 //   DECLARE_ROW_GRADS             declares sums over candidates of the gradients of the row's statistics
 //   ROW_GRADS                     the names of those sums, each after a comma

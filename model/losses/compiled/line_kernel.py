@@ -77,7 +77,7 @@ def _used(program: Program, inputs: Sequence[Symbol]) -> list[Input]:
 
 
 def _saving(names: Sequence[str]) -> dict[str, str | int]:
-    """Returns the macros that save roots and reciprocals in the first pass over a row, for the second pass."""
+    """Returns the macros that save roots, reciprocals and powers in the first pass over a row, for the second pass."""
     return {
         "FORMULA_SAVED": len(names),
         "POINT_TO_SAVED": " ".join(f"T* k_{name} = saved + {k} * size;" for k, name in enumerate(names)),

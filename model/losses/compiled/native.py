@@ -51,9 +51,8 @@ def build(source: str, *options: str) -> Build:
     path = compiler()
     if path is None:
         return Build(None, NO_COMPILER)
-    key = hashlib.sha256("\0".join((source, path, *flags(), *options, PARALLEL, _processor())).encode()).hexdigest()[
-        :24
-    ]
+    parts = source, path, *flags(), *options, PARALLEL, _processor()
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
     problem = ""
     for folder in (cache_folder, temporary_folder):
         try:

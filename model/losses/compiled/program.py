@@ -30,9 +30,9 @@ VALUES = {
     "raise": "raised<p>(a)",
     "scale": "a * p",
     "sqrt": "root(a, i)",
-    "power": "std::pow(std::fabs(a), p)",
+    "power": "i",
 }
-AUXILIARY = {"div": "reciprocal(b)", "sqrt": "near_inverse_root(a)"}
+AUXILIARY = {"div": "reciprocal(b)", "sqrt": "near_inverse_root(a)", "power": "power(a, p)"}
 GRADIENTS = {
     "add": ("d", "d"),
     "sub": ("d", "d"),
@@ -78,7 +78,7 @@ class Program:
         return "".join(words.get(word, word) for word in _words(template))
 
     def auxiliaries(self) -> list[str]:
-        """Returns the names of roots and reciprocals, which take longer to compute than to save."""
+        """Returns the names of roots, reciprocals and powers, which take longer to compute than to save."""
         return [f"i_{self.names[symbol]}" for symbol in self.order if symbol.operation in AUXILIARY]
 
     def value(self, saved: bool = False) -> str:

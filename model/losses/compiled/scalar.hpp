@@ -1,4 +1,4 @@
-// Roots, reciprocals and the exponential in double, for kernels that the compiler vectorises.
+// Roots, reciprocals, the exponential and powers in double, for kernels that the compiler vectorises.
 typedef double T;
 
 // 1 / sqrt(x), 0 for x <= 0, and 1 / x. Inverse<double> is exact. Inverse<float>, for formulas of cells of float, takes
@@ -25,7 +25,7 @@ template <> struct Inverse<float> {
 static inline T root(T x, T inverse_root) { return x * inverse_root; }
 static inline T slope(T, T inverse_root) { return 2 * inverse_root; }
 
-// exp(x) for x <= 0, 0 below -700: Cody and Waite's reduction and a polynomial of degree 11.
+// exp(x) for x <= 709, 0 below -700: Cody and Waite's reduction and a polynomial of degree 11.
 static inline T exponential(T x) {
     const T y = x < -700 ? T(-700) : x;
     const T shift = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer, held in the low bits
@@ -42,4 +42,34 @@ static inline T exponential(T x) {
     T scale;
     std::memcpy(&scale, &power, 8);
     return x < -700 ? T(0) : p * scale;
+}
+
+// log(x) for 0 < x < inf: x = m 2^k with m next to 1, and log(m) = 2 artanh(t) for t = (m - 1) / (m + 1), as a series.
+static inline T logarithm(T x) {
+    const bool subnormal = x < 2.2250738585072014e-308;
+    const T y = subnormal ? x * 18014398509481984.0 : x;  // 2^54
+    uint64_t bits;
+    std::memcpy(&bits, &y, 8);
+    // The exponent of x / sqrt(1/2), so that m is between sqrt(1/2) and sqrt(2).
+    const uint64_t shifted = bits - 0x3fe6a09e667f3bcdULL;
+    const uint64_t exponent = ((shifted + 0x4000000000000000ULL) >> 52) + 0x4330000000000000ULL;
+    T k;
+    std::memcpy(&k, &exponent, 8);
+    k -= 4503599627370496.0 + 1024 + (subnormal ? T(54) : T(0));  // 2^52: its low bits hold the exponent
+    const uint64_t mantissa = (shifted & 0x000fffffffffffffULL) + 0x3fe6a09e667f3bcdULL;
+    T m;
+    std::memcpy(&m, &mantissa, 8);
+    const T t = (m - 1) / (m + 1), s = t * t;
+    T p = 1.0 / 21;
+    p = p * s + 1.0 / 19; p = p * s + 1.0 / 17; p = p * s + 1.0 / 15; p = p * s + 1.0 / 13; p = p * s + 1.0 / 11;
+    p = p * s + 1.0 / 9; p = p * s + 1.0 / 7; p = p * s + 1.0 / 5; p = p * s + 1.0 / 3;
+    return k * 6.93147180559945309417e-01 + (2 * t + 2 * t * s * p);
+}
+
+// |x|^exponent for an exponent in (0, 1), 0 below exp(-700).
+static inline T power(T x, T exponent) {
+    const T y = std::fabs(x);
+    const bool ordinary = y > 0 && y <= 1.7976931348623157e308;
+    const T result = exponential(exponent * logarithm(ordinary ? y : T(1)));
+    return ordinary ? result : y;
 }

@@ -41,10 +41,13 @@ def check_backend(backend: Backend, name: str, has_kernels: bool) -> None:
 
 
 def new_view_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> ViewPass:
-    """Returns the row-wise part for n views (B, F). need_grad: True if gradients will be computed.
+    """Returns the row-wise part for n views (B, F). need_grad: True if gradients will be computed."""
+    return evaluator.derived_pass(_score_pass(evaluator, views, need_grad))
 
-    It is compiled for scores that are RowSumScores, where no view is float64; in torch otherwise, also with
-    loss.backend=compiled.
+
+def _score_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> ViewPass:
+    """Returns the row-wise part of the evaluator's score. It is compiled for scores that are RowSumScores, where no
+    view is float64; in torch otherwise, also with loss.backend=compiled.
     """
     score, backend = evaluator.score, evaluator.backend
     wide = any(view.dtype == torch.float64 for view in views)
@@ -70,7 +73,9 @@ def cells_together(problem: LineProblem, element: int) -> int:
     On other devices than a CPU each operation has a fixed cost. There a tile takes up to the budget, beside the cells
     that are kept: a copy of each cell, its gradient, and about as much for numbers of the formula.
     """
-    return problem.budget // (3 * element) if fuses(problem.backend, problem.stats.matched.device) else TOGETHER
+    if fuses(problem.backend, problem.stats.matched.device):
+        return problem.budget // (3 * element)
+    return min(TOGETHER, problem.budget // (8 * element))
 
 
 def new_small_batch(evaluator: LineEvaluator, problem: SmallProblem) -> SmallBatch | None:

@@ -41,7 +41,9 @@ class CellMemory:
         if first is not None and isinstance(term, Product):
             block = self._kept[first]
             count = len(block.values)
-            rest = term.cells_from(rows, count, self._buffer(rows, self._size - count))
+            rest = self._buffer(rows, self._size - count)
+            if count < self._size:
+                term.cells_from(rows, count, rest)
             return Cells(rest, rest, block.values[:, rows], block.grad[:, rows])
         if rows.start < self._schedule.kept_rows.get(at, 0) and isinstance(term, Product):
             block = self._kept_block(at, term)

@@ -25,7 +25,7 @@ class CompiledPass(ViewPass):
     def __init__(
         self, evaluator: LineEvaluator, score: RowSumScore, kernel: RowKernel, views: Views, need_grad: bool
     ) -> None:
-        self._evaluator, self._kernel, self.dtype = evaluator, kernel, kernel.dtype
+        self._evaluator, self._score, self._kernel, self.dtype = evaluator, score, kernel, kernel.dtype
         (size, features), device = views[0].shape, views[0].device
         self._block = evaluator.scratch.acquire((kernel.operands, size, features), kernel.dtype, device)
         self._norms, self._sums = kernel.forward(float32_rows(views), evaluator.eps, evaluator.normalised, self._block)
@@ -36,10 +36,12 @@ class CompiledPass(ViewPass):
 
     @property
     def is_accurate(self) -> bool:
-        """False where products of float32 are not safe, because a row is very long or very short."""
+        """Returns whether products in the dtype of the operands are accurate for these rows."""
         if self.dtype == torch.float64:
             return True
-        return ordinary_lengths(self._norms, self._evaluator.normalised, self._evaluator.eps)
+        evaluator = self._evaluator
+        ordinary = ordinary_lengths(self._norms, evaluator.normalised, evaluator.eps)
+        return ordinary and self._score.allows_float32(self.stats)
 
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
         backend, budget, operands = self._evaluator.backend, self._evaluator.budget, self._operands

@@ -15,7 +15,7 @@ from model.losses.cross_terms import CrossTerm, Gradients, row_blocks
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.view_pass import ViewBackward, ViewPass, scaled_gradient
 from model.losses.numerics import ordinary_rows, result_dtype, saturate, to_float64
-from model.losses.score import RowStats
+from model.losses.score import RowStats, Score
 
 # Rows of a block on a CPU, which stays in the caches: 6 views of 128 rows and 512 features are 3 MiB.
 BLOCK_ROWS = 128
@@ -31,14 +31,22 @@ class EagerPass(ViewPass):
         self._narrow = views.dtype != torch.float64
         fits = max(1, evaluator.budget // (evaluator.score.traits.row_copies * 8 * views[:, 0].numel()))
         self._step = min(BLOCK_ROWS, fits) if views.device.type == "cpu" else fits
-        normalised, blocks = torch.empty_like(views, dtype=self.dtype), []
-        with torch.no_grad():
-            for rows in row_blocks(views.shape[1], self._step):
-                normalised[:, rows], stats = evaluator.prepare(self._sample_major(rows), self._narrow)
-                blocks.append(stats)
-        self.stats = RowStats(*(torch.cat(statistic, dim=-1) for statistic in zip(*blocks, strict=True)))
+        normalised = self._prepare(views)
+        if self.dtype == torch.float32 and not evaluator.score.allows_float32(self.stats):
+            self.dtype = torch.float64
+            normalised = self._prepare(views)
         self._rows = [view.requires_grad_(need_grad) for view in normalised.unbind()]
         self._d_rows: list[Tensor | None] = [None] * len(self._rows)
+
+    @torch.no_grad()
+    def _prepare(self, views: Tensor) -> Tensor:
+        """Computes the statistics, and returns the normalised rows (n, B, F) in the dtype of the operands."""
+        normalised, blocks = torch.empty_like(views, dtype=self.dtype), []
+        for rows in row_blocks(views.shape[1], self._step):
+            normalised[:, rows], stats = self._evaluator.prepare(self._sample_major(rows), self._narrow)
+            blocks.append(stats)
+        self.stats = RowStats(*(torch.cat(statistic, dim=-1) for statistic in zip(*blocks, strict=True)))
+        return normalised
 
     def _sample_major(self, rows: slice) -> Tensor:
         """Returns some rows of the views, (n, b, F) float64, with the views of a sample next to each other in
@@ -93,13 +101,15 @@ def operand_dtype(evaluator: LineEvaluator, views: Tensor) -> torch.dtype:
     """Returns the dtype of the operands for views (n, B, F): float32 where products of float32 are safe.
 
     On a CPU the lengths of the rows decide, and float64 costs little for few rows. Elsewhere the options of the loss
-    decide, because a decision by data would wait for the device: normalised rows have lengths of 1 or less.
+    decide, because a decision by data would wait for the device: normalised rows have lengths of 1 or less, and a score
+    that allows float32 for some batches only gets float64.
     """
-    float64_rows = evaluator.score.traits.float64_rows
+    score = evaluator.score
+    float64_rows = score.traits.float64_rows
     if views.dtype == torch.float64 or float64_rows == sys.maxsize:
         return torch.float64
     if views.device.type == "cpu" and not evaluator.backend.fuses(views.device):
         safe = views.shape[1] > float64_rows and ordinary_rows(views, evaluator.normalised, evaluator.eps)
     else:
-        safe = evaluator.normalised
+        safe = evaluator.normalised and type(score).allows_float32 is Score.allows_float32
     return torch.float32 if safe else torch.float64

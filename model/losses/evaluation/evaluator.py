@@ -1,16 +1,18 @@
 """The settings with which a loss evaluates its score along lines.
 
-Shapes: n views, b rows of a block, F features.
+Shapes: n views, B rows, b rows of a block, F features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from model.losses.cross_terms import AUTO, Backend
+from model.losses.cross_terms import AUTO, Backend, CrossTerm
 from model.losses.evaluation.scratch import Scratch
+from model.losses.evaluation.view_pass import ViewPass
 from model.losses.numerics import normalise
 from model.losses.score import RowStats, Score
 
@@ -40,3 +42,16 @@ class LineEvaluator:
         """
         rows = normalise(views, self.eps, narrow) if self.normalised else views
         return rows, self.score.prepare(rows)
+
+    def cross_terms(self, rows: Sequence[Tensor]) -> Iterator[Sequence[CrossTerm]]:
+        """Yields the cross terms of each direction for normalised rows, n of (B, F), as differentiable functions."""
+        return self.score.cross_terms(rows)
+
+    @property
+    def is_plain(self) -> bool:
+        """True if the cross terms of the loss are those of the score."""
+        return type(self) is LineEvaluator
+
+    def derived_pass(self, view_pass: ViewPass) -> ViewPass:
+        """Returns the pass whose cross terms are those of the loss, given that of the score. Here they are the same."""
+        return view_pass

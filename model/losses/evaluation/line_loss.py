@@ -98,8 +98,9 @@ def _evaluate_small(
 ) -> _Evaluated | None:
     """Evaluates a batch for which `new_small_batch` has an evaluation; returns None for others."""
     score, scratch = evaluator.score, evaluator.scratch
-    wide = any(view.dtype == torch.float64 for view in views)
-    if not evaluator.backend.compiles(views[0].device) or not isinstance(score, RowSumScore) or wide:
+    narrow = all(view.dtype != torch.float64 for view in views)
+    compiles = evaluator.backend.compiles(views[0].device) and narrow and evaluator.is_plain
+    if not compiles or not isinstance(score, RowSumScore):
         return None
     shape = len(views), *views[0].shape
     problem = SmallProblem(score, shape, evaluator.eps, evaluator.normalised, tuple(weights), need_grad)
@@ -158,7 +159,9 @@ class _Evaluation:
         block = 2 * element * problem.size**2
         free = problem.budget * 7 // 8 - 3 * element * problem.n * problem.size * problem.features
         products = [[term.operands if isinstance(term, Product) else None for term in terms] for terms in directions]
-        cells = cells_together(problem, element)
+        terms = max(len(terms) for terms in directions)
+        # The cells of the second direction of a pair are those of all rows of the first.
+        cells = cells_together(problem, element) if self._tile_rows(terms) == problem.size else 0
         return make_schedule(places_of(products), problem.size, max(0.0, free / block), cells)
 
     @torch.no_grad()
@@ -168,6 +171,8 @@ class _Evaluation:
         """Adds the groups of a schedule. directions: the cross terms of each direction."""
         size, scratch = self._problem.size, self._evaluator.scratch
         step = self._tile_rows(max(len(terms) for terms in directions.values()))
+        if any(len(group) > 1 for group in schedule.groups):
+            step = size  # a direction of a group may read all cells of another
         like = torch.empty(0, dtype=self.view_pass.dtype, device=self._problem.stats.matched.device)
         memory = CellMemory(scratch, schedule, (step, size), like)
         for group in schedule.groups:

@@ -22,7 +22,7 @@ def line_scores(evaluator: LineEvaluator, views: Tensor) -> Tensor:
     n, _, features = views.shape
     rows, stats = evaluator.prepare(views)
     scores = []
-    for d, terms in enumerate(evaluator.score.cross_terms(rows.unbind())):
+    for d, terms in enumerate(evaluator.cross_terms(rows.unbind())):
         cells = [all_cells(term.on(evaluator.backend, evaluator.budget)) for term in terms]
         row, col = stats.row[d].unsqueeze(2).unbind(), stats.col[d].unsqueeze(1).unbind()
         line = evaluator.score.line(cells, row, col, n, features)

@@ -54,14 +54,14 @@ class Schedule:
 @lru_cache(maxsize=256)
 def make_schedule(directions: Directions, size: int, capacity: float, cells: int = TOGETHER) -> Schedule:
     """Returns the schedule for a batch of `size` rows. capacity: the number of blocks (B, B), each with memory for its
-    gradients, that may be kept at once; cells: the largest number of cells of directions that are evaluated together.
+    gradients, that may be kept at once; cells: those of directions that are evaluated together, at most.
     """
     order = evaluation_order(directions)
     pairs = find_pairs(directions, order)
     kept_rows = {first: rows for (first, _), rows in kept(pairs, order, size, capacity) if rows}
     first_of = {second: first for first, second in pairs if first in kept_rows}
     all_kept = sum(kept_rows.values()) == len(pairs) * size
-    groups = together(directions, order, size, cells) if all_kept else [(d,) for d in order]
+    groups = together(directions, order, cells // size**2) if all_kept else [(d,) for d in order]
     return Schedule(tuple(groups), kept_rows, first_of)
 
 
@@ -110,12 +110,12 @@ def kept(pairs: Sequence[Pair], order: Sequence[int], size: int, capacity: float
         yield pair, rows
 
 
-def together(directions: Directions, order: Sequence[int], size: int, cells: int) -> list[tuple[int, ...]]:
-    """Returns consecutive directions of equally many terms in groups, each of so many cells at most."""
+def together(directions: Directions, order: Sequence[int], most: int) -> list[tuple[int, ...]]:
+    """Returns consecutive directions of equally many terms in groups, each of `most` terms or of one direction."""
     groups: list[list[int]] = []
     for d in order:
         terms = len(directions[d])
-        fits = groups and terms * size * size * (len(groups[-1]) + 1) <= cells
+        fits = groups and terms * (len(groups[-1]) + 1) <= most
         if fits and terms == len(directions[groups[-1][0]]):
             groups[-1].append(d)
         else:

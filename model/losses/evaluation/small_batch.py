@@ -71,8 +71,11 @@ class SmallBatch:
         self._forward = kernel.bind_forward(self._norms, self._sums, operands, *options)
         self._backward = kernel.bind_backward((self._norms, self._d_sums), list(d_operands), self._d_views, *options)
         stats = problem.score.from_sums(self._sums.zero_(), n, features)
-        self._stats, self._d_stats = (RowStats(*(new(x.shape) for x in stats)) for _ in range(2))
-        self._totals = new(3)
+        self._stats = RowStats(*(new(x.shape) for x in stats))
+        # One tensor, so that one call writes zeros to all sums.
+        self._added = new(3 + sum(x.numel() for x in stats))
+        self._totals, *d_stats = self._added.split([3, *(x.numel() for x in stats)])
+        self._d_stats = RowStats(*(d.view(x.shape) for d, x in zip(d_stats, stats, strict=True)))
         self._products: Calls = []
         self._d_products: Calls = []
         self._lines = self._prepare(kernel, list(operands), list(d_operands))
@@ -120,15 +123,18 @@ class SmallBatch:
         """
         (n, _, features), need_grad = self._problem.shape, self._problem.need_grad
         self._forward(views)
-        if not (self._is_wide or ordinary_lengths(self._norms, self._problem.normalised, self._problem.eps)):
+        problem = self._problem
+        if not (self._is_wide or ordinary_lengths(self._norms, problem.normalised, problem.eps)):
             return None
         sums = self._sums.detach().requires_grad_(need_grad)
         with torch.set_grad_enabled(need_grad):
             stats = self._problem.score.from_sums(sums, n, features)
+        if not (self._is_wide or problem.score.allows_float32(RowStats(*(x.detach() for x in stats)))):
+            return None
         for memory, statistic in zip(self._stats, stats, strict=True):
-            memory.copy_(statistic.detach())
-        for memory in (self._totals, *self._d_stats):
-            memory.zero_()
+            if memory.numel():
+                memory.copy_(statistic.detach())
+        self._added.zero_()
         for product in self._products:
             product()
         factors = Factors(negative_scale, match_scale, features)

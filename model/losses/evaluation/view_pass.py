@@ -22,15 +22,26 @@ from model.losses.score import RowStats
 class ViewBackward(NamedTuple):
     """The backward of a pass: what it needs from the forward, and the function that computes the gradient."""
 
-    saved: list[Tensor]
+    saved: Sequence[Tensor]
     to_views: Callable[[Views, Sequence[Tensor], Tensor], Tensor]
     """(views, saved, gradient of the loss, a scalar) -> the gradient with respect to the views, (n, B, F), float64 for
     float64 views and float32 otherwise, saturated at the largest finite value."""
 
+    def to_tensors(self, tensors: Sequence[Tensor], grad: Tensor) -> tuple[Tensor, ...]:
+        """Returns the gradients with respect to the tensors of a call, n views (B, F) or one (n, B, F), in their
+        dtype. grad: the gradient of the loss, a scalar.
+        """
+        is_stacked = tensors[0].dim() == 3
+        d_views = self.to_views(tensors[0] if is_stacked else tensors, self.saved, grad)
+        if d_views.dtype != tensors[0].dtype:
+            d_views = saturate(d_views, tensors[0].dtype)
+        return (d_views,) if is_stacked else d_views.unbind()
+
 
 def scaled_gradient(views: Views, saved: Sequence[Tensor], grad: Tensor) -> Tensor:
     """The `to_views` of a pass that has computed the gradient in the forward, `saved[0]`."""
-    return saturate(saved[0] * grad, saved[0].dtype)
+    limit = torch.finfo(saved[0].dtype).max
+    return (saved[0] * grad).clamp_(-limit, limit)
 
 
 class ViewPass(ABC):

@@ -151,6 +151,11 @@ def pair_products(views: Sequence[Value]) -> list[Value]:
     return [views[j] * views[k] for j in range(len(views)) for k in range(j, len(views))]
 
 
+def diagonal_places(n: int) -> list[int]:
+    """Returns the places of the pairs (k, k) in the order of `pair_products`."""
+    return [k * n - k * (k - 1) // 2 for k in range(n)]
+
+
 def full_matrix(upper: Tensor, n: int) -> Tensor:
     """Returns the symmetric (n, n, b) matrix for its (n (n + 1) / 2, b) entries j <= k."""
     place = torch.empty(n, n, dtype=torch.int64, device=upper.device)

@@ -8,7 +8,8 @@ afterwards to their earlier values.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -27,6 +28,7 @@ def _attribute(owner: Any, full: str) -> Switch:
     return Switch(lambda: owner.fp32_precision, lambda value: setattr(owner, "fp32_precision", value), full)
 
 
+@cache
 def switches() -> list[Switch]:
     """Returns the switches of matrix products: one for each kind of device in torch 2.9 and newer, else one for all."""
     owners = [
@@ -74,9 +76,10 @@ def full_precision() -> Iterator[None]:
     """Gives the forward pass of a loss full precision, on every kind of device that may hold the views. Backward passes
     compute no float32 product.
     """
-    with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+    with ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
         _PRODUCTS.enter()
-        try:
-            yield
-        finally:
-            _PRODUCTS.leave()
+        stack.callback(_PRODUCTS.leave)
+        yield

@@ -6,16 +6,15 @@ Shapes: n views, B rows, F features.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import reduce
-from operator import mul
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from model.losses.cross_terms import CrossTerm, Product
+from model.losses.cross_terms import Product
 from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.permuted_pass import PermutingEvaluator
 from model.losses.formulas.product import ProductScore, einsum
 from model.losses.inputs import Views
 from model.losses.numerics import Value
@@ -23,40 +22,21 @@ from model.losses.objective.loss import TupleLoss
 from model.losses.objective.masks import Mask
 from model.losses.objective.reduction import mean_of_axes
 from model.losses.registry import CommonKeywords, objective
-from model.losses.score import RowStats, Traits, TupleScore, others
 
 EINSUM = ProductScore(einsum)
 
 
-@dataclass(frozen=True)
-class RandomTupleScore(TupleScore):
-    """The multilinear inner product; candidate c of anchor a combines independently drawn rows of the other views."""
+class RandomTupleScore(ProductScore):
+    """The multilinear inner product, of an anchor with combinations of independently drawn rows of the other views. Its
+    cross terms name the rows; `PermutingEvaluator` computes the combinations.
+    """
 
-    orders: Tensor | None = field(default=None, compare=False)
-    """(n, n - 1, B) permutations of the rows, for each anchor and each other view; `SymileLoss` draws them for each
-    evaluation. Scores of different orders are equal: they have the same formula, which is compiled once."""
+    def __init__(self) -> None:
+        super().__init__(einsum)
 
-    traits = Traits(fixed_operands=False)
-
-    def prepare(self, views: Tensor) -> RowStats:
-        return EINSUM.prepare(views)
-
-    def cross_terms(self, views: Sequence[Tensor]) -> Iterator[list[CrossTerm]]:
-        assert self.orders is not None, "the loss draws the orders before it evaluates the score"
-        for a, orders in enumerate(self.orders):
-            rest = [view[order.to(view.device)] for view, order in zip(others(views, a), orders, strict=True)]
-            yield [Product(views[a], reduce(mul, rest))]
-
-    def line(
-        self, cells: Sequence[Value], row: Sequence[Value], col: Sequence[Value], n: int, features: Value | int
-    ) -> Value:
-        return EINSUM.line(cells, row, col, n, features)
-
-    def dense(self, views: Sequence[Tensor]) -> Tensor:
-        return EINSUM.dense(views)
-
-    def dense_width(self, n: int, features: int) -> int:
-        return EINSUM.dense_width(n, features)
+    def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
+        for view in views:
+            yield [Product(view, view)]
 
 
 class SymileLoss(TupleLoss):
@@ -73,26 +53,53 @@ class SymileLoss(TupleLoss):
         super().__init__(evaluator, axes=mean_of_axes, mask=Mask(), **common)
         self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
         self._seed = seed
+        self._known_draws = self.draws, self.draws._version, 0
 
     def _evaluator_of(self, views: Views) -> LineEvaluator:
         """Returns the evaluator with the permutations of this step."""
-        return replace(self._evaluator, score=RandomTupleScore(self._orders(len(views), len(views[0]))))
+        plain, orders = self._evaluator, self._orders(len(views), len(views[0]), views[0].device)
+        return PermutingEvaluator(plain.score, plain.normalised, plain.eps, plain.scratch, plain.backend, orders=orders)
 
     def _rest_evaluator(self) -> LineEvaluator:
         """Returns the evaluator of `einsum`: in training the rows that join a candidate are random."""
         return replace(self._evaluator, score=EINSUM)
 
-    def _orders(self, n: int, size: int) -> Tensor:
-        """Returns the permutations of `size` rows for this step, (n, n - 1, size)."""
-        generator = torch.Generator("cpu").manual_seed((self._seed << 32) + int(self.draws))
-        orders = [torch.randperm(size, generator=generator, device="cpu") for _ in range(n * (n - 1))]
-        return torch.stack(orders).unflatten(0, (n, n - 1))
+    def _orders(self, n: int, size: int, device: torch.device) -> Tensor:
+        """Returns the permutations of `size` rows for this step, (n, n - 1, size), drawn on the device of the views."""
+        generator = torch.Generator(device).manual_seed((self._seed << 32) + self._draw_count())
+        draw = permutations_one_by_one if device.type == "cpu" else permutations_by_sorting
+        return draw(n * (n - 1), size, generator).unflatten(0, (n, n - 1))
+
+    def _draw_count(self) -> int:
+        """Returns `draws`. It is read from its device only after other code has written it, because that waits for all
+        work on the device.
+        """
+        known, version, count = self._known_draws
+        if known is not self.draws or version != known._version:
+            count = int(self.draws)
+            self._known_draws = self.draws, self.draws._version, count
+        return count
 
     def _sum(self, views: Views, scale: Tensor) -> Tensor:
         total = super()._sum(views, scale)
         if self.training:
+            count = self._draw_count() + 1
             self.draws += 1
+            self._known_draws = self.draws, self.draws._version, count
         return total
+
+
+def permutations_one_by_one(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Returns random permutations (count, size), each drawn by torch.randperm."""
+    draws = [torch.randperm(size, generator=generator, device=generator.device) for _ in range(count)]
+    return torch.stack(draws)
+
+
+def permutations_by_sorting(count: int, size: int, generator: torch.Generator) -> Tensor:
+    """Returns random permutations (count, size), other ones than `permutations_one_by_one`, in two operations of a
+    device.
+    """
+    return torch.rand(count, size, generator=generator, dtype=torch.float64, device=generator.device).argsort(1)
 
 
 @objective("symile", "sampled", lambda eps: RandomTupleScore())

@@ -1,0 +1,45 @@
+"""The analysis reads the views of the evaluation, which are those that the encoder computes again from the data."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model import ending
+from model.run import run
+from tests.analysis.small import analysis_of
+
+
+@pytest.fixture
+def analysed(monkeypatch) -> list[tuple]:
+    """Returns the encoder, the data and the known views of each analysis."""
+    calls, analyse = [], ending.analyse
+
+    def recorded(trainer, encoder, loss, data, settings, make_reference, known_views):
+        calls.append((encoder, data, dict(known_views)))
+        analyse(trainer, encoder, loss, data, settings, make_reference, known_views)
+
+    monkeypatch.setattr(ending, "analyse", recorded)
+    return calls
+
+
+def test_the_views_are_those_of_the_encoder(small, tmp_path, analysed):
+    run(small("evaluate=[test,val]"), tmp_path)
+    ((encoder, data, known),) = analysed
+    assert list(known) == ["test", "val"]
+    for split, views in known.items():
+        with torch.no_grad():
+            batches = [encoder(batch.images, batch.captions) for batch in data.single_process_dataloader(split)]
+        torch.testing.assert_close(views, torch.cat(batches, dim=1), rtol=0, atol=0)
+
+
+def test_a_limit_of_samples_keeps_the_first_ones(small, tmp_path, analysed):
+    run(small("analysis.samples=6"), tmp_path)
+    assert analysed[0][2]["test"].shape[1] == 6
+    assert analysis_of(tmp_path)["retrieval"]["test"]["samples"] == 6
+
+
+def test_the_views_of_a_partial_evaluation_are_computed_again(small, tmp_path, analysed):
+    run(small("trainer.limit_test_batches=1"), tmp_path)
+    assert analysed[0][2] == {}
+    assert analysis_of(tmp_path)["retrieval"]["test"]["samples"] == 8
