@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from model.losses.inductor.compile import CompiledFunction
@@ -75,6 +76,13 @@ def kernels_of(function: CompiledFunction, tensors: tuple[Tensor, ...], call: Un
     return counts[0]
 
 
+def results_of(function: CompiledFunction, tensors: tuple[Tensor, ...]) -> list[Tensor]:
+    """Returns results of a function that have shapes and dtypes only."""
+    with FakeTensorMode() as mode:
+        results: list[Tensor] = function._record(len(tensors))(*map(mode.from_tensor, tensors))
+    return results
+
+
 def _flat(nodes: list[Any]) -> Iterator[Any]:
     """Yields fused nodes; those that a CPU runs in one parallel region are separate kernels."""
     for node in nodes:
@@ -98,19 +106,22 @@ def _may_be_split(node: Any) -> bool:
 
 
 @contextmanager
-def counted() -> Iterator[Callable[[Callable[[], object]], Launches]]:
-    """Gives a function that returns the launches of a call, in which functions of torch.compile run uncompiled."""
+def counted(fused: bool) -> Iterator[Callable[[Callable[[], object]], Launches]]:
+    """Gives a function that returns the launches of a call, in which functions of torch.compile return zeros. fused:
+    False to count each of their calls as one kernel.
+    """
     plain, known = CompiledFunction.__call__, {}
     modes: list[Launches] = []
 
-    def uncompiled(self: CompiledFunction, *tensors: Tensor) -> Any:
+    def stand_in(self: CompiledFunction, *tensors: Tensor) -> Any:
         kinds = id(self), *((x.dtype, x.shape) for x in tensors)
-        with _disable_current_modes(), torch.no_grad():
+        with _disable_current_modes():
             if kinds not in known:
-                known[kinds] = kernels_of(self, tensors, plain)
+                known[kinds] = kernels_of(self, tensors, plain) if fused else 1, results_of(self, tensors)
+            kernels, results = known[kinds]
             for mode in modes:
-                mode.kernels["compiled"] += known[kinds]
-            return self._record(len(tensors))(*tensors)
+                mode.kernels["compiled"] += kernels
+            return [torch.zeros(x.shape, dtype=x.dtype) for x in results]
 
     def launches_of(call: Callable[[], object]) -> Launches:
         modes.append(Launches())
@@ -118,7 +129,7 @@ def counted() -> Iterator[Callable[[Callable[[], object]], Launches]]:
             call()
         return modes.pop()
 
-    CompiledFunction.__call__ = uncompiled
+    CompiledFunction.__call__ = stand_in
     try:
         yield launches_of
     finally:

@@ -20,8 +20,9 @@ from model.losses.inductor.compile import CompiledFunction
 from tests import oracles
 from tests.losses.names import COMPARED
 
-# Three losses of different families, which run by default.
-FAMILIES = ("normsv5", "loss1", "stable_distance")
+# Losses and sizes that run by default.
+FAMILIES = ("normsv5", "loss1")
+FEW = [(1, 7), (33, 7)]
 # Rows and features: one row, one feature, remainders, and more rows than the CPU path multiplies in float64.
 SIZES = [(1, 7), (3, 1), (33, 7), (65, 130), (132, 7)]
 # Losses with a memory that holds all directions, or some rows of one.
@@ -68,8 +69,15 @@ def uncompiled(monkeypatch) -> None:
 @pytest.mark.parametrize("name", [n if n in FAMILIES else pytest.param(n, marks=pytest.mark.slow) for n in COMPARED])
 def test_recorded_functions_compute_the_loss(uncompiled, name):
     loss = make_loss(name, backend="inductor")
-    for rows, features in SIZES:
+    for rows, features in FEW if name in FAMILIES else SIZES:
         check(loss, draw(views_of(name, 3), rows, features))
+
+
+@pytest.mark.slow
+def test_recorded_functions_of_random_tuples(uncompiled):
+    x = draw(4, 40, 6)
+    got, want = (step(make_loss("symile", backend=backend), x) for backend in ("inductor", "eager"))
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -79,11 +87,13 @@ def test_tiles_of_some_rows_and_some_directions(uncompiled, name, memory_mib):
     check(make_loss(name, backend="inductor", memory_mib=memory_mib), draw(3, 200, 5))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, pytest.param(torch.float64, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_other_dtypes(uncompiled, dtype):
     check(make_loss("norms", backend="inductor"), draw(3, 9, 5, dtype), 1e-5 if dtype == torch.float64 else 8e-3)
 
 
+@pytest.mark.slow
 def test_rows_of_any_length_where_rows_are_not_normalised(uncompiled):
     x = 1e15 * draw(3, 9, 5)
     got = step(make_loss("norms", backend="inductor", normalize=False), x)
