@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from model.losses.cross_terms import CrossTerm, SymbolicTerm
 from model.losses.inductor.compile import CompiledFunction
@@ -86,7 +87,5 @@ def _distinct(directions: Sequence[Sequence[CrossTerm]]) -> tuple[list[Tensor], 
 
 def _recorder(function: Callable[..., list[Tensor]], examples: Sequence[Tensor]) -> Callable[[int], fx.GraphModule]:
     """Returns a function that returns new modules of the operations of `function`, for tensors of any size."""
-    from torch.fx.experimental.proxy_tensor import make_fx  # takes half a second, and few runs need it
-
     module: fx.GraphModule = make_fx(function, tracing_mode="symbolic")(*examples)
     return lambda count: fx.GraphModule(module, module.graph)
