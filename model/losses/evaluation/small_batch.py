@@ -66,7 +66,10 @@ class SmallBatch:
         new = partial(torch.empty, dtype=torch.float64, device="cpu")
         operands, d_operands = (new(kernel.operands, size, features, dtype=kernel.dtype) for _ in range(2))
         self._norms, self._sums = kernel.new_statistics(size)
-        self._d_sums, self._d_views = torch.empty_like(self._sums), torch.empty(problem.shape, device="cpu")
+        self._d_sums, self._d_views = (
+            torch.empty_like(self._sums),
+            torch.empty(problem.shape, dtype=torch.float32, device="cpu"),
+        )
         options = problem.eps, problem.normalised
         self._forward = kernel.bind_forward(self._norms, self._sums, operands, *options)
         self._backward = kernel.bind_backward((self._norms, self._d_sums), list(d_operands), self._d_views, *options)
