@@ -15,7 +15,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from model.losses.cross_terms import CrossTerm, SymbolicTerm
 from model.losses.inductor.compile import CompiledFunction
-from model.losses.numerics import result_dtype, saturate
+from model.losses.numerics import result_dtype, saturate, to_float64
 from model.losses.score import RowStats, Score
 
 # Views (n, B, F) of any dtype -> normalised rows (n, B, F) float64, and their statistics.
@@ -63,7 +63,7 @@ def row_functions(score: Score, prepare: Prepare, example: Tensor, dtype: torch.
 
     def backward(views: Tensor, *grads: Tensor) -> list[Tensor]:
         with torch.enable_grad():
-            leaf = views.detach().to(result_dtype(views)).requires_grad_()
+            leaf = to_float64(views.detach()).to(result_dtype(views)).requires_grad_()
             pairs = [(x, grad) for x, grad in zip(rows_of(leaf), grads, strict=True) if x.requires_grad]
         outputs, seeds = zip(*pairs, strict=True)
         return [saturate(torch.autograd.grad(outputs, leaf, seeds)[0], leaf.dtype)]
