@@ -23,7 +23,7 @@ CHOICES = {
     "reduction": ("mean", "sum"),
     "evaluation": ("auto", "lines", "dense"),
     "scale_init": ("original", "auto"),
-    "backend": ("auto", "eager", "compiled"),
+    "backend": ("auto", "eager", "compiled", "inductor"),
 }
 # The choices that MATRIX and SAMPLED losses have.
 LINES_ONLY = {"targets": ("diagonal",), "mask": ("none",), "axes": ("all",), "evaluation": ("auto", "lines")}

@@ -29,21 +29,25 @@ def row_blocks(size: int, step: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class Backend:
-    """A value of `loss.backend`: whether compiled code or torch computes."""
+    """A value of `loss.backend`: whether C++, torch.compile or torch computes."""
 
     name: str
     compiled: bool = True
-    """True if compiled code computes where that is possible."""
+    """True if C++ computes on a CPU, where that is possible."""
+    fused: bool = False
+    """True if torch.compile computes where C++ does not, if that is possible."""
     required: bool = False
-    """True if compiled code must be possible: an evaluation on another device than a CPU is refused."""
+    """True if what computes must be possible: other devices and other code are refused."""
 
     def compiles(self, device: torch.device) -> bool:
-        """Returns whether an evaluation on a device should use compiled code. Raises ValueError where compiled code is
-        required and the device is not a CPU.
-        """
-        if self.required and device.type != "cpu":
+        """Returns whether C++ should compute on a device. Raises ValueError for C++ that is required elsewhere."""
+        if self.compiled and self.required and device.type != "cpu":
             raise ValueError(f"views: on {device} given; accepted: cpu, where loss.backend={self.name} computes")
         return self.compiled and device.type == "cpu"
+
+    def fuses(self, device: torch.device) -> bool:
+        """Returns whether an evaluation on a device should use torch.compile."""
+        return self.fused and not (self.compiled and device.type == "cpu")
 
     def checked(self, kernel: Kernel | None) -> Kernel | None:
         """Returns `kernel`. Raises RuntimeError for None, a kernel that could not be compiled, where compiled code is
@@ -54,9 +58,10 @@ class Backend:
         return kernel
 
 
-AUTO = Backend("auto")
+AUTO = Backend("auto", fused=True)
 EAGER = Backend("eager", compiled=False)
 COMPILED = Backend("compiled", required=True)
+INDUCTOR = Backend("inductor", compiled=False, fused=True, required=True)
 
 
 class Gradients:
@@ -83,6 +88,13 @@ class Gradients:
             self._sums[id(operand)] = operand, torch.mm(left, right, out=self._buffers.get(id(operand)))
         else:
             self.total(operand)[rows].addmm_(left, right)
+
+    def add(self, operand: Tensor, rows: slice, grad: Tensor) -> None:
+        """Adds to the gradient of some rows of an operand. A first gradient of all rows becomes the sum itself."""
+        if id(operand) not in self._sums and len(grad) == len(operand):
+            self._sums[id(operand)] = operand, grad
+        else:
+            self.total(operand)[rows].add_(grad)
 
     def pop(self, operand: Tensor) -> Tensor | None:
         """Removes and returns the sum of an operand; None where there is none."""
@@ -162,8 +174,8 @@ class CrossTerm(ABC):
     def operands(self) -> tuple[Any, ...]:
         """What the values depend on: tensors (B, F), or symbols."""
 
-    def on(self, backend: Backend) -> CrossTerm:
-        """Returns this term, computed by a backend; terms without compiled code return themselves."""
+    def on(self, backend: Backend, budget: int) -> CrossTerm:
+        """Returns this term, computed by a backend in about `budget` bytes; the default is the term as it is."""
         return self
 
     @abstractmethod
@@ -182,7 +194,7 @@ class SymbolicTerm(CrossTerm):
     def of(self, operands: Sequence[Any]) -> SymbolicTerm:
         """Returns the term of other operands, in the order of `operands`."""
 
-    def on(self, backend: Backend) -> SymbolicTerm:
+    def on(self, backend: Backend, budget: int) -> SymbolicTerm:
         return self
 
 

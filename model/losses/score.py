@@ -39,6 +39,8 @@ class Traits:
     shares_operands: bool = True
     """True if all directions are computed from common intermediate tensors, so that one backward serves them all;
     False if the gradients of one direction should be propagated to the views before the next direction starts."""
+    fixed_operands: bool = True
+    """True if the operands of the cross terms are functions of the views alone, in torch operations."""
 
 
 class Score(ABC):

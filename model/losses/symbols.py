@@ -6,6 +6,7 @@ from which `compiled.program` writes C++ for the value and the derivatives.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -103,3 +104,18 @@ def constant(value: Symbol | Number) -> Symbol:
 def input_symbol(name: str) -> Symbol:
     """Returns an input, which the C++ calls `name`."""
     return Symbol("input", (), (name,))
+
+
+def in_order(results: Iterable[Symbol]) -> list[Symbol]:
+    """Returns the results and every symbol that they depend on, once each, a symbol after its arguments."""
+    order: dict[Symbol, None] = {}
+
+    def visit(symbol: Symbol) -> None:
+        if symbol not in order:
+            for argument in symbol.arguments:
+                visit(argument)
+            order[symbol] = None
+
+    for result in results:
+        visit(result)
+    return list(order)

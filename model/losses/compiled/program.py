@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from model.losses.symbols import Number, Symbol
+from model.losses.symbols import Number, Symbol, in_order
 
 # A factor and the C++ that it multiplies.
 Term = tuple[float, str]
@@ -59,23 +59,12 @@ class Program:
             self.results = {"": results}
         else:
             self.results = {str(k): result for k, result in enumerate(results)}
-        self.order: list[Symbol] = []
-        seen: set[Symbol] = set()
-        for result in self.results.values():
-            self._visit(result, seen)
+        self.order = in_order(self.results.values())
         self.names = {
             symbol: str(symbol.data[0]) if symbol.operation == "input" else f"t{k}"
             for k, symbol in enumerate(self.order)
         }
         self.inputs = inputs
-
-    def _visit(self, symbol: Symbol, seen: set[Symbol]) -> None:
-        """Appends a symbol to the order, after its arguments."""
-        if symbol not in seen:
-            seen.add(symbol)
-            for argument in symbol.arguments:
-                self._visit(argument, seen)
-            self.order.append(symbol)
 
     def _fill(self, template: str, symbol: Symbol) -> str:
         """Returns a template of the tables above with the names and numbers of a symbol."""

@@ -10,23 +10,33 @@ from model.errors import require
 from model.losses.compiled import native
 from model.losses.compiled.line_kernel import Counts, line_kernel
 from model.losses.compiled.row_kernel import row_kernel
-from model.losses.cross_terms import AUTO, COMPILED, EAGER, Backend, Product
+from model.losses.cross_terms import AUTO, COMPILED, EAGER, INDUCTOR, Backend, Product
 from model.losses.evaluation.compiled_pass import CompiledPass
-from model.losses.evaluation.eager_pass import EagerPass
+from model.losses.evaluation.eager_pass import EagerPass, operand_dtype
 from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.fused_pass import FusedPass
+from model.losses.evaluation.fused_tile import fused_tile
+from model.losses.evaluation.schedule import TOGETHER
 from model.losses.evaluation.small_batch import SMALL_CELLS, CannotCompileError, SmallBatch, SmallProblem
 from model.losses.evaluation.tiles import LineProblem, TileFunction, compiled_tile, eager_tile
 from model.losses.evaluation.view_pass import ViewPass
+from model.losses.inductor.compile import default_device_type, fuses
+from model.losses.inductor.compile import problem as compile_problem
 from model.losses.inputs import Views, stacked
 from model.losses.score import RowSumScore
 
-BACKENDS = {backend.name: backend for backend in (AUTO, EAGER, COMPILED)}
+BACKENDS = {backend.name: backend for backend in (AUTO, EAGER, COMPILED, INDUCTOR)}
 
 
 def check_backend(backend: Backend, name: str, has_kernels: bool) -> None:
-    """Raises ConfigError where compiled code is required, and either loss `name` has none or no compiler works here."""
+    """Raises ConfigError where compiled code is required, and either loss `name` has none or no compiler works here.
+
+    The views of `inductor` are taken to be on the accelerator, if there is one; `fuses` checks their device.
+    """
     if backend.required:
-        problem = native.problem() if has_kernels else f"loss={name} with these options has no compiled code"
+        problem: str | None = f"loss={name} with these options has no compiled code"
+        if has_kernels:
+            problem = native.problem() if backend.compiled else compile_problem(default_device_type())
         require(problem is None, "loss.backend", backend.name, f"is not possible: {problem}", "auto, eager")
 
 
@@ -51,7 +61,21 @@ def _score_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> View
             if view_pass.is_accurate:
                 return view_pass
             view_pass.release_buffers()
-    return EagerPass(evaluator, stacked(views).detach(), need_grad)
+    rows = stacked(views).detach()
+    if score.traits.fixed_operands and fuses(backend, rows.device):
+        return FusedPass(evaluator, rows, operand_dtype(evaluator, rows))
+    return EagerPass(evaluator, rows, need_grad)
+
+
+def cells_together(problem: LineProblem, element: int) -> int:
+    """Returns the largest number of cells of directions that are evaluated together. element: bytes of a cell.
+
+    On other devices than a CPU each operation has a fixed cost. There a tile takes up to the budget, beside the cells
+    that are kept: a copy of each cell, its gradient, and about as much for numbers of the formula.
+    """
+    if fuses(problem.backend, problem.stats.matched.device):
+        return problem.budget // (3 * element)
+    return min(TOGETHER, problem.budget // (8 * element))
 
 
 def new_small_batch(evaluator: LineEvaluator, problem: SmallProblem) -> SmallBatch | None:
@@ -77,6 +101,8 @@ def tile_function(problem: LineProblem, terms: int, dtype: torch.dtype) -> TileF
     dtype.
     """
     stats = problem.stats
+    if fuses(problem.backend, stats.matched.device):
+        return fused_tile
     if not problem.backend.compiles(stats.matched.device):
         return eager_tile
     counts = Counts(terms, stats.row.shape[1], stats.col.shape[1])

@@ -44,9 +44,9 @@ class CompiledPass(ViewPass):
         return ordinary and self._score.allows_float32(self.stats)
 
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
-        backend, operands = self._evaluator.backend, self._operands
+        backend, budget, operands = self._evaluator.backend, self._evaluator.budget, self._operands
         for direction in self._kernel.terms:
-            yield [term.of([operands[place] for place in places]).on(backend) for term, places in direction]
+            yield [term.of([operands[place] for place in places]).on(backend, budget) for term, places in direction]
 
     def new_gradients(self) -> Gradients:
         buffers = torch.empty_like(self._block)

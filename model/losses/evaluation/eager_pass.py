@@ -5,6 +5,7 @@ Shapes: n views, B rows, b rows of a block, F features.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -14,7 +15,7 @@ from model.losses.cross_terms import CrossTerm, Gradients, row_blocks
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.view_pass import ViewBackward, ViewPass, scaled_gradient
 from model.losses.numerics import ordinary_rows, result_dtype, saturate, to_float64
-from model.losses.score import RowStats
+from model.losses.score import RowStats, Score
 
 # Rows of a block on a CPU, which stays in the caches: 6 views of 128 rows and 512 features are 3 MiB.
 BLOCK_ROWS = 128
@@ -25,16 +26,13 @@ class EagerPass(ViewPass):
 
     def __init__(self, evaluator: LineEvaluator, views: Tensor, need_grad: bool) -> None:
         self._evaluator, self._views, self._need_grad = evaluator, views, need_grad
-        traits = evaluator.score.traits
-        self.shares_operands = traits.shares_operands
-        wide = views.dtype == torch.float64 or views.shape[1] <= traits.float64_rows
-        float32 = not wide and ordinary_rows(views, evaluator.normalised, evaluator.eps)
-        self.dtype = torch.float32 if float32 else torch.float64
+        self.shares_operands = evaluator.score.traits.shares_operands
+        self.dtype = operand_dtype(evaluator, views)
         self._narrow = views.dtype != torch.float64
-        fits = max(1, evaluator.budget // (traits.row_copies * 8 * views[:, 0].numel()))
+        fits = max(1, evaluator.budget // (evaluator.score.traits.row_copies * 8 * views[:, 0].numel()))
         self._step = min(BLOCK_ROWS, fits) if views.device.type == "cpu" else fits
         normalised = self._prepare(views)
-        if float32 and not evaluator.score.allows_float32(self.stats):
+        if self.dtype == torch.float32 and not evaluator.score.allows_float32(self.stats):
             self.dtype = torch.float64
             normalised = self._prepare(views)
         self._rows = [view.requires_grad_(need_grad) for view in normalised.unbind()]
@@ -61,7 +59,7 @@ class EagerPass(ViewPass):
         with torch.set_grad_enabled(self._need_grad):
             directions = score.cross_terms(self._rows)
             for terms in list(directions) if self.shares_operands else directions:
-                yield [term.on(self._evaluator.backend) for term in terms]
+                yield [term.on(self._evaluator.backend, self._evaluator.budget) for term in terms]
 
     def flush_direction(self, gradients: Gradients) -> Gradients:
         return gradients if self.shares_operands else self._add_to_rows(gradients)
@@ -97,3 +95,21 @@ class EagerPass(ViewPass):
         pairs = zip((normalised, *stats), grads, strict=True)
         outputs, output_grads = zip(*((x, grad) for x, grad in pairs if x.requires_grad), strict=True)
         return torch.autograd.grad(outputs, views, output_grads)[0]
+
+
+def operand_dtype(evaluator: LineEvaluator, views: Tensor) -> torch.dtype:
+    """Returns the dtype of the operands for views (n, B, F): float32 where products of float32 are safe.
+
+    On a CPU the lengths of the rows decide, and float64 costs little for few rows. Elsewhere the options of the loss
+    decide, because a decision by data would wait for the device: normalised rows have lengths of 1 or less, and a score
+    that allows float32 for some batches only gets float64.
+    """
+    score = evaluator.score
+    float64_rows = score.traits.float64_rows
+    if views.dtype == torch.float64 or float64_rows == sys.maxsize:
+        return torch.float64
+    if views.device.type == "cpu" and not evaluator.backend.fuses(views.device):
+        safe = views.shape[1] > float64_rows and ordinary_rows(views, evaluator.normalised, evaluator.eps)
+    else:
+        safe = evaluator.normalised and type(score).allows_float32 is Score.allows_float32
+    return torch.float32 if safe else torch.float64

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from model.losses.cross_terms import CrossTerm, Gradients, Product, Tile
-from model.losses.evaluation.backend import new_small_batch, new_view_pass, tile_function
+from model.losses.evaluation.backend import cells_together, new_small_batch, new_view_pass, tile_function
 from model.losses.evaluation.cell_memory import CellMemory
 from model.losses.evaluation.compiled_pass import float32_rows
 from model.losses.evaluation.evaluator import LineEvaluator
-from model.losses.evaluation.schedule import TOGETHER, Schedule, TermOf, make_schedule, places_of
+from model.losses.evaluation.schedule import Schedule, TermOf, make_schedule, places_of
 from model.losses.evaluation.small_batch import SmallProblem
 from model.losses.evaluation.tiles import LineProblem, Sums
 from model.losses.evaluation.view_pass import ViewBackward, scaled_gradient
@@ -159,8 +159,10 @@ class _Evaluation:
         block = 2 * element * problem.size**2
         free = problem.budget * 7 // 8 - 3 * element * problem.n * problem.size * problem.features
         products = [[term.operands if isinstance(term, Product) else None for term in terms] for terms in directions]
-        together = min(TOGETHER, problem.budget // (8 * element))
-        return make_schedule(places_of(products), problem.size, max(0.0, free / block), together)
+        terms = max(len(terms) for terms in directions)
+        # The cells of the second direction of a pair are those of all rows of the first.
+        cells = cells_together(problem, element) if self._tile_rows(terms) == problem.size else 0
+        return make_schedule(places_of(products), problem.size, max(0.0, free / block), cells)
 
     @torch.no_grad()
     def _add_groups(

@@ -23,7 +23,7 @@ def line_scores(evaluator: LineEvaluator, views: Tensor) -> Tensor:
     rows, stats = evaluator.prepare(views)
     scores = []
     for d, terms in enumerate(evaluator.cross_terms(rows.unbind())):
-        cells = [all_cells(term.on(evaluator.backend)) for term in terms]
+        cells = [all_cells(term.on(evaluator.backend, evaluator.budget)) for term in terms]
         row, col = stats.row[d].unsqueeze(2).unbind(), stats.col[d].unsqueeze(1).unbind()
         line = evaluator.score.line(cells, row, col, n, features)
         scores.append(torch.diagonal_scatter(line, stats.matched[d]))

@@ -19,6 +19,8 @@ from model.losses.compiled.permuted_kernel import PermutedKernel, permuted_kerne
 from model.losses.cross_terms import CrossTerm, Gradients, Product
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.view_pass import ViewBackward, ViewPass
+from model.losses.inductor.compile import fuses
+from model.losses.inductor.permuted_function import PermutedFunction, permuted_function
 from model.losses.score import RowStats, others
 
 
@@ -36,15 +38,21 @@ class PermutingEvaluator(LineEvaluator):
             yield [Product(rows[a], reduce(mul, rest))]
 
     def derived_pass(self, view_pass: ViewPass) -> ViewPass:
-        compiles = self.backend.compiles(view_pass.stats.matched.device)
-        kernel = self.backend.checked(permuted_kernel(len(self.orders), view_pass.dtype)) if compiles else None
+        n, device = len(self.orders), view_pass.stats.matched.device
+        kernel: PermutedKernel | PermutedFunction | None = None
+        if fuses(self.backend, device):
+            kernel = permuted_function(n)
+        elif self.backend.compiles(device):
+            kernel = self.backend.checked(permuted_kernel(n, view_pass.dtype))
         return PermutedPass(view_pass, self, kernel)
 
 
 class PermutedPass(ViewPass):
     """The pass of a PermutingEvaluator: the row-wise part of its score, followed by the products of permuted rows."""
 
-    def __init__(self, rows: ViewPass, evaluator: PermutingEvaluator, kernel: PermutedKernel | None) -> None:
+    def __init__(
+        self, rows: ViewPass, evaluator: PermutingEvaluator, kernel: PermutedKernel | PermutedFunction | None
+    ) -> None:
         """rows: the row-wise part of the evaluator's score; kernel: None to compute in torch."""
         self._rows, self._orders, self._kernel, self._scratch = rows, evaluator.orders, kernel, evaluator.scratch
         self.stats, self.dtype = rows.stats, rows.dtype

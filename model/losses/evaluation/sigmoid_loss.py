@@ -109,7 +109,8 @@ def _tile_function(evaluator: LineEvaluator, matched: Tensor, dtype: torch.dtype
     kernel = backend.checked(sigmoid_kernel(dtype)) if backend.compiles(matched.device) else None
     if kernel is not None:
         return partial(compiled_tile, kernel), max(1, min(TILE_ROWS, budget // (8 * size)))
-    cells = CACHED_CELLS if matched.device.type == "cpu" else budget // CELL_BYTES
+    in_cache = matched.device.type == "cpu" and not backend.fuses(matched.device)
+    cells = CACHED_CELLS if in_cache else budget // CELL_BYTES
     return eager_tile, max(1, cells // size)
 
 

@@ -94,16 +94,9 @@ class AllPairsGramScore(RowSumScore, TupleScore):
         # [a, k]: x_k.(S - x_a - x_k), and |S - x_a - x_k|^2 from x_a.R_k = x_a.S - x_a.x_k
         without_cross = cross - pair
         without_square = rest_square - 2 * ((cross + square).unsqueeze(1) - pair) + square.unsqueeze(1)
-        rows = [
-            [
-                *others(without_cross[a].unbind(), a),
-                *others(without_square[a].unbind(), a),
-                rest_square[a],
-                *others(square.unbind(), a),
-            ]
-            for a in range(n)
-        ]
-        return RowStats(matched.expand(n, -1), torch.stack([torch.stack(row) for row in rows]), square.unsqueeze(1))
+        off = [off_diagonal(x) for x in (without_cross, without_square, square.expand(n, n, -1))]
+        rows = torch.cat([off[0], off[1], rest_square.unsqueeze(1), off[2]], dim=1)
+        return RowStats(matched.expand(n, -1), rows, square.unsqueeze(1))
 
     def cross_terms(self, views: Sequence[Value]) -> Iterator[list[Product[Value]]]:
         for d, own in enumerate(views):
@@ -128,3 +121,9 @@ class AllPairsGramScore(RowSumScore, TupleScore):
 
     def dense_width(self, n: int, features: int) -> int:
         return 3 * n + 4
+
+
+def off_diagonal(x: Tensor) -> Tensor:
+    """Returns the entries (n, n - 1, b) of a matrix (n, n, b) that are not on its diagonal."""
+    n = len(x)
+    return x.flatten(0, 1)[1:].unflatten(0, (n - 1, n + 1))[:, :-1].reshape(n, n - 1, -1)

@@ -122,7 +122,7 @@ class DenseCross(CrossTerm):
 class DenseOnlyScore(TupleScore):
     """Evaluates a differentiable function of n tensors (B_k, F) that returns the scores (B_1, …, B_n)."""
 
-    traits = Traits(float64_rows=sys.maxsize)
+    traits = Traits(float64_rows=sys.maxsize, fixed_operands=False)
 
     def __init__(self, function: DenseFunction):
         self.function = function
