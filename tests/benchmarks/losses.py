@@ -32,9 +32,9 @@ BY_PAIRS = ("normsv5", "stable_norm", "gram")
 LEAN_MIB = 100
 DEFAULT = ("einsum", "norms", "normsv5", f"normsv5:{LEAN_MIB}", *(f"loss{k}" for k in (1, 3, 4)))
 RATIO_LOSSES = (*DEFAULT, "normsv7", "normsv8", "normsv9")
-CURVE_SIZES = (4, 6, 8, 10, 16, 32, 64, 128, 256, 512, 1024)
-# The largest batch of the dense definition: a million tuples.
-DENSE_ROWS = 10
+CURVE_SIZES = (4, 6, 8, 10, 16, 32, 64, 128, 256, 512, 1024, 1448, 2048, 2896, 4096, 8192)
+# The largest batch of each kind of the curve: a million tuples of the dense definition, and a few seconds of others.
+LARGEST = {"dense": 10, "symile": 1024, "loss4": 1024}
 GPU_SIZES = tuple(4**k for k in range(4, 9))
 Step = Callable[[], object]
 Loss = Callable[[list[Tensor], Tensor], Tensor]
@@ -123,40 +123,58 @@ def symile_package() -> Loss | None:
 
 
 def curve(plot: str | None) -> None:
-    """Prints the ms of a step by batch for each kind, and draws them."""
+    """Prints the ms of a step by batch for each kind, and the ratios to the products that a loss needs; draws both."""
     kinds: dict[str, Loss | None] = {f"lines, {name}": make_loss(name) for name in ("einsum", "normsv5", "loss4")}
     kinds |= {f"dense, {name}": make_loss(name, evaluation="dense") for name in ("einsum", "normsv5")}
     kinds["symile package"] = symile_package()
-    figures: dict[str, dict[int, float]] = {}
+    times: dict[str, dict[int, float]] = {}
+    ratios: dict[str, dict[int, float]] = {}
     for kind, loss in kinds.items():
         if loss is None:
             continue
-        figures[kind] = {}
-        for rows in CURVE_SIZES:
-            if rows <= DENSE_ROWS or "dense" not in kind:
-                once = step(loss, draw(rows))
-                once()
-                figures[kind][rows] = 1000 * min(seconds(once) for _ in range(3 if rows <= 512 else 1))
-        print(kind, {rows: round(ms, 2) for rows, ms in figures[kind].items()}, flush=True)
+        largest = min((rows for name, rows in LARGEST.items() if name in kind), default=CURVE_SIZES[-1])
+        sizes = [rows for rows in CURVE_SIZES if rows <= largest]
+        products = {"lines, einsum": VIEWS, "lines, normsv5": VIEWS * (VIEWS - 1) // 2}.get(kind)
+        pairs = {rows: point(loss, rows, products or 0) for rows in sizes}
+        times[kind] = {rows: 1000 * pair[0] for rows, pair in pairs.items()}
+        print(kind, {rows: round(ms, 2) for rows, ms in times[kind].items()}, flush=True)
+        if products:
+            ratios[kind] = {rows: pair[0] / pair[1] for rows, pair in pairs.items()}
+            print("  over the products", {rows: round(ratio, 2) for rows, ratio in ratios[kind].items()}, flush=True)
     if plot is not None:
-        draw_curve(figures, plot)
+        draw_curve(times, ratios, plot)
 
 
-def draw_curve(figures: Mapping[str, Mapping[int, float]], path: str) -> None:
-    """Draws the cost of each kind against the batch."""
+def point(loss: Loss, rows: int, products: int) -> tuple[float, float]:
+    """Returns the median seconds of a step, and of `products` matrix products forward and two backward for each, which
+    alternate.
+    """
+    once, least = step(loss, draw(rows)), floor(rows, products)
+    once(), least()
+    pairs = [(seconds(once), seconds(least)) for _ in range(15 if rows <= 256 else 5 if rows <= 1024 else 3)]
+    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+
+
+def draw_curve(times: Mapping[str, Mapping[int, float]], ratios: Mapping[str, Mapping[int, float]], path: str) -> None:
+    """Draws the ms of each kind, and the ratios of some, against the batch."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
-    for kind, points in figures.items():
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    for kind, points in times.items():
         style = "--" if "dense" in kind else "-"
-        axes.loglog(list(points), list(points.values()), marker="o", markersize=3, linestyle=style, label=kind)
-    axes.set(xlabel="B, rows of a batch", ylabel="ms, forward and backward")
-    axes.set_title(f"{VIEWS} views of {FEATURES} features")
-    axes.grid(True, which="major", alpha=0.3)
-    axes.legend()
+        left.loglog(list(points), list(points.values()), marker="o", markersize=3, linestyle=style, label=kind)
+    left.set(ylabel="ms, forward and backward", title=f"Time of a step, {VIEWS} views of {FEATURES} features")
+    for kind, points in ratios.items():
+        right.semilogx(list(points), list(points.values()), marker="o", markersize=3, label=kind)
+    right.set(ylabel="time over that of the matrix products", title="Beside the matrix products that a loss needs")
+    right.set_ylim(0, 4)
+    for axes in (left, right):
+        axes.set_xlabel("B, rows of a batch")
+        axes.grid(True, which="major", alpha=0.3)
+        axes.legend()
     figure.savefig(path, dpi=110)
 
 
