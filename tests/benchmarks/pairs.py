@@ -1,13 +1,14 @@
 """Time and memory of losses beside the same losses written as plain operations, or as their published package.
 
-  python -m tests.benchmarks.pairs siglip|symile|gram|stable_cosine [CHECKOUT …]
+  python -m tests.benchmarks.pairs stock|siglip|symile|gram|stable_cosine [CHECKOUT …]
   python -m tests.benchmarks.pairs siglip 1024 4096       the batch sizes to measure; the default is 4 to 1024
   python -m tests.benchmarks.pairs gram 1000 features=16  another number of features than 512
 
 CHECKOUT: the root of another checkout of this project, whose loss is measured in the same process. float32, n = 6 views
-(siglip: 2), forward and backward for all views and the scale. Figures are ratios to the plain operations: medians of
+(stock, siglip: 2), forward and backward for all views and the scale. Figures are ratios to the plain operations: medians of
 calls that alternate, minima, and the peak memory of a first step. THREADS=2 (default) measures wall time, THREADS=1
-the process's CPU time. symile needs the extra `bench`.
+the process's CPU time. symile needs the extra `bench`. stock is also compared with torch.compile of the plain
+operations, on a CPU with a C++ compiler.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, logsigmoid, normalize
 
-from tests.benchmarks.losses import peak, timed
-from tests.benchmarks.timing import machine
+from tests.benchmarks.losses import peak
+from tests.benchmarks.timing import machine, seconds
 
 SIZES = (4, 16, 64, 128, 256, 1024)
 # A function of normalised views and the scale that returns a scalar.
 Plain = Callable[[list[Tensor], Tensor], Tensor]
+
+
+def stock(views: list[Tensor], scale: Tensor) -> Tensor:
+    score = views[0] @ views[1].T
+    return (match_entropy(score, scale) + match_entropy(score.T, scale)) / 2
 
 
 def siglip(views: list[Tensor], scale: Tensor) -> Tensor:
@@ -70,7 +76,7 @@ def match_entropy(score: Tensor, scale: Tensor) -> Tensor:
     return cross_entropy(scale * score, torch.arange(len(score)))
 
 
-PLAIN: dict[str, Plain] = {f.__name__: f for f in (siglip, symile, gram, stable_cosine)}
+PLAIN: dict[str, Plain] = {f.__name__: f for f in (stock, siglip, symile, gram, stable_cosine)}
 
 
 def loss_of(name: str, checkout: Path | None) -> Callable[[list[Tensor], Tensor], Tensor]:
@@ -100,20 +106,22 @@ def repeat(call: Callable[[], object], times: int) -> None:
 
 def measure(name: str, rows: int, features: int, checkouts: list[Path]) -> None:
     """Prints the figures for one batch size."""
-    generator, n = torch.Generator().manual_seed(0), 2 if name == "siglip" else 6
+    generator, n = torch.Generator().manual_seed(0), 2 if name in ("stock", "siglip") else 6
     views = [torch.randn(rows, features, generator=generator).requires_grad_() for _ in range(n)]
     scale = torch.tensor(1 / 0.07, requires_grad=True)
     plain = PLAIN[name]
     losses = {"plain": lambda views, scale: plain([normalize(view, dim=-1) for view in views], scale)}
+    if name == "stock":
+        losses["torch.compile"] = torch.compile(losses["plain"])
     losses |= {"this": loss_of(name, None), **{str(checkout): loss_of(name, checkout) for checkout in checkouts}}
     for loss in losses.values():  # loads compiled code
         step(loss, views, scale)
     losses |= {"this": loss_of(name, None), **{str(checkout): loss_of(name, checkout) for checkout in checkouts}}
     memory = {key: peak(partial(step, loss, views, scale), views) for key, loss in losses.items()}
     calls = {key: partial(step, loss, views, scale) for key, loss in losses.items()}
-    counts = {key: max(1, int(0.005 / timed(call))) for key, call in calls.items()}
+    counts = {key: max(1, int(0.005 / seconds(call))) for key, call in calls.items()}
     repeats = 15 if rows < 2048 else 5
-    rounds = [{key: timed(partial(repeat, call, counts[key])) for key, call in calls.items()} for _ in range(repeats)]
+    rounds = [{key: seconds(partial(repeat, call, counts[key])) for key, call in calls.items()} for _ in range(repeats)]
     rounds = [{key: total / counts[key] for key, total in row.items()} for row in rounds]
     for key in calls:
         middle, least = (choose(row[key] for row in rounds) for choose in (statistics.median, min))
