@@ -5,8 +5,8 @@
   python -m tests.benchmarks.pairs gram 1000 features=16  another number of features than 512
 
 CHECKOUT: the root of another checkout of this project, whose loss is measured in the same process. float32, n = 6 views
-(stock, siglip: 2), forward and backward for all views and the scale. Figures are ratios to the plain operations: medians
-of calls that alternate, minima, and the peak memory of a first step. THREADS=2 (default) measures wall time, THREADS=1
+(stock, siglip: 2), forward and backward for all views and the scale. Figures are ratios to the plain operations:
+medians of calls that alternate, minima, and the peak memory of a first step. THREADS=2 (default) measures wall time, THREADS=1
 the process's CPU time. symile needs the extra `bench`. stock is also compared with torch.compile of the plain
 operations, on a CPU with a C++ compiler.
 """
