@@ -6,8 +6,8 @@
 
 CHECKOUT: the root of another checkout of this project, whose loss is measured in the same process. float32, n = 6 views
 (stock, siglip: 2), forward and backward for all views and the scale. Figures are ratios to the plain operations:
-medians of calls that alternate, minima, and the peak memory of a first step. THREADS=2 (default) measures wall time, THREADS=1
-the process's CPU time. symile needs the extra `bench`. stock is also compared with torch.compile of the plain
+medians of calls that alternate, minima, and the peak memory of a first step. THREADS=2 (default) measures wall time,
+THREADS=1 the process's CPU time. symile needs the extra `bench`. stock is also compared with torch.compile of the plain
 operations, on a CPU with a C++ compiler.
 """
 
