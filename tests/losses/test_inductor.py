@@ -47,11 +47,14 @@ def step(function, x: torch.Tensor) -> list[torch.Tensor]:
 
 
 def check(loss, x: torch.Tensor, tolerance: float = 1e-5) -> None:
-    """Asserts that loss and gradients are the oracle's."""
+    """Asserts that loss and gradients are the oracle's. Rows of one feature are 1 after normalisation: what is left of
+    their gradients, where those of other rows are about 1, is rounding error and the eps of the normalisation.
+    """
+    noise = 1e-7 if x.shape[2] == 1 else 1e-12
     got = step(loss, x)
     want = step(lambda x, scale: oracles.line_loss(loss.name, x, scale), x.double())
     for a, b, bound in zip(got, want, (tolerance, tolerance, 10 * tolerance), strict=True):
-        assert (a - b).norm() <= bound * b.norm() + 1e-12, (loss.name, x.shape, (a - b).norm() / b.norm())
+        assert (a - b).norm() <= bound * b.norm() + noise, (loss.name, x.shape, (a - b).norm() / b.norm())
 
 
 def views_of(name: str, n: int) -> int:
@@ -119,13 +122,22 @@ def test_a_machine_without_a_compiler_refuses_inductor_and_names_the_reason(monk
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("n", [2, 4, 5, 6])
 @pytest.mark.parametrize("name", COMPARED)
-def test_compiled_functions_compute_the_loss(name, n):
+def test_recorded_functions_of_other_numbers_of_views(uncompiled, name, n):
     if views_of(name, n) == n:
         loss = make_loss(name, backend="inductor")
         for rows, features in SIZES:
             check(loss, draw(n, rows, features))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "n"), [(name, views_of(name, 2 + k % 5)) for k, name in enumerate(COMPARED)])
+def test_compiled_functions_compute_the_loss(name, n):
+    """Sizes that share one compilation, and one row, which has another."""
+    loss = make_loss(name, backend="inductor")
+    for rows, features in ((33, 7), (65, 130), (3, 7), (1, 7)):
+        check(loss, draw(n, rows, features))
 
 
 @pytest.fixture
