@@ -62,7 +62,8 @@ def _score_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> View
                 return view_pass
             view_pass.release_buffers()
     rows = stacked(views).detach()
-    if score.traits.fixed_operands and fuses(backend, rows.device):
+    # torch.compile computes NaN for the gradient of the inverse of a single matrix, so one row is computed in torch.
+    if score.traits.fixed_operands and fuses(backend, rows.device) and rows.shape[1] > 1:
         return FusedPass(evaluator, rows, operand_dtype(evaluator, rows))
     return EagerPass(evaluator, rows, need_grad)
 
