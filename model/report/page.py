@@ -123,8 +123,8 @@ def as_png(figure: Figure) -> bytes:
 
 
 def lay_out(figure: Figure) -> None:
-    """Places the axes and legends of a figure for good. Matplotlib draws a figure whose places are not fixed a second
-    time when it saves the figure.
+    """Computes and fixes the places of the axes and legends of a figure. Where they are not fixed, Matplotlib draws the
+    figure a second time when it saves it.
     """
     engine = figure.get_layout_engine()
     if engine is not None:

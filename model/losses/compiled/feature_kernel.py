@@ -82,7 +82,7 @@ class FeatureKernel:
             for group, number, shape in zip(groups, 2 * self._counts, 2 * shapes, strict=False)
         ]
         pointers = [ctypes.addressof(array) for array in arrays]
-        # A thread is worth its start for some ten thousand elements.
+        # Starting a thread takes as long as computing some ten thousand elements.
         threads = min(torch.get_num_threads(), 1 + count * size * features // 32768)
         sizes = count, size, features, first, threads
         values = address(cells, (count, size), dtype)

@@ -65,7 +65,7 @@ static void scatter_rows(const C* from, I start, I count, I size, const CrossTer
 template <class C>
 static void line(const LineTile& tile) {
     const I rows = tile.rows, size = tile.size, first = tile.first, need_grad = tile.need_grad;
-    // A thread is worth its start for some ten thousand cells.
+    // Starting a thread takes as long as computing some ten thousand cells.
     const I threads = std::min({tile.threads, (rows + BLOCK - 1) / BLOCK, 1 + rows * size * FORMULA_CELLS / 8192});
     const T negative_scale = tile.negative_scale, match_scale = tile.match_scale;
     [[maybe_unused]] const T features = tile.features;

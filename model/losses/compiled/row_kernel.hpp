@@ -27,7 +27,7 @@ struct RowArguments {
     float* out;
 };
 
-// A thread is worth its start for some ten thousand elements.
+// Starting a thread takes as long as computing some ten thousand elements.
 static I useful_threads(const RowArguments& arguments) {
     return std::min(arguments.threads, 1 + arguments.size * arguments.features * FORMULA_VIEWS / 32768);
 }

@@ -106,8 +106,8 @@ class RowKernel:
         self.dtype = dtype
 
     def fits(self, views: Sequence[Tensor] | Tensor, budget: int) -> bool:
-        """Returns whether the operands of all directions and their gradients may be held at once. So many copies of the
-        views are always held; beyond that the budget, in bytes, decides.
+        """Returns whether the operands of all directions and their gradients may be held at once. Two operands for each
+        view always may; further ones must fit the budget, in bytes.
         """
         copies = max(0, self.operands - 2 * self._views)
         return 2 * copies * views[0].numel() * self.dtype.itemsize <= budget

@@ -26,7 +26,7 @@ from model.losses.evaluation.small_batch import SmallProblem
 from model.losses.evaluation.tiles import LineProblem, Sums
 from model.losses.evaluation.view_pass import ViewBackward, scaled_gradient
 from model.losses.inputs import Views
-from model.losses.numerics import result_dtype, saturate
+from model.losses.numerics import result_dtype
 from model.losses.score import RowStats, RowSumScore
 
 # The largest number of rows of a tile; matrix products of this size are fast.
@@ -70,17 +70,14 @@ class _LineLoss(torch.autograd.Function):
             saved, ctx.to_views = view_backward
             d_scales = [d.to(scale.dtype) for d, scale in zip(d_scales, (negative_scale, match_scale), strict=True)]
             ctx.save_for_backward(*d_scales, *saved, *tensors)
-            ctx.saved_count, ctx.dtype, ctx.is_stacked = len(saved), tensors[0].dtype, tensors[0].dim() == 3
+            ctx.saved_count = len(saved)
         return loss.to(result_dtype(tensors[0]))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         d_negative_scale, d_match_scale, *rest = ctx.saved_tensors
-        saved, tensors = rest[: ctx.saved_count], rest[ctx.saved_count :]
-        d_views = ctx.to_views(tensors[0] if ctx.is_stacked else tensors, saved, grad)
-        if d_views.dtype != ctx.dtype:
-            d_views = saturate(d_views, ctx.dtype)
-        d_tensors = (d_views,) if ctx.is_stacked else d_views.unbind()
+        backward = ViewBackward(rest[: ctx.saved_count], ctx.to_views)
+        d_tensors = backward.to_tensors(rest[ctx.saved_count :], grad)
         return None, None, None, d_negative_scale * grad, d_match_scale * grad, *d_tensors
 
 

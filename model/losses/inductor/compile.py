@@ -86,7 +86,7 @@ def fuses(backend: Backend, device: torch.device) -> bool:
 
 
 def default_device_type() -> str:
-    """Returns the kind of device on which a run computes unless it is told otherwise."""
+    """Returns the kind of device that a run uses by default: "cuda" where torch finds a GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
