@@ -49,7 +49,7 @@ class LossOptions:
     reduction: str
     evaluation: str
     backend: str
-    memory_mib: int
+    memory_mib: int | None
 
 
 def check_options(
@@ -64,7 +64,8 @@ def check_options(
     positive("loss.eps", options.eps)
     in_range = EPS[0] <= options.eps <= EPS[1]
     require(in_range, "loss.eps", options.eps, "is out of range", f"{EPS[0]} to {EPS[1]}, far below a row's length")
-    within("loss.memory_mib", options.memory_mib, 1, MEMORY_MIB)
+    if options.memory_mib is not None:
+        within("loss.memory_mib", options.memory_mib, 1, MEMORY_MIB)
     if views is not None:
         at_least("views", views, 2)
     if family == MATRIX or name in NORMALISED_ONLY:

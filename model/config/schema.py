@@ -63,7 +63,7 @@ class LossConfig:
     scale_init: str = MISSING
     scale_cap: float | None = MISSING
     backend: str = MISSING
-    memory_mib: int = MISSING
+    memory_mib: int | None = MISSING
 
 
 @dataclass

@@ -10,7 +10,7 @@ from model.loss_options import LossOptions, check_options, needs_dense
 from model.losses import formulas, objective
 from model.losses.compiled import native
 from model.losses.evaluation.backend import BACKENDS
-from model.losses.evaluation.evaluator import LineEvaluator
+from model.losses.evaluation.evaluator import CPU_MEMORY_MIB, LineEvaluator
 from model.losses.evaluation.scratch import Scratch
 from model.losses.formulas.elementwise import FeatureScore
 from model.losses.formulas.matrices import MatrixScore
@@ -20,6 +20,7 @@ from model.losses.objective.masks import ExtremesMask, LearnedMask, Mask, RawMas
 from model.losses.objective.reduction import mean_of_axes, second_and_mean
 from model.losses.objective.targets import DiagonalTargets, SoftTargets
 from model.losses.registry import FORMULAS, CommonKeywords, missing_formula
+from model.losses.score import Score
 
 AXES = {"all": mean_of_axes, "first": second_and_mean}
 MASKS = {
@@ -63,7 +64,7 @@ def make_loss(
     reduction: str = "mean",
     evaluation: str = "auto",
     backend: str = "auto",
-    memory_mib: int = 200,
+    memory_mib: int | None = None,
     views: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
@@ -82,7 +83,7 @@ def make_loss(
     options = LossOptions(normalize, eps, targets, mask, axes, reduction, evaluation, backend, memory_mib)
     check_options(formula.name, formula.family, options, views=views, batch_size=batch_size)
     score = formula.score(eps)
-    evaluator = LineEvaluator(score, normalize, eps, Scratch(memory_mib << 20), BACKENDS[backend])
+    evaluator = evaluator_of(score, options)
     in_eager_tiles = isinstance(score, FeatureScore) and backend == "auto" and native.compiler() is None
     notices = notices_of(formula.name, formula.reads, views, mask, in_eager_tiles)
     common = CommonKeywords(name=formula.name, mean=reduction == "mean", reads=formula.reads, notices=notices)
@@ -91,6 +92,13 @@ def make_loss(
     if isinstance(score, MatrixScore):
         return MatrixLoss(evaluator, **common)
     return tuple_loss(evaluator, options, common, views, batch_size, seed)
+
+
+def evaluator_of(score: Score, options: LossOptions) -> LineEvaluator:
+    """Returns the evaluator of a score with the options of a loss."""
+    scratch = Scratch((options.memory_mib or CPU_MEMORY_MIB) << 20)
+    backend = BACKENDS[options.backend]
+    return LineEvaluator(score, options.normalize, options.eps, scratch, backend, options.memory_mib)
 
 
 def tuple_loss(

@@ -178,7 +178,7 @@ def draw_curve(times: Mapping[str, Mapping[int, float]], ratios: Mapping[str, Ma
     figure.savefig(path, dpi=110)
 
 
-def gpu(names: Sequence[str], sizes: Sequence[int], backend: str, memory_mib: int, check: bool) -> None:
+def gpu(names: Sequence[str], sizes: Sequence[int], backend: str, memory_mib: int | None, check: bool) -> None:
     """Prints the table of a GPU, or of small sizes on a CPU for a check of the command."""
     if check:
         print_table(names or ("norms", "loss4"), (32, 64), Setting("cpu", 16, backend, memory_mib, rounds=3))
@@ -203,7 +203,7 @@ def main() -> None:
     table.add_argument("losses", nargs="*")
     table.add_argument("--sizes", type=int, nargs="+", help="batch sizes; 256 to 65,536 without it")
     table.add_argument("--backend", default="auto", help="loss.backend")
-    table.add_argument("--memory-mib", type=int, default=200, help="loss.memory_mib")
+    table.add_argument("--memory-mib", type=int, help="loss.memory_mib; its default without it")
     table.add_argument("--check", action="store_true", help="small sizes on a CPU")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -54,11 +54,12 @@ def interleaved(calls: Calls, rounds: int = 21, least_seconds: float = 0.005) ->
     """Returns the median seconds of each call.
 
     The calls alternate. A figure of one round is the mean of so many calls that they take `least_seconds`, because a
-    clock cannot time a call of microseconds. The first two rounds warm up and are not counted.
+    clock cannot time a call of microseconds. Two more rounds come first and are not counted, unless `rounds` is 1.
     """
     counts = {}
     for name, call in calls.items():
         call()
         counts[name] = max(1, int(least_seconds / max(seconds(call), 1e-6)))
-    rows = [{name: seconds(call, counts[name]) for name, call in calls.items()} for _ in range(rounds + 2)]
-    return {name: statistics.median(row[name] for row in rows[2:]) for name in calls}
+    warm_up = 2 if rounds > 1 else 0
+    rows = [{name: seconds(call, counts[name]) for name, call in calls.items()} for _ in range(warm_up + rounds)]
+    return {name: statistics.median(row[name] for row in rows[warm_up:]) for name in calls}

@@ -38,12 +38,12 @@ def draw(n: int, rows: int, features: int, dtype: torch.dtype = torch.float32) -
 
 
 def step(function, x: torch.Tensor) -> list[torch.Tensor]:
-    """The loss at a scale of 5, and its gradients with respect to the views and to the scale."""
+    """The loss at a scale of 5, and its gradients with respect to the views and to the scale, on the CPU."""
     x = x.clone().requires_grad_()
-    scale = torch.tensor(5.0, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32, requires_grad=True)
-    value = function(x, scale)
+    scale = torch.tensor(5.0, dtype=torch.float64 if x.dtype == torch.float64 else torch.float32, device=x.device)
+    value = function(x, scale.requires_grad_())
     value.backward()
-    return [value.detach().double(), x.grad.double(), scale.grad.double()]
+    return [result.double().cpu() for result in (value.detach(), x.grad, scale.grad)]
 
 
 def check(loss, x: torch.Tensor, tolerance: float = 1e-5) -> None:
@@ -52,7 +52,7 @@ def check(loss, x: torch.Tensor, tolerance: float = 1e-5) -> None:
     """
     noise = 1e-7 if x.shape[2] == 1 else 1e-12
     got = step(loss, x)
-    want = step(lambda x, scale: oracles.line_loss(loss.name, x, scale), x.double())
+    want = step(lambda x, scale: oracles.line_loss(loss.name, x, scale), x.double().cpu())
     for a, b, bound in zip(got, want, (tolerance, tolerance, 10 * tolerance), strict=True):
         assert (a - b).norm() <= bound * b.norm() + noise, (loss.name, x.shape, (a - b).norm() / b.norm())
 
@@ -102,6 +102,15 @@ def test_rows_of_any_length_where_rows_are_not_normalised(uncompiled):
     got = step(make_loss("norms", backend="inductor", normalize=False), x)
     want = step(lambda x, scale: oracles.line_loss("norms", x, scale, normalize=False), x.double())
     torch.testing.assert_close(got, want, rtol=1e-5, atol=0)
+
+
+def test_the_first_call_may_be_in_inference_mode(uncompiled):
+    """A run evaluates rows of other dtypes than those that it has trained on."""
+    loss, x = make_loss("norms", backend="inductor"), draw(3, 9, 5)
+    with torch.inference_mode():
+        value = loss(x.clone(), torch.tensor(5.0))
+    check(loss, x)
+    assert step(loss, x)[0] == pytest.approx(value.item(), rel=1e-6)
 
 
 def test_soft_targets_are_refused():

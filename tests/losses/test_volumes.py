@@ -10,7 +10,7 @@ from model.losses import make_loss
 from model.losses.evaluation.backend import new_view_pass
 from model.losses.evaluation.evaluator import LineEvaluator
 from model.losses.evaluation.scratch import Scratch
-from model.losses.formulas.rest_volumes import volumes_of_sums
+from model.losses.formulas.rest_volumes import volumes, volumes_of_sums
 from model.losses.registry import FORMULAS
 from tests import oracles
 
@@ -25,14 +25,15 @@ def near(rows: int, distance: float) -> torch.Tensor:
     return torch.cat([views, views], dim=1)
 
 
+@pytest.mark.parametrize("function", [volumes, volumes_of_sums])
 @pytest.mark.parametrize(("n", "rows"), [(2, 1), (6, 19)])
-def test_determinants_and_inverses(compiler, n, rows):
+def test_determinants_and_inverses(compiler, n, rows, function):
     """19 samples do not fill the vectors of the compiled loops."""
     x = torch.randn(rows, n, 7, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
     grams = x @ x.transpose(1, 2)
     upper = torch.triu_indices(n, n)
     sums = grams[:, upper[0], upper[1]].T.contiguous().requires_grad_()
-    det, rest = volumes_of_sums(sums, n, RIDGE)
+    det, rest = function(sums, n, RIDGE)
     ordered = torch.zeros(rows, n, n, dtype=torch.float64).index_put((torch.arange(rows)[:, None], *upper), sums.T)
     full = ordered + ordered.transpose(1, 2) - torch.diag_embed(ordered.diagonal(dim1=1, dim2=2))
     full = full + RIDGE * torch.eye(n, dtype=torch.float64)

@@ -55,15 +55,14 @@ def _score_pass(evaluator: LineEvaluator, views: Views, need_grad: bool) -> View
         small = len(views[0]) <= score.traits.float64_rows
         for dtype in (torch.float64,) if small else (torch.float32, torch.float64):
             kernel = backend.checked(row_kernel(score, len(views), dtype))
-            if kernel is None or not kernel.fits(views, evaluator.budget):
+            if kernel is None or not kernel.fits(views, evaluator.budget(views[0].device)):
                 break
             view_pass = CompiledPass(evaluator, score, kernel, views, need_grad)
             if view_pass.is_accurate:
                 return view_pass
             view_pass.release_buffers()
     rows = stacked(views).detach()
-    # torch.compile computes NaN for the gradient of the inverse of a single matrix, so one row is computed in torch.
-    if score.traits.fixed_operands and fuses(backend, rows.device) and rows.shape[1] > 1:
+    if score.traits.fixed_operands and fuses(backend, rows.device):
         return FusedPass(evaluator, rows, operand_dtype(evaluator, rows))
     return EagerPass(evaluator, rows, need_grad)
 
@@ -89,7 +88,7 @@ def new_small_batch(evaluator: LineEvaluator, problem: SmallProblem) -> SmallBat
     if kernel is None or not all(isinstance(term, Product) for terms in kernel.terms for term, _ in terms):
         return None
     cells = sum(len(terms) for terms in kernel.terms) * size**2
-    if cells > SMALL_CELLS or 16 * cells > evaluator.budget:
+    if cells > SMALL_CELLS or 16 * cells > evaluator.budget(torch.device("cpu")):
         return None
     try:
         return SmallBatch(problem, kernel)

@@ -44,7 +44,8 @@ class CompiledPass(ViewPass):
         return ordinary and self._score.allows_float32(self.stats)
 
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
-        backend, budget, operands = self._evaluator.backend, self._evaluator.budget, self._operands
+        backend, operands = self._evaluator.backend, self._operands
+        budget = self._evaluator.budget(self._block.device)
         for direction in self._kernel.terms:
             yield [term.of([operands[place] for place in places]).on(backend, budget) for term, places in direction]
 

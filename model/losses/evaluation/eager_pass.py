@@ -29,7 +29,7 @@ class EagerPass(ViewPass):
         self.shares_operands = evaluator.score.traits.shares_operands
         self.dtype = operand_dtype(evaluator, views)
         self._narrow = views.dtype != torch.float64
-        fits = max(1, evaluator.budget // (evaluator.score.traits.row_copies * 8 * views[:, 0].numel()))
+        fits = max(1, evaluator.budget(views.device) // (evaluator.score.traits.row_copies * 8 * views[:, 0].numel()))
         self._step = min(BLOCK_ROWS, fits) if views.device.type == "cpu" else fits
         normalised = self._prepare(views)
         if self.dtype == torch.float32 and not evaluator.score.allows_float32(self.stats):
@@ -59,7 +59,7 @@ class EagerPass(ViewPass):
         with torch.set_grad_enabled(self._need_grad):
             directions = score.cross_terms(self._rows)
             for terms in list(directions) if self.shares_operands else directions:
-                yield [term.on(self._evaluator.backend, self._evaluator.budget) for term in terms]
+                yield [term.on(self._evaluator.backend, self._evaluator.budget(self._views.device)) for term in terms]
 
     def flush_direction(self, gradients: Gradients) -> Gradients:
         return gradients if self.shares_operands else self._add_to_rows(gradients)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
+import torch
 from torch import Tensor
 
 from model.losses.cross_terms import AUTO, Backend, CrossTerm
@@ -15,6 +17,19 @@ from model.losses.evaluation.scratch import Scratch
 from model.losses.evaluation.view_pass import ViewPass
 from model.losses.numerics import normalise
 from model.losses.score import RowStats, Score
+
+# MiB of scratch memory on a CPU, and the least on a GPU.
+CPU_MEMORY_MIB = 200
+# The share of a GPU's memory that a loss takes for its tiles: fewer tiles launch fewer kernels.
+GPU_SHARE = 1 / 32
+
+
+@cache
+def default_memory_mib(device: torch.device) -> int:
+    """Returns the MiB of scratch memory that a loss takes where the configuration names no number."""
+    if device.type != "cuda":
+        return CPU_MEMORY_MIB
+    return max(CPU_MEMORY_MIB, int(GPU_SHARE * torch.cuda.get_device_properties(device).total_memory) >> 20)
 
 
 @dataclass(frozen=True)
@@ -26,15 +41,17 @@ class LineEvaluator:
     """True if each row is divided by its norm + eps first."""
     eps: float
     scratch: Scratch = field(compare=False)
-    """Memory that is reused between steps; its limit is the budget of a tile, in bytes."""
+    """Memory that is reused between steps."""
 
     backend: Backend = AUTO
     """Whether compiled code or torch computes."""
 
-    @property
-    def budget(self) -> int:
-        """Bytes of scratch memory that a tile may take."""
-        return self.scratch.limit
+    memory_mib: int | None = None
+    """MiB of scratch memory that a tile may take; None for `default_memory_mib`."""
+
+    def budget(self, device: torch.device) -> int:
+        """Returns the bytes of scratch memory that a tile on a device may take."""
+        return (default_memory_mib(device) if self.memory_mib is None else self.memory_mib) << 20
 
     def prepare(self, views: Tensor, narrow: bool = False) -> tuple[Tensor, RowStats]:
         """Returns the rows of (n, b, F) float64, normalised if the evaluator says so, and their statistics. narrow:

@@ -32,8 +32,9 @@ class FusedPass(ViewPass):
         self.stats = RowStats(matched, row, col)
 
     def cross_terms(self) -> Iterator[Sequence[CrossTerm]]:
+        budget = self._evaluator.budget(self._views.device)
         for terms in self._functions.cross_terms(self._operands):
-            yield [term.on(self._evaluator.backend, self._evaluator.budget) for term in terms]
+            yield [term.on(self._evaluator.backend, budget) for term in terms]
 
     def to_backward(self, gradients: Gradients, d_stats: RowStats) -> ViewBackward:
         d_operands = torch.stack([gradients.total(x) for x in self._operands])

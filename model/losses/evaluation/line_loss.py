@@ -29,7 +29,7 @@ from model.losses.inputs import Views
 from model.losses.numerics import result_dtype
 from model.losses.score import RowStats, RowSumScore
 
-# The largest number of rows of a tile; matrix products of this size are fast.
+# The largest number of rows of a tile on a CPU, where matrix products of this size are fast.
 TILE_ROWS = 1024
 
 
@@ -133,7 +133,14 @@ class _Evaluation:
         self.view_pass = new_view_pass(evaluator, views, need_grad)
         stats = RowStats(*(statistic.contiguous() for statistic in self.view_pass.stats))
         self._problem = LineProblem(
-            evaluator.score, evaluator.backend, n, features, stats, *scales, need_grad, evaluator.budget
+            evaluator.score,
+            evaluator.backend,
+            n,
+            features,
+            stats,
+            *scales,
+            need_grad,
+            evaluator.budget(views[0].device),
         )
         self.sums = Sums(stats)
         self.gradients = self.view_pass.new_gradients() if need_grad else Gradients()
@@ -201,7 +208,8 @@ class _Evaluation:
     def _tile_rows(self, terms: int) -> int:
         """Returns the largest number of rows of a tile with so many cross terms."""
         size, element = self._problem.size, self.view_pass.dtype.itemsize
-        return max(1, min(TILE_ROWS, size, self._problem.budget // (8 * element * terms * size)))
+        on_cpu = self._problem.stats.matched.device.type == "cpu"
+        return max(1, min(TILE_ROWS if on_cpu else size, size, self._problem.budget // (8 * element * terms * size)))
 
 
 def row_ranges(ends: Sequence[int]) -> list[slice]:

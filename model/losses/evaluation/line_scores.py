@@ -23,7 +23,7 @@ def line_scores(evaluator: LineEvaluator, views: Tensor) -> Tensor:
     rows, stats = evaluator.prepare(views)
     scores = []
     for d, terms in enumerate(evaluator.cross_terms(rows.unbind())):
-        cells = [all_cells(term.on(evaluator.backend, evaluator.budget)) for term in terms]
+        cells = [all_cells(term.on(evaluator.backend, evaluator.budget(views.device))) for term in terms]
         row, col = stats.row[d].unsqueeze(2).unbind(), stats.col[d].unsqueeze(1).unbind()
         line = evaluator.score.line(cells, row, col, n, features)
         scores.append(torch.diagonal_scatter(line, stats.matched[d]))
@@ -48,7 +48,7 @@ def score_tiles(evaluator: LineEvaluator, views: Tensor) -> Iterator[ScoreTile]:
     view_pass = new_view_pass(evaluator, views, need_grad=False)
     for d, terms in enumerate(view_pass.cross_terms()):
         matched, row, col = (statistic[d] for statistic in view_pass.stats)
-        for rows in row_blocks(size, max(1, evaluator.budget // (16 * 8 * (len(terms) + 1) * size))):
+        for rows in row_blocks(size, max(1, evaluator.budget(views.device) // (16 * 8 * (len(terms) + 1) * size))):
             cells = [term.cells(rows).double() for term in terms]
             row_values, col_values = row[:, rows].unsqueeze(2).unbind(), col.unsqueeze(1).unbind()
             scores = evaluator.score.line(cells, row_values, col_values, n, features)

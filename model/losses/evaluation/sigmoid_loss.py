@@ -105,7 +105,7 @@ def _add_tiles(
 
 def _tile_function(evaluator: LineEvaluator, matched: Tensor, dtype: torch.dtype) -> tuple[TileFunction, int]:
     """Returns the function that computes a tile, and the largest number of rows of a tile."""
-    size, backend, budget = len(matched), evaluator.backend, evaluator.budget
+    size, backend, budget = len(matched), evaluator.backend, evaluator.budget(matched.device)
     kernel = backend.checked(sigmoid_kernel(dtype)) if backend.compiles(matched.device) else None
     if kernel is not None:
         return partial(compiled_tile, kernel), max(1, min(TILE_ROWS, budget // (8 * size)))

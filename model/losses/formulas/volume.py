@@ -16,7 +16,7 @@ from torch import Tensor
 
 from model.losses.cross_terms import Product
 from model.losses.formulas.gram import block, diagonal_places, pair_products
-from model.losses.formulas.rest_volumes import volumes, volumes_of_sums
+from model.losses.formulas.rest_volumes import upper_places, volumes, volumes_of_sums
 from model.losses.numerics import Value, gram_matrix, safe_sqrt
 from model.losses.registry import Formula, register
 from model.losses.score import RowStats, RowSumScore, TupleScore, on_axes, others
@@ -61,10 +61,10 @@ class VolumeScore(RowSumScore, TupleScore):
         return self._stats(det, rows, squares + RIDGE)
 
     def prepare(self, views: Tensor) -> RowStats:
-        full = gram_matrix(views.transpose(0, 1)) + RIDGE * torch.eye(
-            len(views), dtype=views.dtype, device=views.device
-        )
-        return self._stats(*volumes(full), full.diagonal(dim1=1, dim2=2).T)
+        n, pairs = len(views), gram_matrix(views.transpose(0, 1)).flatten(1).T
+        upper = torch.tensor([n * j + k for j, k in upper_places(n)], device=views.device)
+        det, rows = volumes(pairs.index_select(0, upper), n, RIDGE)
+        return self._stats(det, rows, pairs[:: n + 1] + RIDGE)
 
     def _stats(self, det: Tensor, rows: Tensor, squares: Tensor) -> RowStats:
         """Returns the statistics for det(G), (b,), what `volumes` returns of each view's rest, and the diagonals of G,

@@ -30,7 +30,7 @@ _LOCK = RLock()
 class CompiledFunction:
     """A function that torch.compile compiles at the first call with each kind of arguments, without gradient.
 
-    The kind of an argument is its dtype, its device, whether it belongs to inference mode, the sizes of its leading
+    The kind of an argument is its dtype, its device, whether it was made in inference mode, the sizes of its leading
     dimensions, and which of its other sizes are 1. Arguments must be contiguous.
     """
 
@@ -41,19 +41,22 @@ class CompiledFunction:
         self._record, self._static = record, tuple(static)
         self._compiled: dict[tuple[object, ...], TensorFunction] = {}
 
-    @torch.no_grad()
     def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
-        with _LOCK:
+        # Outside inference mode, for which torch.compile would compile again.
+        with _LOCK, torch.inference_mode(False), torch.no_grad():
             kinds = tuple(_kind(x, static) for x, static in zip(tensors, self._static, strict=True))
             if kinds in self._compiled:
                 return self._compiled[kinds](*tensors)
-            for x, static in zip(tensors, self._static, strict=True):
+            # Copies, because torch.compile also gives names to the sizes of the tensor of which an argument is a view,
+            # and fails where it then compares them (torch 2.11).
+            copies = [x.clone() for x in tensors]
+            for x, static in zip(copies, self._static, strict=True):
                 for dimension in range(static, x.dim()):
                     torch._dynamo.maybe_mark_dynamic(x, dimension)
             self._compiled[kinds] = torch.compile(self._record(len(tensors)), fullgraph=True, options=dict(FUSING))
             with warnings.catch_warnings():  # Inductor uses deprecated functions of torch
                 warnings.simplefilter("ignore")
-                return self._compiled[kinds](*tensors)
+                return self._compiled[kinds](*copies)
 
 
 def _kind(x: Tensor, static: int) -> tuple[object, ...]:

@@ -45,17 +45,21 @@ class RowFunctions(NamedTuple):
         ]
 
 
+@torch.inference_mode(False)
 def row_functions(score: Score, prepare: Prepare, example: Tensor, dtype: torch.dtype) -> RowFunctions:
     """Returns the functions for views with the number, the dtype and the device of `example` (n, …). dtype: that of the
-    operands.
+    operands. They are recorded outside inference mode, in which no gradient can be recorded.
     """
     ones = [torch.ones(1, 1, device=example.device) for _ in example]
     directions = [[term for term in terms if isinstance(term, SymbolicTerm)] for terms in score.cross_terms(ones)]
-    places = _distinct(directions)[1]
+    places = _places(_distinct(directions, ones), directions)
 
     def rows_of(views: Tensor) -> list[Tensor]:
         rows, stats = prepare(views)
-        return [*stats, torch.stack(_distinct(list(score.cross_terms(rows.to(dtype).unbind())))[0])]
+        rows = rows.to(dtype)
+        leaves = list(rows.unbind())
+        operands = _distinct(list(score.cross_terms(leaves)), leaves)
+        return [*stats, rows if operands is leaves else torch.stack(operands)]
 
     def forward(views: Tensor) -> list[Tensor]:
         with torch.no_grad():
@@ -78,11 +82,16 @@ def row_functions(score: Score, prepare: Prepare, example: Tensor, dtype: torch.
     )
 
 
-def _distinct(directions: Sequence[Sequence[CrossTerm]]) -> tuple[list[Tensor], list[list[list[int]]]]:
-    """Returns the operands of all terms, each once, and for each term the places of its operands among them."""
+def _distinct(directions: Sequence[Sequence[CrossTerm]], leaves: list[Tensor]) -> list[Tensor]:
+    """Returns the operands of all terms, each once: the list `leaves` itself where they are the operands."""
     operands = {id(x): x for terms in directions for term in terms for x in term.operands}
-    place = {key: k for k, key in enumerate(operands)}
-    return list(operands.values()), [[[place[id(x)] for x in term.operands] for term in terms] for terms in directions]
+    return leaves if operands.keys() == {id(x) for x in leaves} else list(operands.values())
+
+
+def _places(operands: Sequence[Tensor], directions: Sequence[Sequence[CrossTerm]]) -> list[list[list[int]]]:
+    """Returns for each term the places of its operands among all operands."""
+    place = {id(x): k for k, x in enumerate(operands)}
+    return [[[place[id(x)] for x in term.operands] for term in terms] for terms in directions]
 
 
 def _recorder(function: Callable[..., list[Tensor]], examples: Sequence[Tensor]) -> Callable[[int], fx.GraphModule]:

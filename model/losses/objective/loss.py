@@ -152,7 +152,7 @@ class MatrixLoss(ContrastiveLoss):
         n, size, _ = views.shape
         normalised = normalise(widen(views), self._evaluator.eps)
         for a in range(n):
-            for rows in row_blocks(size, max(1, self._evaluator.budget // (16 * 8 * n * size))):
+            for rows in row_blocks(size, max(1, self._evaluator.budget(views.device) // (16 * 8 * n * size))):
                 yield a, rows, self._score.joined(normalised, a, rows)
 
 
@@ -212,7 +212,7 @@ class TupleLoss(ContrastiveLoss):
         assert isinstance(score, TupleScore)
         if self._evaluator.normalised:
             rows = normalise(rows, self._evaluator.eps)
-        return dense_scores(score, rows, dtype, self._evaluator.budget)
+        return dense_scores(score, rows, dtype, self._evaluator.budget(views.device))
 
 
 class DenseLoss(TupleLoss):

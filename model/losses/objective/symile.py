@@ -58,7 +58,8 @@ class SymileLoss(TupleLoss):
     def _evaluator_of(self, views: Views) -> LineEvaluator:
         """Returns the evaluator with the permutations of this step."""
         plain, orders = self._evaluator, self._orders(len(views), len(views[0]), views[0].device)
-        return PermutingEvaluator(plain.score, plain.normalised, plain.eps, plain.scratch, plain.backend, orders=orders)
+        settings = plain.score, plain.normalised, plain.eps, plain.scratch, plain.backend, plain.memory_mib
+        return PermutingEvaluator(*settings, orders=orders)
 
     def _rest_evaluator(self) -> LineEvaluator:
         """Returns the evaluator of `einsum`: in training the rows that join a candidate are random."""

@@ -1,0 +1,36 @@
+"""On a GPU, losses and gradients are those of the definition in float64, and no step waits for the device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model.losses import available, make_loss
+from tests.losses.names import COMPARED
+from tests.losses.test_inductor import check, draw, views_of
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU")
+
+# Rows and features: sizes that share one compilation, and one row, which has another.
+SIZES = ((33, 7), (65, 130), (300, 16), (3, 7), (1, 7))
+
+
+@pytest.mark.parametrize(("name", "n"), [(name, views_of(name, 2 + k % 5)) for k, name in enumerate(COMPARED)])
+def test_losses_are_the_definition(name, n):
+    loss = make_loss(name).cuda()
+    for rows, features in SIZES:
+        check(loss, draw(n, rows, features).cuda())
+
+
+@pytest.mark.parametrize("name", [name for name in available() if name != "own"])
+def test_a_step_waits_for_nothing(name):
+    loss = make_loss(name, views=3, batch_size=64).cuda()
+    views = torch.randn(2 if name == "siglip" else 3, 64, 16, device="cuda", requires_grad=True)
+    scale = torch.tensor(5.0, device="cuda", requires_grad=True)
+    loss(views, scale).backward()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss(views, scale).backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert views.grad.isfinite().all()
