@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 
@@ -13,6 +17,18 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch fin
 
 # Rows and features: sizes that share one compilation, and one row, which has another.
 SIZES = ((33, 7), (65, 130), (300, 16), (3, 7), (1, 7))
+
+
+@contextmanager
+def synchronising_is_an_error() -> Iterator[None]:
+    """Raises RuntimeError in the block for an operation that waits for the GPU."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the mode is a prototype
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize(("name", "n"), [(name, views_of(name, 2 + k % 5)) for k, name in enumerate(COMPARED)])
@@ -28,9 +44,6 @@ def test_a_step_waits_for_nothing(name):
     views = torch.randn(2 if name == "siglip" else 3, 64, 16, device="cuda", requires_grad=True)
     scale = torch.tensor(5.0, device="cuda", requires_grad=True)
     loss(views, scale).backward()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with synchronising_is_an_error():
         loss(views, scale).backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert views.grad.isfinite().all()

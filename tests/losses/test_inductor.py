@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -140,9 +141,16 @@ def test_recorded_functions_of_other_numbers_of_views(uncompiled, name, n):
             check(loss, draw(n, rows, features))
 
 
+@pytest.fixture
+def never_again() -> Iterator[None]:
+    """Makes torch.compile raise an error where it compiles one function twice."""
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "n"), [(name, views_of(name, 2 + k % 5)) for k, name in enumerate(COMPARED)])
-def test_compiled_functions_compute_the_loss(name, n):
+def test_compiled_functions_compute_the_loss(never_again, name, n):
     """Sizes that share one compilation, and one row, which has another."""
     loss = make_loss(name, backend="inductor")
     for rows, features in ((33, 7), (65, 130), (3, 7), (1, 7)):
@@ -159,7 +167,7 @@ def compilations(monkeypatch) -> list[object]:
 
 
 @pytest.mark.slow
-def test_other_batches_copies_modes_and_threads_compile_nothing_again(compilations):
+def test_other_batches_copies_modes_and_threads_compile_nothing_again(never_again, compilations):
     loss, x = make_loss("norms", backend="inductor"), draw(3, 40, 7)
     want = step(loss, x)
     count = len(compilations)
@@ -171,6 +179,8 @@ def test_other_batches_copies_modes_and_threads_compile_nothing_again(compilatio
     assert len(compilations) == count
     with torch.inference_mode():
         assert loss(x, torch.tensor(5.0)) == pytest.approx(want[0].item(), rel=1e-6)
+        for rows in (40, 9):
+            loss.row_figures(x[:, :rows].clone(), torch.tensor(5.0))
     with torch.no_grad():
         assert loss(x, torch.tensor(5.0)) == pytest.approx(want[0].item(), rel=1e-6)
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(make_loss("norms")))):

@@ -49,7 +49,7 @@ class CompiledFunction:
                 return self._compiled[kinds](*tensors)
             # Copies, because torch.compile also gives names to the sizes of the tensor of which an argument is a view,
             # and fails where it then compares them (torch 2.11).
-            copies = [x.clone() for x in tensors]
+            copies = [_copy(x) for x in tensors]
             for x, static in zip(copies, self._static, strict=True):
                 for dimension in range(static, x.dim()):
                     torch._dynamo.maybe_mark_dynamic(x, dimension)
@@ -57,6 +57,12 @@ class CompiledFunction:
             with warnings.catch_warnings():  # Inductor uses deprecated functions of torch
                 warnings.simplefilter("ignore")
                 return self._compiled[kinds](*copies)
+
+
+def _copy(x: Tensor) -> Tensor:
+    """Returns a tensor of the same kind that is no view."""
+    with torch.inference_mode(x.is_inference()):
+        return x.clone()
 
 
 def _kind(x: Tensor, static: int) -> tuple[object, ...]:
