@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -26,25 +27,31 @@ from model.record.metrics_csv import read_rows
 from model.record.repairs import read_repairs
 from model.record.summary import EVALUATION, OBJECTIVE, SUMMARY, UNFINISHED, Summary
 from model.report.closing import print_closing
-from model.report.draw import draw_report
+from model.report.draw import draw_before_analysis, draw_report
 from model.session import Session
+from model.side_process import SideProcess
 from model.views.towers import Towers
 
 
-def write_results(session: Session, summary: Summary, make_reference: Callable[[], tuple[Towers, str]]) -> None:
+def write_results(
+    session: Session, summary: Summary, make_reference: Callable[[], tuple[Towers, str]], side: SideProcess
+) -> None:
     """Writes the summary, and then the analysis, the report, the pictures of the loggers and the closing table.
 
-    For the first process. make_reference: builds the towers that analysis.cka compares with, and returns their name.
+    For the first process. make_reference: builds the towers that analysis.cka compares with, and returns their name;
+    side: draws pictures and fits probes at the same time.
     """
     config, folder, data = session.config, session.folder, session.parts.data
     leaves_files = not config.trainer.fast_dev_run
     if config.train and leaves_files:
         (folder / UNFINISHED).touch()
     summary.write(SUMMARY if config.train else EVALUATION)
+    pictures_before = side.start(draw_before_analysis, folder) if draws_report(config) else None
     if leaves_files:
-        analyse_run(session, make_reference)
+        with a_core_left_to(side):
+            analyse_run(session, make_reference, side)
     received.raise_if_received()
-    pictures = draw_report(folder) if draws_report(config) else []
+    pictures = draw_report(folder, side, pictures_before) if draws_report(config) else []
     held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
     if config.train:
         finish_loggers(config.logger, folder, session.trainer.loggers, held_out, pictures, session.trainer.global_step)
@@ -53,6 +60,20 @@ def write_results(session: Session, summary: Summary, make_reference: Callable[[
         (folder / UNFINISHED).unlink(missing_ok=True)
     if config.trainer.enable_progress_bar:
         print_closing(summary, data.sizes(), ceilings(data, config.evaluate))
+
+
+@contextmanager
+def a_core_left_to(side: SideProcess) -> Iterator[None]:
+    """Lets torch use one thread less within the block if the side process computes. With more threads than cores, the
+    threads of an operation wait for each other much longer than they compute.
+    """
+    threads = torch.get_num_threads()
+    if side.is_running:
+        torch.set_num_threads(max(1, threads - 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def summarise(session: Session, seconds: float) -> Summary:
@@ -194,7 +215,7 @@ def load_best_weights(session: Session) -> str:
     return BEST
 
 
-def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]]) -> None:
+def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]], side: SideProcess) -> None:
     """Writes analysis.json and the files that belong to it. The summary of the run is already written, so that an error
     here becomes a warning. Raises OSError where the file system refuses to write.
     """
@@ -202,7 +223,7 @@ def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str
     try:
         settings = analysis_settings(session.config, session.folder)
         views = session.evaluated_views
-        analyse(session.trainer, module.encoder, module.loss, data, settings, make_reference, views)
+        analyse(session.trainer, module.encoder, module.loss, data, settings, make_reference, views, side)
     except (Exception, KeyboardInterrupt) as error:
         if write_failure(error, session.folder):
             raise

@@ -20,18 +20,17 @@ def write_analysis(run: AnalysedRun) -> None:
     if the file system refuses a file, for example because the disk is full.
     """
     settings = run.settings
-    body: dict[str, Any] = {"views": run.features.names}
+    results: dict[str, Any] = {}
     notes: dict[str, str] = {}
 
     def attempt(name: str, compute: Callable[[], Any]) -> None:
+        results[name] = None
         try:
-            figures = compute()
+            results[name] = compute()
         except Exception as error:
             if write_failure(error, settings.folder):
                 raise
             notes[name] = f"{type(error).__name__}: {error}"
-        else:
-            body.update({name: figures} if figures else {})
 
     for name in settings.parts:
         attempt(name, partial(PARTS[name], run))
@@ -39,6 +38,9 @@ def write_analysis(run: AnalysedRun) -> None:
         folder = settings.folder / "examples"
         arguments = (run.features, settings.held_out, folder, settings.examples, settings.seed)
         attempt("examples", partial(write_examples, *arguments))
+    for name, later in [(name, result) for name, result in results.items() if callable(result)]:
+        attempt(name, later)
+    body = {"views": run.features.names, **{name: figures for name, figures in results.items() if figures}}
     write_summary(settings.folder / "analysis.json", {**body, **({"notes": notes} if notes else {})})
     for name, reason in notes.items():
         warnings.warn(

@@ -18,6 +18,7 @@ from model.analysis.parts import AnalysedRun, AnalysisSettings
 from model.analysis.split_features import SplitFeatures
 from model.data.module import CaptionData
 from model.losses.objective.loss import ContrastiveLoss
+from model.side_process import SideProcess
 from model.views.encoder import ViewEncoder
 from model.views.towers import Towers
 
@@ -75,12 +76,13 @@ def analyse(
     settings: AnalysisSettings,
     make_reference: Callable[[], tuple[Towers, str]],
     known_views: Mapping[str, Tensor],
+    side: SideProcess,
 ) -> None:
     """Writes analysis.json, cka.npz and examples/ with the current weights. Only the first process does so, and the
     others do not wait.
 
     make_reference: builds the towers that cka compares with, and returns them with a description; known_views: see
-    `SplitFeatures`.
+    `SplitFeatures`; side: fits the probes.
     """
     if not settings.splits or not trainer.is_global_zero or not holds_all_weights(trainer):
         return
@@ -104,7 +106,7 @@ def analyse(
             row_limit=limit,
             known_views=known_views,
         )
-        write_analysis(AnalysedRun(features, loss.cpu().eval(), reference, settings))
+        write_analysis(AnalysedRun(features, loss.cpu().eval(), reference, settings, side))
 
 
 def holds_all_weights(trainer: pl.Trainer) -> bool:

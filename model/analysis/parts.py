@@ -4,7 +4,8 @@ How to add a part:
 
 1. Write the measure as a function of arrays in a file of this folder, with a test on a case worked by hand.
 2. Write `<name>_part` below. It takes an AnalysedRun and returns plain data for JSON, or None if the part has no
-   meaning for these data. Add it to PARTS, whose order is that of analysis.json.
+   meaning for these data. A part whose work needs no torch may start it in the side process, and return a function that
+   waits for the data. Add the part to PARTS, whose order is that of analysis.json.
 3. Add the switch `<name>: bool` to AnalysisConfig in model/config/schema.py, with its line in conf/analysis/_keys.yaml
    and `<name>: false` in conf/analysis/off.yaml, and decide in model/config/decisions.py whether a resumed run may
    change it. A value that the part reads needs a key in the same way, and a field of AnalysisSettings, which
@@ -36,9 +37,12 @@ from model.analysis.zero_shot import class_features, majority, zero_shot_hits
 from model.losses.objective.loss import ContrastiveLoss
 from model.metric_names import KS
 from model.record.files import write_whole
+from model.side_process import SideProcess
 from model.views.towers import Towers
 
 Figures = dict[str, Any]
+LaterFigures = Callable[[], Figures | None]
+"""The figures of a part that are computed in the side process: waits for them. Called after all other parts."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class AnalysedRun:
     reference: Callable[[], tuple[Towers, str]]
     """Builds the towers that cka compares with, and returns them with a description."""
     settings: AnalysisSettings
+    side: SideProcess
+    """Fits the probes while this process computes other parts."""
 
 
 def retrieval_part(run: AnalysedRun) -> Figures:
@@ -146,7 +152,7 @@ def split_zero_shot(run: AnalysedRun, split: str, classes: Tensor) -> Figures | 
     return {"classes": len(classes), "samples": len(labels), **figures, "majority": majority(labels)}
 
 
-def probes_part(run: AnalysedRun) -> Figures | None:
+def probes_part(run: AnalysedRun) -> LaterFigures | None:
     """Fits logistic regression on the features of the image, and on those of caption 1, of the training split, and
     scores it on a split that is held out. None if the data have no classes, or too few samples with a class.
     """
@@ -157,12 +163,20 @@ def probes_part(run: AnalysedRun) -> Figures | None:
     if fit.labels is None or score.labels is None:
         return None
     fit_labels, score_labels = fit.labels.numpy(), score.labels.numpy()
-    figures = {}
-    for name, x, y in (("image", fit.image, score.image), ("text", fit.text, score.text)):
-        accuracy = probe(x.numpy(), fit_labels, y.numpy(), score_labels)
-        if accuracy is not None:
-            figures[name] = {"fitted_on": "train", "scored_on": scored_on, **accuracy}
-    return figures or None
+    probes = {
+        "image": run.side.start(probe, fit.image.numpy(), fit_labels, score.image.numpy(), score_labels),
+        "text": run.side.start(probe, fit.text.numpy(), fit_labels, score.text.numpy(), score_labels),
+    }
+
+    def figures() -> Figures | None:
+        accuracies = {name: accuracy() for name, accuracy in probes.items()}
+        return {
+            name: {"fitted_on": "train", "scored_on": scored_on, **accuracy}
+            for name, accuracy in accuracies.items()
+            if accuracy is not None
+        } or None
+
+    return figures
 
 
 def geometry_part(run: AnalysedRun) -> Figures:
@@ -208,7 +222,7 @@ def save_matrices(path: Path, matrices: dict[str, Tensor]) -> None:
     write_whole(path, content.getvalue())
 
 
-PARTS: dict[str, Callable[[AnalysedRun], Figures | None]] = {
+PARTS: dict[str, Callable[[AnalysedRun], Figures | LaterFigures | None]] = {
     "retrieval": retrieval_part,
     "zero_shot": zero_shot_part,
     "probes": probes_part,
