@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -48,8 +47,7 @@ def write_results(
     summary.write(SUMMARY if config.train else EVALUATION)
     pictures_before = side.start(draw_before_analysis, folder) if draws_report(config) else None
     if leaves_files:
-        with a_core_left_to(side):
-            analyse_run(session, make_reference, side)
+        analyse_run(session, make_reference, side)
     received.raise_if_received()
     pictures = draw_report(folder, side, pictures_before) if draws_report(config) else []
     held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
@@ -60,20 +58,6 @@ def write_results(
         (folder / UNFINISHED).unlink(missing_ok=True)
     if config.trainer.enable_progress_bar:
         print_closing(summary, data.sizes(), ceilings(data, config.evaluate))
-
-
-@contextmanager
-def a_core_left_to(side: SideProcess) -> Iterator[None]:
-    """Lets torch use one thread less within the block if the side process computes. With more threads than cores, the
-    threads of an operation wait for each other much longer than they compute.
-    """
-    threads = torch.get_num_threads()
-    if side.is_running:
-        torch.set_num_threads(max(1, threads - 1))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def summarise(session: Session, seconds: float) -> Summary:

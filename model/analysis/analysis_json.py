@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 from model.analysis.examples import write_examples
-from model.analysis.parts import PARTS, AnalysedRun
+from model.analysis.parts import ALL_THREADS, PARTS, AnalysedRun
+from model.analysis.threads import a_core_left_to
 from model.record.disk import write_failure
 from model.record.summary import write_summary
 
@@ -33,7 +35,8 @@ def write_analysis(run: AnalysedRun) -> None:
             notes[name] = f"{type(error).__name__}: {error}"
 
     for name in settings.parts:
-        attempt(name, partial(PARTS[name], run))
+        with nullcontext() if name in ALL_THREADS else a_core_left_to(run.side):
+            attempt(name, partial(PARTS[name], run))
     if settings.examples:
         folder = settings.folder / "examples"
         arguments = (run.features, settings.held_out, folder, settings.examples, settings.seed)

@@ -15,7 +15,7 @@ How to add a part:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.analysis.bootstrap import Interval, intervals
+from model.analysis.bootstrap import intervals
 from model.analysis.cka import LEAST, MinibatchCKA
 from model.analysis.geometry import geometry
 from model.analysis.layers import image_grams, image_layers, text_grams, text_layers
@@ -98,29 +98,35 @@ def split_retrieval(run: AnalysedRun, split: str) -> Figures:
     views, captions = features.views(split), features.captions(split)
     image, samples = views[0], views.shape[1]
 
-    def row(counts: MatchCounts, **names: str) -> Figures:
-        recalls = recall_intervals(counts, settings.resamples, settings.seed)
-        return {**names, "recall": recalls, "median_rank": float(np.median(expected_ranks(counts)))}
-
-    pairs = []
+    names, counts = [], []
     for name, view in zip(features.names[1:], views[1:], strict=True):
-        pairs.append(row(rank_by_cosine(view, image), view=name, direction="text_to_image"))
-        pairs.append(row(rank_by_cosine(image, view), view=name, direction="image_to_text"))
-    any_caption = row(rank_by_cosine(image, captions))
+        names += [{"view": name, "direction": "text_to_image"}, {"view": name, "direction": "image_to_text"}]
+        counts += [rank_by_cosine(view, image), rank_by_cosine(image, view)]
     from_others = rank_from_other_views(run.loss, views)
+    recalls = recall_intervals([*counts, rank_by_cosine(image, captions), *from_others], settings)
+    pairs, any_caption, rest = recalls[: len(names)], recalls[len(names)], recalls[len(names) + 1 :]
     return {
         "samples": samples,
         "captions": len(captions) // samples,
-        "pairs": pairs,
+        "pairs": [{**name, **row} for name, row in zip(names, pairs, strict=True)],
         "any_caption": any_caption,
-        "rest": [row(counts, view=name) for name, counts in zip(features.names, from_others, strict=True)],
+        "rest": [{"view": name, **row} for name, row in zip(features.names, rest, strict=True)],
     }
 
 
-def recall_intervals(counts: MatchCounts, resamples: int, seed: int) -> dict[str, Interval]:
-    """Returns k -> the recall at k with its interval."""
-    rows = torch.stack([hit_probability(counts, k) for k in KS]).numpy()
-    return dict(zip(map(str, KS), intervals(rows, resamples, seed), strict=True))
+def recall_intervals(rankings: Sequence[MatchCounts], settings: AnalysisSettings) -> list[Figures]:
+    """Returns, for each ranking of the same number of queries, `recall` (k -> the recall at k with its interval) and
+    `median_rank`. All rankings use the same resamples.
+    """
+    rows = torch.stack([hit_probability(counts, k) for counts in rankings for k in KS]).numpy()
+    recalls = iter(intervals(rows, settings.resamples, settings.seed))
+    return [
+        {
+            "recall": {str(k): next(recalls) for k in KS},
+            "median_rank": float(np.median(expected_ranks(counts))),
+        }
+        for counts in rankings
+    ]
 
 
 def zero_shot_part(run: AnalysedRun) -> Figures | None:
@@ -222,6 +228,8 @@ def save_matrices(path: Path, matrices: dict[str, Tensor]) -> None:
     write_whole(path, content.getvalue())
 
 
+ALL_THREADS = ("geometry",)
+"""The parts for which torch keeps all its threads, because the last digit of a sum depends on their number."""
 PARTS: dict[str, Callable[[AnalysedRun], Figures | LaterFigures | None]] = {
     "retrieval": retrieval_part,
     "zero_shot": zero_shot_part,

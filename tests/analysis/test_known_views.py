@@ -15,9 +15,9 @@ def analysed(monkeypatch) -> list[tuple]:
     """Returns the encoder, the data and the known views of each analysis."""
     calls, analyse = [], ending.analyse
 
-    def recorded(trainer, encoder, loss, data, settings, make_reference, known_views):
+    def recorded(trainer, encoder, loss, data, settings, make_reference, known_views, side):
         calls.append((encoder, data, dict(known_views)))
-        analyse(trainer, encoder, loss, data, settings, make_reference, known_views)
+        analyse(trainer, encoder, loss, data, settings, make_reference, known_views, side)
 
     monkeypatch.setattr(ending, "analyse", recorded)
     return calls
