@@ -97,9 +97,15 @@ class SideProcess:
 
     def close(self) -> None:
         """Ends the process. Its unfinished calls are made in this process if their results are asked for."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.wait()
+        with self._turn:  # a call that is under way ends now, because the pipes are broken
+            for pipe in (self._process.stdin, self._process.stdout):
+                with contextlib.suppress(OSError):  # what could not be sent is lost
+                    assert pipe is not None
+                    pipe.close()
 
     def __enter__(self) -> SideProcess:
         return self
