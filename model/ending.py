@@ -26,7 +26,7 @@ from model.record.metrics_csv import read_rows
 from model.record.repairs import read_repairs
 from model.record.summary import EVALUATION, OBJECTIVE, SUMMARY, UNFINISHED, Summary
 from model.report.closing import print_closing
-from model.report.draw import draw_before_analysis, draw_report
+from model.report.draw import draw_report, start_report
 from model.session import Session
 from model.side_process import SideProcess
 from model.views.towers import Towers
@@ -45,11 +45,11 @@ def write_results(
     if config.train and leaves_files:
         (folder / UNFINISHED).touch()
     summary.write(SUMMARY if config.train else EVALUATION)
-    pictures_before = side.start(draw_before_analysis, folder) if draws_report(config) else None
+    started = start_report(folder, side) if draws_report(config) and side.is_running else []
     if leaves_files:
         analyse_run(session, make_reference, side)
     received.raise_if_received()
-    pictures = draw_report(folder, side, pictures_before) if draws_report(config) else []
+    pictures = draw_report(folder, side, started) if draws_report(config) else []
     held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
     if config.train:
         finish_loggers(config.logger, folder, session.trainer.loggers, held_out, pictures, session.trainer.global_step)

@@ -17,9 +17,12 @@ import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+Call = tuple[str, str, tuple[Any, ...]]
+"""The module and the name of a function, and its arguments."""
 ROOT = Path(__file__).resolve().parents[1]
 # What the process runs. The first argument is the folder of the package `model`, the others are modules.
 PROGRAM = (
@@ -31,11 +34,11 @@ UNSHOWN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resourc
 
 
 class SideProcess:
-    """Calls functions in a process of its own, one after the other, while the caller goes on.
+    """Calls functions in a process of its own, in the order of their starts, while the caller goes on.
 
-    A result is always that of the function in this process: where the other process does not give it, for whatever
-    reason, the function is called here. That is so after an error, a warning, or the end of the process, and without a
-    process.
+    A result is always that of the function in this process: where the other process has not begun with a call when its
+    result is asked for, or does not give a result, for whatever reason, the function is called here. That is so after
+    an error, a warning, or the end of the process, and without a process.
     """
 
     def __init__(self, modules: Iterable[str] | None = None) -> None:
@@ -43,7 +46,8 @@ class SideProcess:
         process.
         """
         self._process: subprocess.Popen[bytes] | None = None
-        self._turn = threading.Lock()
+        self._calls: SimpleQueue[tuple[Call, Future[Any]] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
         if modules is not None:
             with contextlib.suppress(OSError):  # no memory, or no process left: everything is computed here
                 self._process = subprocess.Popen(
@@ -62,10 +66,14 @@ class SideProcess:
         if self._process is None:
             return lambda: function(*arguments)
         answer: Future[Result] = Future()
-        call = (function.__module__, function.__qualname__, arguments)
-        threading.Thread(target=self._exchange, args=(call, answer), daemon=True).start()
+        self._calls.put(((function.__module__, function.__qualname__, arguments), answer))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._exchange, daemon=True)
+            self._thread.start()
 
         def result() -> Result:
+            if answer.cancel():  # it has not begun
+                return function(*arguments)
             try:
                 return answer.result()
             except Exception:
@@ -73,22 +81,24 @@ class SideProcess:
 
         return result
 
-    def _exchange(self, call: tuple[str, str, tuple[Any, ...]], answer: Future[Any]) -> None:
-        """Sends a call and waits for its answer."""
+    def _exchange(self) -> None:
+        """Sends the calls, one after the other, and waits for their answers; a thread of its own runs it."""
         process = self._process
-        try:
-            assert process is not None
-            assert process.stdin is not None
-            assert process.stdout is not None
-            with self._turn:
+        assert process is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for call, answer in iter(self._calls.get, None):
+            if not answer.set_running_or_notify_cancel():
+                continue
+            try:
                 pickle.dump(call, process.stdin)
                 process.stdin.flush()
                 has_worked, result = pickle.load(process.stdout)
-            if not has_worked:
-                raise RuntimeError(result)
-            answer.set_result(result)
-        except BaseException as error:
-            answer.set_exception(error)
+                if not has_worked:
+                    raise RuntimeError(result)
+                answer.set_result(result)
+            except BaseException as error:
+                answer.set_exception(error)
 
     @property
     def is_running(self) -> bool:
@@ -101,11 +111,13 @@ class SideProcess:
             return
         self._process.kill()
         self._process.wait()
-        with self._turn:  # a call that is under way ends now, because the pipes are broken
-            for pipe in (self._process.stdin, self._process.stdout):
-                with contextlib.suppress(OSError):  # what could not be sent is lost
-                    assert pipe is not None
-                    pipe.close()
+        if self._thread is not None:
+            self._calls.put(None)
+            self._thread.join()  # all calls fail at once, because the pipes are broken
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):  # what could not be sent is lost
+                assert pipe is not None
+                pipe.close()
 
     def __enter__(self) -> SideProcess:
         return self

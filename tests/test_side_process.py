@@ -7,7 +7,9 @@ import os
 import signal
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,15 @@ def process_number(process: SideProcess) -> int:
     return process._process.pid
 
 
+def begun(process: SideProcess, function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
+    """Starts a call, and waits until the second process has it."""
+    result = process.start(function, *arguments)
+    while not process._calls.empty():
+        time.sleep(0.001)
+    time.sleep(0.01)
+    return result
+
+
 def warn_of(text: str) -> str:
     """Warns, as drawing a picture may."""
     warnings.warn(text, RuntimeWarning, stacklevel=2)
@@ -40,12 +51,19 @@ def double_where(marker: Path, number: int) -> int:
 
 
 def test_a_call_runs_in_the_other_process(side):
-    assert side.start(os.getpid)() == process_number(side) != os.getpid()
+    assert begun(side, os.getpid)() == process_number(side) != os.getpid()
+
+
+def test_a_call_that_has_not_begun_is_made_here(side):
+    first = begun(side, time.sleep, 0.2)
+    assert side.start(os.getpid)() == os.getpid()
+    first()
+    assert begun(side, os.getpid)() == process_number(side)
 
 
 def test_large_arguments_and_results_come_back_in_order(side):
     texts = ["a" * 1_000_000, "b" * 1_000_000]
-    results = [side.start(json.dumps, text) for text in texts]
+    results = [begun(side, json.dumps, text) for text in texts]
     assert [result() for result in results] == [f'"{text}"' for text in texts]
 
 
@@ -58,32 +76,32 @@ def test_without_a_process_the_caller_computes_when_the_result_is_asked_for():
 def test_a_call_that_fails_there_is_made_here(side, tmp_path):
     marker = tmp_path / "first"
     marker.write_text(str(os.getpid()))
-    assert side.start(double_where, marker, 4)() == 8
-    assert side.start(os.getpid)() == process_number(side)  # the process goes on
+    assert begun(side, double_where, marker, 4)() == 8
+    assert begun(side, os.getpid)() == process_number(side)  # the process goes on
 
 
 def test_the_error_of_a_call_is_that_of_this_process(side):
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        side.start(os.listdir, "no such folder")()
+        begun(side, os.listdir, "no such folder")()
 
 
 def test_a_warning_is_shown_by_this_process(side):
-    result = side.start(warn_of, "look")
+    result = begun(side, warn_of, "look")
     with pytest.warns(RuntimeWarning, match="look"):
         assert result() == "look"
 
 
 def test_a_process_that_has_ended_is_replaced_by_this_one(side):
-    slow = side.start(time.sleep, 0.01)
+    slow = begun(side, time.sleep, 0.5)
     os.kill(process_number(side), signal.SIGKILL)
     slow()
-    assert side.start(os.getpid)() == os.getpid()
+    assert begun(side, os.getpid)() == os.getpid()
     assert not side.is_running
 
 
 def test_a_module_that_cannot_be_imported_ends_the_process_only():
     with SideProcess(["no_such_module"]) as process:
-        assert process.start(os.getpid)() == os.getpid()
+        assert begun(process, os.getpid)() == os.getpid()
 
 
 def test_closing_leaves_no_process():
@@ -102,8 +120,8 @@ def test_the_process_ends_with_its_input(side):
 
 
 def test_what_a_call_prints_is_not_part_of_its_answer(side):
-    assert side.start(print, "hello")() is None
-    assert side.start(os.getpid)() == process_number(side)
+    assert begun(side, print, "hello")() is None
+    assert begun(side, os.getpid)() == process_number(side)
 
 
 def test_deprecations_are_no_failures():

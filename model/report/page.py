@@ -43,17 +43,17 @@ class PagePicture:
 
 
 def write_report(
-    folder: Path, side: SideProcess | None = None, before: Callable[[], Pictures] | None = None
+    folder: Path, side: SideProcess | None = None, started: Sequence[Callable[[], Pictures]] = ()
 ) -> list[Path]:
     """Writes report/index.html and its pictures as PNG files to the run's folder; returns their paths. Raises
     ConfigError if the folder is not a run's.
 
-    side: draws a part of the pictures; before: see `draw_all`.
+    side: draws a part of the pictures; started: see `draw_all`.
     """
     run = read_run(folder)
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
-    pictures = draw_all(run, side or SideProcess(), before)
+    pictures = draw_all(run, side or SideProcess(), started)
     for name, picture in pictures.drawn.items():
         write_whole(target / f"{name}.png", picture.image)
     write_whole(target / PAGE, render(run, pictures.drawn, list(pictures.failures.values())))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,25 +59,35 @@ def drawings(run: Run) -> dict[str, Drawing]:
     }
 
 
-def draw_before_analysis(folder: Path) -> Pictures:
-    """Draws the pictures of a run that need no file of the analysis."""
-    run = replace(read_run(folder), analysis={}, cka={}, examples={})
-    return draw(run, list(drawings(run)))
-
-
-def draw_all(run: Run, side: SideProcess, before: Callable[[], Pictures] | None = None) -> Pictures:
-    """Draws all pictures for which the run has data, one half of them in the side process.
-
-    before: gives the result of `draw_before_analysis` if it was started earlier.
+def start_before_analysis(folder: Path, side: SideProcess) -> list[Callable[[], Pictures]]:
+    """Starts to draw the pictures of a run that need no file of the analysis, each in a call of its own. Returns
+    functions that wait for them.
     """
-    parts = [before()] if before is not None else []
-    names = [name for name in drawings(run) if not any(name in part for part in parts)]
-    other_half = side.start(draw, run, names[0::2])
-    parts += [draw(run, names[1::2]), other_half()]
-    drawn = {name: picture for part in parts for name, picture in part.drawn.items()}
-    failures = {name: text for part in parts for name, text in part.failures.items()}
-    order = list(drawings(run))
-    return Pictures({name: drawn[name] for name in order if name in drawn}, failures)
+    run = replace(read_run(folder), analysis={}, cka={}, examples={})
+    return [side.start(draw, run, [name]) for name in drawings(run)]
+
+
+def draw_all(run: Run, side: SideProcess, started: Sequence[Callable[[], Pictures]] = ()) -> Pictures:
+    """Draws all pictures for which the run has data, in this process and the side process.
+
+    started: the result of `start_before_analysis`, if it was called earlier.
+    """
+    early = collected(started)
+    late = collected([side.start(draw, run, [name]) for name in drawings(run) if name not in early])
+    drawn = {**early.drawn, **late.drawn}
+    order = [name for name in drawings(run) if name in drawn]
+    return Pictures({name: drawn[name] for name in order}, {**early.failures, **late.failures})
+
+
+def collected(started: Sequence[Callable[[], Pictures]]) -> Pictures:
+    """Waits for pictures. The last ones come first: the side process begins with the first ones, and this process draws
+    those that it has not begun.
+    """
+    parts = [part() for part in reversed(started)][::-1]
+    return Pictures(
+        {name: picture for part in parts for name, picture in part.drawn.items()},
+        {name: text for part in parts for name, text in part.failures.items()},
+    )
 
 
 def draw(run: Run, names: Container[str]) -> Pictures:

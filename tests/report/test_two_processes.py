@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model.report.draw import draw_before_analysis, draw_report
+from model.report.draw import draw_report, start_report
+from model.report.pictures import collected
 from model.side_process import SideProcess
 
 
@@ -27,7 +28,7 @@ def test_the_report_is_that_of_one_process(folder, tmp_path, ends):
         assert side._process is not None
         if ends:
             os.kill(side._process.pid, signal.SIGKILL)
-        paths = draw_report(copy, side, side.start(draw_before_analysis, copy))
+        paths = draw_report(copy, side, start_report(copy, side))
         assert side.is_running != ends
     assert {path.name for path in paths} == {path.name for path in (folder / "report").glob("*.png")}
     assert files(copy / "report") == files(folder / "report")
@@ -37,8 +38,8 @@ def test_the_report_is_that_of_one_process(folder, tmp_path, ends):
 def test_the_pictures_before_the_analysis_are_those_that_need_none_of_its_files(folder, tmp_path):
     copy = tmp_path / folder.name
     shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("report", "analysis.json", "cka.npz", "examples"))
-    drawn = draw_before_analysis(folder).drawn
-    assert drawn == draw_before_analysis(copy).drawn
+    drawn = collected(start_report(folder, SideProcess())).drawn
+    assert drawn == collected(start_report(copy, SideProcess())).drawn
     every = {path.stem for path in (folder / "report").glob("*.png")}
     late = {name for name in every if name.startswith(("retrieval_", "alignment_", "cka_"))} | {"examples"}
     assert set(drawn) == every - late
