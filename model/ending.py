@@ -48,6 +48,7 @@ def write_results(
     started = start_report(folder, side) if draws_report(config) and side.is_running else []
     if leaves_files:
         analyse_run(session, make_reference, side)
+    side.begin()
     received.raise_if_received()
     pictures = draw_report(folder, side, started) if draws_report(config) else []
     held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 # The objective of a job that failed or has not measured its objective: the lowest possible value. NaN would end a study
 # of Optuna.
 WORST = 0.0
+# What `model.analysis.probes` imports when it fits.
+PROBE_PACKAGES = ("sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.dummy")
 
 
 def run_job(composed: DictConfig, folder: Path) -> float | None:
@@ -135,7 +137,7 @@ def side_process(config: RunConfig) -> SideProcess:
     if config.report:
         modules.append("model.report.pictures")
     if config.analysis.probes and config.evaluate:
-        modules.append("model.analysis.probes")
+        modules += ["model.analysis.probes", *PROBE_PACKAGES]
     return SideProcess(modules or None)
 
 

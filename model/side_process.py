@@ -59,7 +59,7 @@ class SideProcess:
                 )
 
     def start(self, function: Callable[..., Result], *arguments: Any) -> Callable[[], Result]:
-        """Starts a call and returns a function that waits for its result.
+        """Adds a call and returns a function that waits for its result. The process makes calls after `begin`.
 
         function: a function of a module of this project; arguments: what pickle can write.
         """
@@ -67,9 +67,6 @@ class SideProcess:
             return lambda: function(*arguments)
         answer: Future[Result] = Future()
         self._calls.put(((function.__module__, function.__qualname__, arguments), answer))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._exchange, daemon=True)
-            self._thread.start()
 
         def result() -> Result:
             if answer.cancel():  # it has not begun
@@ -80,6 +77,12 @@ class SideProcess:
                 return function(*arguments)
 
         return result
+
+    def begin(self) -> None:
+        """Lets the process make the calls that were and will be started. Until then, it takes no time of any core."""
+        if self._process is not None and self._thread is None:
+            self._thread = threading.Thread(target=self._exchange, daemon=True)
+            self._thread.start()
 
     def _exchange(self) -> None:
         """Sends the calls, one after the other, and waits for their answers; a thread of its own runs it."""

@@ -31,6 +31,7 @@ def process_number(process: SideProcess) -> int:
 def begun(process: SideProcess, function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
     """Starts a call, and waits until the second process has it."""
     result = process.start(function, *arguments)
+    process.begin()
     while not process._calls.empty():
         time.sleep(0.001)
     time.sleep(0.01)
@@ -52,6 +53,12 @@ def double_where(marker: Path, number: int) -> int:
 
 def test_a_call_runs_in_the_other_process(side):
     assert begun(side, os.getpid)() == process_number(side) != os.getpid()
+
+
+def test_no_call_begins_before_begin(side):
+    result = side.start(os.getpid)
+    time.sleep(0.05)
+    assert result() == os.getpid()
 
 
 def test_a_call_that_has_not_begun_is_made_here(side):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -34,16 +33,22 @@ def write_analysis(run: AnalysedRun) -> None:
                 raise
             notes[name] = f"{type(error).__name__}: {error}"
 
-    for name in settings.parts:
-        with nullcontext() if name in ALL_THREADS else a_core_left_to(run.side):
+    for name in ALL_THREADS:
+        if name in settings.parts:
             attempt(name, partial(PARTS[name], run))
-    if settings.examples:
-        folder = settings.folder / "examples"
-        arguments = (run.features, settings.held_out, folder, settings.examples, settings.seed)
-        attempt("examples", partial(write_examples, *arguments))
+    run.side.begin()
+    with a_core_left_to(run.side):
+        for name in settings.parts:
+            if name not in ALL_THREADS:
+                attempt(name, partial(PARTS[name], run))
+        if settings.examples:
+            folder = settings.folder / "examples"
+            arguments = (run.features, settings.held_out, folder, settings.examples, settings.seed)
+            attempt("examples", partial(write_examples, *arguments))
     for name, later in [(name, result) for name, result in results.items() if callable(result)]:
         attempt(name, later)
-    body = {"views": run.features.names, **{name: figures for name, figures in results.items() if figures}}
+    order = [name for name in (*settings.parts, "examples") if results.get(name)]
+    body = {"views": run.features.names, **{name: results[name] for name in order}}
     write_summary(settings.folder / "analysis.json", {**body, **({"notes": notes} if notes else {})})
     for name, reason in notes.items():
         warnings.warn(

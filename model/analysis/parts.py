@@ -175,10 +175,11 @@ def probes_part(run: AnalysedRun) -> LaterFigures | None:
     }
 
     def figures() -> Figures | None:
-        accuracies = {name: accuracy() for name, accuracy in probes.items()}
+        # The last one first: this process fits it if the side process has not begun with it.
+        accuracies = {name: accuracy() for name, accuracy in reversed(probes.items())}
         return {
             name: {"fitted_on": "train", "scored_on": scored_on, **accuracy}
-            for name, accuracy in accuracies.items()
+            for name, accuracy in reversed(accuracies.items())
             if accuracy is not None
         } or None
 
@@ -229,7 +230,7 @@ def save_matrices(path: Path, matrices: dict[str, Tensor]) -> None:
 
 
 ALL_THREADS = ("geometry",)
-"""The parts for which torch keeps all its threads, because the last digit of a sum depends on their number."""
+"""The parts that come first, for which torch keeps all its threads: the last digit of a sum depends on their number."""
 PARTS: dict[str, Callable[[AnalysedRun], Figures | LaterFigures | None]] = {
     "retrieval": retrieval_part,
     "zero_shot": zero_shot_part,

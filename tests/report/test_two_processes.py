@@ -28,7 +28,9 @@ def test_the_report_is_that_of_one_process(folder, tmp_path, ends):
         assert side._process is not None
         if ends:
             os.kill(side._process.pid, signal.SIGKILL)
-        paths = draw_report(copy, side, start_report(copy, side))
+        started = start_report(copy, side)
+        side.begin()
+        paths = draw_report(copy, side, started)
         assert side.is_running != ends
     assert {path.name for path in paths} == {path.name for path in (folder / "report").glob("*.png")}
     assert files(copy / "report") == files(folder / "report")
