@@ -181,6 +181,8 @@ def evaluate_splits(session: Session) -> dict[str, float]:
         views, module.test_views = module.test_views, None
         if views is not None and views.shape[1] == data.source.size(split):
             session.evaluated_views[split] = views[:, : session.config.analysis.samples].clone()
+            if module.device.type == "cpu":
+                session.evaluated_ranks[split] = module.test_ranks
     return metrics
 
 
@@ -207,8 +209,8 @@ def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str
     module, data = session.parts.module, session.parts.data
     try:
         settings = analysis_settings(session.config, session.folder)
-        views = session.evaluated_views
-        analyse(session.trainer, module.encoder, module.loss, data, settings, make_reference, views, side)
+        known = session.evaluated_views, session.evaluated_ranks
+        analyse(session.trainer, module.encoder, module.loss, data, settings, make_reference, *known, side)
     except (Exception, KeyboardInterrupt) as error:
         if write_failure(error, session.folder):
             raise

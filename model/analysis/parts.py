@@ -30,7 +30,7 @@ from model.analysis.cka import LEAST, MinibatchCKA
 from model.analysis.geometry import geometry
 from model.analysis.layers import image_grams, image_layers, text_grams, text_layers
 from model.analysis.probes import probe
-from model.analysis.retrieval import MatchCounts, expected_ranks, hit_probability, rank_by_cosine, rank_from_other_views
+from model.analysis.retrieval import MatchCounts, expected_ranks, hit_probability, rank_by_cosine
 from model.analysis.split_features import SplitFeatures
 from model.analysis.tokens import token_figures, token_names
 from model.analysis.zero_shot import class_features, majority, zero_shot_hits
@@ -102,7 +102,7 @@ def split_retrieval(run: AnalysedRun, split: str) -> Figures:
     for name, view in zip(features.names[1:], views[1:], strict=True):
         names += [{"view": name, "direction": "text_to_image"}, {"view": name, "direction": "image_to_text"}]
         counts += [rank_by_cosine(view, image), rank_by_cosine(image, view)]
-    from_others = rank_from_other_views(run.loss, views)
+    from_others = features.ranks(split, run.loss)
     recalls = recall_intervals([*counts, rank_by_cosine(image, captions), *from_others], settings)
     pairs, any_caption, rest = recalls[: len(names)], recalls[len(names)], recalls[len(names) + 1 :]
     return {
