@@ -26,25 +26,31 @@ from model.record.metrics_csv import read_rows
 from model.record.repairs import read_repairs
 from model.record.summary import EVALUATION, OBJECTIVE, SUMMARY, UNFINISHED, Summary
 from model.report.closing import print_closing
-from model.report.draw import draw_report
+from model.report.draw import draw_report, start_report
 from model.session import Session
+from model.side_process import SideProcess
 from model.views.towers import Towers
 
 
-def write_results(session: Session, summary: Summary, make_reference: Callable[[], tuple[Towers, str]]) -> None:
+def write_results(
+    session: Session, summary: Summary, make_reference: Callable[[], tuple[Towers, str]], side: SideProcess
+) -> None:
     """Writes the summary, and then the analysis, the report, the pictures of the loggers and the closing table.
 
-    For the first process. make_reference: builds the towers that analysis.cka compares with, and returns their name.
+    For the first process. make_reference: builds the towers that analysis.cka compares with, and returns their name;
+    side: draws pictures and fits probes at the same time.
     """
     config, folder, data = session.config, session.folder, session.parts.data
     leaves_files = not config.trainer.fast_dev_run
     if config.train and leaves_files:
         (folder / UNFINISHED).touch()
     summary.write(SUMMARY if config.train else EVALUATION)
+    started = start_report(folder, side) if draws_report(config) and side.is_running else []
     if leaves_files:
-        analyse_run(session, make_reference)
+        analyse_run(session, make_reference, side)
+    side.begin()
     received.raise_if_received()
-    pictures = draw_report(folder) if draws_report(config) else []
+    pictures = draw_report(folder, side, started) if draws_report(config) else []
     held_out = {key: value for key, value in summary.metrics.items() if key.startswith("test/")}
     if config.train:
         finish_loggers(config.logger, folder, session.trainer.loggers, held_out, pictures, session.trainer.global_step)
@@ -175,6 +181,8 @@ def evaluate_splits(session: Session) -> dict[str, float]:
         views, module.test_views = module.test_views, None
         if views is not None and views.shape[1] == data.source.size(split):
             session.evaluated_views[split] = views[:, : session.config.analysis.samples].clone()
+            if module.device.type == "cpu":
+                session.evaluated_ranks[split] = module.test_ranks
     return metrics
 
 
@@ -194,15 +202,15 @@ def load_best_weights(session: Session) -> str:
     return BEST
 
 
-def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]]) -> None:
+def analyse_run(session: Session, make_reference: Callable[[], tuple[Towers, str]], side: SideProcess) -> None:
     """Writes analysis.json and the files that belong to it. The summary of the run is already written, so that an error
     here becomes a warning. Raises OSError where the file system refuses to write.
     """
     module, data = session.parts.module, session.parts.data
     try:
         settings = analysis_settings(session.config, session.folder)
-        views = session.evaluated_views
-        analyse(session.trainer, module.encoder, module.loss, data, settings, make_reference, views)
+        known = session.evaluated_views, session.evaluated_ranks
+        analyse(session.trainer, module.encoder, module.loss, data, settings, make_reference, *known, side)
     except (Exception, KeyboardInterrupt) as error:
         if write_failure(error, session.folder):
             raise

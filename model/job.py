@@ -14,6 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from model.command_line import active_command
 from model.config.compose import from_hydra
 from model.config.messages import CONFIG_ERRORS, two_lines
 from model.config.schema import RunConfig
@@ -24,12 +25,15 @@ from model.launch import board, first_process
 from model.record.disk import write_failure
 from model.record.folder import UsedFolder, keep_function_digest, only_writer
 from model.record.summary import record_failure
+from model.side_process import SideProcess, several_cores
 from model.slurm import restarted_by_slurm
 
 log = logging.getLogger(__name__)
 # The objective of a job that failed or has not measured its objective: the lowest possible value. NaN would end a study
 # of Optuna.
 WORST = 0.0
+# What `model.analysis.probes` imports when it fits.
+PROBE_PACKAGES = ("sklearn.linear_model", "sklearn.pipeline", "sklearn.preprocessing", "sklearn.dummy")
 
 
 def run_job(composed: DictConfig, folder: Path) -> float | None:
@@ -114,9 +118,27 @@ def checked(composed: DictConfig) -> RunConfig:
 
 def run_here(config: RunConfig, folder: Path) -> float:
     """Runs `config` in `folder` and returns its objective, see `model.run.run`."""
-    with large_imports():
-        from model.run import run
-    return run(config, folder).objective
+    with side_process(config) as side:
+        with large_imports():
+            from model.run import run
+        return run(config, folder, side).objective
+
+
+def side_process(config: RunConfig) -> SideProcess:
+    """Returns the process that draws pictures and fits probes while this one analyses the run. It imports what it needs
+    at once, beside the imports of this process.
+
+    It has no process of its own where it would help nothing: on one core, in the workers of a sweep, which use all
+    cores, and in the processes of a run that write nothing.
+    """
+    if config.trainer.fast_dev_run or active_command() is None or not first_process() or not several_cores():
+        return SideProcess()
+    modules = []
+    if config.report:
+        modules.append("model.report.pictures")
+    if config.analysis.probes and config.evaluate:
+        modules += ["model.analysis.probes", *PROBE_PACKAGES]
+    return SideProcess(modules or None)
 
 
 def finite_objective(value: float | None, folder: Path) -> float:

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from model.analysis.retrieval import MatchCounts, rank_from_other_views
 from model.analysis.validation import validation_figures
 from model.config.schema import OptimizerConfig, ScheduleConfig
 from model.data.batch import Batch
@@ -62,6 +63,8 @@ class NWayClip(LogitScaleMixin, pl.LightningModule):
         """(n, N, D) float32 on the CPU: the views of the last validation, in the order of the split."""
         self.test_views: Tensor | None = None
         """The same of the last split that was evaluated after training."""
+        self.test_ranks: list[MatchCounts] = []
+        """The ranks of these views, from the other views of each sample."""
         self._first_batch = True
         self._epoch_mean, self._view_gradients, self._evaluated = EpochMean(), ViewGradients(), EvaluatedViews()
         self._recorded: dict[str, Tensor | float] = {}
@@ -178,12 +181,16 @@ class NWayClip(LogitScaleMixin, pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Logs the metrics of a split of `evaluate`, under names without a prefix."""
         self.test_views = self._evaluated.gather()
-        self.log_dict(self._figures(self.test_views), logger=False, sync_dist=True)
+        self.test_ranks = rank_from_other_views(self.loss, self.test_views.to(self.device))
+        self.log_dict(self._figures(self.test_views, self.test_ranks), logger=False, sync_dist=True)
 
-    def _figures(self, views: Tensor) -> dict[str, float]:
-        """Returns the metrics of one evaluation, in batches of as many samples as all processes train with at once."""
+    def _figures(self, views: Tensor, ranks: list[MatchCounts] | None = None) -> dict[str, float]:
+        """Returns the metrics of one evaluation, in batches of as many samples as all processes train with at once.
+
+        ranks: see `validation_figures`.
+        """
         batch_size = self.batch_size * self.trainer.world_size
-        return validation_figures(self.loss, views.to(self.device), self.multiplier(), batch_size)
+        return validation_figures(self.loss, views.to(self.device), self.multiplier(), batch_size, ranks)
 
     def gradient_groups(self) -> dict[str, list[nn.Parameter]]:
         """Returns the trained parameters of each tower, for the gradient monitor."""

@@ -34,6 +34,7 @@ from model.record.folder import (
 )
 from model.record.summary import Summary
 from model.session import Session, check_interval, check_trainer_arguments, make_session
+from model.side_process import SideProcess
 
 log = logging.getLogger(__name__)
 # Warnings of Lightning that do not apply here: advice on workers and on the logging interval, a deprecation of its own,
@@ -46,8 +47,10 @@ IRRELEVANT_WARNINGS = (
 )
 
 
-def run(config: RunConfig, folder: Path) -> Summary:
+def run(config: RunConfig, folder: Path, side: SideProcess | None = None) -> Summary:
     """Trains in `folder` as `config` says, or only evaluates with train=false; returns the content of summary.json.
+
+    side: does a part of the work that follows training; None: this process does all.
 
     Raises ConfigError, before anything is written, where the configuration cannot work. Any other failure is recorded
     in summary.json (that of an evaluation in evaluation.json) and raised.
@@ -62,7 +65,7 @@ def run(config: RunConfig, folder: Path) -> Summary:
         with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
             if config.train and first_process():
                 repair_folder(folder, start)
-            return train_and_evaluate(config, folder, start, steps)
+            return train_and_evaluate(config, folder, start, steps, side or SideProcess())
     except ConfigError:
         raise
     except BaseException as error:
@@ -72,11 +75,11 @@ def run(config: RunConfig, folder: Path) -> Summary:
         raise explanation from error
 
 
-def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None, steps: int) -> Summary:
+def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None, steps: int, side: SideProcess) -> Summary:
     """Builds the run, trains, evaluates and writes the results.
 
     start: the checkpoint that the run continues from or evaluates; steps: optimizer steps before this process, in a
-    continued run.
+    continued run; side: see `run`.
     """
     silence_lightning()
     forget_peak()
@@ -88,7 +91,7 @@ def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None, step
     summary = summarise(session, seconds)
     if session.trainer.is_global_zero:
         seed = initial_seed(start, config.seed) if start is not None else config.seed
-        write_results(session, summary, partial(reference_towers, config, parts, seed))
+        write_results(session, summary, partial(reference_towers, config, parts, seed), side)
     return summary
 
 

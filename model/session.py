@@ -11,6 +11,7 @@ from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from torch import Tensor
 
 from model.analysis.callbacks import ValidationAnalysis
+from model.analysis.retrieval import MatchCounts
 from model.build import Parts
 from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
 from model.checkpoint.early_stopping import EarlyStopping
@@ -46,6 +47,10 @@ class Session:
     evaluated_views: dict[str, Tensor] = field(default_factory=dict)
     """Split of `evaluate` -> the views (n, N, D) of its first rows, which the analysis reads. A split that was
     evaluated only in part is absent.
+    """
+    evaluated_ranks: dict[str, list[MatchCounts]] = field(default_factory=dict)
+    """Split of `evaluate` -> the ranks of all its rows from the other views of each sample, where a CPU computed them.
+    The analysis, which computes on the CPU, reads them if it analyses all rows.
     """
 
 

@@ -48,6 +48,7 @@ ROOMS = {
             "loss_options",
             "memory",
             "metric_names",
+            "side_process",
             "slurm",
             "steps",
             "user_cache",

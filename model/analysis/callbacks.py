@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
@@ -15,9 +15,11 @@ from torch import Tensor
 from model.analysis.analysis_json import write_analysis
 from model.analysis.geometry import drift_columns, geometry, geometry_columns
 from model.analysis.parts import AnalysedRun, AnalysisSettings
+from model.analysis.retrieval import MatchCounts
 from model.analysis.split_features import SplitFeatures
 from model.data.module import CaptionData
 from model.losses.objective.loss import ContrastiveLoss
+from model.side_process import SideProcess
 from model.views.encoder import ViewEncoder
 from model.views.towers import Towers
 
@@ -75,12 +77,14 @@ def analyse(
     settings: AnalysisSettings,
     make_reference: Callable[[], tuple[Towers, str]],
     known_views: Mapping[str, Tensor],
+    known_ranks: Mapping[str, Sequence[MatchCounts]],
+    side: SideProcess,
 ) -> None:
     """Writes analysis.json, cka.npz and examples/ with the current weights. Only the first process does so, and the
     others do not wait.
 
-    make_reference: builds the towers that cka compares with, and returns them with a description; known_views: see
-    `SplitFeatures`.
+    make_reference: builds the towers that cka compares with, and returns them with a description; known_views,
+    known_ranks: see `SplitFeatures`; side: fits the probes.
     """
     if not settings.splits or not trainer.is_global_zero or not holds_all_weights(trainer):
         return
@@ -95,16 +99,16 @@ def analyse(
         return towers.to(device, encoder.towers.token_embedding.dtype).eval(), description
 
     with torch.no_grad():
-        limit = row_limit(trainer, data, settings.samples)
         features = SplitFeatures(
             encoder,
             data,
             to_device=to_device,
             precision=plugin.forward_context,
-            row_limit=limit,
+            row_limit=row_limit(trainer, data, settings.samples),
             known_views=known_views,
+            known_ranks=known_ranks,
         )
-        write_analysis(AnalysedRun(features, loss.cpu().eval(), reference, settings))
+        write_analysis(AnalysedRun(features, loss.cpu().eval(), reference, settings, side))
 
 
 def holds_all_weights(trainer: pl.Trainer) -> bool:

@@ -4,7 +4,8 @@ How to add a part:
 
 1. Write the measure as a function of arrays in a file of this folder, with a test on a case worked by hand.
 2. Write `<name>_part` below. It takes an AnalysedRun and returns plain data for JSON, or None if the part has no
-   meaning for these data. Add it to PARTS, whose order is that of analysis.json.
+   meaning for these data. A part whose work needs no torch may start it in the side process, and return a function that
+   waits for the data. Add the part to PARTS, whose order is that of analysis.json.
 3. Add the switch `<name>: bool` to AnalysisConfig in model/config/schema.py, with its line in conf/analysis/_keys.yaml
    and `<name>: false` in conf/analysis/off.yaml, and decide in model/config/decisions.py whether a resumed run may
    change it. A value that the part reads needs a key in the same way, and a field of AnalysisSettings, which
@@ -14,7 +15,7 @@ How to add a part:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -24,21 +25,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.analysis.bootstrap import Interval, intervals
+from model.analysis.bootstrap import intervals
 from model.analysis.cka import LEAST, MinibatchCKA
 from model.analysis.geometry import geometry
 from model.analysis.layers import image_grams, image_layers, text_grams, text_layers
 from model.analysis.probes import probe
-from model.analysis.retrieval import MatchCounts, expected_ranks, hit_probability, rank_by_cosine, rank_from_other_views
+from model.analysis.retrieval import MatchCounts, expected_ranks, hit_probability, rank_by_cosine
 from model.analysis.split_features import SplitFeatures
 from model.analysis.tokens import token_figures, token_names
 from model.analysis.zero_shot import class_features, majority, zero_shot_hits
 from model.losses.objective.loss import ContrastiveLoss
 from model.metric_names import KS
 from model.record.files import write_whole
+from model.side_process import SideProcess
 from model.views.towers import Towers
 
 Figures = dict[str, Any]
+LaterFigures = Callable[[], Figures | None]
+"""The figures of a part that are computed in the side process: waits for them. Called after all other parts."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,8 @@ class AnalysedRun:
     reference: Callable[[], tuple[Towers, str]]
     """Builds the towers that cka compares with, and returns them with a description."""
     settings: AnalysisSettings
+    side: SideProcess
+    """Fits the probes while this process computes other parts."""
 
 
 def retrieval_part(run: AnalysedRun) -> Figures:
@@ -92,29 +98,35 @@ def split_retrieval(run: AnalysedRun, split: str) -> Figures:
     views, captions = features.views(split), features.captions(split)
     image, samples = views[0], views.shape[1]
 
-    def row(counts: MatchCounts, **names: str) -> Figures:
-        recalls = recall_intervals(counts, settings.resamples, settings.seed)
-        return {**names, "recall": recalls, "median_rank": float(np.median(expected_ranks(counts)))}
-
-    pairs = []
+    names, counts = [], []
     for name, view in zip(features.names[1:], views[1:], strict=True):
-        pairs.append(row(rank_by_cosine(view, image), view=name, direction="text_to_image"))
-        pairs.append(row(rank_by_cosine(image, view), view=name, direction="image_to_text"))
-    any_caption = row(rank_by_cosine(image, captions))
-    from_others = rank_from_other_views(run.loss, views)
+        names += [{"view": name, "direction": "text_to_image"}, {"view": name, "direction": "image_to_text"}]
+        counts += [rank_by_cosine(view, image), rank_by_cosine(image, view)]
+    from_others = features.ranks(split, run.loss)
+    recalls = recall_intervals([*counts, rank_by_cosine(image, captions), *from_others], settings)
+    pairs, any_caption, rest = recalls[: len(names)], recalls[len(names)], recalls[len(names) + 1 :]
     return {
         "samples": samples,
         "captions": len(captions) // samples,
-        "pairs": pairs,
+        "pairs": [{**name, **row} for name, row in zip(names, pairs, strict=True)],
         "any_caption": any_caption,
-        "rest": [row(counts, view=name) for name, counts in zip(features.names, from_others, strict=True)],
+        "rest": [{"view": name, **row} for name, row in zip(features.names, rest, strict=True)],
     }
 
 
-def recall_intervals(counts: MatchCounts, resamples: int, seed: int) -> dict[str, Interval]:
-    """Returns k -> the recall at k with its interval."""
-    rows = torch.stack([hit_probability(counts, k) for k in KS]).numpy()
-    return dict(zip(map(str, KS), intervals(rows, resamples, seed), strict=True))
+def recall_intervals(rankings: Sequence[MatchCounts], settings: AnalysisSettings) -> list[Figures]:
+    """Returns, for each ranking of the same number of queries, `recall` (k -> the recall at k with its interval) and
+    `median_rank`. All rankings use the same resamples.
+    """
+    rows = torch.stack([hit_probability(counts, k) for counts in rankings for k in KS]).numpy()
+    recalls = iter(intervals(rows, settings.resamples, settings.seed))
+    return [
+        {
+            "recall": {str(k): next(recalls) for k in KS},
+            "median_rank": float(np.median(expected_ranks(counts))),
+        }
+        for counts in rankings
+    ]
 
 
 def zero_shot_part(run: AnalysedRun) -> Figures | None:
@@ -146,7 +158,7 @@ def split_zero_shot(run: AnalysedRun, split: str, classes: Tensor) -> Figures | 
     return {"classes": len(classes), "samples": len(labels), **figures, "majority": majority(labels)}
 
 
-def probes_part(run: AnalysedRun) -> Figures | None:
+def probes_part(run: AnalysedRun) -> LaterFigures | None:
     """Fits logistic regression on the features of the image, and on those of caption 1, of the training split, and
     scores it on a split that is held out. None if the data have no classes, or too few samples with a class.
     """
@@ -157,12 +169,21 @@ def probes_part(run: AnalysedRun) -> Figures | None:
     if fit.labels is None or score.labels is None:
         return None
     fit_labels, score_labels = fit.labels.numpy(), score.labels.numpy()
-    figures = {}
-    for name, x, y in (("image", fit.image, score.image), ("text", fit.text, score.text)):
-        accuracy = probe(x.numpy(), fit_labels, y.numpy(), score_labels)
-        if accuracy is not None:
-            figures[name] = {"fitted_on": "train", "scored_on": scored_on, **accuracy}
-    return figures or None
+    probes = {
+        "image": run.side.start(probe, fit.image.numpy(), fit_labels, score.image.numpy(), score_labels),
+        "text": run.side.start(probe, fit.text.numpy(), fit_labels, score.text.numpy(), score_labels),
+    }
+
+    def figures() -> Figures | None:
+        # The last one first: this process fits it if the side process has not begun with it.
+        accuracies = {name: accuracy() for name, accuracy in reversed(probes.items())}
+        return {
+            name: {"fitted_on": "train", "scored_on": scored_on, **accuracy}
+            for name, accuracy in reversed(accuracies.items())
+            if accuracy is not None
+        } or None
+
+    return figures
 
 
 def geometry_part(run: AnalysedRun) -> Figures:
@@ -208,7 +229,9 @@ def save_matrices(path: Path, matrices: dict[str, Tensor]) -> None:
     write_whole(path, content.getvalue())
 
 
-PARTS: dict[str, Callable[[AnalysedRun], Figures | None]] = {
+ALL_THREADS = ("geometry",)
+"""The parts that come first, for which torch keeps all its threads: the last digit of a sum depends on their number."""
+PARTS: dict[str, Callable[[AnalysedRun], Figures | LaterFigures | None]] = {
     "retrieval": retrieval_part,
     "zero_shot": zero_shot_part,
     "probes": probes_part,

@@ -9,12 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 # The most steps of the optimizer.
 STEPS = 1000
@@ -30,6 +24,14 @@ def probe(fit: NDArray, fit_labels: NDArray, score: NDArray, score_labels: NDArr
     Rows without a class (label -1) and rows with a feature that is not finite are left out. None if fewer than two
     classes remain to fit, or no row remains to score.
     """
+    # Imported here, because a run usually fits its probes in another process.
+    from sklearn.dummy import DummyClassifier
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from threadpoolctl import threadpool_limits
+
     fit, fit_labels = usable(fit, fit_labels)
     score, score_labels = usable(score, score_labels)
     if len(np.unique(fit_labels)) < 2 or len(score) == 0:

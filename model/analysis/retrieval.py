@@ -117,7 +117,11 @@ def joint_recalls(loss: ContrastiveLoss, views: Tensor) -> dict[str, float]:
     other views of the sample, and `joint_recall_all@k`, the mean of this share over every view as the one to find.
     Equal candidates count with the mean over their orders.
     """
-    counts = rank_from_other_views(loss, views)
+    return joint_recalls_of(rank_from_other_views(loss, views))
+
+
+def joint_recalls_of(counts: Sequence[MatchCounts]) -> dict[str, float]:
+    """Returns `joint_recalls` from the result of `rank_from_other_views`."""
     recalls = {k: [recall(of_view, k) for of_view in counts] for k in KS}
     return {
         **{f"joint_recall@{k}": recalls[k][0] for k in KS},

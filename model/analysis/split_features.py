@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from model.analysis.retrieval import MatchCounts, rank_from_other_views
 from model.data.batch import Batch
 from model.data.module import CaptionData
 from model.data.source import Source
 from model.data.tokenizer import encode
+from model.losses.objective.loss import ContrastiveLoss
 from model.views.encoder import ViewEncoder
 
 # The number of texts that go through the text tower together.
@@ -47,13 +49,16 @@ class SplitFeatures:
         precision: Callable[[], AbstractContextManager[Any]],
         row_limit: Callable[[str], int | None],
         known_views: Mapping[str, Tensor],
+        known_ranks: Mapping[str, Sequence[MatchCounts]],
     ) -> None:
         """to_device: moves a batch or a tensor to the device and dtype of the encoder; precision: the context in which
         the encoder runs, such as autocast; row_limit: split -> the number of its first rows that are read (None: all);
-        known_views: split -> views (n, N, D) of its first N rows by the same encoder, which are not computed again.
+        known_views: split -> views (n, N, D) of its first N rows by the same encoder, which are not computed again;
+        known_ranks: split -> the result of `rank_from_other_views` for all its rows, by the same encoder and loss.
         """
         self.encoder, self.data, self.precision = encoder, data, precision
-        self._to_device, self._row_limit, self._known_views = to_device, row_limit, known_views
+        self._to_device, self._row_limit = to_device, row_limit
+        self._known_views, self._known_ranks = known_views, known_ranks
         self.views, self.captions, self.towers = cache(self._views), cache(self._captions), cache(self._towers)
 
     @property
@@ -85,6 +90,13 @@ class SplitFeatures:
     def labels(self, split: str, most: int | None = None) -> Tensor | None:
         """Returns the labels of at most `most` rows, (N,) int64; None if the data have no classes."""
         return self.source.labels(split, self.rows(split, most))
+
+    def ranks(self, split: str, loss: ContrastiveLoss) -> Sequence[MatchCounts]:
+        """Ranks each view of `views(split)` from the other views of each sample, see `rank_from_other_views`."""
+        known = self._known_ranks.get(split)
+        if known is not None and len(known[0].better) == len(self.rows(split)):
+            return known
+        return rank_from_other_views(loss, self.views(split))
 
     def _views(self, split: str) -> Tensor:
         """Computes `views(split)`: (n, N, D)."""

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from model.analysis.retrieval import cosine_recalls, joint_recalls
+from model.analysis.retrieval import MatchCounts, cosine_recalls, joint_recalls_of, rank_from_other_views
 from model.losses.objective.loss import ContrastiveLoss
 from model.metric_names import KS
 
 
-def validation_figures(loss: ContrastiveLoss, views: Tensor, scale: Tensor, batch_size: int) -> dict[str, float]:
+def validation_figures(
+    loss: ContrastiveLoss,
+    views: Tensor,
+    scale: Tensor,
+    batch_size: int,
+    ranks: Sequence[MatchCounts] | None = None,
+) -> dict[str, float]:
     """Returns `loss` in nats, and as fractions `recall@k`, the recall of each direction, `joint_recall@k`,
     `joint_recall_all@k` and `swap_acc`.
 
-    views: (n, N, D), the image first, caption 1 second; scale: the multiplier of the scores. The loss and the swap
+    views: (n, N, D), the image first, caption 1 second; scale: the multiplier of the scores; ranks: the result of
+    `rank_from_other_views`, which is computed if it is None. The loss and the swap
     accuracy contrast batches of `batch_size` samples, as training does, or all N samples if there are fewer. Every
     recall ranks all N samples, so that chance is k / N and only recalls of equal N can be compared.
     """
@@ -25,7 +34,7 @@ def validation_figures(loss: ContrastiveLoss, views: Tensor, scale: Tensor, batc
         **{f"recall@{k}": (by_text[k] + by_image[k]) / 2 for k in KS},
         **{f"text_to_image_recall@{k}": by_text[k] for k in KS},
         **{f"image_to_text_recall@{k}": by_image[k] for k in KS},
-        **joint_recalls(loss, views),
+        **joint_recalls_of(rank_from_other_views(loss, views) if ranks is None else ranks),
         "swap_acc": swap_acc,
     }
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from model.config.schema import DataConfig
-from model.data.source import Source, SourceOptions
 from model.errors import ConfigError
+
+if TYPE_CHECKING:  # it imports torch, which users of `model.data.text` may not need
+    from model.data.source import Source, SourceOptions
 
 # Name of the choice in conf/data -> module with `check(config)` and `make(config, options)`.
 SOURCES = {"scenes": "model.data.scenes", "emoji": "model.data.emoji", "coco": "model.data.coco"}

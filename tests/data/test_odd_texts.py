@@ -12,7 +12,7 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from model.data.text import beginning, clean
 from model.data.tokenizer import count_truncated, encode, load_tokenizer, train_tokenizer
-from model.report import page
+from model.report import page, pictures
 from model.report.plots import missing_glyphs_ignored
 from model.report.plots_retrieval import example_grid
 from model.report.run_files import read_run
@@ -47,7 +47,7 @@ def painted_captions(monkeypatch) -> list[list[str]]:
     """Returns the texts of each figure of a report that shows captions. Only such figures are drawn, because the others
     take long.
     """
-    painted, paint = [], page.as_png
+    painted, paint = [], pictures.as_png
 
     def as_png(figure: Figure) -> bytes:
         if not any("Best pictures for a caption" in axes.get_title() for axes in figure.axes):
@@ -55,7 +55,7 @@ def painted_captions(monkeypatch) -> list[list[str]]:
         painted.append([text.get_text() for axes in figure.axes for text in axes.texts])
         return paint(figure)
 
-    monkeypatch.setattr(page, "as_png", as_png)
+    monkeypatch.setattr(pictures, "as_png", as_png)
     return painted
 
 
@@ -121,7 +121,7 @@ def test_a_long_caption_ends_with_dots_inside_its_picture(tmp_path, caption):
     figure = example_grid(read_run(folder))
     (axes,) = figure.axes
     (text,) = axes.texts
-    for resolution in (100, page.WIDE_RESOLUTION, page.RESOLUTION, 300):
+    for resolution in (100, pictures.WIDE_RESOLUTION, pictures.RESOLUTION, 300):
         figure.set_dpi(resolution)
         with missing_glyphs_ignored():
             assert text.get_window_extent().x1 < axes.get_window_extent().x1

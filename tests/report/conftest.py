@@ -38,4 +38,4 @@ def unpainted(monkeypatch) -> None:
     """Replaces the PNG files by a constant: figures are made but not painted, because painting takes most of
     the time.
     """
-    monkeypatch.setattr("model.report.page.as_png", lambda figure: b"painted")
+    monkeypatch.setattr("model.report.pictures.as_png", lambda figure: b"painted")

@@ -55,7 +55,7 @@ def test_a_text_that_a_spreadsheet_would_run_gets_an_apostrophe(value, written):
 def test_the_page_does_not_show_the_readers_environment(tmp_path, monkeypatch):
     """References to other keys are resolved; other resolvers are not run."""
     monkeypatch.setenv("A_SECRET", "hunter2")
-    monkeypatch.setattr("model.report.page.as_png", lambda figure: b"painted")  # painting takes most of the time
+    monkeypatch.setattr("model.report.pictures.as_png", lambda figure: b"painted")  # painting takes most of the time
     folder = write_run(tmp_path / "run")
     text = (
         "loss: {name: '${oc.env:A_SECRET}'}\nseed: ${optimizer.seed}\noptimizer: {seed: '${other}', name: "

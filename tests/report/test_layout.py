@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from model.report.page import RESOLUTION, WIDE_RESOLUTION, as_png
+from model.report.pictures import RESOLUTION, WIDE_RESOLUTION, as_png
 
 
 def figure(width: float) -> Figure:

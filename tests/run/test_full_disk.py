@@ -20,6 +20,7 @@ from model.record.disk import NotWritten, write_failure
 from model.record.files import append, write_whole
 from model.record.summary import read_summary
 from model.report import __main__ as report_command
+from model.report.pictures import Pictures
 from tests.conftest import some
 from tests.run.full_disk import FULL, assert_two_lines, command, disk, incomplete, no_room_for
 from tests.run.test_run import assert_same_run
@@ -134,7 +135,7 @@ def test_a_folder_that_cannot_be_made_is_a_mistake(command, disk, tmp_path, kind
 @pytest.mark.slow
 def test_a_report_that_does_not_fit_is_named(command, capfd, tmp_path, monkeypatch):
     assert command("trainer.max_epochs=1", folder=tmp_path / "run") == (0, [])
-    monkeypatch.setattr("model.report.page.draw", lambda run: ({}, []))  # pictures take seconds
+    monkeypatch.setattr("model.report.page.draw_all", lambda *_: Pictures({}, {}))  # pictures take seconds
     with no_room_for(".index.html"):
         assert report_command.main([str(tmp_path / "run")]) == 1
     assert_two_lines(capfd.readouterr().err.splitlines(), str(tmp_path / "run" / "report" / "index.html"), FULL)

@@ -13,6 +13,7 @@ import torch
 
 from model.checkpoint.files import checkpoint_path
 from model.record.summary import UNFINISHED, read_summary
+from model.report.pictures import Pictures
 from tests.conftest import SMALL
 from tests.forked import ended
 from tests.run.interrupting import (
@@ -43,7 +44,7 @@ BY_DEFAULT = [("training", signal.SIGTERM)]
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch):
     """Pictures take seconds and have tests of their own."""
-    monkeypatch.setattr("model.report.page.draw", lambda run: ({}, []))
+    monkeypatch.setattr("model.report.page.draw_all", lambda *_: Pictures({}, {}))
 
 
 @pytest.fixture(autouse=True)

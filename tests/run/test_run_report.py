@@ -23,7 +23,7 @@ def test_a_run_without_a_report(small, tmp_path, overrides):
 
 
 def test_a_page_that_cannot_be_drawn_is_a_warning(small, tmp_path, monkeypatch):
-    def breaks(folder):
+    def breaks(*_):
         raise OSError("no space left")
 
     monkeypatch.setattr("model.report.page.write_report", breaks)
