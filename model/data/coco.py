@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from model.config.schema import CocoConfig
 from model.data.coco_files import CocoPart, coco_parts
 from model.data.coco_rows import ImageRow, PartContent, read_parts, readable_rows, recorded_rows
 from model.data.part_report import shared_images
-from model.data.pictures import NotReadable, PictureFacts, read_reduced
-from model.data.pixels import Extent
-from model.data.source import SPLITS, Source, SourceOptions, SplitSizes, UnreadablePictures, check_available
-from model.data.text import escape
+from model.data.pictures import PictureFacts
+from model.data.source import SPLITS, Source, SourceOptions, SplitSizes, check_available
+from model.data.squares import CLIP_PIXELS, file_at, read_squares
 from model.errors import at_least, one_of
 
 log = logging.getLogger(__name__)
 YEARS = ("2014", "2017")
-# Mean and deviation of the pixels on which the published CLIP models were trained.
-CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-# The largest ratio of a picture's longer side to its shorter side for which the whole picture is scaled.
-MOST_ELONGATED = 16
 # Sentences that captions use for a photograph of an object.
 PROMPTS = (
     "a photo of {}",
@@ -101,19 +93,7 @@ class Coco:
         """Returns (B, 3, H, W) uint8, the same in every epoch. Raises UnreadablePictures for files that can no longer
         be read.
         """
-        pictures: list[Tensor] = []
-        reasons: dict[int, str] = {}
-        for position, index in enumerate(indices):
-            file = self._rows[split][index].file
-            try:
-                picture = read_reduced(file, self.image_size)
-                square = centre_square(picture.image, self.image_size, picture.extent)
-                pictures.append(torch.from_numpy(np.array(square)).permute(2, 0, 1))
-            except NotReadable as reason:
-                reasons[position] = f"{escape(file)} {reason}"
-        if reasons:
-            raise UnreadablePictures(reasons)
-        return torch.stack(pictures)
+        return read_squares([file_at(self._rows[split][index].file) for index in indices], self.image_size)
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """Returns the captions of each image, in the order of their ids."""
@@ -166,39 +146,6 @@ def prompts_for(name: str) -> tuple[str, ...]:
     """Returns the prompts for a category. name: of the category, without an article."""
     with_article = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
     return tuple(template.format(with_article) for template in PROMPTS)
-
-
-def centre_square(image: Image.Image, size: int, extent: Extent | None = None) -> Image.Image:
-    """Returns the middle of the picture: the shorter side is scaled to `size` pixels (bicubic), and the ends of the
-    longer side are cropped. extent: where the picture lies on `image`; None: everywhere.
-    """
-    image, extent = crop_elongated(image, extent or Extent(0, 0, *image.size))
-    scale = size / min(extent.sides)
-    # The size of the whole scaled picture, and the part of it that is returned. Only that part is computed.
-    scaled = [max(size, round(side * scale)) for side in extent.sides]
-    starts = [(side - size) // 2 for side in scaled]
-    units = [side / side_scaled for side, side_scaled in zip(extent.sides, scaled, strict=True)]
-    left, top = (first + start * unit for first, start, unit in zip(extent[:2], starts, units, strict=True))
-    right, bottom = (
-        min(last, first + size * unit) for last, first, unit in zip(extent[2:], (left, top), units, strict=True)
-    )
-    return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, right, bottom))
-
-
-def crop_elongated(image: Image.Image, extent: Extent) -> tuple[Image.Image, Extent]:
-    """Returns the middle of a picture whose sides differ by more than MOST_ELONGATED to 1, and where it lies on the
-    returned image. Returns other pictures unchanged.
-
-    Without this limit, the part of such a picture that is scaled could be too small for Pillow's 32-bit coordinates.
-    """
-    longest = MOST_ELONGATED * min(extent.sides)
-    if max(extent.sides) <= longest:
-        return image, extent
-    left, top = (first + max(0, side - longest) // 2 for first, side in zip(extent[:2], extent.sides, strict=True))
-    width, height = (min(side, longest) for side in extent.sides)
-    column, row = int(left), int(top)
-    cropped = image.crop((column, row, math.ceil(left + width), math.ceil(top + height)))
-    return cropped, Extent(left - column, top - row, left - column + width, top - row + height)
 
 
 def check(config: CocoConfig) -> None:

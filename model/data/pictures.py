@@ -8,8 +8,9 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -72,6 +73,8 @@ class ReducedPicture(NamedTuple):
     """Where the picture lies on `image`. The outermost column or row can lie partly beyond the picture."""
 
 
+# Opens the bytes of a picture. Raises NotReadable.
+Opener = Callable[[], AbstractContextManager[BinaryIO]]
 CheckResult = PictureFacts | NotReadable
 """Facts about a picture, or the reason why it cannot be used."""
 
@@ -87,22 +90,32 @@ def read_picture(path: str | Path) -> Image.Image:
 
 
 def read_reduced(path: str | Path, least_side: int) -> ReducedPicture:
-    """Returns the picture of `read_picture`. A JPEG is decoded at a half, a quarter or an eighth of its size if no side
-    then has fewer than `least_side` pixels, which is faster.
+    """Returns the picture of `read_picture`, reduced as by `decode_reduced`. Raises NotReadable, with the reason."""
+    return decode_reduced(partial(open_file, path), least_side)
+
+
+def decode_reduced(opener: Opener, least_side: int) -> ReducedPicture:
+    """Returns the picture that `opener` opens: 8-bit RGB, upright, on white if it is transparent. A JPEG is decoded at
+    a half, a quarter or an eighth of its size if no side then has fewer than `least_side` pixels, which is faster.
 
     Raises NotReadable, with the reason.
     """
-    with errors_as_not_readable(), open_file(path) as file, open_image(file) as image:
+    with errors_as_not_readable(), opener() as file, open_image(file) as image:
         beyond = reduce_jpeg(image, least_side)
         upright = to_upright_rgb(image)
         return ReducedPicture(upright, upright_extent(upright, orientation(image), beyond))
 
 
 def examine(path: str | Path) -> PictureFacts:
-    """Decodes the whole picture. A JPEG is decoded at an eighth of its size, which is faster and finds the same damage.
-    Raises NotReadable, with the reason.
+    """Returns `examine_opened` of the file at `path`."""
+    return examine_opened(partial(open_file, path))
+
+
+def examine_opened(opener: Opener) -> PictureFacts:
+    """Decodes the whole picture that `opener` opens. A JPEG is decoded at an eighth of its size, which is faster and
+    finds the same damage. Raises NotReadable, with the reason.
     """
-    with errors_as_not_readable(), open_file(path) as file:
+    with errors_as_not_readable(), opener() as file:
         digest = hashlib.blake2b(digest_size=16)
         while block := file.read(1 << 20):
             digest.update(block)

@@ -21,8 +21,8 @@ How to add a source `<name>`. Steps 1 to 3 are enough for a source without keys 
    `model/config/decisions.py`, which says whether a resumed run may change it.
 5. `tests/data/test_<name>.py`.
 
-A source whose pictures are files reads them with `model.data.pictures.read_picture`, or with `read_reduced` if it
-scales them down, and raises UnreadablePictures for files that can no longer be read. A source that examines no files
+A source whose pictures are files reads them with `model.data.squares.read_squares`, which raises UnreadablePictures for
+files that can no longer be read. A source that examines no files
 has `record = None` and `part_reports = {}`, and `files` returns None. `model/data/emoji.py` is the simplest complete
 example.
 """

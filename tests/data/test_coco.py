@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from model.data.coco import CLIP_PIXELS, Coco, centre_square
+from model.data.coco import Coco
 from model.data.coco_files import coco_parts
 from model.data.emoji_drawing import draw_character, open_font
 from model.data.fonts import find_font
 from model.data.source import SplitSizes, split_ranges
+from model.data.squares import CLIP_PIXELS, centre_square
 from model.errors import ConfigError
 from tests.data.helpers import needs_font, small_data
 

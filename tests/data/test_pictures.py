@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.coco import centre_square
 from model.data.pictures import examine, read_picture
+from model.data.squares import centre_square
 from tests.data.odd_pictures import FILES, GREEN, RED, WHITE, pixels
 from tests.data.picture_files import ORIENTATION, RGB, chunk, exif, jpeg, png, saved, tiff, with_exif, without_segment
 

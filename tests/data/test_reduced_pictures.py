@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from model.data.coco import centre_square
 from model.data.pictures import read_reduced
+from model.data.squares import centre_square
 from tests.data.picture_files import exif, jpeg, saved, tiff, with_exif, without_segment
 from tests.data.test_pictures import SIDES, ink
 
