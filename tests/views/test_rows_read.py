@@ -191,3 +191,17 @@ def test_every_module_of_the_whole_computation_is_called(norm):
     current = "whole"
     whole_views(encoder, *batch)
     assert called["ours"] == called["whole"]
+
+
+def test_large_packings_are_rounded_up_and_read_as_before():
+    """2,100 tokens and more share few sizes; the rows behind the texts are read by nothing and get no gradient."""
+    ends = torch.randint(3, 40, (120,), generator=torch.Generator().manual_seed(0))
+    packing, tokens = Packing(ends), int(ends.sum()) + len(ends)
+    padded = torch.randn(120, packing.longest, 2, requires_grad=True)
+    packed = packing.pack(padded)
+    assert len(packed) % 256 == 0
+    assert tokens <= len(packed) < tokens + 256
+    torch.testing.assert_close(packing.pad(packed), padded * packing.text.unsqueeze(2), rtol=0, atol=0)
+    torch.testing.assert_close(packing.at_end(packed), padded[torch.arange(120), ends], rtol=0, atol=0)
+    (grad,) = torch.autograd.grad(packing.pad(packed).sum(), padded)
+    torch.testing.assert_close(grad, packing.text.unsqueeze(2).expand_as(grad).float(), rtol=0, atol=0)
