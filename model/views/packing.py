@@ -13,7 +13,6 @@ from torch.nn import functional as F
 
 from model.views.positions import up_to
 
-
 # From LARGE tokens on, N is a multiple of MULTIPLE. Batches then have few different sizes, and the memory of one fits
 # the next; without that, a run on a CPU holds up to half more memory.
 MULTIPLE = 256
