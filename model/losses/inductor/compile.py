@@ -53,9 +53,9 @@ class CompiledFunction:
             for x, static in zip(copies, self._static, strict=True):
                 for dimension in range(static, x.dim()):
                     torch._dynamo.maybe_mark_dynamic(x, dimension)
-            self._compiled[kinds] = torch.compile(self._record(len(tensors)), options=dict(FUSING))
             with warnings.catch_warnings():  # Inductor uses deprecated functions of torch
                 warnings.simplefilter("ignore")
+                self._compiled[kinds] = torch.compile(self._record(len(tensors)), options=dict(FUSING))
                 return self._compiled[kinds](*copies)
 
 
