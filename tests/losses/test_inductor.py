@@ -7,6 +7,7 @@ checks what they compute; the marker slow has the tests of the compiled function
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -185,3 +186,34 @@ def test_other_batches_copies_modes_and_threads_compile_nothing_again(never_agai
         assert loss(x, torch.tensor(5.0)) == pytest.approx(want[0].item(), rel=1e-6)
     for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(make_loss("norms")))):
         torch.testing.assert_close(step(other, x), want, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.slow
+def test_the_garbage_collector_may_run_frames_of_others_inside_a_call(monkeypatch):
+    """torch.compile also looks at frames that run between a call and its compiled code, such as a generator that the
+    garbage collector closes there.
+    """
+
+    class Unreachable:
+        def __init__(self) -> None:
+            self.me = self
+            self.frame = self.generator()
+            next(self.frame)
+
+        def generator(self) -> Iterator[int]:
+            try:
+                yield 0
+            finally:
+                sum(k for k in range(3))
+
+    loss, x = make_loss("loss5", backend="inductor"), draw(3, 16, 7)
+    check(loss, x)
+    plain = torch.nn.Module._call_impl
+
+    def collecting(self, *arguments, **options):
+        Unreachable()
+        gc.collect()
+        return plain(self, *arguments, **options)
+
+    monkeypatch.setattr(torch.nn.Module, "_call_impl", collecting)
+    check(loss, x)
