@@ -189,6 +189,7 @@ def test_other_batches_copies_modes_and_threads_compile_nothing_again(never_agai
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # Dynamo warns of the function below that collects
 def test_the_garbage_collector_may_run_frames_of_others_inside_a_call(monkeypatch):
     """torch.compile also looks at frames that run between a call and its compiled code, such as a generator that the
     garbage collector closes there.
