@@ -41,6 +41,7 @@ def load_run(run: Path, device: str = "cpu", dtype: str = "float32") -> TrainedM
         encoder.to(place, DTYPES[dtype]).eval().requires_grad_(False),
         tokenizer,
         settings,
+        path,
         logit_scale=stored_scale(checkpoint["state_dict"], path),
         logit_bias=stored_bias(checkpoint["state_dict"]),
     )

@@ -37,6 +37,8 @@ class TrainedSettings:
     backbone: BackboneConfig
     loss: Mapping[str, Any]
     """The group `loss`."""
+    data: str
+    """The value of data.name."""
     tokenizer: str | None
     """The value of data.tokenizer."""
     normalization: Normalization
@@ -56,8 +58,9 @@ def read_settings(checkpoint: Mapping[str, Any], path: Path) -> TrainedSettings:
         model=groups["model"],
         backbone=backbone_of(groups["backbone"], path),
         loss=groups["loss"],
+        data=groups["data"]["name"],
         tokenizer=groups["data"].get("tokenizer"),
-        normalization=normalization_of(checkpoint, str(groups["data"].get("name")), path),
+        normalization=normalization_of(checkpoint, groups["data"]["name"], path),
     )
 
 

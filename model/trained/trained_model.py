@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -39,12 +40,13 @@ class TrainedModel:
         encoder: ViewEncoder,
         tokenizer: PreTrainedTokenizerBase,
         settings: TrainedSettings,
+        checkpoint: Path,
         *,
         logit_scale: float,
         logit_bias: float | None,
     ) -> None:
-        """encoder: in evaluation mode, with its weights, on its device."""
-        self.encoder, self.tokenizer, self.settings = encoder, tokenizer, settings
+        """encoder: in evaluation mode, with its weights, on its device; checkpoint: the file that holds the weights."""
+        self.encoder, self.tokenizer, self.settings, self.checkpoint = encoder, tokenizer, settings, checkpoint
         self.names: tuple[str, ...] = encoder.plan.names
         """The names of the views, in order: image, caption_1, …"""
         self.captions: int = encoder.plan.captions
