@@ -38,7 +38,12 @@ Texts need `padding=True`, and `truncation=True` truncates texts of more than {c
 `logits_per_image` are the cosines times the trained logit scale, {scale:.6g}.
 {score}
 Load the processor without torchvision, or with `backend="pil"`, because torchvision scales pictures in another way.
-Pictures become squares of {size} x {size} pixels, as in the run, with these differences: a picture is not turned as its EXIF tag says, its transparent parts do not become white, pixels of 16 bits are not scaled, large JPEGs are decoded at their full size, and a picture that is not square can be one pixel narrower or lower before its middle is cropped.
+Pictures become squares of {size} x {size} pixels, as in the run, with these differences:
+
+- The longer side of a picture that is not square can be one pixel shorter before its middle is cropped.
+- A picture is not turned as its EXIF tag says.
+- Transparent parts do not become white, and pixels of 16 bits are not scaled.
+- Large JPEGs are decoded at their full size.
 """
 SCORES = {
     True: "The loss of the run, `{loss}`, scores pairs of rows, as these logits do.",
@@ -63,7 +68,7 @@ def model_card(trained: TrainedModel, dtype: str) -> str:
         HEAD,
         f"# CLIP model of the run {escaped(trained.checkpoint.absolute().parents[1].name)}\n",
         f"The image tower and the text tower of a model that nway-clip trained with `loss={loss}` and "
-        f"`model={settings.model['name']}` on `data={settings.data}`.\n"
+        f"`model={settings.model['name']}` on `data={settings.data['name']}`.\n"
         f"Weights: `{trained.checkpoint.name}`, stored as {dtype}.\n",
         USE.format(context=trained.context_length, scale=trained.logit_scale, score=score, size=trained.image_size),
         view_section(trained),
@@ -94,7 +99,7 @@ def facts(trained: TrainedModel, summary: Mapping[str, Any]) -> list[tuple[str, 
         "model.projection": settings.model["projection"],
         "backbone": settings.backbone.name,
         "pretrained weights at the start": settings.backbone.pretrained,
-        "data": settings.data,
+        "data": settings.data["name"],
         "samples": ", ".join(f"{count:,} {split}" for split, count in samples.items()),
         "batch size": summary.get("batch_size"),
         "optimizer steps": summary.get("steps", {}).get("applied"),
@@ -116,11 +121,17 @@ def figures(summary: Mapping[str, Any]) -> str:
         return "## Figures\n\nThe run has no summary with figures.\n"
     which = f"They are those of the checkpoint `{summary['evaluated']}.ckpt`.\n" if summary.get("evaluated") else ""
     note = (
-        f"The run itself has measured these figures, with all its views.\n{which}"
-        f"{RECALL_MEANING}\nIt is the only one of these figures that needs nothing but the two views above.\n\n"
+        f"The run itself has measured these figures, with all its views.\n{which}{RECALL_MEANING}\n"
+        f"The figures `joint_recall@k`, `swap_acc` and `loss` are computed with all views and the trained score.\n\n"
     )
-    rows = [(f"`{name}`", f"{value:.4g}") for name, value in sorted(metrics.items())]
+    rows = [(f"`{name}`", f"{metrics[name]:.4g}") for name in sorted(metrics, key=in_natural_order)]
     return f"## Figures\n\n{note}{table(('figure', 'value'), rows)}"
+
+
+def in_natural_order(name: str) -> tuple[str, int]:
+    """Returns the key by which names of figures are sorted: recall@5 before recall@10."""
+    figure, _, k = name.partition("@")
+    return figure, int(k) if k.isdecimal() else 0
 
 
 def table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:

@@ -23,7 +23,9 @@ def check_target(folder: Path, *, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"{folder} is a file; allowed: a folder that does not exist, or is empty")
     if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise ConfigError(f"{folder} is not empty; allowed: an empty or new folder, or --overwrite to replace its files")
+        raise ConfigError(
+            f"{folder} is not empty; allowed: an empty or new folder, or --overwrite to replace its files"
+        )
 
 
 def export(run: Path, folder: Path, dtype: str = "float32") -> list[str]:
@@ -40,6 +42,8 @@ def export(run: Path, folder: Path, dtype: str = "float32") -> list[str]:
         clip.save_pretrained(new)
         prepared.save_pretrained(new)
         (new / CARD).write_text(card, encoding="utf-8")
+        for file in new.iterdir():  # safetensors makes files that only their owner can read
+            file.chmod((new / CARD).stat().st_mode)
     left_out = [name for name in trained.names if not name.startswith(("image", "caption_"))]
     views = f"; left out, because they need the encoder-decoder: {', '.join(left_out)}" if left_out else ""
     return [f"{folder}: a CLIPModel of transformers with the views image and caption_1{views}"]

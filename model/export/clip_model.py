@@ -11,6 +11,7 @@ from transformers import CLIPConfig, CLIPModel
 from model.errors import ConfigError
 from model.trained.trained_model import TrainedModel
 from model.views.encoder import ViewEncoder
+from model.views.projection import Projection
 
 # transformers pools the text of a model with this end token at its largest id, not at the end token.
 OLD_END = 2
@@ -30,7 +31,8 @@ def clip_model(trained: TrainedModel, dtype: torch.dtype) -> CLIPModel:
             f"token; allowed: a run whose tokeniser has another id for it"
         )
     with torch.random.fork_rng(devices=[]):
-        clip = CLIPModel(clip_config(trained)).to(dtype)
+        clip = CLIPModel(clip_config(trained))
+    nn.Module.to(clip, dtype)
     towers = encoder.towers
     clip.vision_model.load_state_dict(towers.vision.state_dict())
     clip.text_model.load_state_dict(towers.text.state_dict())
@@ -46,12 +48,12 @@ def clip_config(trained: TrainedModel) -> CLIPConfig:
     """Returns the configuration of the towers, with the ids of the run's own special tokens."""
     towers, tokens = trained.encoder.towers, trained.encoder.tokens
     ids = {"bos_token_id": tokens.begin, "eos_token_id": tokens.end, "pad_token_id": tokens.pad}
-    size = {"projection_dim": trained.features}
+    width = trained.features
     return CLIPConfig(
-        text_config=towers.text.config.to_dict() | ids | size,
-        vision_config=towers.vision.config.to_dict() | size,
+        text_config=towers.text.config.to_dict() | ids | {"projection_dim": width},
+        vision_config=towers.vision.config.to_dict() | {"projection_dim": width},
         logit_scale_init_value=math.log(trained.logit_scale),
-        **size,
+        projection_dim=width,
     )
 
 
@@ -64,9 +66,8 @@ def folded_projections(encoder: ViewEncoder) -> tuple[Tensor, Tensor]:
     towers = encoder.towers
     unit = torch.eye(towers.features, dtype=torch.float64)
     projection = encoder.projection
-    if isinstance(projection, nn.Identity):
-        of_image = of_text = unit
-    else:
+    of_image = of_text = unit
+    if isinstance(projection, Projection):
         matrix = projection.matrix.detach().double().cpu()
         of_image, of_text = projection.apply_to(torch.stack([unit, unit]), matrix)
     image, text = (layer.weight.detach().double().cpu() for layer in (towers.visual_projection, towers.text_projection))

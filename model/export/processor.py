@@ -15,7 +15,14 @@ from model.errors import ConfigError
 from model.trained.trained_model import TrainedModel
 
 # Texts with which the exported tokeniser is compared with that of the run.
-PROBES = ("", "a", "Two  red circles,\n left of a BLUE square.", "Äpfel und Birnen 你好 🙂", "1234567890", "word " * 300)
+PROBES = (
+    "",
+    "a",
+    "Two  red circles,\n left of a BLUE square.",
+    "Äpfel und Birnen 你好 🙂",
+    "1234567890",
+    "word " * 300,
+)
 
 
 def processor(trained: TrainedModel) -> CLIPProcessor:
@@ -76,8 +83,8 @@ def check_equal(trained: TrainedModel, tokenizer: PreTrainedTokenizerFast, texts
 
 
 def image_processor(trained: TrainedModel) -> CLIPImageProcessorPil:
-    """Returns the image processor: the shorter side is scaled (bicubic), the middle is cropped, pixels are normalised as
-    in the run.
+    """Returns the image processor: the shorter side is scaled (bicubic), the middle is cropped, pixels are normalised
+    as in the run.
     """
     size = trained.image_size
     mean, deviation = (list(values) for values in trained.settings.normalization)

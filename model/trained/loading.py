@@ -48,8 +48,8 @@ def load_run(run: Path, device: str = "cpu", dtype: str = "float32") -> TrainedM
 
 
 def find_trained(run: Path) -> Path:
-    """Returns the checkpoint file that `run` means: the file itself, or best.ckpt of the run in the folder, or last.ckpt
-    if there is no best.ckpt. Raises ConfigError if there is none.
+    """Returns the checkpoint file that `run` means: the file itself, or best.ckpt of the run in the folder, or
+    last.ckpt if there is no best.ckpt. Raises ConfigError if there is none.
     """
     if run.is_file():
         return run
@@ -81,10 +81,10 @@ def checked_device(device: str) -> torch.device:
 
 
 def run_tokenizer(settings: TrainedSettings, path: Path) -> PreTrainedTokenizerBase:
-    """Returns the tokeniser of the run that wrote the checkpoint at `path`: the one that its configuration names, or the
-    one that it has trained. Raises ConfigError if it cannot be read.
+    """Returns the tokeniser of the run that wrote the checkpoint at `path`: the one that its configuration names, or
+    the one that it has trained. Raises ConfigError if it cannot be read.
     """
-    named = tokenizer_name(settings.tokenizer, settings.backbone.pretrained)
+    named = tokenizer_name(settings.data.get("tokenizer"), settings.backbone.pretrained)
     if named:
         return load_tokenizer(named)
     own = path.parent.parent / "tokenizer"

@@ -36,8 +36,8 @@ def folder_files(folder: Path) -> list[str]:
 
 
 def lines_of(file: Path, option: str, allowed: str) -> list[str]:
-    """Returns the lines of a text file (UTF-8) that are not empty. option, allowed: for the message of ConfigError, which
-    is raised if the file cannot be read or has no such line.
+    """Returns the lines of a text file (UTF-8) that are not empty. Raises ConfigError if the file cannot be read or has
+    no such line. option, allowed: for the message.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")

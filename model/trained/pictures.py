@@ -18,6 +18,8 @@ from model.errors import ConfigError
 
 Picture = str | os.PathLike[str] | Image.Image
 """The path of a picture file, or an opened picture."""
+Pictures = Sequence[Picture] | Tensor
+"""Pictures, or squares as `Source.images` returns them: (N, 3, H, W) uint8, of the size that the model reads."""
 
 
 class PicturesNotReadable(ConfigError):
@@ -30,12 +32,20 @@ class PicturesNotReadable(ConfigError):
         super().__init__(f"{next(iter(self.reasons.values()))}{further}")
 
 
-def squares_of(pictures: Sequence[Picture], size: int, first: int = 0) -> Tensor:
+def squares_of(pictures: Pictures, size: int, first: int = 0) -> Tensor:
     """Returns the middle of each picture as (B, 3, size, size) uint8: upright, transparent parts on white, the shorter
     side scaled to `size` pixels. first: the number of the first picture, for messages.
 
-    Raises PicturesNotReadable, and TypeError for anything else than a path or an opened picture.
+    Raises PicturesNotReadable, ValueError for a tensor of another shape or dtype, and TypeError for anything else than
+    a path or an opened picture.
     """
+    if isinstance(pictures, Tensor):
+        if pictures.shape[1:] != (3, size, size) or pictures.dtype != torch.uint8:
+            raise ValueError(
+                f"images: shape {tuple(pictures.shape)} of {pictures.dtype} given; accepted: (N, 3, {size}, {size}) of "
+                f"torch.uint8, paths, or PIL images"
+            )
+        return pictures
     squares: list[Tensor] = []
     reasons: dict[int, str] = {}
     for position, picture in enumerate(pictures, first):

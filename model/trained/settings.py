@@ -37,10 +37,9 @@ class TrainedSettings:
     backbone: BackboneConfig
     loss: Mapping[str, Any]
     """The group `loss`."""
-    data: str
-    """The value of data.name."""
-    tokenizer: str | None
-    """The value of data.tokenizer."""
+    data: Mapping[str, Any]
+    """The group `data`."""
+    seed: int
     normalization: Normalization
 
 
@@ -58,8 +57,8 @@ def read_settings(checkpoint: Mapping[str, Any], path: Path) -> TrainedSettings:
         model=groups["model"],
         backbone=backbone_of(groups["backbone"], path),
         loss=groups["loss"],
-        data=groups["data"]["name"],
-        tokenizer=groups["data"].get("tokenizer"),
+        data=groups["data"],
+        seed=config.get("seed", 0),
         normalization=normalization_of(checkpoint, groups["data"]["name"], path),
     )
 

@@ -20,7 +20,7 @@ from model.data.tokenizer import encode, token_ids
 from model.errors import not_known
 from model.losses.make import make_loss
 from model.losses.objective.loss import ContrastiveLoss
-from model.trained.pictures import Picture, squares_of
+from model.trained.pictures import Pictures, squares_of
 from model.trained.settings import TrainedSettings
 from model.views.encoder import ViewEncoder
 
@@ -74,11 +74,11 @@ class TrainedModel:
         return make_loss(formula, normalize=loss["normalize"], eps=loss["eps"])
 
     @torch.no_grad()
-    def encode_images(self, images: Sequence[Picture], batch_size: int = 64) -> Tensor:
+    def encode_images(self, images: Pictures, batch_size: int = 64) -> Tensor:
         """Returns the features of pictures, (N, D), each row of length 1.
 
-        images: paths of picture files, or opened pictures (PIL). Raises PicturesNotReadable, a ValueError that names
-        the file, if a picture cannot be read.
+        images: paths of picture files, opened pictures (PIL), or squares (N, 3, H, W) uint8. Raises
+        PicturesNotReadable, a ValueError that names the file, if a picture cannot be read.
         """
         rows = [self.encoder.image_features(self._pixels(images, batch)) for batch in batches(len(images), batch_size)]
         return self._units(rows)
@@ -94,9 +94,7 @@ class TrainedModel:
         return self._units(rows)
 
     @torch.no_grad()
-    def encode_views(
-        self, images: Sequence[Picture], captions: Sequence[Sequence[str]], batch_size: int = 64
-    ) -> Tensor:
+    def encode_views(self, images: Pictures, captions: Sequence[Sequence[str]], batch_size: int = 64) -> Tensor:
         """Returns all views of samples, (n, N, D), in the order of `names`. Rows are not scaled to length 1, because
         some losses read their length.
 
@@ -108,13 +106,11 @@ class TrainedModel:
         return torch.cat(views, dim=1) if views else self._parameter.new_empty(len(self.names), 0, self.features).cpu()
 
     @torch.no_grad()
-    def score(
-        self, samples: Tensor | Sequence[Picture], captions: Sequence[Sequence[str]] | None = None
-    ) -> Tensor:
+    def score(self, samples: Pictures, captions: Sequence[Sequence[str]] | None = None) -> Tensor:
         """Returns how well the views of each sample match, by the trained score: (N,), not multiplied by
         `logit_scale`. Higher scores are better matches. The score of a loss of pairs is the sum over its pairs.
 
-        samples: views (n, N, D), the result of `encode_views`; or pictures, with their captions.
+        samples: without captions, the views (n, N, D) that `encode_views` returns; with captions, the pictures.
         """
         views = self._views(samples, captions)
         blocks = [self._candidates(views[:, batch], 0).diagonal() for batch in batches(views.shape[1], BLOCK)]
@@ -123,7 +119,7 @@ class TrainedModel:
     @torch.no_grad()
     def score_matrix(
         self,
-        samples: Tensor | Sequence[Picture],
+        samples: Pictures,
         captions: Sequence[Sequence[str]] | None = None,
         *,
         view: str = "image",
@@ -138,19 +134,17 @@ class TrainedModel:
         views = self._views(samples, captions)
         return self._candidates(views, self.names.index(view)) if views.shape[1] else views.new_empty(0, 0)
 
-    def _views(self, samples: Tensor | Sequence[Picture], captions: Sequence[Sequence[str]] | None) -> Tensor:
-        """Returns the views that `samples` are, or those of the samples."""
-        if not isinstance(samples, Tensor):
-            if captions is None:
-                raise ValueError("captions: none given for pictures; accepted: the captions of each picture")
+    def _views(self, samples: Pictures, captions: Sequence[Sequence[str]] | None) -> Tensor:
+        """Returns the views that `samples` are, or with captions those of the samples."""
+        if captions is not None:
             return self.encode_views(samples, captions)
+        if not isinstance(samples, Tensor):
+            raise ValueError("captions: none given for pictures; accepted: the captions of each picture")
         if samples.dim() != 3 or len(samples) != len(self.names):
             raise ValueError(
                 f"views: shape {tuple(samples.shape)} given; accepted: ({len(self.names)}, N, D), the result of "
                 f"encode_views"
             )
-        if captions is not None:
-            raise ValueError("captions: given together with views; accepted: captions together with pictures")
         return samples
 
     def _candidates(self, views: Tensor, position: int) -> Tensor:
@@ -159,13 +153,13 @@ class TrainedModel:
         scores = [tile for view, _, tile in tiles if view == position]
         return torch.cat(scores).to(views.dtype).cpu()
 
-    def _encoded(self, images: Sequence[Picture], captions: Sequence[Sequence[str]], batch: slice) -> Tensor:
+    def _encoded(self, images: Pictures, captions: Sequence[Sequence[str]], batch: slice) -> Tensor:
         """Returns the views (n, B, D) of a batch of samples."""
         texts = [text for row in captions[batch] for text in row]
         tokens = self._tokens(texts).unflatten(0, (-1, self.captions))
         return self.encoder(self._pixels(images, batch), tokens).cpu()
 
-    def _pixels(self, images: Sequence[Picture], batch: slice) -> Tensor:
+    def _pixels(self, images: Pictures, batch: slice) -> Tensor:
         """Returns the normalised pixels of a batch of pictures, (B, 3, H, W), as in training."""
         squares = squares_of(images[batch], self.image_size, batch.start)
         mean, deviation = (255 * torch.tensor(values)[:, None, None] for values in self.settings.normalization)
@@ -180,20 +174,20 @@ class TrainedModel:
 
     def _warn_of_truncation(self, texts: Sequence[str], tokens: Tensor) -> None:
         """Logs once that texts are truncated."""
-        if self._has_warned:
+        full = (tokens[:, -1] == self.tokenizer.eos_token_id).nonzero().flatten().tolist()
+        if self._has_warned or not full:
             return
         begin_and_end = 2
-        full = (tokens[:, -1] == self.tokenizer.eos_token_id).nonzero().flatten().tolist()
-        lengths = [len(ids) + begin_and_end for ids in token_ids(self.tokenizer, [texts[row] for row in full])]
-        if lengths and max(lengths) > self.context_length:
+        longest = max(map(len, token_ids(self.tokenizer, [texts[row] for row in full]))) + begin_and_end
+        if longest > self.context_length:
             self._has_warned = True
             log.warning(
-                "a text has %d tokens, and texts of more than %d tokens are truncated (said once)",
-                max(lengths),
+                "a text has %d tokens: texts of more than %d tokens are truncated (further ones without a message)",
+                longest,
                 self.context_length,
             )
 
-    def _check_captions(self, images: Sequence[Picture], captions: Sequence[Sequence[str]]) -> None:
+    def _check_captions(self, images: Pictures, captions: Sequence[Sequence[str]]) -> None:
         """Raises ValueError unless each picture has K captions."""
         refuse_text("captions", captions)
         if len(captions) != len(images):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import torch
 from PIL import Image
 from torch import Tensor
 
