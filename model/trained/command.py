@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from model.errors import ConfigError
-from model.record.disk import description, error_number
+from model.record.disk import description
 
 
 class Arguments(argparse.ArgumentParser):
@@ -52,7 +52,7 @@ def exit_code(command: Callable[[], int]) -> int:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        if error_number(error) is None:
+        if error.errno is None:  # not from the file system
             raise
         print(description(error, Path(error.filename or ".")), file=sys.stderr)
         return 1

@@ -69,9 +69,10 @@ def read_file(path: Path) -> Mapping[str, Any]:
     try:
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise ConfigError(
-            f"{path} stores no configuration, and {file} cannot be read ({first_line(error)}); allowed: a checkpoint "
-            f"in the folder of its run"
+            f"{path} stores no configuration, and {file} cannot be read ({reason}); allowed: a checkpoint in the "
+            f"folder of its run"
         ) from error
     return config if isinstance(config, dict) else {}
 

@@ -162,8 +162,11 @@ class TrainedModel:
     def _pixels(self, images: Pictures, batch: slice) -> Tensor:
         """Returns the normalised pixels of a batch of pictures, (B, 3, H, W), as in training."""
         squares = squares_of(images[batch], self.image_size, batch.start)
-        mean, deviation = (255 * torch.tensor(values)[:, None, None] for values in self.settings.normalization)
-        return squares.float().sub_(mean).mul_(1 / deviation).to(self._parameter)
+        dtype = self._parameter.dtype
+        mean, deviation = (
+            255 * torch.tensor(values, dtype=dtype)[:, None, None] for values in self.settings.normalization
+        )
+        return squares.to(dtype).sub_(mean).mul_(1 / deviation).to(self._parameter.device)
 
     def _tokens(self, texts: Sequence[str]) -> Tensor:
         """Returns the token ids of texts, (B, T)."""

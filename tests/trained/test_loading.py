@@ -1,4 +1,4 @@
-"""Runs that can be loaded: with best.ckpt, with last.ckpt only, of an older version. Others are refused in a sentence."""
+"""Runs that can be loaded: with best.ckpt, with last.ckpt only, of an older version. Others are refused."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def test_last_is_loaded_where_there_is_no_best(copy, caplog):
 def test_a_run_of_an_older_version_is_loaded(tmp_path):
     """Its configuration has no translator_norm; its model has six views."""
     shutil.copytree(OLD, tmp_path / "old")
+    (tmp_path / "old" / "hydra").rename(tmp_path / "old" / ".hydra")
     model = load(tmp_path / "old")
     assert model.names[:2] == ("image", "caption_1")
     assert model.settings.backbone.translator_norm == "post"
