@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +16,17 @@ from torch.nn import functional as F
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from model import load
+from model.data.text import clean, has_lone_surrogate
 from model.data.tokenizer import encode
 from model.errors import ConfigError
 from model.export.__main__ import main
 from model.export.clip_model import clip_model
-from model.export.processor import check_equal
+from model.export.processor import PROBES, check_equal, exported_tokenizer
 from model.views.projection import APPLY, make_projection
+from tests.data.odd_texts import ODD_TEXTS
+from tests.data.test_odd_texts import LENGTH, tokenizers
+
+__all__ = ["tokenizers"]
 
 # Of several lengths, with words of a special token, and one that is truncated.
 TEXTS = ["", "red", "a <|end|> b", "circle left of a  blue\nsquare", "red " * 40]
@@ -205,3 +211,16 @@ def test_tokenisers_that_transformers_reads_otherwise_are_refused(trained_run):
     without_begin_and_end = model.tokenizer
     with pytest.raises(ConfigError, match="gives other tokens for 'red'"):
         check_equal(model, without_begin_and_end, ["red"])
+
+
+@pytest.mark.parametrize("kind", ["own", "CLIP"])
+def test_odd_texts_become_the_tokens_of_the_run(tokenizers, kind, tmp_path):
+    """Of a trained tokeniser, and of one like CLIP's, which pads with its end token; after saving and loading."""
+    model = SimpleNamespace(tokenizer=tokenizers[kind], context_length=LENGTH)
+    exported_tokenizer(model).save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    texts = [text for text in ODD_TEXTS.values() if not has_lone_surrogate(text)]
+    found = loaded(texts, padding="max_length", truncation=True, return_tensors="pt")["input_ids"]
+    wanted = encode(tokenizers[kind], [clean(text) for text in texts], LENGTH)
+    assert [text for text, one, other in zip(texts, found, wanted, strict=True) if not one.equal(other)] == []
+    check_equal(model, loaded, [*PROBES, *map(str, tokenizers[kind].all_special_tokens)])
