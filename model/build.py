@@ -17,7 +17,14 @@ from model.config.schema import AnalysisConfig, BackboneConfig, LossConfig, RunC
 from model.data import data_json, make_source
 from model.data.module import CaptionData
 from model.data.source import Source, SourceOptions
-from model.data.tokenizer import count_truncated, load_tokenizer, new_tokenizer, save_tokenizer, tokenizer_name
+from model.data.tokenizer import (
+    count_truncated,
+    load_tokenizer,
+    new_tokenizer,
+    save_tokenizer,
+    special_tokens,
+    tokenizer_name,
+)
 from model.errors import ConfigError
 from model.launch import board, first_process
 from model.losses.make import check_formula, make_loss
@@ -26,7 +33,7 @@ from model.record.repairs import move_damaged
 from model.views.backbone_sizes import pretrained_sizes, resolved_sizes
 from model.views.encoder import ViewEncoder
 from model.views.recipes import plan_views
-from model.views.towers import SpecialTokens, Towers, load_towers
+from model.views.towers import Towers, load_towers
 
 log = logging.getLogger(__name__)
 # Training samples whose captions are compared with the context length before training; python -m model.data.check
@@ -212,11 +219,6 @@ def loss_formula(loss: LossConfig) -> str | Callable[..., Any]:
         return load_function(loss.function, loss.function_digest)
     check_formula(loss.name, str(loss.family))
     return loss.name
-
-
-def special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
-    """Returns the token ids that towers and translator use."""
-    return SpecialTokens(tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, len(tokenizer))
 
 
 def processes(trainer: TrainerConfig) -> int:

@@ -1,7 +1,8 @@
 """What the documentation tells a reader to run can be run, and its links lead somewhere.
 
 tests/legacy/test_migration_page.py does this for docs/migration.md, test_extending.py follows docs/extending.md, and
-tests/health/test_documentation.py runs the training loops of docs/gradient-health.md.
+tests/health/test_documentation.py runs the training loops of docs/gradient-health.md, and
+tests/trained/test_pages.py the code of the README and of docs/using.md.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.pages import EXPERIMENTS, PAGES, anchors, blocks, commands, links, wo
 from tests.project import ROOT, extras
 
 OWN_TESTS = {"migration.md", "extending.md"}
-OWN_TESTS_OF_CODE = {*OWN_TESTS, "gradient-health.md"}
+OWN_TESTS_OF_CODE = {*OWN_TESTS, "gradient-health.md", "README.md", "using.md"}
 # Modules of other packages that the pages run with python -m.
 OTHER_MODULES = {"pip", "pytest", "venv"}
 # Programs whose arguments are not checked.

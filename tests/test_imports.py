@@ -38,7 +38,6 @@ ROOMS = {
     "base": {
         f"model/{name}.py"
         for name in (
-            "__init__",
             "command_line",
             "errors",
             "distributed",
@@ -81,6 +80,10 @@ ARROWS: dict[str, set[str]] = {
     "module": {"analysis", "base", "config", "data", "losses/objective", "optim", "training", "views"},
     "build": {"base", "config", "data", "losses", "module", "record", "views"},
     "checkpoint": {"base", "config", "record"},
+    "trained": {"base", "checkpoint", "config", "data", "losses", "losses/objective", "record", "views"},
+    "export": {"base", "data", "record", "trained", "views"},
+    "embed": {"base", "config", "data", "record", "trained"},
+    "search": {"data", "record", "trained"},
     "loggers": {"base", "config", "record"},
     "report": {"base", "config", "data", "record"},
     "failures": {"base", "config", "loggers", "record", "report"},
@@ -102,6 +105,7 @@ ARROWS: dict[str, set[str]] = {
     "sweep": {"base", "checkpoint", "config", "record", "report"},
     "job": {"base", "config", "record", "run", "sweep"},
     "command": {"base", "config", "job", "record", "report", "sweep"},
+    "__init__": {"trained"},
     "legacy": {
         "base",
         "config",

@@ -57,13 +57,19 @@ class CaptionData(pl.LightningDataModule):
         return TrainLoader(self.dataset("train", training=True), self._sampler, self.num_workers)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the position in training. Lightning also saves the loader's own state, but does not restore it if
-        configure_optimizers has asked for the number of steps: it then makes the loaders before it reads the loops'
-        state from the checkpoint.
+        """Returns the position in training, and the normalisation of pixels, which `model.load` needs.
+
+        Lightning also saves the loader's own state, but does not restore it if configure_optimizers has asked for the
+        number of steps: it then makes the loaders before it reads the loops' state from the checkpoint.
         """
         if self._sampler is None:
             return {}
-        return {"train": self._sampler.state_dict(), "replaced": self.replaced_rows(), "samples": self.sizes()}
+        return {
+            "train": self._sampler.state_dict(),
+            "replaced": self.replaced_rows(),
+            "samples": self.sizes(),
+            "normalization": self.source.normalization,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Sets the position at which the next `train_dataloader` starts. Raises ConfigError if the numbers of samples

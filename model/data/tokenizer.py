@@ -20,6 +20,7 @@ from model.data.remembered import remembered
 from model.data.source import Source
 from model.errors import ConfigError, first_line
 from model.record.disk import writing
+from model.views.towers import SpecialTokens
 
 BEGIN, END, PAD = "<|begin|>", "<|end|>", "<|pad|>"
 # Id 2 stays unused: transformers assumes that an end token with that id comes from an old checkpoint, and looks for the
@@ -157,6 +158,11 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[
     special = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
     # Some tokenisers (SentencePiece) have the spelling of a special token in their vocabulary as a word.
     return [ids if special.isdisjoint(ids) else [token for token in ids if token not in special] for ids in rows]
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+    """Returns the token ids that towers and encoder-decoder use."""
+    return SpecialTokens(tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id, len(tokenizer))
 
 
 def tokenizer_name(tokenizer: str | None, pretrained: str | None) -> str | None:

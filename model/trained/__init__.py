@@ -1,0 +1,1 @@
+"""Trained models outside a run: `from model import load`."""
