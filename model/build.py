@@ -23,6 +23,7 @@ from model.launch import board, first_process
 from model.losses.make import check_formula, make_loss
 from model.module import NWayClip
 from model.record.repairs import move_damaged
+from model.training.tower_parameters import freeze_towers, scaled_parameters
 from model.views.backbone_sizes import pretrained_sizes, resolved_sizes
 from model.views.encoder import ViewEncoder
 from model.views.recipes import plan_views
@@ -191,7 +192,7 @@ def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> 
         token_select=getattr(model, "token_select", "softmax"),
         eot_select=getattr(model, "eot_select", "argmax"),
     )
-    return NWayClip(
+    module = NWayClip(
         encoder,
         loss,
         config.optimizer,
@@ -201,6 +202,9 @@ def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> 
         batch_size=config.data.batch_size,
         log_every_n_steps=config.trainer.log_every_n_steps,
     )
+    freeze_towers(encoder, config.backbone.freeze)
+    scaled_parameters(encoder, module.logit_scale, tuple(config.optimizer.lr_scale))  # refuses unknown towers
+    return module
 
 
 def loss_formula(loss: LossConfig) -> str | Callable[..., Any]:

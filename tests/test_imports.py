@@ -79,7 +79,7 @@ ARROWS: dict[str, set[str]] = {
     "optim": {"base", "config"},
     "training": {"base", "config", "losses/objective", "optim", "views"},
     "module": {"analysis", "base", "config", "data", "losses/objective", "optim", "training", "views"},
-    "build": {"base", "config", "data", "losses", "module", "record", "views"},
+    "build": {"base", "config", "data", "losses", "module", "record", "training", "views"},
     "checkpoint": {"base", "config", "record"},
     "loggers": {"base", "config", "record"},
     "report": {"base", "config", "data", "record"},

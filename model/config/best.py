@@ -78,5 +78,6 @@ def check_best(trainer: TrainerConfig, objective: str) -> None:
     if trainer.early_stopping_patience is not None and trainer.limit_val_batches == 0:
         problem = "counts validations, and trainer.limit_val_batches=0 makes none"
         raise ConfigError(
-            f"trainer.early_stopping_patience={trainer.early_stopping_patience} {problem}; allowed: null, or validations"
+            f"trainer.early_stopping_patience={trainer.early_stopping_patience} {problem}; "
+            "allowed: null, or limit_val_batches above 0"
         )
