@@ -93,7 +93,8 @@ def train_and_evaluate(
     summary = summarise(session, seconds)
     if session.trainer.is_global_zero:
         seed = initial_seed(start, config.seed) if start is not None else config.seed
-        write_results(session, summary, partial(reference_towers, config, parts, seed), side)
+        begun = start.parent.parent if start is not None else folder
+        write_results(session, summary, partial(reference_towers, config, parts, seed, begun), side)
     return summary
 
 
