@@ -39,12 +39,14 @@ from model.side_process import SideProcess
 
 log = logging.getLogger(__name__)
 # Warnings of Lightning that do not apply here: advice on workers and on the logging interval, a deprecation of its own,
-# and callbacks that a continued run no longer has (the run lists changed settings itself).
+# callbacks that a continued run no longer has (the run lists changed settings itself), and frozen towers, which are in
+# evaluation mode.
 IRRELEVANT_WARNINGS = (
     ".*does not have many workers.*",
     ".*smaller than the logging interval.*",
     ".*treespec, LeafSpec.*",
     ".*callbacks used to create.*",
+    r".*module\(s\) in eval mode at the start of training.*",
 )
 
 
