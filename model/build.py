@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from model.config.checks import loss_options
 from model.config.own_function import load_function
@@ -17,19 +16,16 @@ from model.config.schema import AnalysisConfig, BackboneConfig, LossConfig, RunC
 from model.data import data_json, make_source
 from model.data.module import CaptionData
 from model.data.source import Source, SourceOptions
-from model.data.tokenizer import (
-    count_truncated,
-    load_tokenizer,
-    new_tokenizer,
-    save_tokenizer,
-    special_tokens,
-    tokenizer_name,
-)
+from model.data.tokenizer import count_truncated, special_tokens
 from model.errors import ConfigError
+from model.initial.source import InitialWeights, read_initial_weights
+from model.initial.start import begin, kept_weights, take_over_initial_weights
+from model.initial.tokenizer import make_tokenizer
 from model.launch import board, first_process
 from model.losses.make import check_formula, make_loss
 from model.module import NWayClip
 from model.record.repairs import move_damaged
+from model.training.tower_parameters import freeze_towers, scaled_parameters
 from model.views.backbone_sizes import pretrained_sizes, resolved_sizes
 from model.views.encoder import ViewEncoder
 from model.views.recipes import plan_views
@@ -59,8 +55,14 @@ def build_parts(config: RunConfig, folder: Path, start: Path | None) -> Parts:
     """
     sizes = resolved_sizes(config.backbone)
     check_reference(config.analysis, sizes)
-    data = make_data(config, sizes, folder, start)
-    return Parts(sizes, data, make_module(config, sizes, data))
+    initial = read_initial_weights(config.init_from) if start is None and config.init_from is not None else None
+    data = make_data(config, sizes, folder, start, initial)
+    module = make_module(config, sizes, data)
+    if start is None:
+        begin(config, sizes, folder, module, data.tokenizer, initial)
+    elif config.train and first_process():
+        take_over_initial_weights(folder, start.parent.parent)
+    return Parts(sizes, data, module)
 
 
 def check_reference(analysis: AnalysisConfig, sizes: BackboneConfig) -> None:
@@ -78,29 +80,34 @@ def check_reference(analysis: AnalysisConfig, sizes: BackboneConfig) -> None:
             )
 
 
-def reference_towers(config: RunConfig, parts: Parts, seed: int) -> tuple[Towers, str]:
+def reference_towers(config: RunConfig, parts: Parts, seed: int, begun: Path | None = None) -> tuple[Towers, str]:
     """Returns the towers that analysis.cka compares with, and their name: the checkpoint in the configuration, or the
-    initial weights of a run with this seed.
+    initial weights of a run with this seed. begun: the folder of the run that began with these weights.
 
     The initial weights are bit-identical to those of the run, because nothing between seeding and building draws from
-    torch's generator.
+    torch's generator, and because a run keeps the weights of init_from.
     """
     source = config.analysis.cka_reference
     if source is not None:
         return load_towers(source, special_tokens(parts.data.tokenizer), CKA_REFERENCE), source
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return make_module(config, parts.sizes, parts.data).encoder.towers, "initial weights"
+        towers = make_module(config, parts.sizes, parts.data).encoder.towers
+    kept = kept_weights(begun, config.init_from) if begun is not None else {}
+    towers.load_state_dict(kept, strict=False)
+    return towers, f"initial weights, from init_from={config.init_from}" if kept else "initial weights"
 
 
-def make_data(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> CaptionData:
-    """Builds source, tokeniser and loaders. A tokeniser that the run trains is saved in its folder, and a continued run
-    loads it from there.
+def make_data(
+    config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None, initial: InitialWeights | None = None
+) -> CaptionData:
+    """Builds source, tokeniser and loaders. A tokeniser that the run trains, or takes over with the weights `initial`,
+    is saved in its folder, and a continued run loads it from there.
     """
     source = agreed_source(config, sizes, folder, start)
     data = CaptionData(
         source,
-        make_tokenizer(config, source, folder, start),
+        make_tokenizer(config, source, folder, start, initial),
         batch_size=config.data.batch_size,
         num_workers=config.data.num_workers,
         captions=config.model.captions,
@@ -158,32 +165,6 @@ def warn_of_long_captions(data: CaptionData) -> None:
         )
 
 
-def make_tokenizer(config: RunConfig, source: Source, folder: Path, start: Path | None) -> PreTrainedTokenizerBase:
-    """Returns the tokeniser that the configuration names, that of the pretrained backbone, that of the continued run,
-    or a new one, trained on the captions.
-
-    A run whose own tokeniser is damaged trains it again, which gives the same tokeniser. Raises ConfigError where the
-    tokeniser of another run, or of a run that is only evaluated, is damaged.
-    """
-    named = tokenizer_name(config.data.tokenizer, config.backbone.pretrained)
-    if named:
-        return load_tokenizer(named)
-    own = folder / "tokenizer"
-    earlier = start.parent.parent / "tokenizer" if start is not None else None
-    if earlier is not None and earlier.exists():
-        try:
-            return load_tokenizer(str(earlier))
-        except ConfigError:
-            if earlier.resolve() != own.resolve() or not config.train:
-                raise
-        if first_process():
-            move_damaged(folder, own, "it cannot be read", "it is trained again, from the same captions")
-    tokenizer = new_tokenizer(None, config.data.vocab_size, source)
-    if first_process() and not config.trainer.fast_dev_run:
-        save_tokenizer(tokenizer, own)
-    return tokenizer
-
-
 def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> NWayClip:
     """Builds the module with the views that its loss reads."""
     model, options = config.model, asdict(loss_options(config.loss))
@@ -198,7 +179,7 @@ def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> 
         token_select=getattr(model, "token_select", "softmax"),
         eot_select=getattr(model, "eot_select", "argmax"),
     )
-    return NWayClip(
+    module = NWayClip(
         encoder,
         loss,
         config.optimizer,
@@ -208,6 +189,9 @@ def make_module(config: RunConfig, sizes: BackboneConfig, data: CaptionData) -> 
         batch_size=config.data.batch_size,
         log_every_n_steps=config.trainer.log_every_n_steps,
     )
+    freeze_towers(encoder, config.backbone.freeze)
+    scaled_parameters(encoder, module.logit_scale, tuple(config.optimizer.lr_scale))  # refuses unknown towers
+    return module
 
 
 def loss_formula(loss: LossConfig) -> str | Callable[..., Any]:

@@ -95,6 +95,12 @@ def training_notes(session: Session, evaluated: str | None) -> dict[str, object]
     optional = {"evaluated": evaluated, "repairs": repairs, "replaced_rows": replaced}
     notes: dict[str, object] = {name: value for name, value in optional.items() if value}
     if train:
+        if session.checkpoints is not None and session.checkpoints.best is not None:
+            notes["best"] = {
+                "metric": session.best.metric,
+                "mode": session.best.mode,
+                "value": session.checkpoints.best,
+            }
         notes["advice"] = session.view_health.advice if session.view_health else []
     return notes
 

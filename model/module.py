@@ -22,7 +22,7 @@ from model.training.epoch_mean import EpochMean
 from model.training.evaluated_views import EvaluatedViews
 from model.training.learning_rate import LearningRate
 from model.training.logit_scale import LogitScaleMixin
-from model.training.tower_parameters import tower_parameters
+from model.training.tower_parameters import rate_columns, scaled_parameters, tower_parameters
 from model.training.view_gradients import ViewGradients
 from model.views.encoder import ViewEncoder
 
@@ -117,10 +117,12 @@ class NWayClip(LogitScaleMixin, pl.LightningModule):
         self._view_gradients.clear()
         losses = self._epoch_mean.end_step(skipped=self.step_skipped)
         if due(self.global_step + 1, self.log_every_n_steps, self.trainer.estimated_stepping_batches):
-            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-            self.record(
-                {"train/loss": losses.mean(), "train/logit_scale": self.multiplier().detach(), "train/lr": rate}
-            )
+            self.record({"train/loss": losses.mean(), "train/logit_scale": self.multiplier().detach(), **self._rates()})
+
+    def _rates(self) -> dict[str, float]:
+        """Returns the learning rates of the step as train/lr and, with optimizer.lr_scale, train/lr_<tower>."""
+        scales = self.optimizer_config.lr_scale
+        return rate_columns(self.trainer.optimizers[0], scales, tuple(tower_parameters(self.encoder)) if scales else ())
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Moves the learning rate, unless the optimizer step was skipped."""
@@ -137,7 +139,8 @@ class NWayClip(LogitScaleMixin, pl.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Returns one optimizer, and one schedule that moves with every optimizer step."""
-        optimizer = make_optimizer(self, self.optimizer_config)
+        scaled = scaled_parameters(self.encoder, self.logit_scale, tuple(self.optimizer_config.lr_scale))
+        optimizer = make_optimizer(self, self.optimizer_config, scaled)
         schedule = self.learning_rate.schedule(optimizer, self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -56,9 +56,23 @@ def lion(groups: list[dict[str, Any]], config: OptimizerConfig) -> Optimizer:
 OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], OptimizerConfig], Optimizer]] = {"adamw": adamw, "lion": lion}
 
 
-def make_optimizer(module: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """Returns the optimizer of every trained parameter of `module`."""
-    return OPTIMIZERS[config.name](parameter_groups(module.named_parameters(), config.weight_decay), config)
+def make_optimizer(
+    module: nn.Module, config: OptimizerConfig, scaled: Mapping[str, Sequence[nn.Parameter]] | None = None
+) -> Optimizer:
+    """Returns the optimizer of every trained parameter of `module`.
+
+    scaled: tower -> its parameters, for the towers that optimizer.lr_scale names. They have parameter groups of their
+    own, whose entry `tower` is that name.
+    """
+    tower_of = {id(parameter): name for name, parameters in (scaled or {}).items() for parameter in parameters}
+    members: dict[str | None, list[tuple[str, nn.Parameter]]] = {}
+    for name, parameter in module.named_parameters():
+        members.setdefault(tower_of.get(id(parameter)), []).append((name, parameter))
+    groups: list[dict[str, Any]] = []
+    for tower, named in members.items():
+        rate = {} if tower is None else {"lr": config.lr * config.lr_scale[tower], "tower": tower}
+        groups += [group | rate for group in parameter_groups(named, config.weight_decay)]
+    return OPTIMIZERS[config.name](groups, config)
 
 
 class Plateau:

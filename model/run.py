@@ -18,6 +18,7 @@ from model.checkpoint.files import LAST, initial_seed, load_weights
 from model.checkpoint.healing import checkpoint_to_start
 from model.checkpoint.past import check_resume
 from model.checkpoint.rows import repair_folder
+from model.config.decisions import PastRun
 from model.config.schema import RunConfig
 from model.data import check_source
 from model.ending import require_steps, summarise, write_results
@@ -38,12 +39,14 @@ from model.side_process import SideProcess
 
 log = logging.getLogger(__name__)
 # Warnings of Lightning that do not apply here: advice on workers and on the logging interval, a deprecation of its own,
-# and callbacks that a continued run no longer has (the run lists changed settings itself).
+# callbacks that a continued run no longer has (the run lists changed settings itself), and frozen towers, which are in
+# evaluation mode.
 IRRELEVANT_WARNINGS = (
     ".*does not have many workers.*",
     ".*smaller than the logging interval.*",
     ".*treespec, LeafSpec.*",
     ".*callbacks used to create.*",
+    r".*module\(s\) in eval mode at the start of training.*",
 )
 
 
@@ -59,13 +62,13 @@ def run(config: RunConfig, folder: Path, side: SideProcess | None = None) -> Sum
     loss_formula(config.loss)
     try:
         start = starting_point(config, folder)
-        steps = 0
+        past = None
         if config.train and start is not None:
-            steps = check_resume(config, start, processes(config.trainer)).steps
+            past = check_resume(config, start, processes(config.trainer))
         with as_failures(folder), matmul_precision(config.trainer.matmul_precision):
             if config.train and first_process():
                 repair_folder(folder, start)
-            return train_and_evaluate(config, folder, start, steps, side or SideProcess())
+            return train_and_evaluate(config, folder, start, past, side or SideProcess())
     except ConfigError:
         raise
     except BaseException as error:
@@ -75,23 +78,25 @@ def run(config: RunConfig, folder: Path, side: SideProcess | None = None) -> Sum
         raise explanation from error
 
 
-def train_and_evaluate(config: RunConfig, folder: Path, start: Path | None, steps: int, side: SideProcess) -> Summary:
+def train_and_evaluate(
+    config: RunConfig, folder: Path, start: Path | None, past: PastRun | None, side: SideProcess
+) -> Summary:
     """Builds the run, trains, evaluates and writes the results.
 
-    start: the checkpoint that the run continues from or evaluates; steps: optimizer steps before this process, in a
-    continued run; side: see `run`.
+    start: the checkpoint that the run continues from or evaluates; past: the run that it continues; side: see `run`.
     """
     silence_lightning()
     forget_peak()
     check_trainer_arguments(config.trainer)
     pl.seed_everything(config.seed, verbose=False)
     parts = build_parts(config, folder, start)
-    session = make_session(config, folder, parts, steps)
+    session = make_session(config, folder, parts, past)
     seconds = fit(session, start)
     summary = summarise(session, seconds)
     if session.trainer.is_global_zero:
         seed = initial_seed(start, config.seed) if start is not None else config.seed
-        write_results(session, summary, partial(reference_towers, config, parts, seed), side)
+        begun = start.parent.parent if start is not None else folder
+        write_results(session, summary, partial(reference_towers, config, parts, seed, begun), side)
     return summary
 
 

@@ -16,7 +16,9 @@ from model.build import Parts
 from model.checkpoint.callbacks import RandomState, RunCheckpoints, WholeFileIO
 from model.checkpoint.early_stopping import EarlyStopping
 from model.checkpoint.on_signal import NoSignals, StopOnSignal
+from model.config.best import Best, best_of
 from model.config.compose import as_dict
+from model.config.decisions import PastRun
 from model.config.schema import MonitorConfig, RunConfig, TrainerConfig
 from model.errors import ConfigError, first_line, require
 from model.health import HealthSettings
@@ -29,7 +31,14 @@ from model.record.callbacks import MetricsCallback, ProgressBar, StepClock
 from model.record.folder import METRICS
 
 # Keys of conf/trainer that Lightning's Trainer does not have.
-OWN_TRAINER_KEYS = ("name", "checkpoint_every_n_steps", "early_stopping_patience", "matmul_precision")
+OWN_TRAINER_KEYS = (
+    "name",
+    "checkpoint_every_n_steps",
+    "early_stopping_patience",
+    "matmul_precision",
+    "best",
+    "best_mode",
+)
 
 
 @dataclass
@@ -44,6 +53,8 @@ class Session:
     health: GradientHealthCallback | None
     view_health: ViewHealthCallback | None
     checkpoints: RunCheckpoints | None
+    best: Best
+    """The figure that chooses best.ckpt."""
     evaluated_views: dict[str, Tensor] = field(default_factory=dict)
     """Split of `evaluate` -> the views (n, N, D) of its first rows, which the analysis reads. A split that was
     evaluated only in part is absent.
@@ -54,12 +65,13 @@ class Session:
     """
 
 
-def make_session(config: RunConfig, folder: Path, parts: Parts, steps: int = 0) -> Session:
-    """Builds the session of a run in `folder`. steps: optimizer steps before this process, in a continued run.
+def make_session(config: RunConfig, folder: Path, parts: Parts, past: PastRun | None = None) -> Session:
+    """Builds the session of a run in `folder`. past: the run that it continues.
 
     Raises ConfigError where the processes that were started do not match the configuration.
     """
     writes_files = not config.trainer.fast_dev_run
+    best = best_of(config, past.best_metric if past is not None and past.best is not None else None)
     clock, random_state = StepClock(), RandomState(config.seed)
     health = view_health = checkpoints = None
     if config.monitor.enabled:
@@ -67,14 +79,14 @@ def make_session(config: RunConfig, folder: Path, parts: Parts, steps: int = 0) 
         health = GradientHealthCallback(health_settings(config.monitor), run_dir, config.seed)
         view_health = ViewHealthCallback()
     if config.trainer.enable_checkpointing and writes_files:
-        checkpoints = RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, as_dict(config), config.objective)
+        checkpoints = RunCheckpoints(folder, config.trainer.checkpoint_every_n_steps, as_dict(config), best)
     # The callbacks that record come before those that write checkpoints, which hold the state of all of them.
-    callbacks = [random_state, clock, health, view_health, *recording_callbacks(config, folder, writes_files)]
+    callbacks = [random_state, clock, health, view_health, *recording_callbacks(config, folder, writes_files, best)]
     callbacks += [StopOnSignal(checkpoints, random_state), checkpoints]
     trainer = pl.Trainer(
         **lightning_arguments(config.trainer),
         callbacks=[callback for callback in callbacks if callback is not None],
-        logger=make_loggers(config.logger, folder, steps) if writes_files else False,
+        logger=make_loggers(config.logger, folder, past.steps if past else 0) if writes_files else False,
         plugins=[WholeFileIO()],
         use_distributed_sampler=False,
         default_root_dir=folder,
@@ -82,25 +94,19 @@ def make_session(config: RunConfig, folder: Path, parts: Parts, steps: int = 0) 
     cast(Any, trainer)._signal_connector = NoSignals()  # Lightning has no argument for it
     check_processes(trainer)
     connect_started_processes(trainer)
-    return Session(config, folder, parts, trainer, clock, health, view_health, checkpoints)
+    return Session(config, folder, parts, trainer, clock, health, view_health, checkpoints, best)
 
 
-def recording_callbacks(config: RunConfig, folder: Path, writes_files: bool) -> list[pl.Callback | None]:
+def recording_callbacks(config: RunConfig, folder: Path, writes_files: bool, best: Best) -> list[pl.Callback | None]:
     """Returns the callbacks that read the figures of a step or a validation; None for one that is switched off."""
     analysis, trainer = config.analysis, config.trainer
     measured = ValidationAnalysis(geometry=analysis.geometry, drift=analysis.drift)
     return [
         measured if analysis.geometry or analysis.drift else None,
         MetricsCallback(folder / METRICS, as_dict(config)) if writes_files else None,
-        early_stopping(trainer.early_stopping_patience) if trainer.early_stopping_patience is not None else None,
+        EarlyStopping(best, trainer.early_stopping_patience) if trainer.early_stopping_patience is not None else None,
         ProgressBar() if trainer.enable_progress_bar else None,
     ]
-
-
-def early_stopping(patience: int) -> EarlyStopping:
-    """Returns the callback that ends training after `patience` epochs without a lower mean training loss."""
-    # strict=False: an epoch in which every step was skipped has no loss, and does not end the run.
-    return EarlyStopping("train/epoch_loss", patience=patience, check_on_train_epoch_end=True, strict=False)
 
 
 def check_processes(trainer: pl.Trainer) -> None:

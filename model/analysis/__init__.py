@@ -6,6 +6,6 @@ the parts of analysis.json, see parts.py.
 
 How to add a figure of every evaluation (`val/<name>`, `test/<name>`): compute it from arrays in a file of this folder,
 with a test on a case worked by hand, and add it to the dictionary of `validation_figures`. If runs may be compared by
-it (`objective=val/<name>`), add its name to OBJECTIVES in model/config/checks.py. To add a part of analysis.json
+it (`objective=val/<name>`), add its name to OBJECTIVES in model/config/best.py. To add a part of analysis.json
 instead, see parts.py.
 """

@@ -20,6 +20,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from model.checkpoint.files import BEST, LAST, PREVIOUS, checkpoint_path
 from model.checkpoint.healing import best_is_undamaged
 from model.checkpoint.random_state import random_state, restore_random_state
+from model.config.best import Best
 from model.config.identity import run_hash
 from model.distributed import several_processes
 from model.record.disk import NotWritten, writing
@@ -68,14 +69,12 @@ def saved_size(checkpoint: dict[str, Any]) -> int:
 
 class RunCheckpoints(Checkpoint):
     """Writes last.ckpt after every `every_n_steps` steps and after every epoch, and best.ckpt after a validation with a
-    higher objective than all before. On a tie the earlier one stays.
+    better figure than all before. On a tie the earlier one stays.
     """
 
-    def __init__(self, folder: Path, every_n_steps: int, config: dict[str, Any], objective: str) -> None:
-        """config: the run's configuration as nested dictionaries. objective: the figure `val/<figure>` that chooses
-        best.ckpt.
-        """
-        self.folder, self.every_n_steps, self.config, self.objective = folder, every_n_steps, config, objective
+    def __init__(self, folder: Path, every_n_steps: int, config: dict[str, Any], chosen_by: Best) -> None:
+        """config: the run's configuration as nested dictionaries. chosen_by: the figure that chooses best.ckpt."""
+        self.folder, self.every_n_steps, self.config, self.chosen_by = folder, every_n_steps, config, chosen_by
         self.config_hash = run_hash(config)
         self.best: float | None = None
         self.validation: dict[str, float] = {}
@@ -85,6 +84,7 @@ class RunCheckpoints(Checkpoint):
         """Returns plain numbers and texts, which weights_only=True can load."""
         return {
             "best": self.best,
+            "best_metric": self.chosen_by.metric,
             "validation": self.validation,
             "config_hash": self.config_hash,
             "config": self.config,
@@ -115,7 +115,7 @@ class RunCheckpoints(Checkpoint):
         start = trainer.ckpt_path
         if start is not None and Path(start).parent != checkpoint_path(self.folder, BEST).parent:
             return True
-        instead = f"its {self.objective} of {self.best:.6g} is discarded"
+        instead = f"its {self.chosen_by.metric} of {self.best:.6g} is discarded"
         return not best_is_undamaged(self.folder, self.best, instead)
 
     def on_train_batch_end(
@@ -129,16 +129,14 @@ class RunCheckpoints(Checkpoint):
             self._save(trainer, LAST)
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Stores the figures, and writes best.ckpt if the objective is the highest so far."""
+        """Stores the figures, and writes best.ckpt if the figure that chooses it is the best so far."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self.validation = {
             key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")
         }
-        score = self.validation.get(self.objective)
-        if score is None:
-            return
-        if self.best is None or score > self.best:
+        score = self.validation.get(self.chosen_by.metric)
+        if score is not None and self.chosen_by.improves(score, self.best):
             self.best = score
             self._save(trainer, BEST)
 

@@ -11,6 +11,7 @@ from typing import Any
 from model.checkpoint.files import read_checkpoint
 from model.config.changes import change_texts, check_changes
 from model.config.decisions import PastRun
+from model.config.identity import INTRODUCED
 from model.config.nested import value_at
 from model.config.schema import RunConfig
 from model.launch import first_process
@@ -45,4 +46,5 @@ def read_past_run(path: Path) -> PastRun:
         seconds=value_at(callbacks, ("Timer", "time_elapsed", "train"), 0.0),
         processes=len(checkpoint.get("random_states", [])) or 1,
         best=run.get("best"),
+        best_metric=run.get("best_metric", (run.get("config") or {}).get("objective", INTRODUCED["objective"])),
     )

@@ -8,6 +8,7 @@ import math
 from dataclasses import asdict, fields
 from typing import Any
 
+from model.config.best import check_best
 from model.config.own_function import check_function
 from model.config.schema import (
     AdamWConfig,
@@ -28,18 +29,15 @@ from model.config.schema import (
     TranslatedModelConfig,
 )
 from model.config.trainer_checks import check_trainer
+from model.config.weights_checks import check_weights
 from model.errors import ConfigError, at_least, fraction, one_of, positive, require, within
 from model.loss_options import LossOptions, check_options, check_scale_init
-from model.metric_names import KS
 from model.views.recipes import plan_views
 
 PROJECTIONS = ("identity", "none", "inv", "iinv")
 SELECTIONS = {"eot_select": ("argmax", "gumbel"), "token_select": ("softmax", "gumbel")}
 NORMS, INITS = ("pre", "post"), ("fan_in", "marian")
 SPLITS = ("train", "val", "test")
-# The recall figures of an evaluation.
-RECALLS = ("recall", "joint_recall", "joint_recall_all", "text_to_image_recall", "image_to_text_recall")
-OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in KS), "val/swap_acc")
 # The largest number of float32. A larger rate or decay is infinite in the arithmetic of the weights.
 FLOAT32_MAX = 3.4028234e38
 # Upper bounds that no run needs. A larger value is a typing mistake that would fill the memory or start far too many
@@ -77,7 +75,7 @@ def check_run(config: RunConfig) -> None:
         "names a split twice",
         f"each of {', '.join(SPLITS)} once",
     )
-    one_of("objective", config.objective, OBJECTIVES)
+    check_best(config.trainer, config.objective)
     check_data(config.data)
     check_model(config.model, config.data)
     check_backbone(config.backbone)
@@ -85,6 +83,7 @@ def check_run(config: RunConfig) -> None:
     check_schedule(config.schedule)
     check_trainer(config.trainer, config.train)
     check_analysis(config.analysis)
+    check_weights(config)
     check_source_of_weights(config.train, config.ckpt_path)
     check_loss(config)
     check_monitor(config.monitor, config.trainer)

@@ -33,7 +33,18 @@ def register_schemas() -> None:
     store.store(name="_root", node=RunConfig)
     for group, nodes in SCHEMAS.items():
         for name, node in nodes.items():
-            store.store(group=group, name=name, node=node)
+            store.store(group=group, name=name, node=open_dictionaries(OmegaConf.structured(node)))
+
+
+def open_dictionaries(node: DictConfig) -> DictConfig:
+    """Lets overrides add keys to the dictionaries of a schema, as in optimizer.lr_scale={image: 0.1}; Hydra refuses
+    keys that a node does not have.
+    """
+    for key in node:
+        child = child_node(node, str(key))
+        if child is not None and not schema_keys(child):
+            OmegaConf.set_struct(child, False)
+    return node
 
 
 def groups() -> dict[str, list[str]]:

@@ -24,7 +24,9 @@ class PastRun:
     processes: int
     """The number of processes."""
     best: float | None
-    """The value of `objective` for which best.ckpt was written; None if there is no best.ckpt."""
+    """The figure of best.ckpt; None if there is no best.ckpt."""
+    best_metric: str | None = None
+    """The name of that figure; None if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,12 @@ APPLIED = (
 REFUSED = (
     # Lightning restores the optimizer's parameter groups, and with them the rate, the decay, betas and eps of the
     # checkpoint.
-    keys("optimizer", "name lr weight_decay betas eps")
+    keys("optimizer", "name lr weight_decay betas eps lr_scale")
     # The peak rate and the shape of the schedule: the checkpoint stores the peak rate and the position in the schedule.
     | keys("schedule", "name warmup final")
     # The weights in the checkpoint belong to this model.
     | keys("model", "name captions projection eot_select token_select")
-    | keys("backbone", "name pretrained image_size patch_size context_length activation lr")
+    | keys("backbone", "name pretrained image_size patch_size context_length activation lr freeze")
     | keys("backbone", "vision_width vision_layers vision_heads text_width text_layers text_heads")
     | keys(
         "backbone",
@@ -105,7 +107,8 @@ REFUSED = (
     | keys(
         "data", "name train_size val_size test_size captions tokenizer vocab_size languages augment year allow_outside"
     )
-    | frozenset({"seed"})
+    # init_from is part of what the run is, although only a new run reads it.
+    | frozenset({"seed", "init_from"})
     # The number of steps of an epoch, and the choice of best.ckpt.
     | keys("trainer", "limit_train_batches limit_val_batches accumulate_grad_batches")
     # A trial run writes no checkpoint.
@@ -130,7 +133,7 @@ def unsplit_weights(change: Change, past: PastRun, same_batch: bool) -> bool:
 
 
 def no_best_checkpoint(change: Change, past: PastRun, same_batch: bool) -> bool:
-    """Whether best.ckpt has not yet been written for another objective."""
+    """Whether best.ckpt has not yet been chosen by another figure."""
     return past.best is None
 
 
@@ -147,6 +150,8 @@ CONDITIONAL: dict[str, Callable[[Change, PastRun, bool], bool]] = {
     "trainer.num_nodes": equal_batch,
     "data.batch_size": equal_batch,
     "objective": no_best_checkpoint,
+    "trainer.best": no_best_checkpoint,
+    "trainer.best_mode": no_best_checkpoint,
 }
 
 

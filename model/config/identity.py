@@ -9,6 +9,7 @@ import json
 from copy import deepcopy
 from typing import Any
 
+from model.config.best import AUTO, best_metric, natural_mode
 from model.config.nested import value_at
 
 # A run that changes only these keys is still the same run.
@@ -26,7 +27,12 @@ INTRODUCED: dict[str, Any] = {
     "loss.function_digest": None,
     "loss.scale_cap": None,
     "loss.backend": "auto",
+    "init_from": None,
+    "backbone.freeze": [],
+    "optimizer.lr_scale": {},
     "objective": "val/recall@1",
+    "trainer.best": "auto",
+    "trainer.best_mode": "auto",
     "trainer.matmul_precision": None,
 }
 # Keys that follow from another key. They distinguish no two runs.
@@ -52,11 +58,24 @@ def job_hash_of(values: dict[str, Any]) -> str:
     return digest(values, NOT_IN_JOB_HASH)
 
 
+def resolve_best(values: dict[str, Any]) -> None:
+    """Replaces the values of trainer.best and trainer.best_mode in nested dictionaries by `auto` where they mean what
+    `objective` means, as it did before these keys existed, and else by the figure and its mode.
+    """
+    trainer, objective = values.get("trainer"), values.get("objective", INTRODUCED["objective"])
+    if isinstance(trainer, dict):
+        metric = best_metric(trainer.get("best", AUTO), objective, value_at(values, ("loss", "family")))
+        trainer["best"] = AUTO if metric == objective else metric
+        if trainer.get("best_mode") == natural_mode(metric):
+            trainer["best_mode"] = AUTO
+
+
 def digest(values: dict[str, Any], left_out: tuple[str, ...]) -> str:
     """Returns 12 hexadecimal digits for `values` without the top-level keys `left_out` and without later keys that
     change nothing.
     """
     hashed = deepcopy({key: value for key, value in values.items() if key not in left_out})
+    resolve_best(hashed)
     translates = has_translator(value_at(hashed, ("model", "name")))
     for key, before in (*INTRODUCED.items(), *((key, None) for key in DERIVED)):
         group, _, name = key.rpartition(".")

@@ -170,6 +170,7 @@ class RunConfig:
     seed: int = MISSING
     train: bool = MISSING
     ckpt_path: str | None = MISSING
+    init_from: str | None = MISSING
     evaluate: list[str] = MISSING
     report: bool = MISSING
     objective: str = MISSING

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
@@ -54,3 +54,4 @@ class BackboneConfig:
     translator_norm: str = MISSING
     translator_init: str = MISSING
     lr: float = MISSING
+    freeze: list[str] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import MISSING
@@ -16,6 +16,7 @@ class OptimizerConfig:
     lr: float = MISSING
     weight_decay: float = MISSING
     betas: list[float] = MISSING
+    lr_scale: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,7 +51,7 @@ class PlateauConfig(ScheduleConfig):
 
 @dataclass
 class TrainerConfig:
-    """conf/trainer: arguments of Lightning's Trainer, and three keys of this project."""
+    """conf/trainer: arguments of Lightning's Trainer, and five keys of this project."""
 
     name: str = MISSING
     accelerator: str = MISSING
@@ -84,4 +85,6 @@ class TrainerConfig:
     profiler: str | None = MISSING
     checkpoint_every_n_steps: int = MISSING
     early_stopping_patience: int | None = MISSING
+    best: str = MISSING
+    best_mode: str = MISSING
     matmul_precision: str | None = MISSING

@@ -21,6 +21,8 @@ CONFIG_NAME = "train"
 """The name of the file in conf/ from which a run is composed, unless `--config-name` names another."""
 LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
+INITIAL = "initial.pt"
+"""The weights of init_from with which the run began."""
 # The checkpoints from which a run can continue. best.ckpt is not one of them: it is written during a validation.
 RESUMABLE = ("last.ckpt", "previous.ckpt")
 BEST_FILE = f"{CHECKPOINTS}/best.ckpt"
@@ -33,6 +35,7 @@ FILES_WITHOUT_CHECKPOINT = (
     "tensorboard",
     "wandb",
     "tokenizer",
+    INITIAL,
     BEST_FILE,
 )
 

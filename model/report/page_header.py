@@ -67,7 +67,9 @@ def problems(run: Run) -> list[str]:
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
-    """Returns the settings of the run as (name, value): the choices, the seed, the precision and the views."""
+    """Returns the settings of the run as (name, value): the choices, the seed, the precision, the figure that chooses
+    the best weights, and the views.
+    """
     choices = ((group, choice_name(run, group)) for group in GROUPS)
     named = [(group, str(choice)) for group, choice in choices if choice]
     if run.setting("seed") is not None:
@@ -76,6 +78,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if used:
         reason = "" if used == str(configured) else f" (the device does not support trainer.precision={configured})"
         named.append(("precision", f"{used}{reason}"))
+    best = run.summary.get("best")
+    if isinstance(best, dict):
+        named.append(("best weights", f"{'lowest' if best.get('mode') == 'min' else 'highest'} {best.get('metric')}"))
     views = run.summary.get("views") or run.analysis.get("views") or []
     return [*named, ("views", f"{len(views)}: {', '.join(map(label, views))}")] if views else named
 

@@ -98,8 +98,9 @@ def logit_scale(run: Run) -> Figure | None:
 
 
 def learning_rate(run: Run) -> Figure | None:
-    """Draws the learning rate."""
-    figure = lines("Learning rate", "learning rate", {"": series(run.metrics, "train/lr")}, run)
+    """Draws the learning rate, or that of each tower where they differ (optimizer.lr_scale)."""
+    curves = {tower: series(run.metrics, f"train/lr_{tower}") for tower in column_parts(run.metrics, "train/lr_")}
+    figure = lines("Learning rate", "learning rate", curves or {"": series(run.metrics, "train/lr")}, run)
     if figure:
         figure.axes[0].ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
         figure.axes[0].set_ylim(bottom=0)

@@ -45,6 +45,7 @@ class ViewEncoder(nn.Module):
         """projection, token_select, eot_select: values of these keys of conf/model."""
         super().__init__()
         self.plan = plan
+        self._frozen: tuple[str, ...] = ()
         self.tokens = tokens
         self.towers: Towers = load_towers(sizes.pretrained, tokens) if sizes.pretrained else build_towers(sizes, tokens)
         self.states = StateTranslator(sizes, tokens) if plan.captions_of(Kind.DECODED) else None
@@ -54,6 +55,30 @@ class ViewEncoder(nn.Module):
         self.projection = make_projection(projection, self.towers.features)
         self.choose_tokens: Choice = TOKEN_CHOICES[token_select]
         self.choose_end: Choice = END_CHOICES[eot_select]
+
+    def tower_modules(self) -> dict[str, tuple[nn.Module, ...]]:
+        """Returns the modules of `image`, `text`, `translator` and `projection`; together they hold all weights."""
+        towers = self.towers
+        translators = (module for module in (self.states, self.translator) if module is not None)
+        return {
+            "image": (towers.vision, towers.visual_projection),
+            "text": (towers.text, towers.text_projection),
+            "translator": tuple(translators),
+            "projection": (self.projection,),
+        }
+
+    def freeze(self, names: Sequence[str]) -> None:
+        """Keeps the towers `names` in evaluation mode from now on, so that they drop nothing in training."""
+        self._frozen = tuple(names)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> ViewEncoder:
+        """Chooses training or evaluation mode for all modules except those of frozen towers."""
+        super().train(mode)
+        modules = self.tower_modules() if self._frozen else {}
+        for module in (module for name in self._frozen for module in modules[name]):
+            module.eval()
+        return self
 
     def forward(self, images: Tensor, captions: Tensor) -> Tensor:
         """Computes the views (n, B, D) of images (B, 3, H, W) and captions (B, K, T). K is at least `plan.captions`."""

@@ -80,6 +80,18 @@ loss=pairwise loss.axes=first | loss=stable_norm loss.normalize=false | model=no
 model.projection= | optimizer.name=lion | optimizer.weight_decay=nan | optimizer.betas=[] | schedule.warmup=nan
 schedule.final=-1 | monitor.clip=nan | monitor.max_skips=x | monitor.enabled=perhaps | analysis.samples=0
 analysis.probe_samples=1 | evaluate=[1] | report=maybe | seed=[1] | seed={a:1}
+init_from=nowhere | init_from='' | init_from=. | init_from=nowhere train=false | 'init_from=<run>' | init_from=[a]
+backbone.freeze=image | backbone.freeze=[images] | backbone.freeze=[image,image] | backbone.freeze=[logit_scale]
+backbone.freeze=[image,text,translator,projection] | model=clip backbone.freeze=[translator] | backbone.freeze=null
+model=clip backbone.freeze=[image,text] | model=clip backbone.freeze=[projection] | backbone.freeze={image:true}
+optimizer.lr_scale={image:0} | optimizer.lr_scale={image:-1} | optimizer.lr_scale={images:1} | optimizer.lr_scale=0.1
+optimizer.lr_scale={image:nan} | optimizer.lr_scale={image:1e9} | optimizer.lr_scale={image:fast}
+optimizer.lr_scale=[image] | optimizer.lr_scale=null | optimizer.lr_scale.images=1 | optimizer.lr_scale.image=0
+optimizer.lr_scale={image:null} | model=clip optimizer.lr_scale={translator:2} | optimizer.lr_scale={image:{a:1}}
+backbone.freeze=[image] optimizer.lr_scale={image:0.1} | trainer.best=recall@1 | trainer.best=val/recall@2
+trainer.best=train/loss | trainer.best=null | trainer.best=test/recall@1 | trainer.best_mode=up | trainer.best_mode=null
+trainer.best=val/loss trainer.best_mode=max | trainer.best=val/recall@5 trainer.best_mode=min | trainer.best_mode=min
+trainer.early_stopping_patience=2 trainer.limit_val_batches=0
 """
 # Hydra converts a number at a boolean key to a boolean: 2 becomes true.
 ACCEPTED = """
@@ -91,7 +103,11 @@ trainer.max_epochs=-1 trainer.max_time=00:00:00:10 | trainer.matmul_precision=hi
 trainer.check_val_every_n_epoch=null trainer.val_check_interval=7 | trainer.precision=bf16-mixed | optimizer.lr=1e10
 optimizer=lion | evaluate=[] | evaluate=[val,test] | data.train_size=200 | loss.scale_cap=5 | loss=siglip | model=clip
 model=v5335dim | backbone.activation=relu | schedule=plateau | monitor=off | monitor.clip=0.5 monitor.clip_above=2
-analysis=full | logger=csv | ++seed=3 | optimizer.lr=${backbone.lr}
+analysis=full | logger=csv | ++seed=3 | optimizer.lr=${backbone.lr} | backbone.freeze=[image,translator]
+optimizer.lr_scale={image:0.1,logit_scale:2} | optimizer.lr_scale.text=0.5 | optimizer=lion optimizer.lr_scale={text:3}
+backbone.freeze=[text] optimizer.lr_scale={image:0.1} | trainer.best=val/loss | optimizer.lr_scale={}
+trainer.best=val/loss trainer.best_mode=min | trainer.best=val/swap_acc trainer.best_mode=max
+loss=einsum trainer.best=val/recall@1
 """
 
 
