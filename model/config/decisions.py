@@ -75,8 +75,8 @@ APPLIED = (
         "gradient_clip_val gradient_clip_algorithm limit_test_batches num_sanity_val_steps val_check_interval "
         "check_val_every_n_epoch",
     )
-    # The samples and their order do not depend on the number of workers or on the folder of the files.
-    | keys("data", "num_workers root")
+    # The samples and their order do not depend on the number of workers or on the folders of the files.
+    | keys("data", "num_workers root images")
     # The loss is the same; only the order of summation differs.
     | keys("loss", "evaluation backend memory_mib")
     # The schedule reads these at the end of an epoch. The checkpoint stores the rate, the lowest loss and the number of
@@ -109,6 +109,10 @@ REFUSED = (
     )
     # init_from is part of what the run is, although only a new run reads it.
     | frozenset({"seed", "init_from"})
+    | keys(
+        "data",
+        "image_column caption_columns split_column label_column language_column id_column few_captions",
+    )
     # The number of steps of an epoch, and the choice of best.ckpt.
     | keys("trainer", "limit_train_batches limit_val_batches accumulate_grad_batches")
     # A trial run writes no checkpoint.
