@@ -16,7 +16,7 @@ from model.config.schema import (
     CosineConfig,
     DataConfig,
     DecodedModelConfig,
-    EmojiConfig,
+    LanguagesConfig,
     LossConfig,
     ModelConfig,
     MonitorConfig,
@@ -28,6 +28,7 @@ from model.config.schema import (
     TranslatedModelConfig,
 )
 from model.config.trainer_checks import check_trainer
+from model.config.transform_checks import check_variation
 from model.errors import ConfigError, at_least, fraction, one_of, positive, require, within
 from model.loss_options import LossOptions, check_options, check_scale_init
 from model.metric_names import KS
@@ -70,15 +71,11 @@ def check_run(config: RunConfig) -> None:
     for split in config.evaluate:
         one_of("evaluate", split, SPLITS)
     no_duplicates = len(set(config.evaluate)) == len(config.evaluate)
-    require(
-        no_duplicates,
-        "evaluate",
-        f"[{','.join(config.evaluate)}]",
-        "names a split twice",
-        f"each of {', '.join(SPLITS)} once",
-    )
+    splits, allowed = f"[{','.join(config.evaluate)}]", f"each of {', '.join(SPLITS)} once"
+    require(no_duplicates, "evaluate", splits, "names a split twice", allowed)
     one_of("objective", config.objective, OBJECTIVES)
     check_data(config.data)
+    check_variation(config.data)
     check_model(config.model, config.data)
     check_backbone(config.backbone)
     check_optimizer(config.optimizer)
@@ -187,7 +184,7 @@ def check_data(data: DataConfig) -> None:
     """Raises ConfigError for sizes out of range, and for more captions than the source has. A contrast needs at least
     two samples.
     """
-    available = len(data.languages) if isinstance(data, EmojiConfig) else 5
+    available = len(data.languages) if isinstance(data, LanguagesConfig) else 5
     problem = f"is not a number of captions of data={data.name}"
     require(1 <= data.captions <= available, "data.captions", data.captions, problem, f"1 to {available}")
     for key, least in (("batch_size", 2), ("num_workers", 0), ("val_size", 2), ("test_size", 2), ("vocab_size", 300)):

@@ -20,6 +20,7 @@ from model.config.schema_training import (
     ScheduleConfig,
     TrainerConfig,
 )
+from model.config.schema_transforms import TransformsConfig
 
 __all__ = [
     "SCHEMAS",
@@ -31,6 +32,7 @@ __all__ = [
     "DataConfig",
     "DecodedModelConfig",
     "EmojiConfig",
+    "LanguagesConfig",
     "LoggerConfig",
     "LossConfig",
     "ModelConfig",
@@ -39,7 +41,9 @@ __all__ = [
     "PlateauConfig",
     "RunConfig",
     "ScheduleConfig",
+    "StampsConfig",
     "TrainerConfig",
+    "TransformsConfig",
     "TranslatedModelConfig",
     "WandbConfig",
 ]
@@ -96,17 +100,28 @@ class DataConfig:
     val_size: int = MISSING
     test_size: int = MISSING
     captions: int = MISSING
+    caption_order: str = MISSING
     tokenizer: str | None = MISSING
     vocab_size: int = MISSING
+    transforms: TransformsConfig = MISSING
 
 
 @dataclass
-class EmojiConfig(DataConfig):
-    """data=emoji: keys of this source only."""
+class LanguagesConfig(DataConfig):
+    """Keys of the sources that have a caption in each of several languages."""
 
     root: str | None = MISSING
     languages: list[str] = MISSING
-    augment: bool = MISSING
+
+
+@dataclass
+class EmojiConfig(LanguagesConfig):
+    """data=emoji."""
+
+
+@dataclass
+class StampsConfig(LanguagesConfig):
+    """data=stamps."""
 
 
 @dataclass
@@ -175,7 +190,8 @@ class RunConfig:
     objective: str = MISSING
 
 
-# Group -> the name in the defaults lists of conf/<group>/*.yaml -> the dataclass.
+# Group, or group/group for a group within another one -> the name in the defaults lists of conf/<group>/*.yaml -> the
+# dataclass.
 SCHEMAS: dict[str, dict[str, type]] = {
     "loss": {"_schema": LossConfig},
     "monitor": {"_schema": MonitorConfig},
@@ -185,7 +201,13 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "_schema_translated": TranslatedModelConfig,
     },
     "backbone": {"_schema": BackboneConfig},
-    "data": {"_schema": DataConfig, "_schema_emoji": EmojiConfig, "_schema_coco": CocoConfig},
+    "data": {
+        "_schema": DataConfig,
+        "_schema_emoji": EmojiConfig,
+        "_schema_coco": CocoConfig,
+        "_schema_stamps": StampsConfig,
+    },
+    "data/transforms": {"_schema": TransformsConfig},
     "optimizer": {"_schema": OptimizerConfig, "_schema_adamw": AdamWConfig},
     "schedule": {"_schema": ScheduleConfig, "_schema_cosine": CosineConfig, "_schema_plateau": PlateauConfig},
     "trainer": {"_schema": TrainerConfig},
