@@ -109,7 +109,8 @@ REFUSED = (
     # The pictures of the epochs to come.
     | keys(
         "data.transforms",
-        "crop_scale crop_ratio flip shift rotate zoom brightness contrast saturation hue grey tint blur blur_sigma",
+        "crop_scale crop_ratio flip shift rotate zoom fill brightness contrast saturation hue grey tint "
+        "blur blur_sigma",
     )
     | frozenset({"seed"})
     # The number of steps of an epoch, and the choice of best.ckpt.

@@ -23,6 +23,7 @@ UNCHANGED_PICTURES = {
     "shift": 0.0,
     "rotate": 0.0,
     "zoom": 0.0,
+    "fill": "mirror",
     "brightness": 0.0,
     "contrast": 0.0,
     "saturation": 0.0,

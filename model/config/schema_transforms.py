@@ -17,6 +17,7 @@ class TransformsConfig:
     shift: float = MISSING
     rotate: float = MISSING
     zoom: float = MISSING
+    fill: str = MISSING
     brightness: float = MISSING
     contrast: float = MISSING
     saturation: float = MISSING

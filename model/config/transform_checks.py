@@ -8,6 +8,7 @@ from model.config.schema import DataConfig, TransformsConfig
 from model.errors import one_of, require, within
 
 CAPTION_ORDERS = ("fixed", "sampled")
+FILLS = ("mirror", "white")
 GROUP = "data.transforms"
 # The largest value of each key. The smallest is 0.
 LARGEST = {
@@ -32,6 +33,7 @@ def check_variation(data: DataConfig) -> None:
     one_of("data.caption_order", data.caption_order, CAPTION_ORDERS)
     for key, most in LARGEST.items():
         within(f"{GROUP}.{key}", getattr(data.transforms, key), 0, most)
+    one_of(f"{GROUP}.fill", data.transforms.fill, FILLS)
     for key in RANGES:
         check_range(data.transforms, key)
 

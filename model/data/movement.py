@@ -12,12 +12,13 @@ def flip(pictures: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen[:, None, None, None], pictures.flip(-1), pictures)
 
 
-def move(pictures: Tensor, shift: Tensor, angle: Tensor, zoom: Tensor) -> Tensor:
-    """Rotates each picture about its middle, scales it and shifts it; the picture's mirror image continues it beyond
-    its sides. (B, 3, H, W) floating point -> (B, 3, H, W).
+def move(pictures: Tensor, shift: Tensor, angle: Tensor, zoom: Tensor, *, white: bool = False) -> Tensor:
+    """Rotates each picture about its middle, scales it and shifts it. (B, 3, H, W) floating point from 0 to 255 ->
+    (B, 3, H, W).
 
     shift: (B, 2), right and down, as shares of the width and the height; angle: (B,) in radians, clockwise; zoom: (B,)
-    factors, above 1 for larger objects.
+    factors, above 1 for larger objects; white: whether white continues a picture beyond its sides, otherwise its mirror
+    image does.
     """
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
     # For a pixel of the result, the matrix gives its place on the original, on which a side has length 2. The inverse
@@ -25,4 +26,6 @@ def move(pictures: Tensor, shift: Tensor, angle: Tensor, zoom: Tensor) -> Tensor
     right, down = (-2 * shift).unbind(1)
     rows = [torch.stack([cos, sin, cos * right + sin * down], 1), torch.stack([-sin, cos, cos * down - sin * right], 1)]
     grid = F.affine_grid(torch.stack(rows, 1).to(pictures), list(pictures.shape), align_corners=False)
-    return F.grid_sample(pictures, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    if white:  # grid_sample continues pictures with zeros
+        return 255 - F.grid_sample(255 - pictures, grid, padding_mode="zeros", align_corners=False)
+    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)

@@ -72,7 +72,8 @@ class Transforms:
             pictures = flip(pictures, numbers[:, FLIP] < config.flip)
         if config.shift or config.rotate or config.zoom:
             angles = math.radians(config.rotate) * both[:, ANGLE]
-            pictures = move(pictures, config.shift * both[:, [RIGHT, DOWN]], angles, 1 + config.zoom * both[:, ZOOM])
+            shifts, zooms = config.shift * both[:, [RIGHT, DOWN]], 1 + config.zoom * both[:, ZOOM]
+            pictures = move(pictures, shifts, angles, zooms, white=config.fill == "white")
         return pictures
 
     def _coloured(self, pictures: Tensor, numbers: Tensor) -> Tensor:

@@ -94,6 +94,15 @@ def blob(x: float, y: float, size: int = 65) -> torch.Tensor:
     return (255 * torch.exp(-distance / 0.002)).expand(1, 3, size, size)
 
 
+@pytest.mark.parametrize(("white", "beyond"), [(True, 255), (False, 40)])
+def test_what_continues_a_picture(white, beyond):
+    """A picture that is dark at its left and bright at its right, shifted to the right by a quarter."""
+    picture = torch.full((1, 3, 8, 8), 40.0)
+    picture[..., 4:] = 160
+    moved = move(picture, torch.tensor([[0.25, 0.0]]), torch.zeros(1), torch.ones(1), white=white)[0, 0, 0]
+    assert moved.tolist() == pytest.approx([beyond] * 2 + [40] * 4 + [160] * 2, abs=1e-3)
+
+
 @pytest.mark.parametrize("degrees", [0, 90, -30])
 @pytest.mark.parametrize(("shift", "zoom"), [((0.0, 0.0), 1.0), ((0.1, -0.05), 1.0), ((0.1, 0.05), 0.8)])
 def test_a_spot_moves_where_geometry_says(degrees, shift, zoom):
