@@ -17,6 +17,7 @@ from model.data import data_json, make_source
 from model.data.module import CaptionData
 from model.data.source import Source, SourceOptions
 from model.data.tokenizer import count_truncated, special_tokens
+from model.data.transforms import Transforms, changes_pictures
 from model.errors import ConfigError
 from model.initial.source import InitialWeights, read_initial_weights
 from model.initial.start import begin, kept_weights, take_over_initial_weights
@@ -113,10 +114,18 @@ def make_data(
         captions=config.model.captions,
         context_length=sizes.context_length,
         seed=config.seed,
+        transforms=transforms_of(config),
+        sampled_from=config.data.captions if config.data.caption_order == "sampled" else None,
     )
     if first_process():
         warn_of_long_captions(data)
     return data
+
+
+def transforms_of(config: RunConfig) -> Transforms | None:
+    """Returns the random changes of training pictures. None if no key asks for one."""
+    active = changes_pictures(config.data.transforms)
+    return Transforms(config.data.transforms, config.seed) if active else None
 
 
 def agreed_source(config: RunConfig, sizes: BackboneConfig, folder: Path, start: Path | None) -> Source:
@@ -153,7 +162,7 @@ def earlier_record(folder: Path, earlier: Path) -> dict | None:
 def warn_of_long_captions(data: CaptionData) -> None:
     """Logs how many captions of the first CHECKED_SAMPLES training samples are longer than the context."""
     rows = range(min(data.source.size("train"), CHECKED_SAMPLES))
-    texts = [text for texts in data.source.texts("train", rows) for text in texts[: data.captions]]
+    texts = [text for texts in data.source.texts("train", rows) for text in texts[: data.sampled_from or data.captions]]
     longer = count_truncated(data.tokenizer, texts, data.context_length)
     if longer:
         share = (

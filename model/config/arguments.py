@@ -134,6 +134,11 @@ def check_override(override: str, choices: dict[str, list[str]]) -> None:
             f"{key}={value} is a placeholder; allowed: {key}=<value> with your own value, without < and >"
         )
     group, _, rest = key.partition(".")
+    if "." in key and key.replace(".", "/") in choices:
+        chosen = key.replace(".", "/")
+        raise ConfigError(
+            f"{key}={value} sets a group of keys; allowed: {chosen}=<choice>, one of {', '.join(choices[chosen])}"
+        )
     if group in choices and rest == "name":
         raise ConfigError(
             f"{key}={value} cannot be set alone, because other keys depend on it; allowed: {group}={value}"

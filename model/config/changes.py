@@ -86,13 +86,13 @@ def as_seconds(time: str) -> int:
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Change]:
     """Returns the keys of two configurations (nested dictionaries) whose values differ."""
-    old, new = flatten(before), flatten(now)
+    old, new, introduced = flatten(before), flatten(now), flatten(INTRODUCED)
     translates = has_translator(now["model"]["name"])
     changes = []
     for key in dict.fromkeys([*new, *old]):
         if key in NOT_COMPARED or (key in OF_TRANSLATOR and not translates):
             continue
-        change = Change(key, old.get(key, INTRODUCED.get(key, ABSENT)), new.get(key, ABSENT))
+        change = Change(key, old.get(key, introduced.get(key, ABSENT)), new.get(key, ABSENT))
         if change.before != change.now:
             changes.append(change)
     return changes

@@ -29,6 +29,7 @@ from model.config.schema import (
     TranslatedModelConfig,
 )
 from model.config.trainer_checks import check_trainer
+from model.config.transform_checks import check_variation
 from model.config.weights_checks import check_weights
 from model.errors import ConfigError, at_least, fraction, one_of, positive, require, within
 from model.loss_options import LossOptions, check_options, check_scale_init
@@ -59,15 +60,11 @@ def check_run(config: RunConfig) -> None:
     for split in config.evaluate:
         one_of("evaluate", split, SPLITS)
     no_duplicates = len(set(config.evaluate)) == len(config.evaluate)
-    require(
-        no_duplicates,
-        "evaluate",
-        f"[{','.join(config.evaluate)}]",
-        "names a split twice",
-        f"each of {', '.join(SPLITS)} once",
-    )
+    splits, allowed = f"[{','.join(config.evaluate)}]", f"each of {', '.join(SPLITS)} once"
+    require(no_duplicates, "evaluate", splits, "names a split twice", allowed)
     check_best(config.trainer, config.objective)
     check_data(config.data)
+    check_variation(config.data)
     check_model(config.model, config.data)
     check_backbone(config.backbone)
     check_optimizer(config.optimizer)

@@ -48,9 +48,14 @@ def open_dictionaries(node: DictConfig) -> DictConfig:
 
 
 def groups() -> dict[str, list[str]]:
-    """Returns group -> its choices, from conf/. Files that start with an underscore are not choices."""
-    folders = sorted(path for path in CONF.iterdir() if path.is_dir())
-    return {folder.name: sorted(path.stem for path in folder.glob("[!_]*.yaml")) for folder in folders}
+    """Returns group -> its choices, from conf/. A group within another one is group/group. Files that start with an
+    underscore are not choices.
+    """
+    folders = sorted(path for path in CONF.rglob("*") if path.is_dir())
+    return {
+        folder.relative_to(CONF).as_posix(): sorted(path.stem for path in folder.glob("[!_]*.yaml"))
+        for folder in folders
+    }
 
 
 def loss_family(name: str) -> str:
@@ -79,7 +84,8 @@ def known_keys() -> list[str]:
     """Returns every dotted key that at least one choice of conf/ has."""
     keys = {field.name for field in fields(RunConfig) if field.name not in SCHEMAS}
     for group, nodes in SCHEMAS.items():
-        keys |= {f"{group}.{field.name}" for node in nodes.values() for field in fields(node)}
+        names = {field.name for node in nodes.values() for field in fields(node)}
+        keys |= {f"{group}.{name}".replace("/", ".") for name in names if f"{group}/{name}" not in SCHEMAS}
     return sorted(keys)
 
 

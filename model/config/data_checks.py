@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.config.schema import DataConfig, EmojiConfig
+from model.config.schema import DataConfig, LanguagesConfig
 from model.errors import at_least, require, within
 
 # Upper bounds that no run needs. A larger value is a typing mistake that would fill the memory or start far too many
@@ -41,8 +41,8 @@ def check_captions(data: DataConfig) -> None:
     """Raises ConfigError for a number of captions that the source cannot have. The number has no limit where files
     contain the captions: the source finds out how many they have.
     """
-    limit = len(data.languages) if isinstance(data, EmojiConfig) else CAPTIONS_OF_SCENES
-    if isinstance(data, EmojiConfig) or data.name == "scenes":
+    limit = len(data.languages) if isinstance(data, LanguagesConfig) else CAPTIONS_OF_SCENES
+    if isinstance(data, LanguagesConfig) or data.name == "scenes":
         problem = f"is not a number of captions of data={data.name}"
         require(1 <= data.captions <= limit, "data.captions", data.captions, problem, f"1 to {limit}")
     at_least("data.captions", data.captions, 1)

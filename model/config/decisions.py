@@ -105,7 +105,14 @@ REFUSED = (
     # The samples or their order: the position in the epoch counts samples, and val_size affects the choice of
     # best.ckpt.
     | keys(
-        "data", "name train_size val_size test_size captions tokenizer vocab_size languages augment year allow_outside"
+        "data",
+        "name train_size val_size test_size captions caption_order tokenizer vocab_size languages year allow_outside",
+    )
+    # The pictures of the epochs to come.
+    | keys(
+        "data.transforms",
+        "crop_scale crop_ratio flip shift rotate zoom fill brightness contrast saturation hue grey tint "
+        "blur blur_sigma",
     )
     # init_from is part of what the run is, although only a new run reads it.
     | frozenset({"seed", "init_from"})

@@ -20,6 +20,8 @@ ROOT = CONF.parent
 PAGE = ROOT / "docs" / "configuration.md"
 COMMAND = "python -m model.config.document"
 SHARED = "_keys"
+# The choice of a group within another one, such as data/transforms.
+INNER_DEFAULT = "none"
 INTRO = f"""# Configuration
 
 This page lists every key of `conf/` with its default and its meaning.
@@ -51,7 +53,8 @@ def document() -> str:
     chosen = defaults()
     sections = [INTRO, "## The run\n\n" + key_table(entries(CONF / "train.yaml"), "")]
     for group, choices in groups().items():
-        sections.append(experiments(choices) if group == "experiment" else section(group, choices, chosen[group]))
+        default = chosen.get(group, INNER_DEFAULT)
+        sections.append(experiments(choices) if group == "experiment" else section(group, choices, default))
     return "\n".join(sections)
 
 
@@ -123,7 +126,8 @@ def section(group: str, choices: list[str], default: str) -> str:
     shared = CONF / group / f"{SHARED}.yaml"
     common = [text(" ".join(heading(shared))) + "\n"] if shared.exists() else []
     keys = keys_of(group, by_choice)
-    tables = [*([key_table(keys, f"{group}.")] if keys else []), choice_table(group, by_choice)]
+    prefix = f"{group.replace('/', '.')}."
+    tables = [*([key_table(keys, prefix)] if keys else []), choice_table(group, by_choice)]
     return "\n".join([f"## `{group}`\n", *common, *tables])
 
 

@@ -16,11 +16,31 @@ from model.config.nested import value_at
 NOT_HASHED = ("ckpt_path", "train", "evaluate", "report")
 # A sweep's job that changes only these keys is still the same job. A job with another `ckpt_path` is another job.
 NOT_IN_JOB_HASH = ("evaluate", "report")
+# conf/data/transforms/none.yaml.
+UNCHANGED_PICTURES = {
+    "crop_scale": None,
+    "crop_ratio": [0.75, 1.3333],
+    "flip": 0.0,
+    "shift": 0.0,
+    "rotate": 0.0,
+    "zoom": 0.0,
+    "fill": "mirror",
+    "brightness": 0.0,
+    "contrast": 0.0,
+    "saturation": 0.0,
+    "hue": 0.0,
+    "grey": 0.0,
+    "tint": 0.0,
+    "blur": 0.0,
+    "blur_sigma": [0.1, 1.0],
+}
 # Keys that were added after the first sweeps -> the value with which a run does what runs did before the key existed.
 # With that value a key is left out of the hashes, so that results of older versions are found. Add each new key of
 # conf/ here.
 INTRODUCED: dict[str, Any] = {
     "data.allow_outside": False,
+    "data.caption_order": "fixed",
+    "data.transforms": UNCHANGED_PICTURES,
     "backbone.translator_init": "marian",
     "backbone.translator_norm": "post",
     "loss.function": None,

@@ -18,6 +18,8 @@ from model.errors import ConfigError, first_line, not_known
 from model.record.disk import error_chain, write_failure_of
 
 CONFIG_ERRORS = (ConfigError, HydraException, OmegaConfBaseException)
+# Key of an earlier version -> the hint that names its replacement.
+REPLACED = {"data.augment": "did you mean data/transforms=emoji (for true) or data/transforms=none (for false)?"}
 # OmegaConf's names of types -> plain English.
 TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 
@@ -83,7 +85,8 @@ def unresolved_reference(text: str) -> str:
 
 def allowed_type(key: str) -> str | None:
     """Describes the values that the key allows; None if there is no such key."""
-    group, _, name = key.rpartition(".")
+    parent, _, name = key.rpartition(".")
+    group = parent.replace(".", "/")
     types = [
         field.type
         for node in (SCHEMAS.get(group, {}) if group else {"": RunConfig}).values()
@@ -124,7 +127,7 @@ def unknown_key(key: str, value: str = "") -> str:
     keys = known_keys() + list(groups())
     siblings = [name for name in keys if name.rpartition(".")[0] == parent] or sorted(groups())
     near = get_close_matches(key, keys, n=1)
-    hint = flag_hint(key, value) or (f"did you mean {near[0]}?" if near else "")
+    hint = REPLACED.get(key) or flag_hint(key, value) or (f"did you mean {near[0]}?" if near else "")
     return f"{key} is not a known key; allowed: {', '.join(siblings)}" + (f"\n{hint}" if hint else "")
 
 

@@ -20,6 +20,7 @@ from model.config.schema_training import (
     ScheduleConfig,
     TrainerConfig,
 )
+from model.config.schema_transforms import TransformsConfig
 
 __all__ = [
     "SCHEMAS",
@@ -31,6 +32,7 @@ __all__ = [
     "DataConfig",
     "DecodedModelConfig",
     "EmojiConfig",
+    "LanguagesConfig",
     "LoggerConfig",
     "LossConfig",
     "ModelConfig",
@@ -40,7 +42,9 @@ __all__ = [
     "RunConfig",
     "ScheduleConfig",
     "TableConfig",
+    "StampsConfig",
     "TrainerConfig",
+    "TransformsConfig",
     "TranslatedModelConfig",
     "WandbConfig",
 ]
@@ -97,17 +101,28 @@ class DataConfig:
     val_size: int = MISSING
     test_size: int = MISSING
     captions: int = MISSING
+    caption_order: str = MISSING
     tokenizer: str | None = MISSING
     vocab_size: int = MISSING
+    transforms: TransformsConfig = MISSING
 
 
 @dataclass
-class EmojiConfig(DataConfig):
-    """data=emoji: keys of this source only."""
+class LanguagesConfig(DataConfig):
+    """Keys of the sources that have a caption in each of several languages."""
 
     root: str | None = MISSING
     languages: list[str] = MISSING
-    augment: bool = MISSING
+
+
+@dataclass
+class EmojiConfig(LanguagesConfig):
+    """data=emoji."""
+
+
+@dataclass
+class StampsConfig(LanguagesConfig):
+    """data=stamps."""
 
 
 @dataclass
@@ -192,7 +207,8 @@ class RunConfig:
     objective: str = MISSING
 
 
-# Group -> the name in the defaults lists of conf/<group>/*.yaml -> the dataclass.
+# Group, or group/group for a group within another one -> the name in the defaults lists of conf/<group>/*.yaml -> the
+# dataclass.
 SCHEMAS: dict[str, dict[str, type]] = {
     "loss": {"_schema": LossConfig},
     "monitor": {"_schema": MonitorConfig},
@@ -207,7 +223,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "_schema_emoji": EmojiConfig,
         "_schema_coco": CocoConfig,
         "_schema_table": TableConfig,
+        "_schema_stamps": StampsConfig,
     },
+    "data/transforms": {"_schema": TransformsConfig},
     "optimizer": {"_schema": OptimizerConfig, "_schema_adamw": AdamWConfig},
     "schedule": {"_schema": ScheduleConfig, "_schema_cosine": CosineConfig, "_schema_plateau": PlateauConfig},
     "trainer": {"_schema": TrainerConfig},

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # it imports torch, which users of `model.data.text` may not 
 SOURCES = {
     "scenes": "model.data.scenes",
     "emoji": "model.data.emoji",
+    "stamps": "model.data.stamps",
     "coco": "model.data.coco",
     "table": "model.data.table",
 }

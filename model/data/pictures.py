@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import re
 import stat
@@ -16,7 +17,17 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import Image
 
-from model.data.pixels import Extent, NotReadable, orientation, reduce_jpeg, to_upright_rgb, upright_extent
+from model.data.crops import Crop
+from model.data.pixels import (
+    MOST_ELONGATED,
+    Extent,
+    NotReadable,
+    orientation,
+    reduce_jpeg,
+    to_upright_rgb,
+    upright_extent,
+    upright_sides,
+)
 from model.data.text import one_line
 from model.errors import first_line
 
@@ -94,16 +105,27 @@ def read_reduced(path: str | Path, least_side: int) -> ReducedPicture:
     return decode_reduced(partial(open_file, path), least_side)
 
 
-def decode_reduced(opener: Opener, least_side: int) -> ReducedPicture:
+def decode_reduced(opener: Opener, least_side: int, crop: Crop | None = None) -> ReducedPicture:
     """Returns the picture that `opener` opens: 8-bit RGB, upright, on white if it is transparent. A JPEG is decoded at
     a half, a quarter or an eighth of its size if no side then has fewer than `least_side` pixels, which is faster.
 
-    Raises NotReadable, with the reason.
+    crop: a part of the picture, whose sides then have `least_side` pixels or more. Raises NotReadable, with the reason.
     """
     with errors_as_not_readable(), opener() as file, open_image(file) as image:
-        beyond = reduce_jpeg(image, least_side)
+        beyond = reduce_jpeg(
+            image, least_side if crop is None else least_of_whole(upright_sides(image), crop, least_side)
+        )
         upright = to_upright_rgb(image)
         return ReducedPicture(upright, upright_extent(upright, orientation(image), beyond))
+
+
+def least_of_whole(sides: tuple[int, int], crop: Crop, least_side: int) -> int:
+    """Returns the least side of a whole picture, given by its width and height, whose crop has no side shorter than
+    `least_side`.
+    """
+    longest = MOST_ELONGATED * min(sides)
+    width, height = (min(side, longest) for side in sides)
+    return math.ceil(least_side * min(sides) / min(crop.box(Extent(0, 0, width, height)).sides))
 
 
 def examine(path: str | Path) -> PictureFacts:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, TiffImagePlugin
 
+# The largest ratio of a picture's longer side to its shorter side for which the whole picture is scaled.
+MOST_ELONGATED = 16
 ORIENTATION = 0x0112  # the EXIF and TIFF tag
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags
 WHITE_IS_ZERO = 0  # a value of PHOTOMETRIC
@@ -23,6 +25,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+FIRST_TURNED = 5  # from this EXIF orientation on, columns of the stored pixels become rows
 # EXIF orientation -> the sides of the stored pixels that become the left, top, right and bottom sides. The numbers are
 # positions in an Extent.
 UPRIGHT_SIDES = {
@@ -120,6 +123,12 @@ def orientation(image: Image.Image) -> int:
         return image.getexif().get(ORIENTATION, 1)
     except Exception:  # damaged EXIF data are no reason to leave out the picture
         return 1
+
+
+def upright_sides(image: Image.Image) -> tuple[int, int]:
+    """Returns width and height of an opened picture after its EXIF orientation is applied."""
+    turned = orientation(image) >= FIRST_TURNED
+    return (image.height, image.width) if turned else image.size
 
 
 def undo_cmyk_inversion(image: Image.Image) -> Image.Image:

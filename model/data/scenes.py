@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from model.config.schema import DataConfig
+from model.data.crops import Crop, crop_squares
 from model.data.part_report import PartReport
 from model.data.random_numbers import uniform
 from model.data.scenes_captions import SceneObject, captions
@@ -49,12 +50,11 @@ class Scenes:
         """Returns the number of scenes in `split`."""
         return len(self._layouts[split])
 
-    def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
-        """Returns (B, 3, H, W) uint8, the same in every epoch."""
+    def images(self, split: str, indices: Sequence[int], crops: Sequence[Crop] | None = None) -> Tensor:
+        """Returns (B, 3, H, W) uint8."""
         rows = np.asarray(indices)
-        return torch.from_numpy(
-            self._drawing.draw(self._layouts[split].rows(rows), (PICTURE, *self._keys[split]), rows)
-        )
+        drawn = self._drawing.draw(self._layouts[split].rows(rows), (PICTURE, *self._keys[split]), rows)
+        return crop_squares(torch.from_numpy(drawn), crops)
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """Returns five captions for each row."""

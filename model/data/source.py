@@ -22,9 +22,9 @@ How to add a source `<name>`. Steps 1 to 3 are enough for a source without keys 
 5. `tests/data/test_<name>.py`.
 
 A source whose pictures are files reads them with `model.data.squares.read_squares`, which raises UnreadablePictures for
-files that can no longer be read. A source that examines no files
-has `record = None` and `part_reports = {}`, and `files` returns None. `model/data/emoji.py` is the simplest complete
-example.
+files that can no longer be read. A source that draws or holds square pictures passes them through
+`model.data.crops.crop_squares`. A source that examines no files has `record = None` and `part_reports = {}`, and
+`files` returns None. `model/data/emoji.py` is the simplest complete example.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ import torch
 from torch import Tensor
 
 from model.config.schema import DataConfig
+from model.data.crops import Crop
 from model.data.part_report import PartReport
 from model.data.pictures import PictureFacts
 from model.errors import ConfigError
@@ -123,11 +124,11 @@ class Source(Protocol):
     def size(self, split: str) -> int:
         """Returns the number of pictures in `split`."""
 
-    def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
+    def images(self, split: str, indices: Sequence[int], crops: Sequence[Crop] | None = None) -> Tensor:
         """Returns pictures as a (B, 3, H, W) uint8 tensor.
 
-        epoch: the epoch of training, for sources that vary their pictures from epoch to epoch; None gives the
-        unchanged pictures. Raises UnreadablePictures if files can no longer be read.
+        crops: for each row, the part of the picture that is scaled to H x W; None: the middle. `read_squares` and
+        `model.data.crops.crop_squares` apply them. Raises UnreadablePictures if files can no longer be read.
         """
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:

@@ -12,15 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from model.data.crops import Crop, cropped
 from model.data.pictures import NotReadable, Opener, decode_reduced, open_file
-from model.data.pixels import Extent
+from model.data.pixels import MOST_ELONGATED, Extent
 from model.data.source import UnreadablePictures
 from model.data.text import escape
 
 # Mean and deviation of the pixels on which the published CLIP models were trained.
 CLIP_PIXELS = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-# The largest ratio of a picture's longer side to its shorter side for which the whole picture is scaled.
-MOST_ELONGATED = 16
 
 
 class PictureFile(NamedTuple):
@@ -36,20 +35,31 @@ def file_at(path: str) -> PictureFile:
     return PictureFile(path, partial(open_file, path))
 
 
-def read_squares(files: Sequence[PictureFile], size: int) -> Tensor:
-    """Returns the middle of each picture as (B, 3, size, size) uint8. Raises UnreadablePictures."""
+def read_squares(files: Sequence[PictureFile], size: int, crops: Sequence[Crop] | None = None) -> Tensor:
+    """Returns a part of each picture as (B, 3, size, size) uint8. crops: the part; None: the middle. Raises
+    UnreadablePictures.
+    """
     pictures: list[Tensor] = []
     reasons: dict[int, str] = {}
     for position, file in enumerate(files):
         try:
-            picture = decode_reduced(file.open, size)
-            square = centre_square(picture.image, size, picture.extent)
+            crop = None if crops is None else crops[position]
+            picture = decode_reduced(file.open, size, crop)
+            square = square_of(picture.image, size, picture.extent, crop)
             pictures.append(torch.from_numpy(np.array(square)).permute(2, 0, 1))
         except NotReadable as reason:
             reasons[position] = f"{escape(file.name)} {reason}"
     if reasons:
         raise UnreadablePictures(reasons)
     return torch.stack(pictures)
+
+
+def square_of(image: Image.Image, size: int, extent: Extent, crop: Crop | None) -> Image.Image:
+    """Returns `crop` of the picture as a square; None: the result of `centre_square`."""
+    if crop is None:
+        return centre_square(image, size, extent)
+    image, extent = crop_elongated(image, extent)
+    return cropped(image, size, extent, crop)
 
 
 def centre_square(image: Image.Image, size: int, extent: Extent | None = None) -> Image.Image:

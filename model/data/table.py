@@ -12,6 +12,7 @@ from torch import Tensor
 
 from model.config.schema import TableConfig
 from model.data.coco import prompts_for
+from model.data.crops import Crop
 from model.data.part_report import PartReport
 from model.data.pictures import PictureFacts
 from model.data.source import Source, SourceOptions, SplitSizes
@@ -54,13 +55,11 @@ class TableSource:
         """Returns the number of pictures in `split`."""
         return len(self._rows[split])
 
-    def images(self, split: str, indices: Sequence[int], epoch: int | None = None) -> Tensor:
-        """Returns (B, 3, H, W) uint8, the same in every epoch. Raises UnreadablePictures for files that can no longer
-        be read.
-        """
+    def images(self, split: str, indices: Sequence[int], crops: Sequence[Crop] | None = None) -> Tensor:
+        """Returns (B, 3, H, W) uint8. Raises UnreadablePictures for files that can no longer be read."""
         names = [self._store.name(row) for row in self._table_rows(split, indices)]
         files = [file_at(str(self._folder / file_name(self._folder, name))) for name in names]
-        return read_squares(files, self.image_size)
+        return read_squares(files, self.image_size, crops)
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """Returns the captions of each picture, in the order of the table or of their languages."""

@@ -101,7 +101,7 @@ def with_later_keys(values: dict[str, Any]) -> dict[str, Any]:
     """Adds the keys that were introduced after the job ran, with the values that repeat what it did. Removes the keys
     of the encoder-decoder if the model has none.
     """
-    later = comparable({key: before for key, before in INTRODUCED.items() if key not in values})
+    later = {key: before for key, before in comparable(INTRODUCED).items() if key not in values}
     left_out = (*DERIVED, *(() if has_translator(values.get("model.name")) else OF_TRANSLATOR))
     return {key: value for key, value in {**values, **later}.items() if key not in left_out}
 

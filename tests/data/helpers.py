@@ -8,6 +8,8 @@ from model.data.fonts import ADVICE, FONT_NAME, find_font
 from model.data.module import CaptionData
 from model.data.scenes import Scenes
 from model.data.source import SplitSizes
+from model.data.stamp_files import ADVICE as STAMPS_ADVICE
+from model.data.stamp_files import find_folder
 from model.data.tokenizer import train_tokenizer
 from model.errors import ConfigError
 
@@ -34,4 +36,14 @@ def font_missing() -> bool:
     return False
 
 
+def stamps_missing() -> bool:
+    """Returns whether this system has no folder of stamps."""
+    try:
+        find_folder(None)
+    except ConfigError:
+        return True
+    return False
+
+
+needs_stamps = [pytest.mark.stamps, pytest.mark.skipif(stamps_missing(), reason=f"no stamps here ({STAMPS_ADVICE})")]
 needs_font = [pytest.mark.font, pytest.mark.skipif(font_missing(), reason=f"no {FONT_NAME} on this system ({ADVICE})")]

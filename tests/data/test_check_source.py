@@ -90,7 +90,7 @@ class TestWithFont:
 
     @pytest.mark.slow
     def test_emoji_are_made(self):
-        group = config("emoji", root=None, languages=["en", "fr"], captions=2, augment=True)
+        group = config("emoji", root=None, languages=["en", "fr"], captions=2)
         check_source(group)
         source = make_source(group, SourceOptions(32, 0))
         assert (source.size("train"), source.captions) == (20, 2)

@@ -6,20 +6,24 @@ import numpy as np
 import pytest
 import torch
 
+from model.data import make_source
 from model.data.emoji import Emoji
 from model.data.fonts import find_font
-from model.data.source import SplitSizes
+from model.data.source import SourceOptions, SplitSizes
+from model.data.transforms import Transforms
 from model.errors import ConfigError
+from tests.conftest import compose_run
 from tests.data.helpers import needs_font, small_data
 
 pytestmark = needs_font
 SIZES = SplitSizes(None, 200, 200)
 SPLITS = ("train", "val", "test")
+PRESET = compose_run("data=emoji").data.transforms
 
 
-def make(languages=("en", "es", "fr", "de", "zh"), sizes=SIZES, *, augment=True, seed=0, image_size=32) -> Emoji:
+def make(languages=("en", "es", "fr", "de", "zh"), sizes=SIZES, *, image_size=32) -> Emoji:
     """Returns the source, with the options that a test changes."""
-    return Emoji(find_font(None), list(languages), sizes, image_size=image_size, augment=augment, seed=seed)
+    return Emoji(find_font(None), list(languages), sizes, image_size=image_size)
 
 
 @pytest.fixture(scope="module")
@@ -77,41 +81,41 @@ def test_the_corner_is_white_at_evaluation(source):
     assert (corners == 255).float().mean() > 0.95
 
 
+def varied(source: Emoji, rows: list[int], *, epoch: int = 0, seed: int = 0) -> torch.Tensor:
+    """Returns training pictures with the changes of data/transforms=emoji."""
+    return Transforms(PRESET, seed).change(source.images("train", rows), epoch, np.array(rows))
+
+
 def test_training_pictures_follow_seed_and_epoch(source):
     rows = [3, 8, 20]
-    first = source.images("train", rows, epoch=0)
-    assert torch.equal(first, source.images("train", rows, epoch=0))
-    assert torch.equal(first[1:2], source.images("train", [8], epoch=0))
-    assert not torch.equal(first, source.images("train", rows, epoch=1))
-    assert not torch.equal(first, make(seed=1).images("train", rows, epoch=0))
-    plain = make(augment=False)
-    assert torch.equal(plain.images("train", rows, epoch=0), source.images("train", rows))
+    first = varied(source, rows)
+    assert torch.equal(first, varied(source, rows))
+    assert torch.equal(first[1:2], varied(source, [8]))
+    assert not torch.equal(first, varied(source, rows, epoch=1))
+    assert not torch.equal(first, varied(source, rows, seed=1))
 
 
 def test_a_varied_picture_resembles_its_own(source):
     """Most of 100 varied pictures are closer to their own picture than to any other."""
-    rows = np.arange(100)
-    plain, varied = (
-        source.images("train", rows).float().flatten(1),
-        source.images("train", rows, epoch=4).float().flatten(1),
-    )
-    centred = [(x - x.mean(dim=1, keepdim=True)) / x.std(dim=1, keepdim=True) for x in (plain, varied)]
+    rows = list(range(100))
+    pictures = source.images("train", rows).float().flatten(1), varied(source, rows, epoch=4).flatten(1)
+    centred = [(x - x.mean(dim=1, keepdim=True)) / x.std(dim=1, keepdim=True) for x in pictures]
     nearest = (centred[1] @ centred[0].T).argmax(dim=1)
     assert (nearest == torch.arange(100)).float().mean() > 0.6
 
 
 def test_splits_do_not_depend_on_the_seed(source):
-    other = make(seed=9)
+    other = make_source(compose_run("data=emoji").data, SourceOptions(32, 9))
     for split in SPLITS:
         assert source.texts(split, range(source.size(split))) == other.texts(split, range(other.size(split)))
 
 
 def test_evaluation_of_training_rows_uses_unchanged_pictures(source):
-    data = small_data(source)
+    data = small_data(source, transforms=Transforms(PRESET, 0))
     batch = next(iter(data.eval_dataloader("train")))
     torch.testing.assert_close(batch.images, source.images("train", batch.indices.tolist()) / 127.5 - 1)
-    varied = next(iter(data.train_dataloader()))
-    assert not torch.allclose(varied.images, source.images("train", varied.indices.tolist()) / 127.5 - 1)
+    changed = next(iter(data.train_dataloader()))
+    assert not torch.allclose(changed.images, source.images("train", changed.indices.tolist()) / 127.5 - 1)
     assert batch.labels.tolist() == source.labels("train", batch.indices.tolist()).tolist()
 
 
@@ -151,4 +155,4 @@ def test_more_than_there_are_is_refused(key, size):
 def test_a_text_font_is_refused(tmp_path):
     (tmp_path / "NotoColorEmoji.ttf").write_bytes(b"no font")
     with pytest.raises(ConfigError, match=r"data\.root=.*allowed"):
-        Emoji(tmp_path / "NotoColorEmoji.ttf", ["en"], SIZES, image_size=32, augment=False, seed=0)
+        Emoji(tmp_path / "NotoColorEmoji.ttf", ["en"], SIZES, image_size=32)
