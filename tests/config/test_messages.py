@@ -48,6 +48,11 @@ MISTAKES = [
     (("trainer.max_epochs=-1",), ("trainer.max_epochs=-1", "allowed", "trainer.max_steps")),
     (("backbone.vision_heads=5",), ("backbone.vision_width=", "allowed", "multiples")),
     (("loss=norms,einsum",), ("loss=norms,einsum", "-m")),
+    (("data.transforms=light",), ("data.transforms=light", "allowed: data/transforms=<choice>", "standard")),
+    (("data=emoji", "data.augment=true"), ("data.augment", "did you mean data/transforms=emoji")),
+    (("data/transforms=strong",), ("data/transforms=strong", "allowed: emoji, light, none, standard")),
+    (("data.transforms.hue=0.6",), ("data.transforms.hue=0.6", "allowed: 0 to 0.5")),
+    (("data.transforms.blur_sigma=[2,1]",), ("data.transforms.blur_sigma=[2.0,1.0]", "allowed: [least,most]")),
 ]
 
 

@@ -84,6 +84,9 @@ def test_a_jpeg_is_reduced_by_the_pixels_of_the_crop(tmp_path, orientation):
     assert min(whole.extent.sides) == 40
     # The crop has 160 x 160 pixels of 320 x 640: a quarter of its size is enough.
     assert min(part.extent.sides) == 80
+    # The largest part that is twice as wide as high has 320 x 160 of the 320 x 640 pixels, or all of 640 x 320 pixels.
+    wide = decode_reduced(file.open, 40, Crop(1.0, 2.0, 2.0, 2.0, 0.5, 0.5))
+    assert min(wide.extent.sides) == (80 if orientation == 1 else 40)
     red, green, _ = read_squares([file], 40, [part_of_it])[0].float().mean((1, 2)).tolist()
     # Upright, the part is at the lower right, which orientation 6 stores at the upper right.
     expected = (0.75, 0.875) if orientation == 1 else (0.75, 0.125)
