@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from model.record.summary import RECALL_MEANING, read_summary
@@ -98,7 +99,7 @@ def facts(trained: TrainedModel, summary: Mapping[str, Any]) -> list[tuple[str, 
         "views": ", ".join(trained.names),
         "model.projection": settings.model["projection"],
         "backbone": settings.backbone.name,
-        "pretrained weights at the start": settings.backbone.pretrained,
+        "pretrained weights at the start": public_name(settings.backbone.pretrained),
         "data": settings.data["name"],
         "samples": ", ".join(f"{count:,} {split}" for split, count in samples.items()),
         "batch size": summary.get("batch_size"),
@@ -108,6 +109,11 @@ def facts(trained: TrainedModel, summary: Mapping[str, Any]) -> list[tuple[str, 
         "versions": ", ".join(f"{package} {number}" for package, number in versions.items()),
     }
     return [(name, str(value)) for name, value in values.items() if value not in (None, "")]
+
+
+def public_name(source: str | None) -> str | None:
+    """Returns the hub id of pretrained weights, or the name of their folder without its place on this machine."""
+    return source and (source if not Path(source).is_absolute() else Path(source).name)
 
 
 def figures(summary: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from model.data.text import clean, has_lone_surrogate
 from model.data.tokenizer import encode
 from model.errors import ConfigError
 from model.export.__main__ import main
+from model.export.card import public_name
 from model.export.clip_model import clip_model
 from model.export.processor import PROBES, check_equal, exported_tokenizer
 from model.views.projection import APPLY, make_projection
@@ -116,8 +117,11 @@ def test_transformers_alone_computes_the_same_features_in_float64(trained_run, g
 
 @pytest.mark.parametrize("projection", ["identity", *APPLY])
 def test_every_projection_is_folded_into_a_tower(trained_run, projection):
-    """A random P, as training has hardly moved the one of the run; in float64, to 1e-10."""
+    """A random P, as training has hardly moved the one of the run; in float64, to 1e-10. The configuration of the text
+    tower names the end token wrongly, as that of OpenAI's checkpoints does.
+    """
     model = load(trained_run.folder, dtype="float64")
+    model.encoder.towers.text.config.eos_token_id = 2
     model.encoder.projection = make_projection(projection, model.features).double().requires_grad_(False)
     for matrix in model.encoder.projection.parameters():
         generator = torch.Generator().manual_seed(3)
@@ -168,6 +172,7 @@ def test_the_card_has_the_figures_of_the_run_and_what_is_left_out(exported, trai
     assert "- `decoded_2` is not a feature of its own" in card
     assert "- `encoded_2` is not a feature of its own" in card
     assert "license:" not in card.split("---")[1]
+    assert [public_name(name) for name in (None, "org/clip", "/home/me/clip")] == [None, "org/clip", "clip"]
 
 
 def test_the_python_code_of_the_card_runs(exported, tmp_path, monkeypatch, capsys):
