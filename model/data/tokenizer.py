@@ -84,22 +84,20 @@ def with_names(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BEGIN, eos_token=END, pad_token=PAD)
 
 
-def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """Loads the tokeniser at `source`, a hub id or a folder. Raises ConfigError if it cannot be read or has no begin,
-    end or padding token.
+def load_tokenizer(source: str, key: str = "data.tokenizer") -> PreTrainedTokenizerBase:
+    """Loads the tokeniser at `source`, a hub id or a folder. `key`: what the messages name as its place. Raises
+    ConfigError if it cannot be read or has no begin, end or padding token.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except Exception as error:  # a damaged tokenizer.json raises plain Exception
         reason = first_line(error)
         raise ConfigError(
-            f"data.tokenizer={source} cannot be read ({reason}); allowed: a hub id or folder of a tokeniser"
+            f"{key}={source} cannot be read ({reason}); allowed: a hub id or folder of a tokeniser"
         ) from error
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         if getattr(tokenizer, name) is None:
-            raise ConfigError(
-                f"data.tokenizer={source} has no {name}; allowed: tokenisers with begin, end and padding tokens"
-            )
+            raise ConfigError(f"{key}={source} has no {name}; allowed: tokenisers with begin, end and padding tokens")
     return tokenizer
 
 

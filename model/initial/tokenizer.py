@@ -10,7 +10,7 @@ from model.config.schema import RunConfig
 from model.data.source import Source
 from model.data.tokenizer import load_tokenizer, new_tokenizer, save_tokenizer, tokenizer_name
 from model.errors import ConfigError
-from model.initial.source import InitialWeights
+from model.initial.source import KEY, InitialWeights
 from model.launch import first_process
 from model.record.repairs import move_damaged
 
@@ -39,7 +39,7 @@ def make_tokenizer(
         if first_process():
             move_damaged(folder, own, "it cannot be read", "it is trained again, from the same captions")
     if initial is not None and initial.tokenizer is not None:
-        tokenizer = load_tokenizer(initial.tokenizer)
+        tokenizer = load_tokenizer(initial.tokenizer, KEY)
     else:
         tokenizer = new_tokenizer(None, config.data.vocab_size, source)
     if first_process() and not config.trainer.fast_dev_run:
@@ -56,7 +56,7 @@ def other_tokens(initial: InitialWeights, used: PreTrainedTokenizerBase, named: 
         return None if named else "its tokeniser is not known (data.tokenizer=<folder> names it)"
     if named is None or named == initial.tokenizer:
         return None
-    theirs = load_tokenizer(initial.tokenizer)
+    theirs = load_tokenizer(initial.tokenizer, KEY)
     special = ("bos_token_id", "eos_token_id", "pad_token_id")
     same = theirs.get_vocab() == used.get_vocab() and all(
         getattr(theirs, name) == getattr(used, name) for name in special

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from model.config.nested import value_at
 from model.metric_names import KS
 from model.record.metrics_csv import as_csv
 from model.record.summary import JOINT_MEANING, RECALL_MEANING
@@ -68,6 +69,17 @@ def csv_record(comparison: Comparison, setting: Setting) -> dict[str, Any]:
     return {**record, **costs(setting), "failures": "; ".join(failures).replace("\n", " ")}
 
 
+def chosen_by(comparison: Comparison) -> list[str]:
+    """Returns a sentence that names the figures that have chosen the best weights of the jobs; none for jobs of earlier
+    versions, which do not record them.
+    """
+    named = [value_at(job.summary, ("best", "metric")) for setting in comparison.settings for job in setting.jobs]
+    figures = list(dict.fromkeys(str(name) for name in named if name is not None))
+    return (
+        [f"Test figures are of the best weights of a job, which {' or '.join(figures)} has chosen."] if figures else []
+    )
+
+
 def markdown(comparison: Comparison, command: str = "") -> str:
     """Returns the Markdown file: the table, the arguments that all jobs have in common, the command of the sweep and
     the failed jobs.
@@ -87,6 +99,7 @@ def markdown(comparison: Comparison, command: str = "") -> str:
         "",
         "A figure is the mean over seeds ± half of its 95 % t-interval (—: a single seed has no interval).",
         f"The settings are ranked by {comparison.objective}, and chance is the chance of that figure.",
+        *chosen_by(comparison),
         "MiB is the largest peak memory of the seeds. Clipped and skipped count optimizer steps (means over seeds).",
         "",
         RECALL_MEANING,

@@ -77,6 +77,19 @@ def test_settings_are_ranked_by_the_objective_that_all_jobs_have(tmp_path):
     assert [row["loss"] for row in rows_of(tmp_path)] == ["stock", "einsum", "norms"]
 
 
+def test_the_figures_that_chose_the_weights_are_named(tmp_path):
+    """Jobs of earlier versions do not record them."""
+    write_job(tmp_path, "a", settings("stock"), done(0.5))
+    write_comparison(tmp_path)
+    assert "of the best weights" not in (tmp_path / "comparison.md").read_text()
+    for loss, metric in (("norms", "val/recall@1"), ("einsum", "val/swap_acc")):
+        write_job(tmp_path, loss, settings(loss), joint_job(0.5, 0.6) | {"best": {"metric": metric, "mode": "max"}})
+    write_comparison(tmp_path)
+    text = (tmp_path / "comparison.md").read_text()
+    assert "Test figures are of the best weights of a job, which val/" in text
+    assert text.count("val/swap_acc") == 1
+
+
 def test_failures_are_listed_with_their_reason_and_never_dropped(tmp_path):
     write_job(tmp_path, "a1", settings("a", 1), done(0.5))
     write_job(tmp_path, "a2", settings("a", 2), {"status": "failed", "reason": "ValueError: too\nlong | wide"})
