@@ -84,7 +84,7 @@ ARROWS: dict[str, set[str]] = {
     "trained": {"base", "checkpoint", "config", "data", "losses", "losses/objective", "record", "views"},
     "export": {"base", "data", "record", "trained", "views"},
     "embed": {"base", "config", "data", "record", "trained"},
-    "search": {"data", "record", "trained"},
+    "search": {"base", "data", "record", "trained"},
     "loggers": {"base", "config", "record"},
     "report": {"base", "config", "data", "record"},
     "failures": {"base", "config", "loggers", "record", "report"},

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from model.errors import ConfigError
+from model.imports import large_imports
 from model.trained.command import Arguments, add_computation, add_run, exit_code
 from model.trained.picture_list import lines_of, picture_files
 
@@ -45,8 +46,9 @@ def main(arguments: Sequence[str]) -> int:
             raise ConfigError("nothing to embed is given; allowed: --images, --texts or both, or --split")
         files = picture_files(chosen.images) if chosen.images else []
         texts = lines_of(chosen.texts, "--texts", "a text file with one text in each line") if chosen.texts else []
-        from model.embed.features import embed_inputs, embed_split, write_features
-        from model.trained.loading import load_run
+        with large_imports():
+            from model.embed.features import embed_inputs, embed_split, write_features
+            from model.trained.loading import load_run
 
         model = load_run(chosen.run, chosen.device)
         if chosen.split is not None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.imports import large_imports
 from model.trained.command import Arguments, add_run, exit_code
 
 
@@ -36,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
 
     def command() -> int:
         chosen = parser().parse_args(arguments)
-        from model.export.clip_folder import check_target, export
+        with large_imports():
+            from model.export.clip_folder import check_target, export
 
         check_target(chosen.folder, overwrite=chosen.overwrite)
         for line in export(chosen.run, chosen.folder, chosen.dtype):

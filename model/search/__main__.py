@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from model.imports import large_imports
 from model.trained.command import Arguments, add_computation, add_run, exit_code, positive_number
 from model.trained.picture_list import picture_files
 
@@ -42,9 +43,10 @@ def main(arguments: Sequence[str]) -> int:
     def command() -> int:
         chosen = parser().parse_args(arguments)
         files = picture_files(chosen.images)
-        from model.search.hits import find, print_hits
-        from model.search.page import write_page
-        from model.trained.loading import load_run
+        with large_imports():
+            from model.search.hits import find, print_hits
+            from model.search.page import write_page
+            from model.trained.loading import load_run
 
         model = load_run(chosen.run, chosen.device)
         hits = find(model, chosen.text, files, chosen.top, chosen.batch_size)

@@ -19,9 +19,9 @@ class Advance(Protocol):
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Advance]:
-    """Shows a progress bar on the standard error stream if it is a terminal."""
+    """Shows a progress bar on the standard error stream if it is a terminal and there is something to do."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    is_shown = sys.stderr.isatty()
+    is_shown = total > 0 and sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not is_shown) as progress:
         task = progress.add_task(title, total=total)
         yield lambda done: progress.advance(task, done)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from transformers import AutoImageProcessor, AutoTokenizer
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerFast
 
 from model import load
 from model.data.text import clean, has_lone_surrogate
@@ -24,6 +24,7 @@ from model.export.card import public_name
 from model.export.clip_model import clip_model
 from model.export.processor import PROBES, check_equal, exported_tokenizer
 from model.views.projection import APPLY, make_projection
+from tests.conftest import some
 from tests.data.odd_texts import ODD_TEXTS
 from tests.data.test_odd_texts import LENGTH, tokenizers
 
@@ -218,12 +219,12 @@ def test_tokenisers_that_transformers_reads_otherwise_are_refused(trained_run):
         check_equal(model, without_begin_and_end, ["red"])
 
 
-@pytest.mark.parametrize("kind", ["own", "CLIP"])
+@pytest.mark.parametrize("kind", some(["CLIP", "own"], every=2))
 def test_odd_texts_become_the_tokens_of_the_run(tokenizers, kind, tmp_path):
     """Of a trained tokeniser, and of one like CLIP's, which pads with its end token; after saving and loading."""
     model = SimpleNamespace(tokenizer=tokenizers[kind], context_length=LENGTH)
     exported_tokenizer(model).save_pretrained(tmp_path)
-    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    loaded = PreTrainedTokenizerFast.from_pretrained(tmp_path)
     texts = [text for text in ODD_TEXTS.values() if not has_lone_surrogate(text)]
     found = loaded(texts, padding="max_length", truncation=True, return_tensors="pt")["input_ids"]
     wanted = encode(tokenizers[kind], [clean(text) for text in texts], LENGTH)
