@@ -55,6 +55,8 @@ INTRODUCED: dict[str, Any] = {
     "trainer.best_mode": "auto",
     "trainer.matmul_precision": None,
 }
+# Keys whose default was a number and is null now -> that number, which stands for null in the hashes.
+FORMER_DEFAULTS = {("loss", "memory_mib"): 200}
 # Keys that follow from another key. They distinguish no two runs.
 DERIVED = ("loss.family",)
 # Keys of the encoder-decoder. model=clip has no encoder-decoder.
@@ -96,6 +98,9 @@ def digest(values: dict[str, Any], left_out: tuple[str, ...]) -> str:
     """
     hashed = deepcopy({key: value for key, value in values.items() if key not in left_out})
     resolve_best(hashed)
+    for (group, name), former in FORMER_DEFAULTS.items():
+        if isinstance(hashed.get(group), dict) and hashed[group].get(name, former) is None:
+            hashed[group][name] = former
     translates = has_translator(value_at(hashed, ("model", "name")))
     for key, before in (*INTRODUCED.items(), *((key, None) for key in DERIVED)):
         group, _, name = key.rpartition(".")
