@@ -118,9 +118,9 @@ def take_over_initial_weights(folder: Path, earlier: Path) -> None:
 
 
 def kept_weights(folder: Path, named: str | None) -> tuple[dict[str, Tensor], str | None]:
-    """Returns the weights in initial.pt of `folder`, by their names in `Towers.state_dict`, and the value of init_from of
-    its run; no weights for a run without init_from. named: the value of init_from here. Raises RunFailed if the file is
-    missing or cannot be read.
+    """Returns the weights in initial.pt of `folder`, by their names in `Towers.state_dict`, and the value of init_from
+    of its run; no weights for a run without init_from. named: the value of init_from here. Raises RunFailed if the file
+    is missing or cannot be read.
     """
     if named is None and not (folder / INITIAL).is_file():
         return {}, None
