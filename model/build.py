@@ -94,9 +94,9 @@ def reference_towers(config: RunConfig, parts: Parts, seed: int, begun: Path | N
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         towers = make_module(config, parts.sizes, parts.data).encoder.towers
-    kept = kept_weights(begun, config.init_from) if begun is not None else {}
+    kept, named = kept_weights(begun, config.init_from) if begun is not None else ({}, None)
     towers.load_state_dict(kept, strict=False)
-    return towers, f"initial weights, from init_from={config.init_from}" if kept else "initial weights"
+    return towers, "initial weights" if named is None else f"initial weights, from init_from={named}"
 
 
 def make_data(

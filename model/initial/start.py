@@ -42,7 +42,7 @@ def begin(
         reports = load_initial_weights(config, sizes, module, tokenizer, initial)
         loaded = {report.tower for report in reports if report.problem is None}
         if first_process() and not config.trainer.fast_dev_run:
-            keep_initial_weights(folder, module, reports)
+            keep_initial_weights(folder, module, initial.named, reports)
     warn_of_random_towers(config, loaded)
 
 
@@ -95,9 +95,10 @@ def warn_of_random_towers(config: RunConfig, loaded: set[str]) -> None:
         )
 
 
-def keep_initial_weights(folder: Path, module: nn.Module, reports: list[TowerReport]) -> None:
+def keep_initial_weights(folder: Path, module: nn.Module, named: str, reports: list[TowerReport]) -> None:
     """Writes the weights of the loaded CLIP towers to initial.pt in the folder of the run: the initial weights that
     analysis.cka compares with, also when the run is continued or evaluated and the source of the weights is gone.
+    named: the value of init_from.
     """
     state, path = module.state_dict(), folder / INITIAL
     loaded = (name for report in reports if report.problem is None for name in report.names)
@@ -105,7 +106,8 @@ def keep_initial_weights(folder: Path, module: nn.Module, reports: list[TowerRep
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
-            torch.save({"towers": {report.tower: report.text for report in reports}, "weights": weights}, file)
+            towers = {report.tower: report.text for report in reports}
+            torch.save({KEY: named, "towers": towers, "weights": weights}, file)
 
 
 def take_over_initial_weights(folder: Path, earlier: Path) -> None:
@@ -115,14 +117,15 @@ def take_over_initial_weights(folder: Path, earlier: Path) -> None:
         link_or_copy(earlier / INITIAL, folder / INITIAL)
 
 
-def kept_weights(folder: Path, named: str | None) -> dict[str, Tensor]:
-    """Returns the weights in initial.pt of `folder`, by their names in `Towers.state_dict`; none for a run without
-    init_from. named: the value of init_from. Raises RunFailed if the file is missing or cannot be read.
+def kept_weights(folder: Path, named: str | None) -> tuple[dict[str, Tensor], str | None]:
+    """Returns the weights in initial.pt of `folder`, by their names in `Towers.state_dict`, and the value of init_from
+    of its run; no weights for a run without init_from. named: the value of init_from here. Raises RunFailed if the file
+    is missing or cannot be read.
     """
     if named is None and not (folder / INITIAL).is_file():
-        return {}
+        return {}, None
     try:
-        kept = torch.load(folder / INITIAL, map_location="cpu", weights_only=True)["weights"]
-        return {name.removeprefix(TOWERS): weight for name, weight in kept.items()}
+        kept = torch.load(folder / INITIAL, map_location="cpu", weights_only=True)
+        return {name.removeprefix(TOWERS): weight for name, weight in kept["weights"].items()}, kept[KEY]
     except Exception as error:  # torch's readers raise many kinds of errors for a damaged file
         raise RunFailed(f"{folder / INITIAL}, the initial weights, cannot be read ({first_line(error)})") from error
