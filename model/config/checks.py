@@ -8,6 +8,7 @@ import math
 from dataclasses import asdict, fields
 from typing import Any
 
+from model.config.data_checks import check_data
 from model.config.own_function import check_function
 from model.config.schema import (
     AdamWConfig,
@@ -16,7 +17,6 @@ from model.config.schema import (
     CosineConfig,
     DataConfig,
     DecodedModelConfig,
-    EmojiConfig,
     LossConfig,
     ModelConfig,
     MonitorConfig,
@@ -42,16 +42,7 @@ RECALLS = ("recall", "joint_recall", "joint_recall_all", "text_to_image_recall",
 OBJECTIVES = (*(f"val/{name}@{k}" for name in RECALLS for k in KS), "val/swap_acc")
 # The largest number of float32. A larger rate or decay is infinite in the arithmetic of the weights.
 FLOAT32_MAX = 3.4028234e38
-# Upper bounds that no run needs. A larger value is a typing mistake that would fill the memory or start far too many
-# processes.
-LARGEST = {
-    "num_workers": 512,
-    "batch_size": 1 << 20,
-    "train_size": 10**9,
-    "val_size": 10**9,
-    "test_size": 10**9,
-    "vocab_size": 1 << 20,
-}
+# Upper bounds that no run needs. A larger value is a typing mistake that would fill the memory.
 LARGEST_SIZE = {
     "image_size": 1 << 14,
     "context_length": 1 << 14,
@@ -180,26 +171,6 @@ def check_backbone(backbone: BackboneConfig) -> None:
             value,
             "is not a multiple",
             f"multiples of backbone.{divisor_key}={divisor}",
-        )
-
-
-def check_data(data: DataConfig) -> None:
-    """Raises ConfigError for sizes out of range, and for more captions than the source has. A contrast needs at least
-    two samples.
-    """
-    available = len(data.languages) if isinstance(data, EmojiConfig) else 5
-    problem = f"is not a number of captions of data={data.name}"
-    require(1 <= data.captions <= available, "data.captions", data.captions, problem, f"1 to {available}")
-    for key, least in (("batch_size", 2), ("num_workers", 0), ("val_size", 2), ("test_size", 2), ("vocab_size", 300)):
-        within(f"data.{key}", getattr(data, key), least, LARGEST[key])
-    if data.train_size is not None:
-        within("data.train_size", data.train_size, 2, LARGEST["train_size"])
-        require(
-            data.train_size >= data.batch_size,
-            "data.train_size",
-            data.train_size,
-            "is smaller than a batch",
-            f"data.batch_size={data.batch_size} or more",
         )
 
 

@@ -73,8 +73,8 @@ APPLIED = (
         "gradient_clip_val gradient_clip_algorithm limit_test_batches num_sanity_val_steps val_check_interval "
         "check_val_every_n_epoch",
     )
-    # The samples and their order do not depend on the number of workers or on the folder of the files.
-    | keys("data", "num_workers root")
+    # The samples and their order do not depend on the number of workers or on the folders of the files.
+    | keys("data", "num_workers root images")
     # The loss is the same; only the order of summation differs.
     | keys("loss", "evaluation backend memory_mib")
     # The schedule reads these at the end of an epoch. The checkpoint stores the rate, the lowest loss and the number of
@@ -104,6 +104,10 @@ REFUSED = (
     # best.ckpt.
     | keys(
         "data", "name train_size val_size test_size captions tokenizer vocab_size languages augment year allow_outside"
+    )
+    | keys(
+        "data",
+        "image_column caption_columns split_column label_column language_column id_column few_captions",
     )
     | frozenset({"seed"})
     # The number of steps of an epoch, and the choice of best.ckpt.

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from model.config.checks import FLOAT32_MAX, LARGEST, LARGEST_LAYERS, LARGEST_SIZE
+from model.config.checks import FLOAT32_MAX, LARGEST_LAYERS, LARGEST_SIZE
+from model.config.data_checks import LARGEST
 from model.config.old_values import Translate, boolean, choice, integer, number, splits, switch, text
 
 # logitsversion -> `loss=`.

@@ -39,6 +39,7 @@ __all__ = [
     "PlateauConfig",
     "RunConfig",
     "ScheduleConfig",
+    "TableConfig",
     "TrainerConfig",
     "TranslatedModelConfig",
     "WandbConfig",
@@ -119,6 +120,21 @@ class CocoConfig(DataConfig):
 
 
 @dataclass
+class TableConfig(DataConfig):
+    """data=table: keys of this source only."""
+
+    root: str | None = MISSING
+    images: str | None = MISSING
+    image_column: str = MISSING
+    caption_columns: list[str] = MISSING
+    split_column: str | None = MISSING
+    label_column: str | None = MISSING
+    language_column: str | None = MISSING
+    id_column: str | None = MISSING
+    few_captions: str = MISSING
+
+
+@dataclass
 class LoggerConfig:
     """conf/logger: the logger that gets the metrics in addition to metrics.csv."""
 
@@ -185,7 +201,12 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "_schema_translated": TranslatedModelConfig,
     },
     "backbone": {"_schema": BackboneConfig},
-    "data": {"_schema": DataConfig, "_schema_emoji": EmojiConfig, "_schema_coco": CocoConfig},
+    "data": {
+        "_schema": DataConfig,
+        "_schema_emoji": EmojiConfig,
+        "_schema_coco": CocoConfig,
+        "_schema_table": TableConfig,
+    },
     "optimizer": {"_schema": OptimizerConfig, "_schema_adamw": AdamWConfig},
     "schedule": {"_schema": ScheduleConfig, "_schema_cosine": CosineConfig, "_schema_plateau": PlateauConfig},
     "trainer": {"_schema": TrainerConfig},

@@ -21,6 +21,7 @@ from model.data.check_tables import caption_rows, format_table, label_rows, pict
 from model.data.coco_left_out import left_out_entries
 from model.data.part_report import plural, shared_images
 from model.data.source import Source, SourceOptions
+from model.data.table_left_out import left_out_rows
 from model.data.text import one_line
 from model.data.tokenizer import new_tokenizer, tokenizer_name
 from model.errors import ConfigError
@@ -75,7 +76,7 @@ def report(data: DataConfig, backbone: BackboneConfig, captions: int, seed: int)
     reports = source.part_reports.values()
     if reports:
         print("\n" + ("\n".join(warnings(source)) or "nothing is left out, and no picture occurs twice"))
-    entries = [entry for part in reports for entry in left_out_entries(part)]
+    entries = [entry for part in reports for entry in (left_out_rows if part.is_table else left_out_entries)(part)]
     if entries:
         print("\nentries that are left out:", *entries, sep="\n")
     return 1 if any(part.left_out() for part in reports) else 0
@@ -85,8 +86,8 @@ def warnings(source: Source) -> Iterator[str]:
     """Yields sentences about what is left out and what occurs twice, for a source with part reports."""
     for part in source.part_reports.values():
         yield from part.warnings()
-    shared = shared_images(source.part_reports["train"], source.part_reports["val"])
-    if shared:
+    parts = [source.part_reports.get(name) for name in ("train", "val")]
+    if parts[0] and parts[1] and (shared := shared_images(parts[0], parts[1])):
         yield shared
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +22,17 @@ class PartReport:
     annotation_file: Path
     """The file that lists the images of the part."""
     captions: int
-    """`data.captions`. Images with fewer captions are left out."""
+    """`data.captions`. Images with fewer captions are left out, unless captions are repeated."""
+    repeats: bool = False
+    """Whether captions of images with fewer are repeated, so that only images without a caption are left out."""
+    is_table: bool = False
+    """Whether the file is a table, whose rows are known by their lines."""
     images: int = 0
     """Number of images in the annotation file. Each id counts once."""
     captions_of_images: list[int] = field(default_factory=list)
     """Number of captions of each image."""
     few_captions: dict[int | str, str] = field(default_factory=dict)
-    """Images that are left out because they have fewer captions: id -> file."""
+    """Images that are left out because they have fewer captions: id, or line of a table -> file."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Images that are left out because of their files: file -> the reason."""
     repeated_images: list[str] = field(default_factory=list)
@@ -36,33 +40,50 @@ class PartReport:
     repeated_captions: int = 0
     """Number of captions that have the id of another caption. All are used."""
     empty_captions: list[int | str] = field(default_factory=list)
-    """Ids of the captions without a word, which are left out."""
+    """Ids of the captions without a word, which are left out; for a table, the lines of their rows."""
+    repeated_rows: list[int] = field(default_factory=list)
+    """Lines of the rows of a table that add no caption to the picture of an earlier row."""
+    surplus: list[str] = field(default_factory=list)
+    """Images that are left out because copies of them are in val or test, which have no room for more."""
+    further: list[str] = field(default_factory=list)
+    """Further sentences about what is unexpected."""
+    lines: dict[str, int] = field(default_factory=dict)
+    """File of each image of `unreadable` and `surplus` -> the line of its row, if the file is a table."""
     captions_without_image: int = 0
     """Number of captions whose image is not in the annotation file, which are left out."""
     surrogates: int = 0
     """Number of captions in which a lone surrogate was replaced."""
-    facts: list[tuple[str, PictureFacts]] = field(default_factory=list)
+    facts: Sequence[tuple[str, PictureFacts]] = ()
     """File of each image that is used, and facts about it, in the order of the rows."""
     examined: int = 0
     """Number of files that were decoded because no earlier run had examined them."""
 
     def left_out(self) -> int:
         """Returns the number of images, entries and captions that are not used."""
-        images = len(self.few_captions) + len(self.unreadable) + len(self.repeated_images)
-        return images + len(self.empty_captions) + self.captions_without_image
+        images = len(self.few_captions) + len(self.unreadable) + len(self.repeated_images) + len(self.surplus)
+        return images + len(self.empty_captions) + self.captions_without_image + len(self.repeated_rows)
+
+    def few(self) -> str:
+        """Returns which number of captions is too small."""
+        return "no caption" if self.repeats else f"fewer than data.captions={self.captions} captions"
 
     def reasons(self) -> str:
         """Returns why there are no more images, in brackets. Empty if all images are used."""
         reasons = []
         if self.few_captions:
-            reasons.append(f"{len(self.few_captions):,} with fewer than data.captions={self.captions} captions")
+            reasons.append(f"{len(self.few_captions):,} with {self.few()}")
         if self.unreadable:
             reasons.append(f"{len(self.unreadable):,} whose file cannot be used")
         return f" (left out of {self.images:,}: {' and '.join(reasons)})" if reasons else ""
 
     def warnings(self, most: int = MOST_NAMES) -> Iterator[str]:
         """Yields a sentence about everything that is left out or unexpected, each with the first `most` names."""
-        for sentence in (*self._image_warnings(most), *self._caption_warnings(most), *self._copy_warnings(most)):
+        for sentence in (
+            *self._image_warnings(most),
+            *self._caption_warnings(most),
+            *self._copy_warnings(most),
+            *self.further,
+        ):
             yield f"{self.name}: {sentence}"
 
     def _image_warnings(self, most: int) -> Iterator[str]:
@@ -78,7 +99,7 @@ class PartReport:
                 len(self.few_captions), "image is left out because it has", "images are left out because they have"
             )
             names = join(map(one_line, self.few_captions.values()), most)
-            yield f"{count} fewer than data.captions={self.captions} captions: {names}"
+            yield f"{count} {self.few()}: {names}"
         if self.repeated_images:
             ids = plural(len(self.repeated_images), "image id has", "image ids have")
             names = join(map(one_line, self.repeated_images), most)
@@ -91,7 +112,8 @@ class PartReport:
                 "caption is left out because it has",
                 "captions are left out because they have",
             )
-            yield f"{count} no word: id {join((one_line(str(number)) for number in self.empty_captions), most)}"
+            entries = join((one_line(str(number)) for number in self.empty_captions), most)
+            yield f"{count} no word: {'line' if self.is_table else 'id'} {entries}"
         if self.captions_without_image:
             count = plural(self.captions_without_image, "caption is", "captions are")
             yield f"{count} left out because the file does not list the image"
@@ -103,12 +125,21 @@ class PartReport:
             yield f"{count} half of a UTF-16 surrogate pair; it is replaced by U+FFFD"
 
     def _copy_warnings(self, most: int) -> Iterator[str]:
+        if self.repeated_rows:
+            count = plural(len(self.repeated_rows), "row adds", "rows add")
+            names = join(map(str, self.repeated_rows), most)
+            yield f"{count} no caption to the picture of an earlier row: line {names}"
+        if self.surplus:
+            count = plural(len(self.surplus), "image is", "images are")
+            names = join(map(one_line, self.surplus), most)
+            yield f"{count} left out because val or test has no room for all copies of a picture: {names}"
         groups = copies(self.facts)
         if groups:
             number = sum(map(len, groups)) - len(groups)
             count = plural(number, "image is a copy of another one", "images are copies of others")
-            names = join((" = ".join(map(one_line, group)) for group in groups), most)
-            yield f"{count} (same file content); copies are false negatives of each other: {names}"
+            shown = [" = ".join(map(one_line, group[:most])) for group in groups[:most]]
+            more = f" and {len(groups) - most:,} more" if len(groups) > most else ""
+            yield f"{count} (same file content); copies are false negatives of each other: {', '.join(shown)}{more}"
 
 
 def copies(facts: Iterable[tuple[str, PictureFacts]]) -> list[list[str]]:

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
@@ -29,6 +29,8 @@ from model.user_cache import cache_folder
 log = logging.getLogger(__name__)
 # Number of files that one thread or worker examines at a time.
 CHUNK = 16
+# The most files of which one thread reads size and time of change at a time.
+MOST_STAMPS = 512
 # The number of new pictures from which worker processes are started, and the most processes that are started.
 MANY, MOST_WORKERS = 512, 16
 # Seconds after which the results so far are saved, so that a process that is killed loses only newer ones.
@@ -75,37 +77,37 @@ class PictureCache:
 
     def check(self, names: Sequence[str]) -> list[CheckResult]:
         """Returns the result for each of `names`, paths below the folder. Decodes pictures without a saved result."""
-        chunks = self._threads.map(partial(file_stamps, self.folder), in_chunks(names))
-        reasons: dict[str, CheckResult] = {}
+        size = max(CHUNK, min(MOST_STAMPS, len(names) // 128))
+        chunks = self._threads.map(partial(file_stamps, self.folder), in_chunks(names, size))
+        results: dict[str, CheckResult] = {}
         stamps: dict[str, FileStamp] = {}
         for name, stamp in zip(names, chain.from_iterable(chunks), strict=True):
             if isinstance(stamp, NotAccessible):
-                reasons[name] = stamp
+                results[name] = stamp
             else:
                 stamps[name] = stamp
-        if not self._tried_to_lock and self._unexamined(stamps):
+        results |= self._saved(stamps, stamps)
+        unexamined = [name for name in stamps if name not in results]
+        if unexamined and not self._tried_to_lock:
             self._wait_for_others()
-        reasons |= self._examine(stamps, self._unexamined(stamps))
-        return [reasons[name] if name in reasons else self._require(name, stamps[name]) for name in names]
-
-    def _unexamined(self, stamps: dict[str, FileStamp]) -> list[str]:
-        """Returns the names of the files without a saved result."""
-        return [name for name, stamp in stamps.items() if self._saved(name, stamp) is None]
+            results |= self._saved(unexamined, stamps)
+            unexamined = [name for name in unexamined if name not in results]
+        results |= self._examine(stamps, unexamined)
+        return [results[name] for name in names]
 
     def _examine(self, stamps: dict[str, FileStamp], names: list[str]) -> dict[str, CheckResult]:
-        """Decodes pictures and adds the results to those that are saved. Returns the reasons of the file system, which
-        are not saved: name -> reason.
+        """Decodes pictures, and adds the results to those that are saved, except for reasons of the file system.
+        Returns name -> result.
         """
-        reasons: dict[str, CheckResult] = {}
+        results: dict[str, CheckResult] = {}
         for name, result in zip(show_progress(names, self._progress_bar), self._decode(names), strict=True):
             self.examined += 1
-            if isinstance(result, NotAccessible):
-                reasons[name] = result
-            else:
+            results[name] = result
+            if not isinstance(result, NotAccessible):
                 self._results[name] = as_json(stamps[name], result)
             if time.monotonic() - self._saved_at > SAVE_EVERY:
                 self._save()
-        return reasons
+        return results
 
     def _decode(self, names: list[str]) -> Iterator[CheckResult]:
         """Yields the results for new pictures, in order. Worker processes decode many pictures, because the threads of
@@ -124,15 +126,10 @@ class PictureCache:
                 )
         yield from chain.from_iterable(self._threads.map(check_chunk, chunks[done:]))
 
-    def _saved(self, name: str, stamp: FileStamp) -> CheckResult | None:
-        """Returns the saved result for a file. None if there is none or the file has changed."""
-        return from_json(self._results.get(name), stamp)
-
-    def _require(self, name: str, stamp: FileStamp) -> CheckResult:
-        """Returns the saved result for a file that has been examined."""
-        result = self._saved(name, stamp)
-        assert result is not None
-        return result
+    def _saved(self, names: Iterable[str], stamps: dict[str, FileStamp]) -> dict[str, CheckResult]:
+        """Returns name -> saved result, for those of the files that have one and have not changed since."""
+        known = ((name, from_json(self._results.get(name), stamps[name])) for name in names)
+        return {name: result for name, result in known if result is not None}
 
     def _wait_for_others(self) -> None:
         """Acquires the lock on the folder's results. If another process has it, waits for that process and loads its
@@ -153,9 +150,9 @@ class PictureCache:
         self._saved_at = time.monotonic()
 
 
-def in_chunks(names: Sequence[str]) -> list[Sequence[str]]:
-    """Returns the names in groups of CHUNK."""
-    return [names[first : first + CHUNK] for first in range(0, len(names), CHUNK)]
+def in_chunks(names: Sequence[str], size: int = CHUNK) -> list[Sequence[str]]:
+    """Returns the names in groups of `size`."""
+    return [names[first : first + size] for first in range(0, len(names), size)]
 
 
 def show_progress(names: Sequence[str], progress_bar: bool) -> Iterator[str]:

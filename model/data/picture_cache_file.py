@@ -24,6 +24,8 @@ from model.record.files import write_whole
 RULES = f"1, Pillow {PIL.__version__}"
 # Seconds after their last use for which the results of a folder are kept.
 LIFETIME = 180 * 24 * 3600.0
+# The types of the fields of PictureFacts.
+FACT_TYPES = (str, int, int, str)
 
 
 class FileStamp(NamedTuple):
@@ -73,17 +75,19 @@ def as_json(stamp: FileStamp, result: CheckResult) -> list[Any]:
 
 def from_json(value: Any, stamp: FileStamp) -> CheckResult | None:
     """Returns the result in a list of `as_json`. None if `value` is not such a list, or if its stamp is not `stamp`."""
-    match value:
-        case [size, changed, str(reason)] if (size, changed) == stamp:
-            return NotReadable(reason)
-        case [size, changed, str(digest), int(width), int(height), str(kind)] if (size, changed) == stamp:
-            return PictureFacts(digest, width, height, kind)
-    return None
+    if not isinstance(value, list) or tuple(value[:2]) != stamp:
+        return None
+    if len(value) == 6:
+        facts = PictureFacts(*value[2:])
+        return facts if tuple(map(type, facts)) == FACT_TYPES else None
+    return NotReadable(value[2]) if len(value) == 3 and isinstance(value[2], str) else None
 
 
 def remove_old(folder: Path) -> None:
-    """Removes files of results, and lock files that killed processes have left, after LIFETIME seconds without use."""
-    for file in (*folder.glob("*.json"), *folder.glob("*.lock")):
+    """Removes files of results, files of rows, and lock files that killed processes have left, after LIFETIME seconds
+    without use.
+    """
+    for file in (*folder.glob("*.json"), *folder.glob("*.lock"), *folder.glob("*.rows")):
         with contextlib.suppress(FileNotFoundError):  # another process has removed it
             if time.time() - file.stat().st_mtime > LIFETIME:
                 file.unlink()
