@@ -76,6 +76,10 @@ trainer.callbacks=[] | trainer.logger=false | backbone=vit_l_14 | backbone.text_
 backbone.translator_heads=7 | backbone.translator_layers=-1 | backbone.text_width=-96 | backbone.lr=nan
 backbone.vision_width=0 | data.batch_size=-4 | data.batch_size=1.5 | data.captions=x | data.vocab_size=null
 data.test_size=-1 | data.augment=true | loss.normalize=null | loss.memory_mib=x | loss.eps=null | loss.scale_cap=nan
+data=table | data=table data.root=nowhere | data=table data.root=. | data=table data.root='' | data.few_captions=repeat
+data=table data.root=/etc/hostname | data=table data.caption_columns=[] | data=table data.few_captions=drop
+data=table data.caption_columns=text | data=table data.captions=2 | data=table data.captions=0 | data.image_column=a
+data=table data.image_column=null | data=table data.split_column='' | data=table data.images=nowhere
 loss=pairwise loss.axes=first | loss=stable_norm loss.normalize=false | model=none | model.captions=1.5
 model.projection= | optimizer.name=lion | optimizer.weight_decay=nan | optimizer.betas=[] | schedule.warmup=nan
 schedule.final=-1 | monitor.clip=nan | monitor.max_skips=x | monitor.enabled=perhaps | analysis.samples=0
