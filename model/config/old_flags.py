@@ -22,8 +22,7 @@ WITHOUT_SCALING = 12
 MASKS = {"0": "none", "1": "learned", "2": "extremes", "3": "sigmoid", "4": "raw"}
 PRECISIONS = {"16": "16-mixed", "bf16": "bf16-mixed", "32": "32-true", "64": "64-true"}
 STABLE_LOSSES = {"0": "stable_einsum", "1": "stable_norm", "2": "stable_cosine", "3": "stable_distance"}
-# Activation -> its name in transformers. transformers lacks the last two; their names are those of the most similar
-# functions.
+# Activation -> its name in transformers. For the last two, which transformers lacks: that of the most similar function.
 ACTIVATIONS = {
     "gelu": "gelu",
     "swish": "silu",

@@ -13,8 +13,9 @@ How to add a source `<name>`. Steps 1 to 3 are enough for a source without keys 
 
 2. `SOURCES` in `model/data/__init__.py`: a line `"<name>": "model.data.<name>"`.
 3. `conf/data/<name>.yaml`: the defaults list `_schema`, `_keys`, `_self_`; `name: <name>`; `captions`, the number of
-   captions of each picture; and every default that differs from `conf/data/_keys.yaml`. The first line is a comment that says what the source is. After a change of a YAML file,
-   `python -m model.config.document` writes docs/configuration.md again.
+   captions of each picture; and every default that differs from `conf/data/_keys.yaml`. The first line is a comment
+   that says what the source is. After a change of a YAML file, `python -m model.config.document` writes
+   docs/configuration.md again.
 4. Only if the source has keys of its own: a dataclass derived from `DataConfig` in `model/config/schema.py`, registered
    in `SCHEMAS["data"]` as `_schema_<name>`, which the YAML file then lists instead of `_schema`; and each new key in
    `model/config/decisions.py`, which says whether a resumed run may change it.

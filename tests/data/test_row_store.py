@@ -13,7 +13,7 @@ from model.data.row_store import store_rows, write_texts
 from tests.data.table_folder import simple_rows, source_of, write_pictures, write_table
 
 TEXTS = ["", "plain", "ü 日本 🐙", "lone \ud800 half", "\u2028", "x" * 100_000, ""]
-ROWS = 1500
+ROWS = 800
 
 
 @pytest.fixture
@@ -74,12 +74,12 @@ def test_a_source_holds_few_bytes_a_row(tmp_path, monkeypatch):
         os.link(tmp_path / f"{number % 20:04}.png", tmp_path / f"{number:04}.png")
     rows = [row | {"text": f"{row['text']} {'word ' * 400}"} for row in simple_rows(*range(ROWS))]
     file = write_table(tmp_path / "t.jsonl", rows)
-    source_of(file, val_size=150, test_size=150)  # fills the cache and imports what is needed
+    source_of(file, val_size=80, test_size=80)  # fills the cache and imports what is needed
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    source = source_of(file, val_size=150, test_size=150)
+    source = source_of(file, val_size=80, test_size=80)
     held = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert source.size("train") == ROWS - 300
+    assert source.size("train") == ROWS - 160
     assert held < 200 * ROWS
     assert len(pickle.dumps(source)) < 200 * ROWS
