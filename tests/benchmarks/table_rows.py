@@ -3,14 +3,14 @@
 ``python -m tests.benchmarks.table_rows [--rows 100000] [--pictures 1000]``
 
 It writes `--pictures` different PNG files of 8 x 8 pixels, hard links to them under the names of `--rows` pictures, and
-a CSV file with one caption for each name. It then makes the source twice, in processes of their own that share an empty
-cache folder. The first process decodes every picture; the second one finds the results and the texts in the cache.
+a CSV file with one caption for each name. It then makes the source several times, in processes of their own that share
+an empty cache folder. The first process decodes every picture; the others find the results and the texts in the cache.
 
 The time is that of `make_source`, without imports. The processor time is that of this process alone: on a busy machine,
 the rest is time that other work took, and in the first call that of the processes that decode pictures. The bytes a row
 are what `tracemalloc` counts while the source exists, compared with the count before `make_source`; memory-mapped texts
-and paths are not counted. The last figure is the size of the pickled source, which a worker process gets where processes
-are not forked.
+and paths are not counted. The last figure is the size of the pickled source, which a worker process gets where it is
+not forked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from model.data import make_source
 from model.data.source import SourceOptions
 from tests.data.table_folder import config
 file, rows, traces = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "memory"
-group = config(file, val_size=1000, test_size=1000)
+group = config(file, val_size=rows // 100, test_size=rows // 100)
 gc.collect()
 if traces:
     tracemalloc.start()
@@ -73,7 +73,7 @@ def measured(table: Path, rows: int, what: str, cache: Path) -> str:
     """Returns what a process prints. what: time or memory."""
     command = [sys.executable, "-c", MEASURE, str(table), str(rows), what]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def main() -> None:
