@@ -27,15 +27,17 @@ from tests.benchmarks.timing import machine
 
 # What a process measures. Tracing slows a process, so the time and the memory are measured in different processes.
 MEASURE = """
-import gc, pickle, sys, time, tracemalloc
+import gc, logging, pickle, sys, time, tracemalloc
 from model.data import make_source
 from model.data.source import SourceOptions
 from tests.data.table_folder import config
 file, rows, traces = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "memory"
 group = config(file, val_size=rows // 100, test_size=rows // 100)
-gc.collect()
+logging.disable()
 if traces:
+    make_source(group, SourceOptions(48, 0, progress_bar=False))  # imports what is needed
     tracemalloc.start()
+gc.collect()
 before = tracemalloc.get_traced_memory()[0]
 start, used = time.perf_counter(), time.process_time()
 source = make_source(group, SourceOptions(48, 0, progress_bar=False))
