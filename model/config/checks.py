@@ -59,7 +59,7 @@ LARGEST_SIZE = {
     "text_width": 1 << 15,
     "translator_ffn": 1 << 17,
 }
-LARGEST_LAYERS = 1000
+LARGEST_LAYERS, MOST_CAPTIONS = 1000, {"shards": 1 << 20}
 SEEDS = (0, 2**32 - 1)
 
 
@@ -187,7 +187,7 @@ def check_data(data: DataConfig) -> None:
     """Raises ConfigError for sizes out of range, and for more captions than the source has. A contrast needs at least
     two samples.
     """
-    available = len(data.languages) if isinstance(data, EmojiConfig) else 5
+    available = len(data.languages) if isinstance(data, EmojiConfig) else MOST_CAPTIONS.get(data.name, 5)
     problem = f"is not a number of captions of data={data.name}"
     require(1 <= data.captions <= available, "data.captions", data.captions, problem, f"1 to {available}")
     for key, least in (("batch_size", 2), ("num_workers", 0), ("val_size", 2), ("test_size", 2), ("vocab_size", 300)):

@@ -20,6 +20,11 @@ NOT_IN_JOB_HASH = ("evaluate", "report")
 # conf/ here.
 INTRODUCED: dict[str, Any] = {
     "data.allow_outside": False,
+    "data.val": None,
+    "data.test": None,
+    "data.few_captions": "leave_out",
+    "data.caption_keys": ["captions", "caption"],
+    "data.txt_lines": False,
     "backbone.translator_init": "marian",
     "backbone.translator_norm": "post",
     "loss.function": None,

@@ -8,6 +8,7 @@ of the values are in `checks`. The larger groups are in `schema_model` and `sche
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -39,6 +40,7 @@ __all__ = [
     "PlateauConfig",
     "RunConfig",
     "ScheduleConfig",
+    "ShardsConfig",
     "TrainerConfig",
     "TranslatedModelConfig",
     "WandbConfig",
@@ -119,6 +121,18 @@ class CocoConfig(DataConfig):
 
 
 @dataclass
+class ShardsConfig(DataConfig):
+    """data=shards: keys of this source only. root, val and test are a text or a list of texts."""
+
+    root: Any = MISSING
+    val: Any = MISSING
+    test: Any = MISSING
+    few_captions: str = MISSING
+    caption_keys: list[str] = MISSING
+    txt_lines: bool = MISSING
+
+
+@dataclass
 class LoggerConfig:
     """conf/logger: the logger that gets the metrics in addition to metrics.csv."""
 
@@ -185,7 +199,12 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "_schema_translated": TranslatedModelConfig,
     },
     "backbone": {"_schema": BackboneConfig},
-    "data": {"_schema": DataConfig, "_schema_emoji": EmojiConfig, "_schema_coco": CocoConfig},
+    "data": {
+        "_schema": DataConfig,
+        "_schema_emoji": EmojiConfig,
+        "_schema_coco": CocoConfig,
+        "_schema_shards": ShardsConfig,
+    },
     "optimizer": {"_schema": OptimizerConfig, "_schema_adamw": AdamWConfig},
     "schedule": {"_schema": ScheduleConfig, "_schema_cosine": CosineConfig, "_schema_plateau": PlateauConfig},
     "trainer": {"_schema": TrainerConfig},

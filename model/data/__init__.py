@@ -17,7 +17,12 @@ if TYPE_CHECKING:  # it imports torch, which users of `model.data.text` may not 
     from model.data.source import Source, SourceOptions
 
 # Name of the choice in conf/data -> module with `check(config)` and `make(config, options)`.
-SOURCES = {"scenes": "model.data.scenes", "emoji": "model.data.emoji", "coco": "model.data.coco"}
+SOURCES = {
+    "scenes": "model.data.scenes",
+    "emoji": "model.data.emoji",
+    "coco": "model.data.coco",
+    "shards": "model.data.shards",
+}
 
 
 def check_source(config: DataConfig) -> None:

@@ -85,9 +85,9 @@ def warnings(source: Source) -> Iterator[str]:
     """Yields sentences about what is left out and what occurs twice, for a source with part reports."""
     for part in source.part_reports.values():
         yield from part.warnings()
-    shared = shared_images(source.part_reports["train"], source.part_reports["val"])
-    if shared:
-        yield shared
+    for name, part in source.part_reports.items():
+        if name != "train" and (shared := shared_images(source.part_reports["train"], part)):
+            yield shared
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from model.data.annotations import (
 from model.data.coco_files import CocoPart
 from model.data.part_report import PartReport
 from model.data.picture_cache import PictureCache
-from model.data.pictures import NotReadable
+from model.data.pictures import NotReadable, PictureFacts
 from model.data.text import clean, has_lone_surrogate, one_line
 from model.errors import ConfigError
 
@@ -129,6 +129,7 @@ def readable_rows(part: CocoPart, content: PartContent, count: int | None, *, pr
     Raises ConfigError if no picture can be read.
     """
     readable: list[ImageRow] = []
+    facts: list[tuple[str, PictureFacts]] = []
     report, rows = content.report, iter(content.rows)
     with PictureCache(part.images(), progress_bar=progress_bar) as cache:
         while block := list(islice(rows, None if count is None else count - len(readable))):
@@ -137,8 +138,8 @@ def readable_rows(part: CocoPart, content: PartContent, count: int | None, *, pr
                     report.unreadable[row.name] = str(result)
                 else:
                     readable.append(row)
-                    report.facts.append((row.name, result))
-    report.examined = cache.examined
+                    facts.append((row.name, result))
+    report.examined, report.facts = cache.examined, facts
     if not readable:
         first = next((f" ({one_line(name)} {reason})" for name, reason in report.unreadable.items()), "")
         allowed = f"a folder with the images that {part.captions()} names"

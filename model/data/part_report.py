@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +19,8 @@ class PartReport:
     """A report on one part of the files, such as train2017."""
 
     name: str
-    annotation_file: Path
-    """The file that lists the images of the part."""
+    annotation_file: Path | None
+    """The file that lists the images of the part. None if no single file does."""
     captions: int
     """`data.captions`. Images with fewer captions are left out."""
     images: int = 0
@@ -31,6 +31,8 @@ class PartReport:
     """Images that are left out because they have fewer captions: id -> file."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Images that are left out because of their files: file -> the reason."""
+    damaged_files: dict[str, str] = field(default_factory=dict)
+    """Files with many images of which at most a part is used: file -> the reason."""
     repeated_images: list[str] = field(default_factory=list)
     """Files of the images whose id has further entries. The further entries are left out."""
     repeated_captions: int = 0
@@ -41,7 +43,7 @@ class PartReport:
     """Number of captions whose image is not in the annotation file, which are left out."""
     surrogates: int = 0
     """Number of captions in which a lone surrogate was replaced."""
-    facts: list[tuple[str, PictureFacts]] = field(default_factory=list)
+    facts: Sequence[tuple[str, PictureFacts]] = ()
     """File of each image that is used, and facts about it, in the order of the rows."""
     examined: int = 0
     """Number of files that were decoded because no earlier run had examined them."""
@@ -49,7 +51,7 @@ class PartReport:
     def left_out(self) -> int:
         """Returns the number of images, entries and captions that are not used."""
         images = len(self.few_captions) + len(self.unreadable) + len(self.repeated_images)
-        return images + len(self.empty_captions) + self.captions_without_image
+        return images + len(self.damaged_files) + len(self.empty_captions) + self.captions_without_image
 
     def reasons(self) -> str:
         """Returns why there are no more images, in brackets. Empty if all images are used."""
@@ -66,6 +68,10 @@ class PartReport:
             yield f"{self.name}: {sentence}"
 
     def _image_warnings(self, most: int) -> Iterator[str]:
+        if self.damaged_files:
+            count = plural(len(self.damaged_files), "file", "files")
+            names = join((f"{one_line(name)} {reason}" for name, reason in self.damaged_files.items()), most)
+            yield f"{count} cannot be read as a whole; the images before the damage are used: {names}"
         if self.unreadable:
             count = plural(
                 len(self.unreadable),

@@ -18,6 +18,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from model.data.file_lock import FileLock
 from model.data.picture_cache_file import FileStamp, as_json, file_stamps, from_json, load, save
@@ -27,6 +28,7 @@ from model.errors import first_line
 from model.user_cache import cache_folder
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 # Number of files that one thread or worker examines at a time.
 CHUNK = 16
 # The number of new pictures from which worker processes are started, and the most processes that are started.
@@ -153,8 +155,8 @@ class PictureCache:
         self._saved_at = time.monotonic()
 
 
-def in_chunks(names: Sequence[str]) -> list[Sequence[str]]:
-    """Returns the names in groups of CHUNK."""
+def in_chunks(names: Sequence[Item]) -> list[Sequence[Item]]:
+    """Returns the items in groups of CHUNK."""
     return [names[first : first + CHUNK] for first in range(0, len(names), CHUNK)]
 
 

@@ -83,7 +83,7 @@ def from_json(value: Any, stamp: FileStamp) -> CheckResult | None:
 
 def remove_old(folder: Path) -> None:
     """Removes files of results, and lock files that killed processes have left, after LIFETIME seconds without use."""
-    for file in (*folder.glob("*.json"), *folder.glob("*.lock")):
+    for file in (*folder.glob("*.json"), *folder.glob("*.arrays"), *folder.glob("*.lock")):
         with contextlib.suppress(FileNotFoundError):  # another process has removed it
             if time.time() - file.stat().st_mtime > LIFETIME:
                 file.unlink()
