@@ -15,7 +15,7 @@ from model.data.coco_rows import ImageRow, PartContent, read_parts, readable_row
 from model.data.part_report import shared_images
 from model.data.pictures import PictureFacts
 from model.data.source import SPLITS, Source, SourceOptions, SplitSizes, check_available
-from model.data.squares import CLIP_PIXELS, file_at, read_squares
+from model.data.squares import CLIP_PIXELS, PictureFile, file_at, read_squares
 from model.errors import at_least, one_of
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,11 @@ class Coco:
         """Returns (B, 3, H, W) uint8, the same in every epoch. Raises UnreadablePictures for files that can no longer
         be read.
         """
-        return read_squares([file_at(self._rows[split][index].file) for index in indices], self.image_size)
+        return read_squares(self.picture_files(split, indices), self.image_size)
+
+    def picture_files(self, split: str, indices: Sequence[int]) -> list[PictureFile]:
+        """Returns the file of each picture."""
+        return [file_at(self._rows[split][index].file) for index in indices]
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """Returns the captions of each image, in the order of their ids."""
