@@ -65,6 +65,7 @@ def pictures_forgotten(tmp_path_factory) -> Iterator[None]:
     """Stores what is known about the tests' pictures in a folder of the tests, not in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("model.data.picture_cache.cache_folder", lambda: tmp_path_factory.getbasetemp() / "cache")
+        patch.setattr("model.data.array_cache.cache_folder", lambda: tmp_path_factory.getbasetemp() / "cache")
         yield
 
 

@@ -36,7 +36,7 @@ from model.views.backbone_sizes import resolved_sizes
 
 # Settings that decide what is packed. The others of a run only need values that fit together.
 SETTINGS = re.compile(r"data=.*|(data|backbone)\..+=.*|backbone=.*|seed=.*", re.DOTALL)
-ANY_RUN = ("model=clip", "loss=stock", "++data.batch_size=2")
+ANY_RUN = ("model=clip", "loss=stock", "data.batch_size=2")
 # Keys of the data that do not change what is packed.
 NOT_PACKED = ("batch_size", "num_workers", "tokenizer", "vocab_size")
 MEGABYTE = 1_000_000

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from model.data.part_report import PartReport
 from model.data.shard_part import PartOptions, ShardPart
-from model.data.source import check_available
+from model.data.source import SplitSizes, check_available
 from model.data.text import one_line
 from model.errors import ConfigError
 
@@ -35,12 +37,21 @@ def check_captions(report: PartReport, options: PartOptions) -> None:
     )
 
 
+def check_shared(part: ShardPart, splits: Sequence[str], sizes: SplitSizes) -> None:
+    """Raises ConfigError if splits that share a part need more samples than it has.
+
+    splits: those that share the part; each of them needs at least one sample.
+    """
+    available = len(part)
+    held_out = [split for split in splits if split != "train"]
+    for number, split in enumerate(held_out):
+        others = len(splits) - 1 - number
+        check_size(part, split, available - others, getattr(sizes, split))
+        available -= getattr(sizes, split)
+
+
 def check_size(part: ShardPart, split: str, available: int, size: int | None) -> None:
     """Raises ConfigError if a split needs more than the `available` samples."""
     report = part.report
     what = f"samples of {report.name}"
-    if size is None and available == 0:
-        raise ConfigError(
-            f"data.root: val and test take all {len(part):,} {what}; allowed: smaller data.val_size and data.test_size"
-        )
     check_available(f"data.{split}_size", size or 0, available, what, report.reasons())

@@ -17,7 +17,7 @@ from model.config.schema import ShardsConfig
 from model.data.content_split import split_by_content
 from model.data.part_report import shared_images
 from model.data.pictures import PictureFacts
-from model.data.shard_checks import check_part, check_size
+from model.data.shard_checks import check_part, check_shared, check_size
 from model.data.shard_files import OpenShards
 from model.data.shard_folder import read_classes, read_normalization
 from model.data.shard_labels import resolve_labels
@@ -145,6 +145,7 @@ class Shards:
         for name, part in self._parts.items():
             splits = [split for split in SPLITS if self._part_of[split] == name]
             held_out = {split: getattr(sizes, split) for split in splits if split != "train"}
+            check_shared(part, splits, sizes)
             if len(splits) == 1:
                 divided = {splits[0]: np.arange(len(part))}
             elif record is not None:
