@@ -1,52 +1,57 @@
 """``python -m model.data.pack data=coco data.root=<folder> <folder of the shards>``: writes the pictures and captions
 of any source as WebDataset shards, which data=shards reads.
 
-It takes settings of the data as train.py does, and --shard-mb N (256: megabytes of a shard, at most) and --samples N
-(10000: samples of a shard, at most). The same command continues after it was stopped. Exit codes: 0 all samples are
-packed, 1 a file cannot be written or read, 2 a mistake in the settings.
+It takes settings of the data as train.py does, and these options:
+
+  --shard-mb N   megabytes of a shard, at most (256)
+  --samples N    samples of a shard, at most (10000)
+
+The same command continues after it was stopped. Exit codes: 0 all samples are packed, 1 a file cannot be written or
+read, 2 a mistake in the settings, 128 + n stopped by signal n.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from model.config.arguments import check_override
-from model.config.compose import PROGRAM, composed_run, groups
-from model.config.messages import CONFIG_ERRORS, two_lines
-from model.config.schema import RunConfig
-from model.data import check_source, make_source
-from model.data.pack_shards import ShardLimits, pack_split
-from model.data.shard_folder import CLASSES_FILE, PACK_FILE, read_json
-from model.data.source import SPLITS, Source, SourceOptions
 from model.errors import ConfigError, RunFailed, at_least
 from model.interruption import Interrupted, listening
-from model.record.files import write_whole
-from model.views.backbone_sizes import resolved_sizes
 
-# Settings that decide what is packed. The others of a run only need values that fit together.
-SETTINGS = re.compile(r"data=.*|(data|backbone)\..+=.*|backbone=.*|seed=.*", re.DOTALL)
-ANY_RUN = ("model=clip", "loss=stock", "data.batch_size=2")
-# Keys of the data that do not change what is packed.
-NOT_PACKED = ("batch_size", "num_workers", "tokenizer", "vocab_size")
+# Settings that decide what is packed.
+SETTINGS = re.compile(r"(data|backbone)(\..+)?=.*|seed=.*", re.DOTALL)
+ALLOWED_SETTINGS = "data=…, data.<key>=…, backbone.<key>=…, seed=…"
+DEFAULTS = {"--shard-mb": 256.0, "--samples": 10_000.0}
 MEGABYTE = 1_000_000
+
+
+class Arguments(NamedTuple):
+    """What the command line asks for."""
+
+    settings: list[str]
+    folder: Path
+    shard_bytes: int
+    """Bytes of a shard, at most."""
+    shard_samples: int
+    """Samples of a shard, at most."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Writes the shards. Returns the exit code."""
+    if {"-h", "--help"} & set(arguments):
+        print(__doc__)
+        return 0
+    from model.config.messages import CONFIG_ERRORS, two_lines
+    from model.data.pack_shards import ShardLimits
+    from model.data.pack_source import pack
+
     try:
         with listening():
-            print(pack(*parsed(arguments)))
+            settings, folder, size, samples = parsed(arguments)
+            print(pack(settings, folder, ShardLimits(size, samples)))
             return 0
     except Interrupted as interrupted:
         print(f"{interrupted.reason}\ngive the same command again: complete shards are kept", file=sys.stderr)
@@ -59,133 +64,40 @@ def main(arguments: Sequence[str]) -> int:
         return 1
 
 
-def parsed(arguments: Sequence[str]) -> tuple[list[str], Path, ShardLimits]:
-    """Returns the settings, the folder of the shards, and the limits of a shard. Raises ConfigError."""
-    parser = argparse.ArgumentParser(
-        prog="python -m model.data.pack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("words", nargs="+", metavar="key=value or folder")
-    parser.add_argument("--shard-mb", type=float, default=256)
-    parser.add_argument("--samples", type=int, default=10_000)
-    options = parser.parse_args(arguments)
-    at_least("--shard-mb", options.shard_mb, 0.001)
-    at_least("--samples", options.samples, 1)
-    settings = [word for word in options.words if "=" in word]
-    folders = [word for word in options.words if "=" not in word]
+def parsed(arguments: Sequence[str]) -> Arguments:
+    """Returns what the command line asks for. Raises ConfigError."""
+    from model.config.arguments import check_override
+    from model.config.compose import groups
+
+    settings, folders, values, words = [], [], dict(DEFAULTS), list(arguments)
+    while words:
+        word = words.pop(0)
+        flag, _, value = word.partition("=")
+        if flag.startswith("-"):
+            values[flag] = option(flag, value or (words.pop(0) if words else ""))
+        elif "=" in word:
+            check_override(word, groups())
+            if not SETTINGS.fullmatch(word):
+                raise ConfigError(f"{word} is not a setting of the data; allowed: {ALLOWED_SETTINGS}")
+            settings.append(word)
+        else:
+            folders.append(word)
     if len(folders) != 1:
-        raise ConfigError(
-            f"{' '.join(folders) or 'no word'} is not one folder; allowed: settings of data and one folder"
-        )
-    choices = groups()
-    for setting in settings:
-        check_override(setting, choices)
-        if not SETTINGS.fullmatch(setting):
-            raise ConfigError(
-                f"{setting} is not a setting of the data; allowed: data=…, data.<key>=…, backbone.<key>=…, seed=…"
-            )
-    return settings, Path(folders[0]), ShardLimits(int(options.shard_mb * MEGABYTE), options.samples)
+        named = f"{' and '.join(folders)} are several folders" if folders else "no folder for the shards is named"
+        raise ConfigError(f"{named}; allowed: settings of the data and one folder")
+    return Arguments(settings, Path(folders[0]), int(values["--shard-mb"] * MEGABYTE), int(values["--samples"]))
 
 
-def pack(settings: list[str], folder: Path, limits: ShardLimits) -> str:
-    """Writes the shards of all splits. Returns what was written, and the command that trains on it. Raises ConfigError
-    and RunFailed.
-    """
-    config = composed_run([*ANY_RUN, *settings])
-    check_source(config.data)
-    image_size = resolved_sizes(config.backbone).image_size
-    begun = read_json(folder / PACK_FILE, "a file that this command has written")
-    refuse_other_content(folder, begun)
-    source = make_source(config.data, SourceOptions(image_size, config.seed))
-    begin(folder, source, description(config, source, image_size, limits), begun)
-    written = kept = 0
-    with progress_bar() as bar:
-        for split in SPLITS:
-            task = bar.add_task(split, total=source.size(split))
-            shards, kept_of_split = pack_split(
-                source,
-                split,
-                folder,
-                limits,
-                lambda count, task=task: bar.advance(task, count),  # type: ignore[misc]
-            )
-            written, kept = written + shards, kept + kept_of_split
-    samples = ", ".join(f"{source.size(split):,} {split}" for split in SPLITS)
-    before = f" ({kept} of them were complete before)" if kept else ""
-    return f"{samples} samples in {written} shards{before}\n{train_command(config, source, settings, folder)}"
-
-
-def progress_bar() -> Progress:
-    """Returns a progress bar that counts samples, on a terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("packing {task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, disable=not console.is_terminal)
-
-
-def description(config: RunConfig, source: Source, image_size: int, limits: ShardLimits) -> dict[str, Any]:
-    """Returns the content of pack.json."""
-    data = {key: value for key, value in asdict(config.data).items() if key not in NOT_PACKED}
-    return {
-        "data": data,
-        "seed": config.seed,
-        "image_size": image_size,
-        "shard_bytes": limits.size,
-        "shard_samples": limits.samples,
-        "samples": {split: source.size(split) for split in SPLITS},
-        "normalization": [list(values) for values in source.normalization],
-    }
-
-
-def refuse_other_content(folder: Path, begun: dict[str, Any] | None) -> None:
-    """Raises ConfigError if a folder has files, but none that this command has written."""
+def option(flag: str, value: str) -> float:
+    """Returns the value of an option. Raises ConfigError for an unknown option, and for a value that is not allowed."""
+    if flag not in DEFAULTS:
+        raise ConfigError(f"{flag} is not known; allowed: {', '.join(DEFAULTS)}")
     try:
-        occupied = begun is None and any(folder.iterdir())
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise ConfigError(f"{folder} cannot be read ({error.strerror}); allowed: a new folder") from error
-    if occupied:
-        raise ConfigError(
-            f"{folder} has other files; allowed: a new folder, or one that this command has begun to fill"
-        )
-
-
-def begin(folder: Path, source: Source, now: dict[str, Any], begun: dict[str, Any] | None) -> None:
-    """Writes pack.json and classes.json. Raises ConfigError if an earlier call had other settings, and RunFailed if the
-    files cannot be written.
-    """
-    for key, value in now.items():
-        if begun is not None and begun.get(key) != value:
-            raise ConfigError(
-                f"{folder} has shards with {key}={json.dumps(begun.get(key))}, now it is {json.dumps(value)}; allowed: "
-                "the same settings and data, or another folder"
-            )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / PACK_FILE, json.dumps(now, indent=1) + "\n")
-        if source.class_names is not None:
-            classes = {"names": source.class_names, "prompts": source.prompts}
-            write_whole(folder / CLASSES_FILE, json.dumps(classes, indent=1, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise RunFailed(
-            f"{folder} cannot be written to ({error.strerror})\nchoose another folder, or make room"
-        ) from error
-
-
-def train_command(config: RunConfig, source: Source, settings: Sequence[str], folder: Path) -> str:
-    """Returns the command that trains on the shards."""
-    path = str(folder)
-    sizes = [f"data.{split}_size={source.size(split)}" for split in ("val", "test")]
-    words = [
-        *PROGRAM,
-        "data=shards",
-        f"data.root={path}" if re.fullmatch(r"[\w./-]+", path) else f'data.root="{path}"',
-        f"data.captions={source.captions}",
-        *sizes,
-        f"data.vocab_size={config.data.vocab_size}",
-        *([f"model.captions={source.captions}"] if source.captions < 3 else []),
-        *(setting for setting in settings if setting.startswith("backbone")),
-    ]
-    return shlex.join(words)
+        number = float(value) if flag == "--shard-mb" else int(value)
+    except ValueError:
+        raise ConfigError(f"{flag}={value} is not a number; allowed: a number above 0") from None
+    at_least(flag, number, 0.001 if flag == "--shard-mb" else 1)
+    return number
 
 
 if __name__ == "__main__":

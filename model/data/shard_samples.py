@@ -24,7 +24,9 @@ PICTURES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 # The kinds of files of a sample, in the order of the columns of `ShardSamples.places`.
 PICTURE, TXT, JSON, CLS = range(4)
 TEXTS = {"txt": TXT, "json": JSON, "cls": CLS}
-# The key of a file: its path up to the first dot of its name. The rest is its extension.
+# Files that describe the shard and belong to no sample, and the key of the others: the path up to the first dot of the
+# name. The rest is the extension.
+META = re.compile(r"__[^/]*__($|/)")
 NAME = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)", re.DOTALL)
 
 
@@ -77,20 +79,17 @@ def read_samples(path: str) -> ShardSamples:
 
 
 def grouped(members: Iterable[TarMember]) -> Iterator[SampleFiles]:
-    """Yields the samples: files in a row with the same key. Files without an extension, and files whose name begins and
-    ends with `__`, are ignored.
+    """Yields the samples: files in a row with the same key. Files without an extension, and files whose name or folder
+    begins and ends with `__`, are ignored.
     """
-    named = ((match, member) for member in members if (match := NAME.fullmatch(member.name)) and not is_meta(member))
+    named = (
+        (match, member) for member in members if not META.match(member.name) and (match := NAME.fullmatch(member.name))
+    )
     for key, files in groupby(named, key=lambda pair: pair[0].group(1)):
         sample = SampleFiles(key)
         for match, member in files:
             sample.add(member, match.group(2).lower())
         yield sample
-
-
-def is_meta(member: TarMember) -> bool:
-    """Returns whether a file describes the shard and belongs to no sample."""
-    return member.name.startswith("__") and member.name.endswith("__")
 
 
 def samples_as_arrays(samples: ShardSamples) -> Arrays:
