@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model.data.part_report import PartReport
 from model.data.shard_part import PartOptions, ShardPart
 from model.data.source import SplitSizes, check_available
 from model.data.text import one_line
@@ -19,7 +18,7 @@ def check_part(part: ShardPart, options: PartOptions) -> None:
     key = f"data.{'root' if report.name == 'train' else report.name}"
     reasons = {**report.damaged_files, **report.unreadable}
     if report.few_captions and not reasons:
-        check_captions(report, options)
+        check_captions(part, options)
     first = next((f" ({one_line(name)} {reason})" for name, reason in reasons.items()), "")
     raise ConfigError(
         f"{key}: no sample of the shards can be used{first}; allowed: .tar files with a picture and a txt or json for "
@@ -27,9 +26,9 @@ def check_part(part: ShardPart, options: PartOptions) -> None:
     )
 
 
-def check_captions(report: PartReport, options: PartOptions) -> None:
+def check_captions(part: ShardPart, options: PartOptions) -> None:
     """Raises ConfigError for more captions than any sample of a part has."""
-    most = max(report.captions_of_images)
+    report, most = part.report, part.most_captions
     keys = ", ".join(options.rules.caption_keys)
     allowed = f"1 to {most}" if most else f"shards whose samples have a txt, or a json with {keys}"
     raise ConfigError(

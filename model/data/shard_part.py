@@ -64,6 +64,8 @@ class ShardPart:
     label_texts: list[str]
     """The different contents of cls; "" for samples without that file."""
     report: PartReport
+    most_captions: int
+    """The largest number of captions of any sample, used or not."""
 
     def __len__(self) -> int:
         return len(self.shard)
@@ -137,12 +139,16 @@ def read_part(
 def existing(name: str, paths: Sequence[str], report: PartReport, bar: ByteBar) -> Iterator[Shard]:
     """Yields the shards whose files can be found. The others are added to the report."""
     names = Counter(map(os.path.basename, paths))
+    folder = os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
     for path in paths:
         base = os.path.basename(path)
-        shown = base if names[base] == 1 else path
+        # The name does not change if all shards are moved to another folder.
+        shown = base if names[base] == 1 else os.path.relpath(path, folder)
         stamp = file_stamp(path)
         if isinstance(stamp, NotAccessible):
             report.damaged_files[shown] = str(stamp)
+        elif not os.path.isfile(path):
+            report.damaged_files[shown] = "is not a regular file"
         else:
             bar.expect(stamp.size)
             yield Shard(os.path.abspath(path), shown, stamp)
@@ -176,7 +182,6 @@ def usable_rows(
     report.images += len(few)
     report.empty_captions += [f"{shard.name}/{samples.names.text(position)}" for position in texts.empty]
     report.surrogates += texts.surrogates
-    report.captions_of_images.append(int(texts.counts.max(initial=0)))
     return np.array(rows, np.int64)
 
 
@@ -205,6 +210,7 @@ def joined(parts: Sequence[tuple[LoadedShard, NDArray[np.int64]]], report: PartR
         np.concatenate(labels),
         list(label_texts),
         report,
+        max((int(loaded.texts.counts.max(initial=0)) for loaded, _ in parts), default=0),
     )
     if examined:
         report.facts = PartFacts(part)

@@ -65,6 +65,7 @@ class Shards:
         folder = Path(paths["train"][0]).parent
         self.normalization = read_normalization(folder)
         self._part_of = parts_of_splits(paths)
+        require_same_parts(self._part_of, record)
         left_out = record["left_out"] if record else {}
         self._parts = {
             name: read_part(name, files, self._needed(name, sizes), options, left_out.get(name, {}) if record else None)
@@ -81,6 +82,7 @@ class Shards:
         self.record: dict[str, Any] | None = record or {
             "left_out": {report.name: report.unreadable for report in self.part_reports.values()},
             "held_out": held_out,
+            "parts": self._part_of,
         }
         if record is None:
             self._log()
@@ -179,6 +181,19 @@ def parts_of_splits(paths: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Returns split -> the part that has its samples: its own, otherwise that of val for test, otherwise train."""
     val = "val" if "val" in paths else "train"
     return {"train": "train", "val": val, "test": "test" if "test" in paths else val}
+
+
+def require_same_parts(now: dict[str, str], record: dict[str, Any] | None) -> None:
+    """Raises ConfigError if other splits had shards of their own when the run began.
+
+    now: split -> the part that has its samples.
+    """
+    if record is not None and record.get("parts") != now:
+        own = " and ".join(split for split, part in record.get("parts", {}).items() if split == part)
+        raise ConfigError(
+            f"data.root, data.val and data.test now name shards of {' and '.join(sorted(set(now.values())))}; allowed: "
+            f"shards of {own}, as when the run began"
+        )
 
 
 def recorded_split(part: ShardPart, names: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int64]]:

@@ -80,6 +80,11 @@ loss=pairwise loss.axes=first | loss=stable_norm loss.normalize=false | model=no
 model.projection= | optimizer.name=lion | optimizer.weight_decay=nan | optimizer.betas=[] | schedule.warmup=nan
 schedule.final=-1 | monitor.clip=nan | monitor.max_skips=x | monitor.enabled=perhaps | analysis.samples=0
 analysis.probe_samples=1 | evaluate=[1] | report=maybe | seed=[1] | seed={a:1}
+data=shards data.captions=3 | data=shards data.captions=3 data.root=nowhere | data=shards data.captions=0
+data=shards data.captions=3 data.root=3 | data=shards data.captions=3 data.root=[]
+data=shards data.captions=3 data.root=/dev data.few_captions=drop | data=shards data.captions=3 data.caption_keys=[]
+data=shards data.captions=3 data.root='"a{0..3"' | data=shards data.captions=3 data.root=s3://a/b.tar
+data=shards data.captions=3 data.txt_lines=some | data=scenes data.txt_lines=true
 """
 # Hydra converts a number at a boolean key to a boolean: 2 becomes true.
 ACCEPTED = """

@@ -201,7 +201,7 @@ def test_the_package_webdataset_reads_the_shards(tmp_path, capsys):
     rows = []
     for path in sorted((tmp_path / "packed").glob("train-*.tar")):
         with path.open("rb") as file:
-            rows += group_by_keys(tar_file_iterator(file))
+            rows += group_by_keys({**one, "__url__": path.name} for one in tar_file_iterator(file))
     assert [row["__key__"] for row in rows] == [f"{row:09d}" for row in range(30)]
     images = [np.array(Image.open(io.BytesIO(row["png"]))) for row in rows]
     assert np.array_equal(np.stack(images), source.images("train", range(30)).permute(0, 2, 3, 1).numpy())
