@@ -51,9 +51,7 @@ class Shards:
         image_size: int,
         record: dict[str, Any] | None = None,
     ) -> None:
-        """Reads the shards.
-
-        paths: the shards of the parts "train", and "val" and "test" if these have shards of their own; image_size:
+        """paths: the shards of the parts "train", and "val" and "test" if these have shards of their own; image_size:
         width and height of a picture in pixels; record: the record of a source of the same files, whose rows this
         source then has.
 
@@ -61,20 +59,17 @@ class Shards:
         left out. Raises ConfigError if fewer samples remain than `sizes` asks for.
         """
         self.captions, self.image_size = options.captions, image_size
-        self._repeats = options.repeats
-        folder = Path(paths["train"][0]).parent
-        self.normalization = read_normalization(folder)
         self._part_of = parts_of_splits(paths)
         require_same_parts(self._part_of, record)
-        left_out = record["left_out"] if record else {}
-        self._parts = {
-            name: read_part(name, files, self._needed(name, sizes), options, left_out.get(name, {}) if record else None)
-            for name, files in paths.items()
-        }
+        self._parts: dict[str, ShardPart] = {}
+        for name, files in paths.items():
+            known = record["left_out"].get(name, {}) if record else None
+            self._parts[name] = read_part(name, files, self._needed(name, sizes), options, known)
+            check_part(self._parts[name], options)
         self.part_reports = {name: part.report for name, part in self._parts.items()}
-        for part in self._parts.values():
-            check_part(part, options)
         self._rows, held_out = self._select(sizes, record)
+        folder = Path(paths["train"][0]).parent
+        self.normalization = read_normalization(folder)
         labels = resolve_labels([part.label_texts for part in self._parts.values()], read_classes(folder))
         self.class_names, self.prompts = labels.names, labels.prompts
         self._classes = dict(zip(self._parts, labels.classes_of, strict=True))

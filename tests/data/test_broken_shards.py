@@ -106,6 +106,29 @@ def test_a_record_gives_the_same_rows_without_decoding_although_files_have_chang
     assert after.record == before.record
 
 
+def test_a_resumed_run_whose_shards_were_moved_has_the_same_rows(tmp_path):
+    """Two shards have the same name in different folders, and each has the same names of files."""
+    for folder in "ab":
+        write_tar(tmp_path / "before" / folder / "0.tar", samples(0, 8, folder, name=folder * 2))
+    before = shards([f"{tmp_path}/before/{folder}" for folder in "ab"])
+    (tmp_path / "before").rename(tmp_path / "after")
+    after = shards([f"{tmp_path}/after/{folder}" for folder in "ab"], record=before.record)
+    assert texts(before, "val") == texts(after, "val")
+    assert texts(before, "train") == texts(after, "train")
+
+
+def test_a_resumed_run_with_other_splits_is_refused(tmp_path):
+    write_tar(tmp_path / "train-0.tar", samples(0, 12))
+    before = shards(tmp_path)
+    write_tar(tmp_path / "val-0.tar", samples(20, 30))
+    with pytest.raises(ConfigError) as error:
+        shards(tmp_path, record=before.record)
+    assert str(error.value) == (
+        "data.root, data.val and data.test now name shards of train and val; allowed: shards of train, as when the run "
+        "began"
+    )
+
+
 def test_a_shard_that_changes_during_a_run_is_not_read(tmp_path, caplog):
     write_tar(tmp_path / "train.tar", samples(0, 6))
     write_tar(tmp_path / "train2.tar", samples(6, 12))
