@@ -221,3 +221,42 @@ def test_a_pickled_source_reads_the_same_pictures(tmp_path):
     source = shards(write_tar(tmp_path / "a.tar", samples(0, 12)))
     before = source.images("train", range(4))
     assert torch.equal(pickle.loads(pickle.dumps(source)).images("train", range(4)), before)
+
+
+def test_files_belong_to_a_sample_by_their_name_up_to_the_first_dot(tmp_path):
+    """Folders belong to the name, capital letters in extensions are allowed, and files about the shard are ignored."""
+    files = {
+        "__index__": b"{}",
+        "__meta__/a.jpg": b"",
+        "./a.b/c.JPG": picture(1),
+        "./a.b/c.txt": b"first",
+        "./a.b/d.left.jpg": picture(2),
+        "./a.b/d.txt": b"no picture",
+        "no_extension": b"",
+        "e.txt": b"before its picture",
+        "e.png": picture(3),
+        "e.jpg": picture(4),
+        "e.npy": b"",
+        "._e.jpg": b"",
+    }
+    write_tar(tmp_path / "val" / "a.tar", samples(50, 58))
+    source = shards(write_tar(tmp_path / "a.tar", files), val=str(tmp_path / "val"))
+    assert texts(source, "train") == [["first"], ["before its picture"]]
+    assert [file.name for file in source.picture_files("train", [0, 1])] == ["a.tar/./a.b/c.JPG", "a.tar/e.png"]
+    assert list(source.part_reports["train"].unreadable) == ["a.tar/./a.b/d"]
+
+
+def test_a_process_holds_at_most_200_bytes_a_sample_beyond_texts_and_names(tmp_path):
+    """The size of the pickled source without texts, for 100 further samples of five captions each."""
+    sizes = []
+    for count in (40, 140):
+        files: dict[str, bytes] = {}
+        for number in range(count):
+            captions = json.dumps({"captions": [f"caption {k} of {number}" for k in range(5)]})
+            files |= {f"{number:05}.png": picture(number, size=2), f"{number:05}.json": captions.encode()}
+        source = shards(write_tar(tmp_path / f"{count:03}.tar", files), captions=5)
+        characters = sum(
+            len("".join(texts(source, split)[row])) for split in SPLITS for row in range(source.size(split))
+        )
+        sizes.append(len(pickle.dumps(source)) - characters - count * len("00000.png"))
+    assert 0 < (sizes[1] - sizes[0]) / 100 <= 200
