@@ -64,7 +64,7 @@ def imported() -> None:
 def pictures_forgotten(tmp_path_factory) -> Iterator[None]:
     """Stores what is known about the tests' pictures in a folder of the tests, not in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("picture_cache", "row_store"):
+        for module in ("picture_cache", "row_store", "array_cache"):
             patch.setattr(f"model.data.{module}.cache_folder", lambda: tmp_path_factory.getbasetemp() / "cache")
         yield
 

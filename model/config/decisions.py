@@ -120,6 +120,7 @@ REFUSED = (
         "data",
         "image_column caption_columns split_column label_column language_column id_column few_captions",
     )
+    | keys("data", "caption_keys txt_lines")
     # The number of steps of an epoch, and the choice of best.ckpt.
     | keys("trainer", "limit_train_batches limit_val_batches accumulate_grad_batches")
     # A trial run writes no checkpoint.
@@ -153,6 +154,11 @@ def equal_batch(change: Change, past: PastRun, same_batch: bool) -> bool:
     return same_batch
 
 
+def both_given(change: Change, past: PastRun, same_batch: bool) -> bool:
+    """Whether a split has files of its own before and after the change: then only their folder differs."""
+    return change.before is not None and change.now is not None
+
+
 # Changes of these keys take effect if the function returns True; otherwise they are refused.
 CONDITIONAL: dict[str, Callable[[Change, PastRun, bool], bool]] = {
     "trainer.precision": float32_weights,
@@ -160,6 +166,8 @@ CONDITIONAL: dict[str, Callable[[Change, PastRun, bool], bool]] = {
     "trainer.devices": equal_batch,
     "trainer.num_nodes": equal_batch,
     "data.batch_size": equal_batch,
+    "data.val": both_given,
+    "data.test": both_given,
     "objective": no_best_checkpoint,
     "trainer.best": no_best_checkpoint,
     "trainer.best_mode": no_best_checkpoint,

@@ -8,6 +8,7 @@ of the values are in `checks`. The larger groups are in `schema_model` and `sche
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -43,6 +44,7 @@ __all__ = [
     "ScheduleConfig",
     "TableConfig",
     "StampsConfig",
+    "ShardsConfig",
     "TrainerConfig",
     "TransformsConfig",
     "TranslatedModelConfig",
@@ -150,6 +152,18 @@ class TableConfig(DataConfig):
 
 
 @dataclass
+class ShardsConfig(DataConfig):
+    """data=shards: keys of this source only. root, val and test are a text or a list of texts."""
+
+    root: Any = MISSING
+    val: Any = MISSING
+    test: Any = MISSING
+    few_captions: str = MISSING
+    caption_keys: list[str] = MISSING
+    txt_lines: bool = MISSING
+
+
+@dataclass
 class LoggerConfig:
     """conf/logger: the logger that gets the metrics in addition to metrics.csv."""
 
@@ -224,6 +238,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "_schema_coco": CocoConfig,
         "_schema_table": TableConfig,
         "_schema_stamps": StampsConfig,
+        "_schema_shards": ShardsConfig,
     },
     "data/transforms": {"_schema": TransformsConfig},
     "optimizer": {"_schema": OptimizerConfig, "_schema_adamw": AdamWConfig},

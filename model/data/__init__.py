@@ -23,6 +23,7 @@ SOURCES = {
     "stamps": "model.data.stamps",
     "coco": "model.data.coco",
     "table": "model.data.table",
+    "shards": "model.data.shards",
 }
 
 

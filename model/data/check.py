@@ -86,9 +86,10 @@ def warnings(source: Source) -> Iterator[str]:
     """Yields sentences about what is left out and what occurs twice, for a source with part reports."""
     for part in source.part_reports.values():
         yield from part.warnings()
-    parts = [source.part_reports.get(name) for name in ("train", "val")]
-    if parts[0] and parts[1] and (shared := shared_images(parts[0], parts[1])):
-        yield shared
+    train = source.part_reports.get("train")
+    for name, part in source.part_reports.items():
+        if train is not None and name != "train" and (shared := shared_images(train, part)):
+            yield shared
 
 
 if __name__ == "__main__":

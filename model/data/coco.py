@@ -16,7 +16,7 @@ from model.data.crops import Crop
 from model.data.part_report import shared_images
 from model.data.pictures import PictureFacts
 from model.data.source import SPLITS, Source, SourceOptions, SplitSizes, check_available
-from model.data.squares import CLIP_PIXELS, file_at, read_squares
+from model.data.squares import CLIP_PIXELS, PictureFile, file_at, read_squares
 from model.errors import at_least, one_of
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,11 @@ class Coco:
 
     def images(self, split: str, indices: Sequence[int], crops: Sequence[Crop] | None = None) -> Tensor:
         """Returns (B, 3, H, W) uint8. Raises UnreadablePictures for files that can no longer be read."""
-        return read_squares([file_at(self._rows[split][index].file) for index in indices], self.image_size, crops)
+        return read_squares(self.picture_files(split, indices), self.image_size, crops)
+
+    def picture_files(self, split: str, indices: Sequence[int]) -> list[PictureFile]:
+        """Returns the file of each picture."""
+        return [file_at(self._rows[split][index].file) for index in indices]
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """Returns the captions of each image, in the order of their ids."""

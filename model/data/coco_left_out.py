@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from model.data.annotation_json import read_text
 from model.data.annotation_problems import Problem
 from model.data.annotations import Identifier
 from model.data.json_lines import entries
 from model.data.part_report import PartReport
-from model.data.text import one_line
+from model.data.text import escape, one_line
 
 
 def left_out_entries(report: PartReport) -> Iterator[Problem]:
     """Yields a Problem for each entry of the list `images` that the source of `report` has left out, in the order of
-    the file. Reads the captions file again, and only if images are left out.
+    the file. Reads the captions file again, and only if images are left out. Without such a file, yields a Problem for
+    each image that is left out.
     """
+    if report.annotation_file is None:
+        yield from left_out_images(report)
+        return
     if not (report.unreadable or report.few_captions or report.repeated_images):
         return
     ids: set[Identifier] = set()
@@ -25,6 +30,14 @@ def left_out_entries(report: PartReport) -> Iterator[Problem]:
             sentence = f"images[{number}], {one_line(image['file_name'])}, {reason}"
             yield Problem(report.annotation_file, line, sentence)
         ids.add(image["id"])
+
+
+def left_out_images(report: PartReport) -> Iterator[Problem]:
+    """Yields a Problem for each image that the source of `report` has left out, without a line."""
+    for name, reason in report.unreadable.items():
+        yield Problem(Path(escape(name)), None, reason)
+    for name in report.few_captions.values():
+        yield Problem(Path(escape(name)), None, f"has fewer than data.captions={report.captions} captions")
 
 
 def reason_of(image: dict, report: PartReport) -> str | None:

@@ -19,8 +19,8 @@ class PartReport:
     """A report on one part of the files, such as train2017."""
 
     name: str
-    annotation_file: Path
-    """The file that lists the images of the part."""
+    annotation_file: Path | None
+    """The file that lists the images of the part. None if no single file does."""
     captions: int
     """`data.captions`. Images with fewer captions are left out, unless captions are repeated."""
     repeats: bool = False
@@ -35,6 +35,8 @@ class PartReport:
     """Images that are left out because they have fewer captions: id, or line of a table -> file."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Images that are left out because of their files: file -> the reason."""
+    damaged_files: dict[str, str] = field(default_factory=dict)
+    """Files with many images of which at most a part is used: file -> the reason."""
     repeated_images: list[str] = field(default_factory=list)
     """Files of the images whose id has further entries. The further entries are left out."""
     repeated_captions: int = 0
@@ -61,7 +63,8 @@ class PartReport:
     def left_out(self) -> int:
         """Returns the number of images, entries and captions that are not used."""
         images = len(self.few_captions) + len(self.unreadable) + len(self.repeated_images) + len(self.surplus)
-        return images + len(self.empty_captions) + self.captions_without_image + len(self.repeated_rows)
+        parts = len(self.damaged_files) + len(self.empty_captions) + len(self.repeated_rows)
+        return images + parts + self.captions_without_image
 
     def few(self) -> str:
         """Returns which number of captions is too small."""
@@ -87,6 +90,10 @@ class PartReport:
             yield f"{self.name}: {sentence}"
 
     def _image_warnings(self, most: int) -> Iterator[str]:
+        if self.damaged_files:
+            count = plural(len(self.damaged_files), "file", "files")
+            names = join((f"{one_line(name)} {reason}" for name, reason in self.damaged_files.items()), most)
+            yield f"{count} cannot be read as a whole; the images before the damage are used: {names}"
         if self.unreadable:
             count = plural(
                 len(self.unreadable),

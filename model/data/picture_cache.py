@@ -18,6 +18,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from model.data.file_lock import FileLock
 from model.data.picture_cache_file import FileStamp, as_json, file_stamps, from_json, load, save
@@ -27,6 +28,7 @@ from model.errors import first_line
 from model.user_cache import cache_folder
 
 log = logging.getLogger(__name__)
+Item = TypeVar("Item")
 # Number of files that one thread or worker examines at a time.
 CHUNK = 16
 # The most files of which one thread reads size and time of change at a time.
@@ -150,9 +152,9 @@ class PictureCache:
         self._saved_at = time.monotonic()
 
 
-def in_chunks(names: Sequence[str], size: int = CHUNK) -> list[Sequence[str]]:
-    """Returns the names in groups of `size`."""
-    return [names[first : first + size] for first in range(0, len(names), size)]
+def in_chunks(items: Sequence[Item], size: int = CHUNK) -> list[Sequence[Item]]:
+    """Returns the items in groups of `size`."""
+    return [items[first : first + size] for first in range(0, len(items), size)]
 
 
 def show_progress(names: Sequence[str], progress_bar: bool) -> Iterator[str]:

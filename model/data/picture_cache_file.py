@@ -84,10 +84,10 @@ def from_json(value: Any, stamp: FileStamp) -> CheckResult | None:
 
 
 def remove_old(folder: Path) -> None:
-    """Removes files of results, files of rows, and lock files that killed processes have left, after LIFETIME seconds
-    without use.
+    """Removes files of results, of rows and of shards, and lock files that killed processes have left, after LIFETIME
+    seconds without use.
     """
-    for file in (*folder.glob("*.json"), *folder.glob("*.lock"), *folder.glob("*.rows")):
+    for file in (entry for kind in ("json", "lock", "rows", "arrays") for entry in folder.glob(f"*.{kind}")):
         with contextlib.suppress(FileNotFoundError):  # another process has removed it
             if time.time() - file.stat().st_mtime > LIFETIME:
                 file.unlink()

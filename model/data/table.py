@@ -16,7 +16,7 @@ from model.data.crops import Crop
 from model.data.part_report import PartReport
 from model.data.pictures import PictureFacts
 from model.data.source import Source, SourceOptions, SplitSizes
-from model.data.squares import CLIP_PIXELS, file_at, read_squares
+from model.data.squares import CLIP_PIXELS, PictureFile, file_at, read_squares
 from model.data.table_files import table_file
 from model.data.table_rows import TableContent, read_content
 from model.data.table_selection import Selection, file_name, record_of, recorded_rows, select_rows
@@ -57,9 +57,12 @@ class TableSource:
 
     def images(self, split: str, indices: Sequence[int], crops: Sequence[Crop] | None = None) -> Tensor:
         """Returns (B, 3, H, W) uint8. Raises UnreadablePictures for files that can no longer be read."""
+        return read_squares(self.picture_files(split, indices), self.image_size, crops)
+
+    def picture_files(self, split: str, indices: Sequence[int]) -> list[PictureFile]:
+        """Returns the file of each picture."""
         names = [self._store.name(row) for row in self._table_rows(split, indices)]
-        files = [file_at(str(self._folder / file_name(self._folder, name))) for name in names]
-        return read_squares(files, self.image_size, crops)
+        return [file_at(str(self._folder / file_name(self._folder, name))) for name in names]
 
     def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
         """Returns the captions of each picture, in the order of the table or of their languages."""

@@ -23,5 +23,6 @@ def left_out_rows(report: PartReport) -> Iterator[Problem]:
     reasons += [(int(line), f"{one_line(name)} has {report.few()}") for line, name in report.few_captions.items()]
     reasons += [(report.lines[name], f"{one_line(name)} has copies that fill its split") for name in report.surplus]
     reasons += [(line, "adds no caption to the picture of an earlier row") for line in report.repeated_rows]
+    assert report.annotation_file is not None
     for line, text in sorted(reasons):
         yield at_line(report.annotation_file, line, text)

@@ -10,8 +10,8 @@ from transformers import CLIPConfig, CLIPModel
 
 from model.errors import ConfigError
 from model.trained.trained_model import TrainedModel
+from model.views import projection as projections
 from model.views.encoder import ViewEncoder
-from model.views.projection import Projection
 
 # transformers pools the text of a model with this end token at its largest id, not at the end token.
 OLD_END = 2
@@ -67,7 +67,7 @@ def folded_projections(encoder: ViewEncoder) -> tuple[Tensor, Tensor]:
     unit = torch.eye(towers.features, dtype=torch.float64)
     projection = encoder.projection
     of_image = of_text = unit
-    if isinstance(projection, Projection):
+    if isinstance(projection, projections.Projection):
         matrix = projection.matrix.detach().double().cpu()
         of_image, of_text = projection.apply_to(torch.stack([unit, unit]), matrix)
     image, text = (layer.weight.detach().double().cpu() for layer in (towers.visual_projection, towers.text_projection))

@@ -21,6 +21,11 @@ def choice_defaults(group: str, choice: str) -> dict[str, Any] | None:
     own = yaml.safe_load(path.read_text(encoding="utf-8"))
     defaults: dict[str, Any] = {}
     for base in own.pop("defaults", ["_self_"]):
+        if isinstance(base, dict):  # a nested group, as `transforms: none` or `override transforms: emoji`
+            ((nested, chosen),) = base.items()
+            name = nested.removeprefix("override ")
+            defaults[name] = choice_defaults(f"{group}/{name}", chosen) or {}
+            continue
         # `_schema` names a dataclass, not a file, and sets no value.
         defaults |= own if base == "_self_" else choice_defaults(group, base) or {}
     return defaults

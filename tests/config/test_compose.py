@@ -40,7 +40,7 @@ def test_every_choice_composes(composed):
     chosen = {group: choices for group, choices in groups().items() if group not in left_out}
     for number in range(max(map(len, chosen.values()))):
         names = {group: choices[number % len(choices)] for group, choices in chosen.items()}
-        extra = {"coco": ["data.root=somewhere"]}.get(names["data"], [])
+        extra = {"coco": ["data.root=somewhere"], "shards": ["data.captions=3"]}.get(names["data"], [])
         config = composed(*(f"{group}={choice}" for group, choice in names.items()), *extra)
         assert {group: getattr(config, group).name for group in names} == names
 

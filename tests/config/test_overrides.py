@@ -99,6 +99,11 @@ backbone.freeze=[image] optimizer.lr_scale={image:0.1} | trainer.best=recall@1 |
 trainer.best=train/loss | trainer.best=null | trainer.best=test/recall@1 | trainer.best_mode=up | trainer.best_mode=null
 trainer.best=val/loss trainer.best_mode=max | trainer.best=val/recall@5 trainer.best_mode=min | trainer.best_mode=min
 trainer.early_stopping_patience=2 trainer.limit_val_batches=0
+data=shards data.captions=3 | data=shards data.captions=3 data.root=nowhere | data=shards data.captions=0
+data=shards data.captions=3 data.root=3 | data=shards data.captions=3 data.root=[]
+data=shards data.captions=3 data.root=/dev data.few_captions=drop | data=shards data.captions=3 data.caption_keys=[]
+data=shards data.captions=3 data.root='"a{0..3"' | data=shards data.captions=3 data.root=s3://a/b.tar
+data=shards data.captions=3 data.txt_lines=some | data=scenes data.txt_lines=true
 """
 # Hydra converts a number at a boolean key to a boolean: 2 becomes true.
 ACCEPTED = """
