@@ -40,26 +40,26 @@ class Table(NamedTuple):
     """A Problem takes the place of a row that cannot be read."""
 
 
-def table_file(root: str | None) -> Path:
-    """Returns the file of the table that `data.root` names. Raises ConfigError if there is none, if a folder has
-    several, or if the package for its format is missing.
+def table_file(root: str | None, key: str = "data.root") -> Path:
+    """Returns the file of the table that `key` names. Raises ConfigError if there is none, if a folder has several, or
+    if the package for its format is missing.
     """
     if root is None:
-        raise ConfigError(f"data.root=null names no table; allowed: {ALLOWED}")
+        raise ConfigError(f"{key}=null names no table; allowed: {ALLOWED}")
     path = Path(root).expanduser()
     if path.is_dir():
         found = [path / name for name in METADATA if (path / name).is_file()]
         if len(found) != 1:
             problem = "has no metadata file" if not found else f"has {' and '.join(file.name for file in found)}"
-            raise ConfigError(f"data.root={root} {problem}; allowed: {ALLOWED}{' (one of them)' if found else ''}")
+            raise ConfigError(f"{key}={root} {problem}; allowed: {ALLOWED}{' (one of them)' if found else ''}")
         path = found[0]
     elif not path.is_file():
-        raise ConfigError(f"data.root={root} is neither a file nor a folder; allowed: {ALLOWED}")
+        raise ConfigError(f"{key}={root} is neither a file nor a folder; allowed: {ALLOWED}")
     if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"data.root={root} is no table that can be read; allowed: {ALLOWED}")
+        raise ConfigError(f"{key}={root} is no table that can be read; allowed: {ALLOWED}")
     if path.suffix.lower() == ".parquet" and find_spec("pyarrow") is None:
         raise ConfigError(
-            f"data.root={root} cannot be read without the package `pyarrow`; allowed: pip install nway-clip[parquet]"
+            f"{key}={root} cannot be read without the package `pyarrow`; allowed: pip install nway-clip[parquet]"
         )
     return path
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from model.data.annotation_problems import DamagedAnnotations, Problem
+from model.data.table_files import SUFFIXES as TABLES
+from model.data.table_files import read_table, table_file
+from model.data.table_values import BadValue, picture_path
 from model.errors import ConfigError, first_line
 
+# The column of a table that has the paths.
+COLUMN = "file_name"
 # The ends of the names of picture files, in lower case.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
@@ -15,12 +21,33 @@ def picture_files(place: Path) -> list[str]:
     """Returns the paths of the picture files that `place` means, in a fixed order.
 
     place: a folder, whose picture files and those of its subfolders are meant, in alphabetical order, without hidden
-    ones; or a text file with one path in each line, relative to the folder of that file. Raises ConfigError if there
-    are none.
+    ones; a table that data=table reads, whose column `file_name` has the paths; or a text file with one path in each
+    line. Paths are relative to the folder of the file. Raises ConfigError if there are none.
     """
     if place.is_dir():
         return folder_files(place)
-    return [str(place.parent / line) for line in lines_of(place, "--images", "a folder, or a text file of paths")]
+    is_table = place.suffix.lower() in TABLES
+    names = (
+        table_names(place) if is_table else lines_of(place, "--images", "a folder, a table, or a text file of paths")
+    )
+    return [str(place.parent / name) for name in names]
+
+
+def table_names(table: Path) -> list[str]:
+    """Returns the different paths in the column `file_name` of a table, in its order. Raises ConfigError with the file
+    and the line of the first row that has none.
+    """
+    names: dict[str, None] = {}
+    for row in read_table(table_file(str(table), "--images"), [COLUMN]).rows:
+        if isinstance(row, Problem):
+            raise DamagedAnnotations([row])
+        try:
+            names[picture_path(COLUMN, row.values.get(COLUMN))] = None
+        except BadValue as error:
+            raise DamagedAnnotations([Problem(table, row.line, str(error))]) from error
+    if not names:
+        raise ConfigError(f"--images={table} has no row; allowed: a table with the column {COLUMN}")
+    return list(names)
 
 
 def folder_files(folder: Path) -> list[str]:

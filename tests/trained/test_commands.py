@@ -20,6 +20,7 @@ from model.export.__main__ import main as export
 from model.search.__main__ import main as search
 from model.search.hits import Hit
 from model.search.page import render
+from model.trained.picture_list import picture_files
 from tests.report.html_page import Page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,6 +156,8 @@ def test_features_are_computed_once_for_unchanged_pictures(trained_run, folder, 
             "none of the 1 pictures can be read, the first because bad/x.png is empty",
         ),
         (search, ["red", "--images", "bad", "--device", "abacus"], "device=abacus cannot be used here"),
+        (search, ["red", "--images", "pictures.csv"], "pictures.csv:3: column file_name is empty"),
+        (search, ["red", "--images", "none.csv"], "--images=none.csv is neither a file nor a folder"),
         (export, ["texts"], "texts is a file; allowed: a folder that does not exist, or is empty"),
     ],
 )
@@ -164,6 +167,7 @@ def test_mistakes_are_one_message_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "texts").write_text("red")
     (tmp_path / "empty").write_text("\n")
+    (tmp_path / "pictures.csv").write_text("file_name,text\na.png,red\n,blue\n")
     (tmp_path / "bad").mkdir()
     if "bad" in arguments:
         (tmp_path / "bad" / "x.png").touch()
@@ -193,3 +197,16 @@ def test_help_imports_no_large_package():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
     assert done.stdout.count("usage: python -m model.") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("pictures.csv", "text,file_name\nred,b.png\nblue,sub/a.png\nagain,b.png\n"),
+        ("pictures.jsonl", '{"file_name": "b.png"}\n{"file_name": "sub/a.png", "text": 1}\n'),
+        ("pictures.txt", "b.png\n\nsub/a.png\n"),
+    ],
+)
+def test_pictures_of_a_table_or_a_list(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert picture_files(tmp_path / name) == [str(tmp_path / "b.png"), str(tmp_path / "sub" / "a.png")]
