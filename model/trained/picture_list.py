@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from model.data.annotation_problems import DamagedAnnotations, Problem
-from model.data.table_files import SUFFIXES as TABLES
-from model.data.table_files import read_table, table_file
-from model.data.table_values import BadValue, picture_path
 from model.errors import ConfigError, first_line
 
-# The column of a table that has the paths.
+# The ends of the names of tables, and their column that has the paths.
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 COLUMN = "file_name"
 # The ends of the names of picture files, in lower case.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -37,6 +34,11 @@ def table_names(table: Path) -> list[str]:
     """Returns the different paths in the column `file_name` of a table, in its order. Raises ConfigError with the file
     and the line of the first row that has none.
     """
+    # Here, because model.data imports torch.
+    from model.data.annotation_problems import DamagedAnnotations, Problem
+    from model.data.table_files import read_table, table_file
+    from model.data.table_values import BadValue, picture_path
+
     names: dict[str, None] = {}
     for row in read_table(table_file(str(table), "--images"), [COLUMN]).rows:
         if isinstance(row, Problem):
