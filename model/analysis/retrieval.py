@@ -112,16 +112,11 @@ def rank_from_other_views(loss: ContrastiveLoss, views: Tensor) -> list[MatchCou
     return [MatchCounts(*of_view) for of_view in counts]
 
 
-def joint_recalls(loss: ContrastiveLoss, views: Tensor) -> dict[str, float]:
+def joint_recalls(counts: Sequence[MatchCounts]) -> dict[str, float]:
     """Returns `joint_recall@k`, the share of samples whose image is among the k images with the highest score for the
     other views of the sample, and `joint_recall_all@k`, the mean of this share over every view as the one to find.
-    Equal candidates count with the mean over their orders.
+    Equal candidates count with the mean over their orders. counts: the result of `rank_from_other_views`.
     """
-    return joint_recalls_of(rank_from_other_views(loss, views))
-
-
-def joint_recalls_of(counts: Sequence[MatchCounts]) -> dict[str, float]:
-    """Returns `joint_recalls` from the result of `rank_from_other_views`."""
     recalls = {k: [recall(of_view, k) for of_view in counts] for k in KS}
     return {
         **{f"joint_recall@{k}": recalls[k][0] for k in KS},

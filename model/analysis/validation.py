@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from model.analysis.retrieval import MatchCounts, cosine_recalls, joint_recalls_of, rank_from_other_views
+from model.analysis.retrieval import MatchCounts, cosine_recalls, joint_recalls, rank_from_other_views
 from model.losses.objective.loss import ContrastiveLoss
 from model.metric_names import KS
 
@@ -34,7 +34,7 @@ def validation_figures(
         **{f"recall@{k}": (by_text[k] + by_image[k]) / 2 for k in KS},
         **{f"text_to_image_recall@{k}": by_text[k] for k in KS},
         **{f"image_to_text_recall@{k}": by_image[k] for k in KS},
-        **joint_recalls_of(rank_from_other_views(loss, views) if ranks is None else ranks),
+        **joint_recalls(rank_from_other_views(loss, views) if ranks is None else ranks),
         "swap_acc": swap_acc,
     }
 

@@ -144,14 +144,7 @@ def readable_rows(part: CocoPart, content: PartContent, count: int | None, *, pr
         first = next((f" ({one_line(name)} {reason})" for name, reason in report.unreadable.items()), "")
         allowed = f"a folder with the images that {part.captions()} names"
         raise ConfigError(f"data.root={part.root}: no image of {part.images()} can be read{first}; allowed: {allowed}")
-    log.info(
-        "%s: %s images are used; %s pictures were decoded, the others are known from earlier runs",
-        report.name,
-        f"{len(readable):,}",
-        f"{report.examined:,}",
-    )
-    for sentence in report.warnings():
-        log.warning("%s", sentence)
+    report.log_use(log, len(readable))
     return readable
 
 

@@ -1,68 +1,57 @@
-"""Divides samples among splits by the content of their pictures, so that copies of a picture are never in two splits.
-Shapes: N samples.
-"""
+"""Divides pictures among the splits by their content, so that copies of a picture are never in two splits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
+# Decides the order of the contents. It is fixed, so that val and test are the same for every `seed`.
+SEED = b"nway-clip, split by content"
 
 
-def split_by_content(digests: NDArray[np.uint8], seed: int, sizes: Mapping[str, int]) -> dict[str, NDArray[np.int64]]:
-    """Returns split -> its samples. A hash of (seed, content) orders the pictures: the first split of `sizes` takes the
-    first pictures with all their copies, the second split the next ones. "train" takes all other samples, in the order
-    of `digests`.
+class ContentSplit(NamedTuple):
+    """Positions of pictures, by split."""
 
-    digests: (N, 16) a hash of each picture's content; sizes: split -> number of samples. A picture with more copies
-    than a split still needs is left to the next splits. A split has fewer samples than `sizes` says only if no pictures
-    fit.
+    train: list[int]
+    """In ascending order."""
+    val: list[int]
+    """In the order of the hashes, so that a smaller split is the beginning of a larger one."""
+    test: list[int]
+    """In the reverse order of the hashes."""
+    surplus: list[int]
+    """Pictures that are in no split: copies of a picture of val or test that has no room for all of them."""
+
+
+def split_by_content(digests: Sequence[str], val: int, test: int, train: int | None = None) -> ContentSplit:
+    """Divides pictures among the splits so that equal contents are never in two splits.
+
+    digests: a hash of each picture's content; val, test, train: the numbers of pictures (None: all others). A hash of
+    the content decides: val takes the lowest, test the highest, and train the lowest of those between. New pictures
+    therefore never move a picture from val to test or back, and move a picture of train into neither of them.
+
+    val + test must be at most the number of pictures. A split has fewer than its number if copies leave it no others.
     """
-    order = content_order(digests, seed)
-    copies = np.flatnonzero((digests[order[1:]] != digests[order[:-1]]).any(1)) + 1 if len(order) else order
-    starts = np.concatenate([[0], copies, [len(order)]]) if len(order) else np.zeros(1, np.int64)
-    free = np.ones(len(starts) - 1, bool)
-    splits: dict[str, NDArray[np.int64]] = {}
-    for name, size in sizes.items():
-        chosen = chosen_groups(np.diff(starts), free, size)
-        free[chosen] = False
-        rows = [order[starts[group] : starts[group + 1]] for group in chosen]
-        splits[name] = np.concatenate(rows) if rows else order[:0]
-    held_out = np.zeros(len(order), bool)
-    for rows_of_split in splits.values():
-        held_out[rows_of_split] = True
-    return {**splits, "train": np.flatnonzero(~held_out)}
+    order = sorted(range(len(digests)), key=lambda position: (content_hash(digests[position]), position))
+    groups = [list(group) for _, group in groupby(order, key=lambda position: digests[position])]
+    head, chosen, surplus = take(groups, val)
+    tail, tested, more = take(groups[head:][::-1], test)
+    between = [position for group in groups[head : len(groups) - tail] for position in group]
+    return ContentSplit(sorted(between[:train]), chosen, tested, sorted(surplus + more))
 
 
-def chosen_groups(counts: NDArray[np.int64], free: NDArray[np.bool_], size: int) -> list[int]:
-    """Returns the first free groups whose samples are together `size`, without groups that are too large.
-
-    counts: number of samples of each group.
+def take(groups: Sequence[list[int]], count: int) -> tuple[int, list[int], list[int]]:
+    """Takes whole groups until they have `count` members. Returns the number of groups, the first `count` members, and
+    the members beyond.
     """
-    chosen: list[int] = []
-    missing = size
-    for group in np.flatnonzero(free):
-        if missing == 0:
-            break
-        if counts[group] <= missing:
-            chosen.append(int(group))
-            missing -= int(counts[group])
-    return chosen
+    number, taken = 0, list[int]()
+    while len(taken) < count and number < len(groups):
+        taken += groups[number]
+        number += 1
+    return number, taken[:count], taken[count:]
 
 
-def content_order(digests: NDArray[np.uint8], seed: int) -> NDArray[np.int64]:
-    """Returns (N,) the samples in the order of a hash of (seed, content). Copies follow each other in their own
-    order.
-    """
-    halves = np.ascontiguousarray(digests).view("<u8").astype(np.uint64)
-    first = mixed(halves[:, 0] + mixed(np.full(len(halves), seed, np.uint64)))
-    return np.lexsort((halves[:, 1], halves[:, 0], first))
-
-
-def mixed(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Returns (N,) numbers that look random, one for each value: the finaliser of SplitMix64 (Steele et al. 2014)."""
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+def content_hash(digest: str) -> bytes:
+    """Returns 16 bytes that decide the place of a content."""
+    return hashlib.blake2b(digest.encode(), digest_size=16, key=SEED).digest()

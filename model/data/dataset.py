@@ -55,8 +55,8 @@ class BatchDataset:
     ) -> None:
         """captions: number of captions of each picture in a batch; context_length: tokens of a caption; training:
         whether the following three have an effect. seed: of the order of captions; transforms: the random changes of
-        pictures; sampled_from: the number of captions of a picture from which those of a batch are drawn, anew for
-        every row and epoch; None: the first captions, in their order.
+        pictures; sampled_from: the number of captions of a picture from which those of a batch are chosen at random
+        for each row and epoch; None: the first captions, in their order.
         """
         self.source, self.split, self.tokenizer, self.training = source, split, tokenizer, training
         self.captions, self.context_length, self.seed = captions, context_length, seed

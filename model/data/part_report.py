@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -69,6 +70,17 @@ class PartReport:
     def few(self) -> str:
         """Returns which number of captions is too small."""
         return "no caption" if self.repeats else f"fewer than data.captions={self.captions} captions"
+
+    def log_use(self, log: logging.Logger, used: int) -> None:
+        """Logs how many images are used, and what is left out."""
+        log.info(
+            "%s: %s images are used; %s pictures were decoded, the others are known from earlier runs",
+            self.name,
+            f"{used:,}",
+            f"{self.examined:,}",
+        )
+        for sentence in self.warnings():
+            log.warning("%s", sentence)
 
     def reasons(self) -> str:
         """Returns why there are no more images, in brackets. Empty if all images are used."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.config.schema import ShardsConfig
-from model.data.content_split import split_by_content
+from model.data.content_split import ContentSplit, split_by_content
 from model.data.crops import Crop
 from model.data.part_report import shared_images
 from model.data.pictures import PictureFacts
@@ -31,9 +31,8 @@ from model.errors import ConfigError, at_least, one_of, require
 
 log = logging.getLogger(__name__)
 FEW_CAPTIONS = ("leave_out", "repeat")
-# Decides, with the content of the pictures, which of them are held out. It is no setting, so that figures of different
-# runs refer to the same samples.
-SPLIT_SEED = 0
+# In the record: the copies that are in no split, see ContentSplit.
+SURPLUS = "surplus"
 
 
 class Shards:
@@ -145,10 +144,12 @@ class Shards:
             if len(splits) == 1:
                 divided = {splits[0]: np.arange(len(part))}
             elif record is not None:
-                divided = recorded_split(part, {split: record["held_out"][split] for split in held_out})
+                divided = recorded_split(part, {name: record["held_out"][name] for name in (*held_out, SURPLUS)})
             else:
-                divided = split_by_content(part.pictures.digests, SPLIT_SEED, held_out)
-                names |= {split: [part.name(int(row)) for row in divided[split]] for split in held_out}
+                digests = [digest.tobytes().hex() for digest in part.pictures.digests]
+                divided = as_arrays(split_by_content(digests, held_out.get("val", 0), held_out.get("test", 0)))
+                names |= {name: [part.name(int(row)) for row in divided[name]] for name in (*held_out, SURPLUS)}
+                part.report.surplus += names[SURPLUS]
             for split in splits:
                 size = getattr(sizes, split)
                 check_size(part, split, len(divided[split]), size)
@@ -158,15 +159,7 @@ class Shards:
     def _log(self) -> None:
         """Logs what is used and what is left out."""
         for part in self._parts.values():
-            used, examined = f"{len(part):,}", f"{part.report.examined:,}"
-            log.info(
-                "%s: %s samples can be used; %s pictures were decoded, the others are known from earlier runs",
-                part.report.name,
-                used,
-                examined,
-            )
-            for sentence in part.report.warnings():
-                log.warning("%s", sentence)
+            part.report.log_use(log, len(part))
             if part.report.name != "train" and (shared := shared_images(self.part_reports["train"], part.report)):
                 log.warning("%s", shared)
 
@@ -190,8 +183,13 @@ def require_same_parts(now: dict[str, str], record: dict[str, Any] | None) -> No
         )
 
 
+def as_arrays(split: ContentSplit) -> dict[str, NDArray[np.int64]]:
+    """Returns split, or SURPLUS, -> rows."""
+    return {name: np.array(rows, np.int64) for name, rows in split._asdict().items()}
+
+
 def recorded_split(part: ShardPart, names: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int64]]:
-    """Returns split -> rows of the part, where an earlier source has held out the samples `names`."""
+    """Returns split -> rows of the part, where an earlier source has held out the samples `names`, or left them out as SURPLUS."""
     wanted = {name for own in names.values() for name in own}
     found = {name: row for row, name in enumerate(part.names()) if name in wanted}
     rows = {split: np.array([found[name] for name in own if name in found], np.int64) for split, own in names.items()}

@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from model.data.content_split import split_by_content
 from model.data.part_report import MOST_NAMES, PartReport, join, plural
 from model.data.picture_cache import PictureCache
 from model.data.pictures import NotReadable
+from model.data.row_ranges import as_ranges, from_ranges
 from model.data.source import SPLITS, SplitSizes, check_available
 from model.data.table_facts import FactsTable, NamedFacts
 from model.data.table_rows import TableContent
-from model.data.table_split import as_ranges, from_ranges, split_by_content
 from model.data.text import one_line
 from model.errors import ConfigError
 
@@ -52,14 +53,7 @@ def select_rows(
     report.facts = NamedFacts(np.concatenate([rows[split] for split in SPLITS]), content.store.name, facts)
     if by_column and (shared := shared_pictures(content, rows, facts)):
         report.further.append(shared)
-    log.info(
-        "%s: %s images are used; %s pictures were decoded, the others are known from earlier runs",
-        report.name,
-        f"{len(report.facts):,}",
-        f"{report.examined:,}",
-    )
-    for sentence in report.warnings():
-        log.warning("%s", sentence)
+    report.log_use(log, len(report.facts))
     return Selection(rows, facts)
 
 

@@ -16,6 +16,7 @@ from model.data.squares import CLIP_PIXELS
 from tests.data.coco_folder import small_source, write_folder
 from tests.data.helpers import small_data
 from tests.data.shard_files import picture, sample, samples, shards, texts, write_tar
+from tests.data.table_folder import source_of, write_table
 
 
 @pytest.fixture
@@ -130,6 +131,35 @@ def test_copies_of_a_picture_are_never_in_two_splits(tmp_path):
     numbers = {split: {text.split()[1] for (text,) in texts(source, split)} for split in SPLITS}
     assert {split: len(own) for split, own in numbers.items()} == {"train": 9, "val": 2, "test": 1}
     assert len(set.union(*numbers.values())) == 12
+
+
+def test_copies_without_room_are_in_no_split_also_in_a_resumed_run(tmp_path):
+    """Each picture three times: val of 4 has one picture whole, and one copy of another."""
+    files: dict[str, bytes] = {}
+    for number in range(12):
+        for copy in range(3):
+            files |= {f"{copy}/{number}.png": picture(number), f"{copy}/{number}.txt": f"picture {number}".encode()}
+    tar = write_tar(tmp_path / "a.tar", files)
+    source = shards(tar, sizes={"val": 4, "test": 3})
+    again = shards(tar, sizes={"val": 4, "test": 3}, record=source.record)
+    for one in (source, again):
+        numbers = {split: [text for (text,) in texts(one, split)] for split in SPLITS}
+        assert {split: len(own) for split, own in numbers.items()} == {"train": 27, "val": 4, "test": 3}
+        assert not set(numbers["train"]) & set(numbers["val"] + numbers["test"])
+    assert [texts(source, split) for split in SPLITS] == [texts(again, split) for split in SPLITS]
+    assert len(source.part_reports["train"].surplus) == 2
+
+
+def test_a_table_of_the_same_pictures_has_the_same_splits(tmp_path):
+    files = samples(0, 40)
+    source = shards(write_tar(tmp_path / "a.tar", files), sizes={"val": 7, "test": 9})
+    rows = []
+    for name, content in files.items():
+        if name.endswith(".png"):
+            (tmp_path / name).write_bytes(content)
+            rows.append({"file_name": name, "text": f"train picture {int(name[:5])}"})
+    table = source_of(write_table(tmp_path / "rows.csv", rows), val_size=7, test_size=9)
+    assert [texts(source, split) for split in SPLITS] == [texts(table, split) for split in SPLITS]
 
 
 def test_a_pickled_source_reads_the_same_pictures(tmp_path):
