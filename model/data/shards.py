@@ -189,7 +189,7 @@ def as_arrays(split: ContentSplit) -> dict[str, NDArray[np.int64]]:
 
 
 def recorded_split(part: ShardPart, names: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.int64]]:
-    """Returns split -> rows of the part, where an earlier source has held out the samples `names`, or left them out as SURPLUS."""
+    """Returns split -> rows of the part. names: the samples that an earlier source has held out or left out."""
     wanted = {name for own in names.values() for name in own}
     found = {name: row for row, name in enumerate(part.names()) if name in wanted}
     rows = {split: np.array([found[name] for name in own if name in found], np.int64) for split, own in names.items()}

@@ -24,8 +24,9 @@ How to add a source `<name>`. Steps 1 to 3 are enough for a source without keys 
 A source whose pictures are files reads them with `model.data.squares.read_squares`, which raises UnreadablePictures for
 files that can no longer be read. Such a source can have the method `picture_files(split, indices)`, which returns a
 `PictureFile` for each row, for `python -m model.data.pack` to copy. A source that draws or holds square pictures passes
-them through `model.data.crops.crop_squares`. A source that examines no files has `record = None` and
-`part_reports = {}`, and `files` returns None. `model/data/emoji.py` is the simplest complete example.
+them through `model.data.crops.crop_squares`; `model.data.held_squares.HeldSquares` does so for pictures in memory. A
+source that examines no files has `record = None` and `part_reports = {}`, and `files` returns None.
+`model/data/emoji.py` is a short example.
 """
 
 from __future__ import annotations

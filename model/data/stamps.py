@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,11 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from model.config.schema import StampsConfig
-from model.data.crops import Crop, crop_squares
-from model.data.part_report import PartReport, plural
+from model.data.held_squares import HeldSquares
+from model.data.part_report import plural
 from model.data.pictures import read_picture
 from model.data.pixels import NotReadable
-from model.data.source import SYMMETRIC, Source, SourceOptions, SplitSizes, split_ranges
+from model.data.source import Source, SourceOptions, SplitSizes, split_ranges
 from model.data.stamp_files import FIRST, Stamp, find_folder, read_stamps, with_languages
 from model.errors import ConfigError, require
 
@@ -44,16 +43,12 @@ WORDS = {
 }
 
 
-class StampSource:
+class StampSource(HeldSquares):
     """Source of stamps, see `Source`.
 
     Caption k is the sentence in language k. A label is the category. The split of a stamp depends on its English
     sentence and the sizes, not on the seed.
     """
-
-    normalization = SYMMETRIC
-    record = None
-    part_reports: ClassVar[dict[str, PartReport]] = {}
 
     def __init__(self, folder: Path, languages: Sequence[str], sizes: SplitSizes, *, image_size: int) -> None:
         """folder: of the stamps; languages: of the captions; image_size: width and height of a picture in pixels.
@@ -73,33 +68,11 @@ class StampSource:
         self.class_names = tuple(sorted({stamp.category for stamp in stamps}))
         known = FIRST in languages and all(name in WORDS for name in self.class_names)
         self.prompts = tuple(WORDS[name] for name in self.class_names) if known else None
-        ranges = split_ranges(len(stamps), sizes, "stamps")
-        self._rows = {split: np.array(rows) for split, rows in ranges.items()}
-        self._texts = [[stamp.sentences[language] for language in languages] for stamp in stamps]
-        self._categories = torch.tensor([self.class_names.index(stamp.category) for stamp in stamps])
-        self._pictures = torch.stack([square_picture(stamp.picture, image_size) for stamp in stamps])
-
-    def files(self, split: str) -> None:
-        """Returns None: the files are read once, when the source is made."""
-
-    def size(self, split: str) -> int:
-        """Returns the number of stamps in `split`."""
-        return len(self._rows[split])
-
-    def images(self, split: str, indices: Sequence[int], crops: Sequence[Crop] | None = None) -> Tensor:
-        """Returns (B, 3, H, W) uint8, on white."""
-        return crop_squares(self._pictures[self._rows[split][np.asarray(indices)]], crops)
-
-    def texts(self, split: str, indices: Sequence[int]) -> list[list[str]]:
-        """Returns the sentences, one for each language."""
-        return [self._texts[row] for row in self._rows[split][np.asarray(indices)]]
-
-    def labels(self, split: str, indices: Sequence[int]) -> Tensor:
-        """Returns the category of each stamp, (B,) int64."""
-        return self._categories[self._rows[split][np.asarray(indices)]]
-
-    def matches(self, split: str) -> None:
-        """Returns None: only people can tell for how many pictures a sentence is true."""
+        splits = split_ranges(len(stamps), sizes, "stamps")
+        texts = [[stamp.sentences[language] for language in languages] for stamp in stamps]
+        categories = torch.tensor([self.class_names.index(stamp.category) for stamp in stamps])
+        pictures = torch.stack([square_picture(stamp.picture, image_size) for stamp in stamps])
+        super().__init__(pictures, texts, categories, splits)
 
 
 def order_of(stamp: Stamp) -> tuple[bytes, str]:
