@@ -187,8 +187,7 @@ def evaluate_splits(session: Session) -> dict[str, float]:
         views, module.test_views = module.test_views, None
         if views is not None and views.shape[1] == data.source.size(split):
             session.evaluated_views[split] = views[:, : session.config.analysis.samples].clone()
-            if module.device.type == "cpu":
-                session.evaluated_ranks[split] = module.test_ranks
+            session.evaluated_ranks[split] = module.test_ranks
     return metrics
 
 

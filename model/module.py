@@ -64,7 +64,7 @@ class NWayClip(LogitScaleMixin, pl.LightningModule):
         self.test_views: Tensor | None = None
         """The same of the last split that was evaluated after training."""
         self.test_ranks: list[MatchCounts] = []
-        """The ranks of these views, from the other views of each sample."""
+        """The ranks of these views, from the other views of each sample, on the CPU."""
         self._first_batch = True
         self._epoch_mean, self._view_gradients, self._evaluated = EpochMean(), ViewGradients(), EvaluatedViews()
         self._recorded: dict[str, Tensor | float] = {}

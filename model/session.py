@@ -60,8 +60,8 @@ class Session:
     evaluated only in part is absent.
     """
     evaluated_ranks: dict[str, list[MatchCounts]] = field(default_factory=dict)
-    """Split of `evaluate` -> the ranks of all its rows from the other views of each sample, where a CPU computed them.
-    The analysis, which computes on the CPU, reads them if it analyses all rows.
+    """Split of `evaluate` -> the ranks of all its rows from the other views of each sample. The analysis reads them if
+    it analyses all rows.
     """
 
 

@@ -16,13 +16,15 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from itertools import count
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from queue import PriorityQueue
+from typing import Any, NamedTuple, TypeVar
 
 Result = TypeVar("Result")
 Call = tuple[str, str, tuple[Any, ...]]
 """The module and the name of a function, and its arguments."""
+FIRST, NORMAL, LAST = range(3)
 ROOT = Path(__file__).resolve().parents[1]
 # What the process runs. The first argument is the folder of the package `model`, the others are modules.
 PROGRAM = (
@@ -31,6 +33,17 @@ PROGRAM = (
 )
 # Warnings of these kinds are no failures; Python does not show them either.
 UNSHOWN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
+
+
+class WaitingCall(NamedTuple):
+    """A call that the process has not begun. The smallest one is next."""
+
+    place: int
+    """FIRST, NORMAL, or LAST for the end of the thread that sends the calls."""
+    number: int
+    """Calls of the same place follow in the order of their starts."""
+    call: Call | None
+    answer: Future[Any]
 
 
 class SideProcess:
@@ -46,7 +59,8 @@ class SideProcess:
         process.
         """
         self._process: subprocess.Popen[bytes] | None = None
-        self._calls: SimpleQueue[tuple[Call, Future[Any]] | None] = SimpleQueue()
+        self._calls: PriorityQueue[WaitingCall] = PriorityQueue()
+        self._numbers = count()
         self._thread: threading.Thread | None = None
         if modules is not None:
             with contextlib.suppress(OSError):  # no memory, or no process left: everything is computed here
@@ -58,15 +72,19 @@ class SideProcess:
                     start_new_session=True,  # Ctrl-C in the terminal is for the first process
                 )
 
-    def start(self, function: Callable[..., Result], *arguments: Any) -> Callable[[], Result]:
+    def start(
+        self, function: Callable[..., Result], *arguments: Any, before_others: bool = False
+    ) -> Callable[[], Result]:
         """Adds a call and returns a function that waits for its result. The process makes calls after `begin`.
 
-        function: a function of a module of this project; arguments: what pickle can write.
+        function: a function of a module of this project; arguments: what pickle can write; before_others: whether the
+        call comes before the calls that were or will be started without it.
         """
         if self._process is None:
             return lambda: function(*arguments)
         answer: Future[Result] = Future()
-        self._calls.put(((function.__module__, function.__qualname__, arguments), answer))
+        call = (function.__module__, function.__qualname__, arguments)
+        self._calls.put(WaitingCall(FIRST if before_others else NORMAL, next(self._numbers), call, answer))
 
         def result() -> Result:
             if answer.cancel():  # it has not begun
@@ -90,7 +108,10 @@ class SideProcess:
         assert process is not None
         assert process.stdin is not None
         assert process.stdout is not None
-        for call, answer in iter(self._calls.get, None):
+        while True:
+            _, _, call, answer = self._calls.get()
+            if call is None:
+                return
             if not answer.set_running_or_notify_cancel():
                 continue
             try:
@@ -115,7 +136,7 @@ class SideProcess:
         self._process.kill()
         self._process.wait()
         if self._thread is not None:
-            self._calls.put(None)
+            self._calls.put(WaitingCall(LAST, next(self._numbers), None, Future()))
             self._thread.join()  # all calls fail at once, because the pipes are broken
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):  # what could not be sent is lost

@@ -1,8 +1,10 @@
-"""Imports with a paused garbage collector: the collector works again afterwards, also after an error."""
+"""Imports of large packages: the garbage collector works again afterwards, and scipy.signal is imported when used."""
 
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 
 import pytest
 
@@ -36,3 +38,37 @@ def test_a_collector_that_was_off_stays_off():
     with large_imports():
         pass
     assert not gc.isenabled()
+
+
+# Runs in a process of its own, because this one has imported the packages.
+WITHOUT_SCIPY_SIGNAL = """
+import sys
+from model.imports import import_torchmetrics
+
+import_torchmetrics()
+assert not any(name.startswith(("scipy.signal", "scipy.stats")) for name in sys.modules)
+import pytorch_lightning
+import torchmetrics
+assert torchmetrics.MeanMetric()(2.0) == 2
+assert not any(name.startswith(("scipy.signal", "scipy.stats")) for name in sys.modules)
+import scipy
+from scipy.signal import hilbert
+assert scipy.signal.hilbert is hilbert
+assert scipy.signal.find_peaks([0, 1, 0])[0].tolist() == [1]
+"""
+WITH_SCIPY_SIGNAL = """
+import scipy.signal
+from model.imports import import_torchmetrics
+
+before = scipy.signal
+import_torchmetrics()
+import_torchmetrics()
+import scipy.signal
+assert scipy.signal is before
+assert scipy.signal.find_peaks([0, 1, 0])[0].tolist() == [1]
+"""
+
+
+@pytest.mark.parametrize("program", [WITHOUT_SCIPY_SIGNAL, WITH_SCIPY_SIGNAL], ids=["not imported", "imported before"])
+def test_torchmetrics_leaves_the_import_of_scipy_signal_to_others(program):
+    subprocess.run([sys.executable, "-c", program], check=True)

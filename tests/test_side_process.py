@@ -51,6 +51,12 @@ def double_where(marker: Path, number: int) -> int:
     return 2 * number
 
 
+def append(file: Path, text: str) -> None:
+    """Adds a line to the file."""
+    with file.open("a") as opened:
+        opened.write(f"{text}\n")
+
+
 def test_a_call_runs_in_the_other_process(side):
     assert begun(side, os.getpid)() == process_number(side) != os.getpid()
 
@@ -72,6 +78,15 @@ def test_large_arguments_and_results_come_back_in_order(side):
     texts = ["a" * 1_000_000, "b" * 1_000_000]
     results = [begun(side, json.dumps, text) for text in texts]
     assert [result() for result in results] == [f'"{text}"' for text in texts]
+
+
+def test_calls_follow_in_the_order_of_their_starts_except_those_before_others(side, tmp_path):
+    file = tmp_path / "order"
+    begun(side, time.sleep, 0.2)
+    for text, before_others in (("c", False), ("d", False), ("a", True), ("b", True)):
+        side.start(append, file, text, before_others=before_others)
+    begun(side, append, file, "e")()
+    assert file.read_text().split() == ["a", "b", "c", "d", "e"]
 
 
 def test_without_a_process_the_caller_computes_when_the_result_is_asked_for():

@@ -169,10 +169,12 @@ def probes_part(run: AnalysedRun) -> LaterFigures | None:
     if fit.labels is None or score.labels is None:
         return None
     fit_labels, score_labels = fit.labels.numpy(), score.labels.numpy()
-    probes = {
-        "image": run.side.start(probe, fit.image.numpy(), fit_labels, score.image.numpy(), score_labels),
-        "text": run.side.start(probe, fit.text.numpy(), fit_labels, score.text.numpy(), score_labels),
+    features = {
+        "image": (fit.image.numpy(), fit_labels, score.image.numpy(), score_labels),
+        "text": (fit.text.numpy(), fit_labels, score.text.numpy(), score_labels),
     }
+    # Before the pictures, which this process can draw without importing scikit-learn.
+    probes = {name: run.side.start(probe, *arguments, before_others=True) for name, arguments in features.items()}
 
     def figures() -> Figures | None:
         # The last one first: this process fits it if the side process has not begun with it.

@@ -102,14 +102,14 @@ def cosine_recalls(queries: Tensor, candidates: Tensor, ks: Sequence[int] = KS) 
 
 def rank_from_other_views(loss: ContrastiveLoss, views: Tensor) -> list[MatchCounts]:
     """Ranks, for each view that the loss reads, its N rows as candidates for the other n - 1 views of each sample, by
-    the score that was trained. views: (n, N, D). Memory: a few tiles of `loss`.
+    the score that was trained. views: (n, N, D). The result is on the CPU. Memory: a few tiles of `loss`.
     """
     read = views[: loss.reads]
     match = torch.arange(read.shape[1], device=views.device)
     counts = match.new_empty(len(read), 3, len(match))
     for view, rows, scores in loss.rest_tiles(read):
         counts[view, :, rows] = torch.stack(count_candidates(scores, match[rows]))
-    return [MatchCounts(*of_view) for of_view in counts]
+    return [MatchCounts(*of_view) for of_view in counts.cpu()]
 
 
 def joint_recalls(counts: Sequence[MatchCounts]) -> dict[str, float]:

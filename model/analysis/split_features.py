@@ -76,9 +76,12 @@ class SplitFeatures:
         limits = [limit for limit in (self._row_limit(split), most) if limit is not None]
         return range(min([self.source.size(split), *limits]))
 
-    def batches(self, split: str, most: int | None = None) -> Iterator[Batch]:
-        """Yields the samples of `rows(split, most)` in order, as batches on the device of the encoder."""
-        return map(self._to_device, self.data.single_process_dataloader(split, len(self.rows(split, most))))
+    def batches(self, split: str, most: int | None = None, captions: int | None = None) -> Iterator[Batch]:
+        """Yields the samples of `rows(split, most)` in order, as batches on the device of the encoder, with their first
+        `captions` captions (None: those of training).
+        """
+        count = len(self.rows(split, most))
+        return map(self._to_device, self.data.single_process_dataloader(split, count, captions))
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """Computes (len(texts), D) features of any texts with the text tower."""
@@ -118,7 +121,7 @@ class SplitFeatures:
         """Computes `towers(split, most)`: features of at most `most` rows."""
         images, texts = [], []
         with self.precision():
-            for batch in self.batches(split, most):
+            for batch in self.batches(split, most, captions=1):
                 images.append(self.encoder.image_features(batch.images).float().cpu())
                 texts.append(self.encoder.caption_features(batch.captions[:, 0]).float().cpu())
         return TowerFeatures(torch.cat(images), torch.cat(texts), self.labels(split, most))

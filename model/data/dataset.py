@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from dataclasses import dataclass
 
@@ -129,6 +130,14 @@ class BatchDataset:
     def share_captions(self, other: BatchDataset) -> None:
         """Uses the encoded captions of another dataset of the same split, which also gets those of this dataset."""
         self.tokens, self.encoded = other.tokens, other.encoded
+
+    def with_captions(self, captions: int) -> BatchDataset:
+        """Returns this dataset with only the first `captions` captions of each picture, for evaluation. Both use the
+        same encoded captions.
+        """
+        fewer = copy.copy(self)
+        fewer.captions = captions
+        return fewer
 
     def _captions(self, epoch: int, indices: NDArray) -> Tensor:
         """Returns the token ids of the captions, (B, K, T) int64."""

@@ -103,11 +103,17 @@ class CaptionData(pl.LightningDataModule):
         rows = ordered_batches(self.source.size(split), self.val_batch_size, rank=rank, world=world)
         return OrderedLoader(self.dataset(split, training=False), rows, self.num_workers)
 
-    def single_process_dataloader(self, split: str, count: int | None = None) -> OrderedLoader:
-        """Returns the first `count` rows (None: all) of a split in order, all of them in this process."""
+    def single_process_dataloader(
+        self, split: str, count: int | None = None, captions: int | None = None
+    ) -> OrderedLoader:
+        """Returns the first `count` rows (None: all) of a split in order, all of them in this process, with their first
+        `captions` captions (None: those of training).
+        """
         size = self.source.size(split) if count is None else min(count, self.source.size(split))
-        rows = ordered_batches(size, self.val_batch_size)
-        return OrderedLoader(self.dataset(split, training=False), rows, self.num_workers)
+        dataset = self.dataset(split, training=False)
+        if captions is not None:
+            dataset = dataset.with_captions(captions)
+        return OrderedLoader(dataset, ordered_batches(size, self.val_batch_size), self.num_workers)
 
     def dataset(self, split: str, *, training: bool) -> BatchDataset:
         """Returns the batches of `split`. The same object every time, because it stores encoded captions."""

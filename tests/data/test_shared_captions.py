@@ -25,3 +25,17 @@ def test_the_analysis_reads_the_captions_that_training_has_encoded(monkeypatch):
     assert torch.equal(read, torch.cat([batch.captions for batch in alone.single_process_dataloader("train")]))
     for row, captions in trained.items():
         assert torch.equal(read[row], captions)
+
+
+def test_fewer_captions_are_the_first_ones_and_only_they_are_encoded(monkeypatch):
+    counts, encode = [], module.encode
+    monkeypatch.setattr(module, "encode", lambda *arguments: counts.append(len(arguments[1])) or encode(*arguments))
+    data, alone = small_data(), small_data()
+    assert data.captions == 2
+    first = torch.cat([batch.captions for batch in data.single_process_dataloader("train", captions=1)])
+    assert sum(counts) == len(first) == data.source.size("train")
+    whole = torch.cat([batch.captions for batch in alone.single_process_dataloader("train")])
+    assert torch.equal(first[:, 0], whole[:, 0])
+    counts.clear()
+    assert torch.equal(torch.cat([batch.captions for batch in data.single_process_dataloader("train")]), whole)
+    assert sum(counts) == data.source.size("train")
