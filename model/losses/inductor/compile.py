@@ -44,11 +44,14 @@ class CompiledFunction:
     def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         # Outside inference mode, for which torch.compile would compile again.
         with _LOCK, torch.inference_mode(False), torch.no_grad():
+            # Without the tensors of which arguments are views: torch.compile gives names to their sizes too. Where it
+            # compiles again, it then calls code for some sizes with tensors of other sizes (torch 2.11 to 2.13).
+            tensors = tuple(x.data for x in tensors)
             kinds = tuple(_kind(x, static) for x, static in zip(tensors, self._static, strict=True))
             if kinds in self._compiled:
                 return self._compiled[kinds](*tensors)
-            # Copies, because torch.compile also gives names to the sizes of the tensor of which an argument is a view,
-            # and fails where it then compares them (torch 2.11).
+            # Copies, because torch.compile also gives names to the places of arguments in their storages, and compiles
+            # again for other places.
             copies = [_copy(x) for x in tensors]
             for x, static in zip(copies, self._static, strict=True):
                 for dimension in range(static, x.dim()):

@@ -14,50 +14,72 @@ import torch
 from torch import Tensor
 
 from model.losses.inductor.compile import CompiledFunction, recorded
+from model.losses.score import others
 
 
 class PermutedFunction:
-    """The products of n views; its methods are those of PermutedKernel."""
+    """The products of n views; its methods are those of PermutedKernel.
+
+    Each function is compiled for one view and called for every view: one function for all n views would gather
+    n (n - 1)² rows in one kernel, which takes minutes to compile.
+    """
 
     def __init__(self, n: int) -> None:
         self._n = n
-        self._products = CompiledFunction(lambda count: recorded(self._forward, count), [1, 2])
-        self._gradients = CompiledFunction(lambda count: recorded(self._backward, count), [1, 2, 2, 1])
+        self._product = CompiledFunction(lambda count: recorded(product, count), [*[0] * (n - 1), 1])
+        self._gradient = CompiledFunction(lambda count: recorded(gradient, count), [*[0] * (2 * n - 2), 1, 2])
 
     def forward(self, views: Sequence[Tensor], orders: Tensor, candidates: Sequence[Tensor]) -> None:
         """Writes the product of the permuted rows of the views other than a, (B, F), to candidates[a]."""
-        torch._foreach_copy_(list(candidates), list(self._products(torch.stack(list(views)), orders)))
+        products = [self._product(*others(views, a), orders[a])[0] for a in range(self._n)]
+        torch._foreach_copy_(list(candidates), products)
 
     def backward(
         self, views: Sequence[Tensor], orders: Tensor, grads: Sequence[Tensor], d_views: Sequence[Tensor]
     ) -> None:
         """Adds to d_views the gradients of the views that follow from those of the candidates, n of (B, F)."""
-        rows, d_candidates = torch.stack(list(views)), torch.stack(list(grads))
-        # The place of the candidate that took a row: each row was taken once.
-        found = self._gradients(rows, orders, orders.argsort(2), d_candidates)
-        torch._foreach_add_(list(d_views), list(found))
-
-    def _forward(self, views: Tensor, orders: Tensor) -> Sequence[Tensor]:
-        others = range(self._n - 1)
-        return [reduce(mul, [views[_view(a, j)][orders[a, j]] for j in others]) for a in range(self._n)]
-
-    def _backward(self, views: Tensor, orders: Tensor, places: Tensor, grads: Tensor) -> Sequence[Tensor]:
-        return [
-            reduce(add, [self._gradient(views, orders, places, grads, a, k) for a in range(self._n) if a != k])
-            for k in range(self._n)
-        ]
-
-    def _gradient(self, views: Tensor, orders: Tensor, places: Tensor, grads: Tensor, a: int, k: int) -> Tensor:
-        """Returns the gradient of view k from the candidates of anchor a."""
-        own = k - (k > a)
-        candidates = places[a, own]
-        rest = [views[_view(a, j)][orders[a, j][candidates]] for j in range(self._n - 1) if j != own]
-        return reduce(mul, rest, grads[a][candidates])
+        own, rest = places_in_orders(self._n, orders.device)
+        # The candidate of anchor i that took each row of view k, (n, n - 1, B) for k and i: each row was taken once.
+        takers = orders.argsort(2).flatten(0, 1)[own]
+        # The rows that those candidates take of the views other than i and k, (n, n - 1, n - 2, B).
+        rows = orders.flatten(0, 1)[rest].gather(3, takers.unsqueeze(2).expand(-1, -1, self._n - 2, -1))
+        found = [self._gradient(*others(grads, k), *others(views, k), takers[k], rows[k])[0] for k in range(self._n)]
+        torch._foreach_add_(list(d_views), found)
 
 
-def _view(a: int, j: int) -> int:
-    """Returns the number of the view in place j among the views other than a."""
-    return j + (j >= a)
+def product(*tensors: Tensor) -> Sequence[Tensor]:
+    """m views (B, F) and the rows that are multiplied, (m, B) -> their products, (B, F)."""
+    *views, orders = tensors
+    return [reduce(mul, [view[orders[j]] for j, view in enumerate(views)])]
+
+
+def gradient(*tensors: Tensor) -> Sequence[Tensor]:
+    """The gradients of the candidates of m anchors, the views of these anchors, the candidate of each anchor that took
+    each row, (m, B), and the rows that this candidate takes of the other m - 1 anchors' views, (m, m - 1, B) -> the
+    gradient of the view that has the rows, (B, F).
+    """
+    *operands, takers, rows = tensors
+    grads, views = operands[: len(operands) // 2], operands[len(operands) // 2 :]
+    terms = [
+        reduce(mul, [view[rows[i, j]] for j, view in enumerate(others(views, i))], grad[takers[i]])
+        for i, grad in enumerate(grads)
+    ]
+    return [reduce(add, terms)]
+
+
+@cache
+def places_in_orders(n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Returns where the orders of view k stand in the flattened first two dimensions of orders (n, n - 1, B), for the
+    anchors i other than k: (n, n - 1), and where those of the views other than i and k stand: (n, n - 1, n - 2).
+    """
+
+    def place(anchor: int, view: int) -> int:
+        return anchor * (n - 1) + view - (view > anchor)
+
+    pairs = [[(i, k) for i in range(n) if i != k] for k in range(n)]
+    own = [[place(i, k) for i, k in row] for row in pairs]
+    rest = [[[place(i, j) for j in range(n) if j not in (i, k)] for i, k in row] for row in pairs]
+    return torch.tensor(own, device=device), torch.tensor(rest, device=device, dtype=torch.int64)
 
 
 @cache
