@@ -6,6 +6,7 @@ is not safe. Objects go to it and come back as pickles through its standard inpu
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import importlib
 import os
@@ -14,17 +15,13 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
-from queue import PriorityQueue
 from typing import Any, NamedTuple, TypeVar
 
 Result = TypeVar("Result")
-Call = tuple[str, str, tuple[Any, ...]]
-"""The module and the name of a function, and its arguments."""
-FIRST, NORMAL, LAST = range(3)
 ROOT = Path(__file__).resolve().parents[1]
 # What the process runs. The first argument is the folder of the package `model`, the others are modules.
 PROGRAM = (
@@ -36,22 +33,23 @@ UNSHOWN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resourc
 
 
 class WaitingCall(NamedTuple):
-    """A call that the process has not begun. The smallest one is next."""
+    """A call that has not begun. The smallest one is next."""
 
-    place: int
-    """FIRST, NORMAL, or LAST for the end of the thread that sends the calls."""
+    after_others: bool
     number: int
-    """Calls of the same place follow in the order of their starts."""
-    call: Call | None
+    """Distinguishes the calls and has the order of their starts."""
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
     answer: Future[Any]
 
 
 class SideProcess:
-    """Calls functions in a process of its own, in the order of their starts, while the caller goes on.
+    """Calls functions in a process of its own, in the order of their starts, while the caller goes on. A caller that
+    waits for a result makes calls too, the last ones first.
 
-    A result is always that of the function in this process: where the other process has not begun with a call when its
-    result is asked for, or does not give a result, for whatever reason, the function is called here. That is so after
-    an error, a warning, or the end of the process, and without a process.
+    A result is always that of the function in this process: where the other process does not give a result, for
+    whatever reason, the function is called here. That is so after an error, a warning, or the end of the process, and
+    without a process.
     """
 
     def __init__(self, modules: Iterable[str] | None = None) -> None:
@@ -59,7 +57,9 @@ class SideProcess:
         process.
         """
         self._process: subprocess.Popen[bytes] | None = None
-        self._calls: PriorityQueue[WaitingCall] = PriorityQueue()
+        self._waiting: list[WaitingCall] = []  # sorted; read and written with the lock of _changed
+        self._changed = threading.Condition()
+        self._closed = False
         self._numbers = count()
         self._thread: threading.Thread | None = None
         if modules is not None:
@@ -83,12 +83,15 @@ class SideProcess:
         if self._process is None:
             return lambda: function(*arguments)
         answer: Future[Result] = Future()
-        call = (function.__module__, function.__qualname__, arguments)
-        self._calls.put(WaitingCall(FIRST if before_others else NORMAL, next(self._numbers), call, answer))
+        with self._changed:
+            call = WaitingCall(not before_others, next(self._numbers), function, arguments, answer)
+            bisect.insort(self._waiting, call)
+            self._changed.notify()
 
         def result() -> Result:
-            if answer.cancel():  # it has not begun
-                return function(*arguments)
+            while not answer.done() and (other := self._taken(-1)) is not None:
+                with answering(other.answer):
+                    other.answer.set_result(other.function(*other.arguments))
             try:
                 return answer.result()
             except Exception:
@@ -102,6 +105,11 @@ class SideProcess:
             self._thread = threading.Thread(target=self._exchange, daemon=True)
             self._thread.start()
 
+    def _taken(self, place: int) -> WaitingCall | None:
+        """Removes and returns the waiting call in a place; None if no call waits."""
+        with self._changed:
+            return self._waiting.pop(place) if self._waiting else None
+
     def _exchange(self) -> None:
         """Sends the calls, one after the other, and waits for their answers; a thread of its own runs it."""
         process = self._process
@@ -109,20 +117,19 @@ class SideProcess:
         assert process.stdin is not None
         assert process.stdout is not None
         while True:
-            _, _, call, answer = self._calls.get()
-            if call is None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+            if self._closed:
                 return
-            if not answer.set_running_or_notify_cancel():
+            if (call := self._taken(0)) is None:  # the caller was faster
                 continue
-            try:
-                pickle.dump(call, process.stdin)
+            with answering(call.answer):
+                pickle.dump((call.function.__module__, call.function.__qualname__, call.arguments), process.stdin)
                 process.stdin.flush()
                 has_worked, result = pickle.load(process.stdout)
                 if not has_worked:
                     raise RuntimeError(result)
-                answer.set_result(result)
-            except BaseException as error:
-                answer.set_exception(error)
+                call.answer.set_result(result)
 
     @property
     def is_running(self) -> bool:
@@ -135,9 +142,13 @@ class SideProcess:
             return
         self._process.kill()
         self._process.wait()
+        with self._changed:
+            for call in self._waiting:
+                call.answer.cancel()
+            self._waiting, self._closed = [], True
+            self._changed.notify()
         if self._thread is not None:
-            self._calls.put(WaitingCall(LAST, next(self._numbers), None, Future()))
-            self._thread.join()  # all calls fail at once, because the pipes are broken
+            self._thread.join()  # its call fails at once, because the pipes are broken
         for pipe in (self._process.stdin, self._process.stdout):
             with contextlib.suppress(OSError):  # what could not be sent is lost
                 assert pipe is not None
@@ -148,6 +159,17 @@ class SideProcess:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def answering(answer: Future[Any]) -> Iterator[None]:
+    """Ends a call that fails within the block without a result. An interruption goes on."""
+    try:
+        yield
+    except BaseException as error:
+        answer.set_exception(RuntimeError(f"{type(error).__name__}: {error}"))
+        if not isinstance(error, Exception):
+            raise
 
 
 def several_cores() -> bool:

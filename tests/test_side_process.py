@@ -32,7 +32,7 @@ def begun(process: SideProcess, function: Callable[..., Any], *arguments: Any) -
     """Starts a call, and waits until the second process has it."""
     result = process.start(function, *arguments)
     process.begin()
-    while not process._calls.empty():
+    while process._waiting:
         time.sleep(0.001)
     time.sleep(0.01)
     return result
@@ -49,6 +49,21 @@ def double_where(marker: Path, number: int) -> int:
     if int(marker.read_text()) != os.getpid():
         raise ValueError("only in the first process")
     return 2 * number
+
+
+def note(folder: Path, text: str) -> str:
+    """Writes the number of the process into a file with the name `text`."""
+    (folder / text).write_text(f"{os.getpid()}")
+    time.sleep(0.01)
+    return text
+
+
+def interrupt_once(marker: Path) -> str:
+    """Is interrupted at the first call."""
+    if not marker.exists():
+        marker.touch()
+        raise KeyboardInterrupt
+    return "complete"
 
 
 def append(file: Path, text: str) -> None:
@@ -87,6 +102,26 @@ def test_calls_follow_in_the_order_of_their_starts_except_those_before_others(si
         side.start(append, file, text, before_others=before_others)
     begun(side, append, file, "e")()
     assert file.read_text().split() == ["a", "b", "c", "d", "e"]
+
+
+def test_a_caller_that_waits_makes_the_last_calls_meanwhile(side, tmp_path):
+    slow = begun(side, time.sleep, 0.5)
+    calls = [side.start(note, tmp_path, text) for text in "abc"]
+    slow()
+    here = f"{os.getpid()}"
+    assert [(tmp_path / text).read_text() for text in "abc"] == [here] * 3
+    assert [call() for call in calls] == ["a", "b", "c"]
+    times = [(tmp_path / text).stat().st_mtime_ns for text in "cba"]
+    assert times == sorted(times)
+
+
+def test_a_call_that_was_interrupted_here_is_made_when_its_result_is_asked_for(side, tmp_path):
+    slow = begun(side, time.sleep, 0.2)
+    interrupted = side.start(interrupt_once, tmp_path / "interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        slow()
+    assert interrupted() == "complete"
+    slow()
 
 
 def test_without_a_process_the_caller_computes_when_the_result_is_asked_for():

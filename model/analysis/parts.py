@@ -177,11 +177,10 @@ def probes_part(run: AnalysedRun) -> LaterFigures | None:
     probes = {name: run.side.start(probe, *arguments, before_others=True) for name, arguments in features.items()}
 
     def figures() -> Figures | None:
-        # The last one first: this process fits it if the side process has not begun with it.
-        accuracies = {name: accuracy() for name, accuracy in reversed(probes.items())}
+        accuracies = {name: accuracy() for name, accuracy in probes.items()}
         return {
             name: {"fitted_on": "train", "scored_on": scored_on, **accuracy}
-            for name, accuracy in reversed(accuracies.items())
+            for name, accuracy in accuracies.items()
             if accuracy is not None
         } or None
 

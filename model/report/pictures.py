@@ -80,10 +80,8 @@ def draw_all(run: Run, side: SideProcess, started: Sequence[Callable[[], Picture
 
 
 def collected(started: Sequence[Callable[[], Pictures]]) -> Pictures:
-    """Waits for pictures. The last ones come first: the side process begins with the first ones, and this process draws
-    those that it has not begun.
-    """
-    parts = [part() for part in reversed(started)][::-1]
+    """Waits for pictures."""
+    parts = [part() for part in started]
     return Pictures(
         {name: picture for part in parts for name, picture in part.drawn.items()},
         {name: text for part in parts for name, text in part.failures.items()},
