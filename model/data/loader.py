@@ -25,8 +25,10 @@ def load_batches(dataset: BatchDataset, rows: Iterable[BatchRows], num_workers: 
     """
     pin_memory = torch.cuda.is_available()
     requests = list(rows)
-    batches = parallel_map(dataset.__getitem__, requests, num_workers, pin_memory=pin_memory)
-    for request, batch in zip(requests, batches, strict=True):
+    # Without a variable: an error would keep it, and with it the workers, which then end only after 20 seconds.
+    for request, batch in zip(
+        requests, parallel_map(dataset.__getitem__, requests, num_workers, pin_memory=pin_memory), strict=True
+    ):
         if isinstance(batch, UnreadableBatch):
             raise failure(batch, dataset.split)
         if num_workers:

@@ -78,7 +78,7 @@ def test_recorded_functions_compute_the_loss(uncompiled, name):
         check(loss, draw(views_of(name, 3), rows, features))
 
 
-@pytest.mark.parametrize("n", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("n", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4, 5, 6))])
 def test_recorded_functions_of_random_tuples(uncompiled, n):
     x = draw(n, 40, 6, torch.float64)
     got, want = (step(make_loss("symile", backend=backend), x) for backend in ("inductor", "eager"))

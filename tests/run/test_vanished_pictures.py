@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -101,6 +102,7 @@ def test_the_next_readable_row_takes_the_place(root, lost, instead, damage, capl
 def test_where_no_row_can_take_the_place_the_two_lines_name_the_file(root, split, training, workers):
     data = small_data(source(root))
     remove(root, f"{split}2017", *(range(TRAIN) if training else (2,)))
+    before = set(multiprocessing.active_children())
     with pytest.raises(RunFailed) as error:
         list(load_batches(data.dataset(split, training=training), ordered_batches(20, 4), workers))
     reason = (
@@ -110,6 +112,7 @@ def test_where_no_row_can_take_the_place_the_two_lines_name_the_file(root, split
     )
     assert str(error.value).splitlines()[0].startswith(f"{split}: {reason}")
     assert len(str(error.value).splitlines()) == 2
+    assert set(multiprocessing.active_children()) <= before  # the error keeps no worker
 
 
 @pytest.mark.slow
