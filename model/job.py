@@ -19,7 +19,7 @@ from model.config.compose import from_hydra
 from model.config.messages import CONFIG_ERRORS, two_lines
 from model.config.schema import RunConfig
 from model.errors import ConfigError, RunFailed, failure_reason
-from model.imports import import_torchmetrics, large_imports
+from model.imports import import_libraries, large_imports
 from model.interruption import Interrupted, listen, received
 from model.launch import board, first_process
 from model.record.disk import write_failure
@@ -120,7 +120,7 @@ def run_here(config: RunConfig, folder: Path) -> float:
     """Runs `config` in `folder` and returns its objective, see `model.run.run`."""
     with side_process(config) as side:
         with large_imports():
-            import_torchmetrics()
+            import_libraries()
             from model.run import run
         return run(config, folder, side).objective
 
