@@ -77,8 +77,8 @@ class SideProcess:
     ) -> Callable[[], Result]:
         """Adds a call and returns a function that waits for its result. The process makes calls after `begin`.
 
-        function: a function of a module of this project; arguments: what pickle can write; before_others: whether the
-        call comes before the calls that were or will be started without it.
+        function: a function of a module of this project; arguments: what pickle can write; before_others: puts this
+        call before all calls that have not begun and were started without this option.
         """
         if self._process is None:
             return lambda: function(*arguments)
@@ -163,7 +163,7 @@ class SideProcess:
 
 @contextlib.contextmanager
 def answering(answer: Future[Any]) -> Iterator[None]:
-    """Ends a call that fails within the block without a result. An interruption goes on."""
+    """Gives a call an error as its answer if the block raises one. Raises an interruption again."""
     try:
         yield
     except BaseException as error:

@@ -72,7 +72,15 @@ import scipy.signal
 assert (scipy.signal, scipy.optimize) == before
 assert scipy.signal.find_peaks([0, 1, 0])[0].tolist() == [1]
 """
-# What a library may do that reads more of a module than today's versions.
+# What a library may do during its import: call the function, or read more of the module than today's versions do.
+CALLED = """
+import sys
+from model.imports import stand_in
+
+sys.modules["scipy.optimize"] = stand_in("scipy.optimize", "linear_sum_assignment")
+from scipy.optimize import linear_sum_assignment
+assert [list(map(int, row)) for row in linear_sum_assignment([[9, 1], [2, 8]])] == [[0, 1], [1, 0]]
+"""
 READ = """
 import sys
 from model.imports import stand_in
@@ -91,6 +99,7 @@ assert [list(map(int, row)) for row in linear_sum_assignment([[9, 1], [2, 8]])] 
     [
         pytest.param(NOT_IMPORTED, id="not imported"),
         pytest.param(IMPORTED_BEFORE, id="imported before", marks=pytest.mark.slow),
+        pytest.param(CALLED, id="called", marks=pytest.mark.slow),
         pytest.param(READ, id="read"),
     ],
 )

@@ -25,7 +25,7 @@ def load_batches(dataset: BatchDataset, rows: Iterable[BatchRows], num_workers: 
     """
     pin_memory = torch.cuda.is_available()
     requests = list(rows)
-    # Without a variable: an error would keep it, and with it the workers, which then end only after 20 seconds.
+    # No variable holds the iterator: an error would keep the variable, and so the workers, for 20 seconds or for ever.
     for request, batch in zip(
         requests, parallel_map(dataset.__getitem__, requests, num_workers, pin_memory=pin_memory), strict=True
     ):

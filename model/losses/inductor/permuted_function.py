@@ -48,15 +48,18 @@ class PermutedFunction:
 
 
 def product(*tensors: Tensor) -> Sequence[Tensor]:
-    """m views (B, F) and the rows that are multiplied, (m, B) -> their products, (B, F)."""
+    """Returns the products of rows, (B, F). tensors: m views, (B, F) each, and the row that each view gives to each
+    product, (m, B).
+    """
     *views, orders = tensors
     return [reduce(mul, [view[orders[j]] for j, view in enumerate(views)])]
 
 
 def gradient(*tensors: Tensor) -> Sequence[Tensor]:
-    """The gradients of the candidates of m anchors, the views of these anchors, the candidate of each anchor that took
-    each row, (m, B), and the rows that this candidate takes of the other m - 1 anchors' views, (m, m - 1, B) -> the
-    gradient of the view that has the rows, (B, F).
+    """Returns the gradient with respect to one view, (B, F). tensors, for the m views other than that one, which are
+    its anchors: the gradients with respect to their candidates, (B, F) each; the views, (B, F) each; the candidate of
+    each anchor that took each row, (m, B); and the rows that this candidate takes of the other m - 1 views,
+    (m, m - 1, B).
     """
     *operands, takers, rows = tensors
     grads, views = operands[: len(operands) // 2], operands[len(operands) // 2 :]
